@@ -1,0 +1,142 @@
+//! The guest's exports, typed, with the arity that its ABI version gives them.
+
+use crate::engine::{
+    ALLOCATORS, CompiledModule, ExternType, GuestFn, Instance, Signature, ValueType,
+};
+use crate::module::LoadError;
+use crate::types::AbiVersion;
+
+type F1 = GuestFn<(u32,), ()>;
+type F1r = GuestFn<(u32,), u32>;
+type F2 = GuestFn<(u32, u32), ()>;
+type F2r = GuestFn<(u32, u32), u32>;
+type F3r = GuestFn<(u32, u32, u32), u32>;
+
+/// A headers callback: two parameters in ABI 0.1.0, three from 0.2.0 on.
+pub(crate) enum HeadersFn {
+    WithoutEndOfStream(F2r),
+    WithEndOfStream(F3r),
+}
+
+impl HeadersFn {
+    fn of(instance: &Instance, name: &str, abi: AbiVersion) -> Option<Self> {
+        if abi == AbiVersion::V0_1_0 {
+            instance.function(name).map(Self::WithoutEndOfStream)
+        } else {
+            instance.function(name).map(Self::WithEndOfStream)
+        }
+    }
+}
+
+/// The exports of one instance; `None` where the module has none.
+pub(crate) struct Callbacks {
+    pub(crate) on_context_create: Option<F2>,
+    pub(crate) on_vm_start: Option<F2r>,
+    pub(crate) on_configure: Option<F2r>,
+    pub(crate) on_tick: Option<F1>,
+    pub(crate) on_request_headers: Option<HeadersFn>,
+    pub(crate) on_request_body: Option<F3r>,
+    pub(crate) on_request_trailers: Option<F2r>,
+    pub(crate) on_response_headers: Option<HeadersFn>,
+    pub(crate) on_response_body: Option<F3r>,
+    pub(crate) on_response_trailers: Option<F2r>,
+    pub(crate) on_done: Option<F1r>,
+    pub(crate) on_log: Option<F1>,
+    pub(crate) on_delete: Option<F1>,
+}
+
+impl Callbacks {
+    pub(crate) fn of(instance: &Instance, abi: AbiVersion) -> Self {
+        Self {
+            on_context_create: instance.function("proxy_on_context_create"),
+            on_vm_start: instance.function("proxy_on_vm_start"),
+            on_configure: instance.function("proxy_on_configure"),
+            on_tick: instance.function("proxy_on_tick"),
+            on_request_headers: HeadersFn::of(instance, "proxy_on_request_headers", abi),
+            on_request_body: instance.function("proxy_on_request_body"),
+            on_request_trailers: instance.function("proxy_on_request_trailers"),
+            on_response_headers: HeadersFn::of(instance, "proxy_on_response_headers", abi),
+            on_response_body: instance.function("proxy_on_response_body"),
+            on_response_trailers: instance.function("proxy_on_response_trailers"),
+            on_done: instance.function("proxy_on_done"),
+            on_log: instance.function("proxy_on_log"),
+            on_delete: instance.function("proxy_on_delete"),
+        }
+    }
+}
+
+/// Every callback of the ABI, its number of `i32` parameters and results. The
+/// headers callbacks stand with their arity from 0.2.0 on.
+const CALLBACKS: &[(&str, usize, usize)] = &[
+    ("proxy_on_context_create", 2, 0),
+    ("proxy_on_vm_start", 2, 1),
+    ("proxy_validate_configuration", 2, 1),
+    ("proxy_on_configure", 2, 1),
+    ("proxy_on_tick", 1, 0),
+    ("proxy_on_queue_ready", 2, 0),
+    ("proxy_on_new_connection", 1, 1),
+    ("proxy_on_downstream_data", 3, 1),
+    ("proxy_on_upstream_data", 3, 1),
+    ("proxy_on_downstream_connection_close", 2, 0),
+    ("proxy_on_upstream_connection_close", 2, 0),
+    ("proxy_on_request_headers", 3, 1),
+    ("proxy_on_request_body", 3, 1),
+    ("proxy_on_request_trailers", 2, 1),
+    ("proxy_on_request_metadata", 2, 1),
+    ("proxy_on_response_headers", 3, 1),
+    ("proxy_on_response_body", 3, 1),
+    ("proxy_on_response_trailers", 2, 1),
+    ("proxy_on_response_metadata", 2, 1),
+    ("proxy_on_http_call_response", 5, 0),
+    ("proxy_on_grpc_receive_initial_metadata", 3, 0),
+    ("proxy_on_grpc_receive", 3, 0),
+    ("proxy_on_grpc_receive_trailing_metadata", 3, 0),
+    ("proxy_on_grpc_close", 3, 0),
+    ("proxy_on_done", 1, 1),
+    ("proxy_on_log", 1, 0),
+    ("proxy_on_delete", 1, 0),
+    ("proxy_on_foreign_function", 3, 0),
+];
+
+/// Checks the types of all callbacks, and that there is an allocator.
+pub(crate) fn check_exports(module: &CompiledModule, abi: AbiVersion) -> Result<(), LoadError> {
+    let mut allocator = false;
+    for (name, ty) in module.exports() {
+        if ALLOCATORS.contains(&name.as_str()) {
+            allocator |= ty == ExternType::Function(i32s(1, 1));
+            continue;
+        }
+        let Some(&(name, mut params, results)) = CALLBACKS.iter().find(|(n, ..)| *n == name) else {
+            continue;
+        };
+        if abi == AbiVersion::V0_1_0
+            && matches!(
+                name,
+                "proxy_on_request_headers" | "proxy_on_response_headers"
+            )
+        {
+            params = 2;
+        }
+        let expected = ExternType::Function(i32s(params, results));
+        if ty != expected {
+            return Err(LoadError::ExportType {
+                name,
+                abi,
+                expected: expected.to_string(),
+                found: ty.to_string(),
+            });
+        }
+    }
+    if allocator {
+        Ok(())
+    } else {
+        Err(LoadError::NoAllocator)
+    }
+}
+
+fn i32s(params: usize, results: usize) -> Signature {
+    Signature::new(
+        &vec![ValueType::I32; params],
+        &vec![ValueType::I32; results],
+    )
+}

@@ -1,0 +1,150 @@
+//! Host functions: plain Rust functions whose signature becomes the import's.
+
+use wasmer::{FromToNativeWasmType, Function, FunctionEnv, FunctionEnvMut, RuntimeError, Store};
+
+use super::caller::{Caller, Confined, Env};
+use super::module::{Signature, ValueType};
+use super::trap::HostTrap;
+
+/// What an instance's host functions share.
+pub(crate) trait State: 'static {
+    /// Whether the host function `name` may run now; `anytime` is set for the
+    /// few that may run in start functions and in the allocator.
+    fn admit(&self, name: &'static str, anytime: bool) -> Result<(), HostTrap>;
+}
+
+/// A result that a host function may give.
+pub(crate) trait IntoWasm {
+    type Wasm: wasmer::WasmTypeList;
+    const RESULTS: &'static [ValueType];
+    fn into_wasm(self) -> Result<Self::Wasm, HostTrap>;
+}
+
+impl IntoWasm for () {
+    type Wasm = ();
+    const RESULTS: &'static [ValueType] = &[];
+    fn into_wasm(self) -> Result<(), HostTrap> {
+        Ok(())
+    }
+}
+
+impl IntoWasm for u32 {
+    type Wasm = Self;
+    const RESULTS: &'static [ValueType] = &[ValueType::I32];
+    fn into_wasm(self) -> Result<Self, HostTrap> {
+        Ok(self)
+    }
+}
+
+impl IntoWasm for HostTrap {
+    type Wasm = ();
+    const RESULTS: &'static [ValueType] = &[];
+    fn into_wasm(self) -> Result<(), HostTrap> {
+        Err(self)
+    }
+}
+
+trait WasmParam {
+    const TYPE: ValueType;
+}
+
+impl WasmParam for u32 {
+    const TYPE: ValueType = ValueType::I32;
+}
+
+impl WasmParam for u64 {
+    const TYPE: ValueType = ValueType::I64;
+}
+
+type Definer<T> = Box<dyn Fn(&mut Store, &FunctionEnv<Confined<Env<T>>>) -> Function + Send + Sync>;
+
+/// A host function that modules can import.
+pub(crate) struct HostFunction<T> {
+    pub(crate) signature: Signature,
+    define: Definer<T>,
+}
+
+impl<T: State> HostFunction<T> {
+    /// The host function `name` that runs `function`.
+    pub(crate) fn new<Args, F: HostFn<T, Args>>(
+        name: &'static str,
+        anytime: bool,
+        function: F,
+    ) -> Self {
+        Self {
+            signature: F::signature(),
+            define: Box::new(move |store, env| function.define(name, anytime, store, env)),
+        }
+    }
+
+    pub(super) fn define(
+        &self,
+        store: &mut Store,
+        env: &FunctionEnv<Confined<Env<T>>>,
+    ) -> Function {
+        (self.define)(store, env)
+    }
+}
+
+/// A Rust function that can serve as a host function: it takes the caller and
+/// up to twelve `u32` or `u64`.
+pub(crate) trait HostFn<T, Args>: Copy + Send + Sync + 'static {
+    fn signature() -> Signature;
+    fn define(
+        self,
+        name: &'static str,
+        anytime: bool,
+        store: &mut Store,
+        env: &FunctionEnv<Confined<Env<T>>>,
+    ) -> Function;
+}
+
+macro_rules! host_fn {
+    ($($arg:ident)*) => {
+        #[allow(private_bounds, non_snake_case, clippy::too_many_arguments)]
+        impl<T, F, R, $($arg,)*> HostFn<T, ($($arg,)*)> for F
+        where
+            T: State,
+            F: Fn(&mut Caller<'_, T>, $($arg),*) -> R + Copy + Send + Sync + 'static,
+            R: IntoWasm,
+            $($arg: WasmParam + FromToNativeWasmType + 'static,)*
+        {
+            fn signature() -> Signature {
+                Signature::new(&[$($arg::TYPE),*], R::RESULTS)
+            }
+
+            fn define(
+                self,
+                name: &'static str,
+                anytime: bool,
+                store: &mut Store,
+                env: &FunctionEnv<Confined<Env<T>>>,
+            ) -> Function {
+                Function::new_typed_with_env(
+                    store,
+                    env,
+                    move |env: FunctionEnvMut<'_, Confined<Env<T>>>, $($arg: $arg),*|
+                        -> Result<R::Wasm, RuntimeError> {
+                        let mut caller = Caller::new(env);
+                        caller.state().admit(name, anytime)?;
+                        Ok(self(&mut caller, $($arg),*).into_wasm()?)
+                    },
+                )
+            }
+        }
+    };
+}
+
+host_fn!();
+host_fn!(A1);
+host_fn!(A1 A2);
+host_fn!(A1 A2 A3);
+host_fn!(A1 A2 A3 A4);
+host_fn!(A1 A2 A3 A4 A5);
+host_fn!(A1 A2 A3 A4 A5 A6);
+host_fn!(A1 A2 A3 A4 A5 A6 A7);
+host_fn!(A1 A2 A3 A4 A5 A6 A7 A8);
+host_fn!(A1 A2 A3 A4 A5 A6 A7 A8 A9);
+host_fn!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10);
+host_fn!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11);
+host_fn!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12);

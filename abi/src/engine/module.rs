@@ -1,0 +1,138 @@
+//! A compiled module and what it imports and exports.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use wasmer::sys::{Cranelift, EngineBuilder};
+use wasmer::{Engine, ExternType as WasmerExtern, Type};
+
+/// The value types that cross the ABI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ValueType {
+    I32,
+    I64,
+    Other,
+}
+
+impl From<Type> for ValueType {
+    fn from(t: Type) -> Self {
+        match t {
+            Type::I32 => Self::I32,
+            Type::I64 => Self::I64,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// Parameters and results of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Signature {
+    pub(crate) params: Vec<ValueType>,
+    pub(crate) results: Vec<ValueType>,
+}
+
+impl Signature {
+    pub(crate) fn new(params: &[ValueType], results: &[ValueType]) -> Self {
+        Self {
+            params: params.to_vec(),
+            results: results.to_vec(),
+        }
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |types: &[ValueType]| {
+            types
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        write!(f, "({}) -> ({})", list(&self.params), list(&self.results))
+    }
+}
+
+/// Type of an import or export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ExternType {
+    Function(Signature),
+    Memory,
+    Other(&'static str),
+}
+
+impl From<&WasmerExtern> for ExternType {
+    fn from(t: &WasmerExtern) -> Self {
+        match t {
+            WasmerExtern::Function(f) => Self::Function(Signature {
+                params: f.params().iter().copied().map(Into::into).collect(),
+                results: f.results().iter().copied().map(Into::into).collect(),
+            }),
+            WasmerExtern::Memory(_) => Self::Memory,
+            WasmerExtern::Global(_) => Self::Other("global"),
+            WasmerExtern::Table(_) => Self::Other("table"),
+            WasmerExtern::Tag(_) => Self::Other("tag"),
+        }
+    }
+}
+
+impl fmt::Display for ExternType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function(signature) => write!(f, "function {signature}"),
+            Self::Memory => f.write_str("memory"),
+            Self::Other(kind) => f.write_str(kind),
+        }
+    }
+}
+
+/// One import of a module.
+pub(crate) struct Import {
+    pub(crate) module: String,
+    pub(crate) name: String,
+    pub(crate) ty: ExternType,
+}
+
+/// Machine code of one module; shared by all threads.
+#[derive(Clone)]
+pub(crate) struct CompiledModule {
+    pub(super) engine: Engine,
+    pub(super) module: wasmer::Module,
+}
+
+impl CompiledModule {
+    /// Compiles `wasm`; the error is the compiler's own sentence.
+    pub(crate) fn compile(wasm: &[u8]) -> Result<Self, String> {
+        catch_unwind(AssertUnwindSafe(|| {
+            let engine: Engine = EngineBuilder::new(Cranelift::new()).engine().into();
+            let module = wasmer::Module::new(&engine, wasm).map_err(|e| e.to_string())?;
+            Ok(Self { engine, module })
+        }))
+        .unwrap_or_else(|_| Err("the compiler panicked".to_owned()))
+    }
+
+    pub(crate) fn imports(&self) -> impl Iterator<Item = Import> + '_ {
+        self.module.imports().map(|i| Import {
+            module: i.module().to_owned(),
+            name: i.name().to_owned(),
+            ty: i.ty().into(),
+        })
+    }
+
+    /// Exports in the order of the module.
+    pub(crate) fn exports(&self) -> impl Iterator<Item = (String, ExternType)> + '_ {
+        self.module
+            .exports()
+            .map(|e| (e.name().to_owned(), e.ty().into()))
+    }
+}

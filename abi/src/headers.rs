@@ -1,0 +1,225 @@
+//! [`HeaderMap`]: headers in the order and multiplicity in which they came.
+
+use bytes::Bytes;
+
+/// An ordered multimap of header names and values.
+///
+/// Names are lower case; values are any bytes. Pseudo-headers (`:path`, …)
+/// stand before all others. Duplicates stay apart and in order, as Envoy shows
+/// them to filters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderMap {
+    entries: Vec<(Bytes, Bytes)>,
+    /// How many entries at the front are pseudo-headers.
+    pseudo: usize,
+}
+
+impl HeaderMap {
+    /// An empty map.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty map with room for `capacity` entries.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(capacity),
+            pseudo: 0,
+        }
+    }
+
+    /// Number of entries, pseudo-headers and duplicates included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Sum of the bytes of all names and values.
+    #[must_use]
+    pub fn byte_size(&self) -> usize {
+        self.entries.iter().map(|(k, v)| k.len() + v.len()).sum()
+    }
+
+    /// All entries in order.
+    pub fn iter(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + DoubleEndedIterator + Clone {
+        self.entries.iter().map(|(k, v)| (&k[..], &v[..]))
+    }
+
+    /// All entries in order, as shared bytes.
+    #[must_use]
+    pub fn entries(&self) -> &[(Bytes, Bytes)] {
+        &self.entries
+    }
+
+    /// First value of `name`, whatever its case.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&Bytes> {
+        self.entries
+            .iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    }
+
+    /// All values of `name` in order.
+    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
+        self.entries
+            .iter()
+            .filter(move |(k, _)| k.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    }
+
+    /// Whether `name` has a value.
+    #[must_use]
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Appends a value; earlier values of the name stay. A second value of a
+    /// pseudo-header or of content-length, which can have only one, is joined
+    /// to the first with a comma, as Envoy does.
+    pub fn add(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
+        let name = lower_case(name.into());
+        let value = value.into();
+        if is_single(&name)
+            && let Some((_, first)) = self.entries.iter_mut().find(|(k, _)| *k == name)
+        {
+            *first = [&first[..], b",", &value].concat().into();
+            return;
+        }
+        self.push(name, value);
+    }
+
+    /// Removes all values of `name` and appends this one at the end.
+    pub fn replace(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
+        let name = lower_case(name.into());
+        self.remove(&name);
+        self.push(name, value.into());
+    }
+
+    /// Removes all values of `name`; returns whether there was one.
+    pub fn remove(&mut self, name: &[u8]) -> bool {
+        let before = self.entries.len();
+        let mut pseudo = self.pseudo;
+        self.entries.retain(|(k, _)| {
+            let keep = !k.eq_ignore_ascii_case(name);
+            if !keep && is_pseudo(k) {
+                pseudo -= 1;
+            }
+            keep
+        });
+        self.pseudo = pseudo;
+        self.entries.len() != before
+    }
+
+    /// Removes every entry.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.pseudo = 0;
+    }
+
+    fn push(&mut self, name: Bytes, value: Bytes) {
+        if is_pseudo(&name) {
+            self.entries.insert(self.pseudo, (name, value));
+            self.pseudo += 1;
+        } else {
+            self.entries.push((name, value));
+        }
+    }
+}
+
+impl<K: Into<Bytes>, V: Into<Bytes>> FromIterator<(K, V)> for HeaderMap {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let pairs = pairs.into_iter();
+        let mut map = Self::with_capacity(pairs.size_hint().0);
+        for (name, value) in pairs {
+            map.add(name, value);
+        }
+        map
+    }
+}
+
+fn is_pseudo(name: &[u8]) -> bool {
+    name.first() == Some(&b':')
+}
+
+fn is_single(name: &[u8]) -> bool {
+    is_pseudo(name) || name == b"content-length"
+}
+
+fn lower_case(name: Bytes) -> Bytes {
+    if name.iter().any(u8::is_ascii_uppercase) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().copied().collect()
+    }
+
+    fn text(map: &HeaderMap) -> String {
+        map.iter()
+            .map(|(k, v)| {
+                format!(
+                    "{}={}",
+                    String::from_utf8_lossy(k),
+                    String::from_utf8_lossy(v)
+                )
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn order_and_duplicates_are_kept_and_names_lowered() {
+        let m = map(&[("B", "1"), ("a", "2"), ("b", "3")]);
+        assert_eq!(text(&m), "b=1 a=2 b=3");
+        assert_eq!(m.get(b"B").unwrap(), "1");
+        assert_eq!(m.get_all(b"b").count(), 2);
+    }
+
+    #[test]
+    fn replace_removes_all_values_and_appends_one() {
+        let mut m = map(&[("a", "1"), ("b", "2"), ("a", "3")]);
+        m.replace("A", "x");
+        assert_eq!(text(&m), "b=2 a=x");
+    }
+
+    #[test]
+    fn pseudo_headers_stay_in_front() {
+        let mut m = map(&[("x", "1"), (":path", "/"), ("y", "2")]);
+        m.replace(":method", "GET");
+        assert_eq!(text(&m), ":path=/ :method=GET x=1 y=2");
+        m.remove(b":path");
+        m.add(":scheme", "http");
+        assert_eq!(text(&m), ":method=GET :scheme=http x=1 y=2");
+    }
+
+    #[test]
+    fn single_headers_are_joined_with_a_comma() {
+        let mut m = map(&[(":path", "/old"), ("content-length", "3")]);
+        m.add(":path", "/second");
+        m.add("content-length", "7");
+        assert_eq!(text(&m), ":path=/old,/second content-length=3,7");
+    }
+
+    #[test]
+    fn byte_size_counts_names_and_values() {
+        assert_eq!(map(&[("a", "12"), ("bc", "")]).byte_size(), 5);
+    }
+}

@@ -1,0 +1,176 @@
+//! The only door to the embedding proxy: [`Host`] for what a VM needs, and
+//! [`Stream`] for one HTTP stream as its filters see it.
+//!
+//! Every method takes `&self`: a guest call may reach a stream other than the
+//! one it was made for (`proxy_set_effective_context`), so implementations keep
+//! their state in cells that are borrowed for the length of one method only.
+//! No method may call back into a VM.
+
+use std::cell::RefMut;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::body::BodyBuffer;
+use crate::failure::Failure;
+use crate::headers::HeaderMap;
+use crate::types::{ContextId, Direction, HttpMap, LogLevel};
+
+/// Whose log line or failure it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// Name of the plugin; empty while the module starts.
+    pub plugin: &'a str,
+    /// Its `root_id`.
+    pub root_id: &'a str,
+    /// `vm_id` of its VM.
+    pub vm_id: &'a str,
+    /// The context in whose name the guest speaks.
+    pub context: ContextId,
+}
+
+/// What a VM needs of the proxy.
+pub trait Host {
+    /// Takes a line that a guest logs. `message` is any bytes.
+    fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]);
+
+    /// The lowest level that is logged; `None` when logging is off.
+    fn log_level(&self) -> Option<LogLevel>;
+
+    /// A VM has failed. Called once, after the guest call has ended.
+    fn failed(&self, origin: Origin<'_>, failure: &Failure);
+
+    /// Sets the period of `proxy_on_tick` for a root context; `None` stops it.
+    ///
+    /// # Errors
+    /// [`Unsupported`] when this host has no timers.
+    fn set_tick_period(
+        &self,
+        _root: ContextId,
+        _period: Option<Duration>,
+    ) -> Result<(), Unsupported> {
+        Err(Unsupported)
+    }
+
+    /// Wall clock, since the Unix epoch.
+    fn wall_clock(&self) -> Duration {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+    }
+
+    /// Monotonic clock, since any fixed moment.
+    fn monotonic_clock(&self) -> Duration {
+        thread_local!(static START: std::time::Instant = std::time::Instant::now());
+        START.with(std::time::Instant::elapsed)
+    }
+}
+
+/// The host does not offer what a guest asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsupported;
+
+/// Position of a filter in a stream's chain, as the embedder numbers it.
+pub type FilterIndex = u32;
+
+/// One HTTP stream as its filters see it.
+///
+/// The crate decides what a guest may see in which phase and asks only for what
+/// is visible; the stream just hands out its maps and buffers.
+pub trait Stream {
+    /// A header map of the stream, if it exists by now.
+    fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>>;
+
+    /// Creates empty trailers for a direction that has none; asked for while a
+    /// filter sees the end of the body. False when trailers cannot follow.
+    fn add_trailers(&self, direction: Direction) -> bool;
+
+    /// The body bytes that `filter` may see now: the chunk at hand, or all that
+    /// it holds.
+    fn body(&self, filter: FilterIndex, direction: Direction) -> Option<RefMut<'_, BodyBuffer>>;
+
+    /// A property that is not derived from a header map or the plugin. `path`
+    /// is the segments of the path.
+    ///
+    /// # Errors
+    /// [`PropertyError`] when there is no such value now, or none that can be
+    /// encoded.
+    fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError>;
+
+    /// Stores a property that later filters of the stream can read; `path` is
+    /// the raw path.
+    fn set_property(&self, path: &[u8], value: Bytes);
+
+    /// A filter wrote to the request headers: a route chosen by them is stale.
+    fn clear_route_cache(&self) {}
+
+    /// `filter` ends its pause in `direction`. No effect when it has none.
+    fn continue_stream(&self, filter: FilterIndex, direction: Direction);
+
+    /// Resets the stream.
+    fn close_stream(&self, filter: FilterIndex);
+
+    /// Answers the request in place of the upstream.
+    fn send_local_response(&self, filter: FilterIndex, response: LocalResponse);
+}
+
+/// A response that a filter sends itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalResponse {
+    /// Status code, 16 bit as in Envoy.
+    pub code: u16,
+    /// What becomes `response.code_details`; any bytes.
+    pub details: Bytes,
+    /// Body, may be empty.
+    pub body: Bytes,
+    /// Headers to add, in order; names as given.
+    pub headers: Vec<(Bytes, Bytes)>,
+    /// gRPC status for gRPC requests; `None` to derive it from `code`.
+    pub grpc_status: Option<u32>,
+}
+
+/// Value of a property, in the shapes that the ABI encodes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Property {
+    /// Strings, bytes and serialised messages: raw.
+    Bytes(Bytes),
+    /// 8 bytes, little endian.
+    Int(i64),
+    /// 8 bytes, little endian.
+    Uint(u64),
+    /// One byte, 0 or 1.
+    Bool(bool),
+    /// Nanoseconds since the Unix epoch: 8 bytes.
+    Timestamp(Duration),
+    /// Nanoseconds: 8 bytes.
+    Duration(Duration),
+    /// String map: encoded as pairs.
+    Map(Vec<(Bytes, Bytes)>),
+}
+
+impl From<&'static str> for Property {
+    fn from(text: &'static str) -> Self {
+        Self::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<String> for Property {
+    fn from(text: String) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<Bytes> for Property {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// Why a property has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PropertyError {
+    /// No such property, or none now.
+    NotFound,
+    /// It exists, but has no encoding: a container such as `request`.
+    NotSerializable,
+}

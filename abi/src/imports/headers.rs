@@ -1,0 +1,171 @@
+//! Header maps.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{Cx, Outcome, Table};
+use crate::headers::HeaderMap;
+use crate::stream::StreamContext;
+use crate::types::{AbiVersion, HttpMap, MapType, Status};
+use crate::wire;
+
+pub(super) fn define(t: &mut Table) {
+    t.call("proxy_get_header_map_pairs", get_pairs);
+    t.call("proxy_set_header_map_pairs", set_pairs);
+    t.call("proxy_get_header_map_value", get_value);
+    t.call("proxy_add_header_map_value", add_value);
+    t.call("proxy_replace_header_map_value", replace_value);
+    t.call("proxy_remove_header_map_value", remove_value);
+    t.call("proxy_get_header_map_size", get_size);
+}
+
+/// A map of the stream at hand that the guest may read now.
+fn readable(c: &Cx<'_>, map: u32) -> Result<(Rc<StreamContext>, HttpMap), Status> {
+    let map = MapType::from_wire(map).ok_or(Status::BadArgument)?;
+    let map = map.http().ok_or(Status::BadArgument)?;
+    let stream = c.state().stream().ok_or(Status::BadArgument)?;
+    if stream.can_read(map) {
+        Ok((stream, map))
+    } else {
+        Err(Status::BadArgument)
+    }
+}
+
+fn writable(c: &Cx<'_>, map: u32) -> Result<(Rc<StreamContext>, HttpMap), Status> {
+    let map = MapType::from_wire(map).ok_or(Status::BadArgument)?;
+    let map = map.http().ok_or(Status::BadArgument)?;
+    let stream = c.state().stream().ok_or(Status::BadArgument)?;
+    if stream.can_write(map) {
+        Ok((stream, map))
+    } else {
+        Err(Status::BadArgument)
+    }
+}
+
+/// Changes a map of the stream at hand.
+fn change(
+    c: &Cx<'_>,
+    map: u32,
+    change: impl FnOnce(&mut HeaderMap, HttpMap),
+) -> Result<(), Status> {
+    let (cx, map) = writable(c, map)?;
+    let mut headers = cx.stream.headers(map).ok_or(Status::BadArgument)?;
+    change(&mut headers, map);
+    drop(headers);
+    if map == HttpMap::RequestHeaders {
+        cx.stream.clear_route_cache();
+    }
+    Ok(())
+}
+
+/// In a request, `host` is another name of `:authority`.
+fn canonical(map: HttpMap, name: &[u8]) -> &[u8] {
+    if map == HttpMap::RequestHeaders && name.eq_ignore_ascii_case(b"host") {
+        b":authority"
+    } else {
+        name
+    }
+}
+
+fn canonical_bytes(map: HttpMap, name: Bytes) -> Bytes {
+    match canonical(map, &name) {
+        b":authority" => Bytes::from_static(b":authority"),
+        _ => name,
+    }
+}
+
+/// A map that is not there is an empty one here, and `Ok`.
+fn get_pairs(c: &mut Cx<'_>, map: u32, pairs_out: u32, length_out: u32) -> Outcome {
+    if MapType::from_wire(map).is_none() {
+        return Err(Status::BadArgument.into());
+    }
+    let found = readable(c, map).ok();
+    let headers = found
+        .as_ref()
+        .and_then(|(cx, map)| cx.stream.headers(*map))
+        .filter(|h| !h.is_empty());
+    let Some(headers) = headers else {
+        return c.give(&[], pairs_out, length_out);
+    };
+    let pairs = headers.iter();
+    let size = wire::pairs_size(pairs.clone());
+    c.give_with(size, pairs_out, length_out, |block| {
+        let fits = wire::encode_pairs(pairs, block);
+        debug_assert!(fits, "the block is as large as the pairs");
+    })
+}
+
+/// Replaces the whole map. What cannot be decoded is an empty map.
+fn set_pairs(c: &mut Cx<'_>, map: u32, pairs: u32, length: u32) -> Outcome {
+    let pairs = wire::decode_pairs(c.read(pairs, length)?).unwrap_or_default();
+    change(c, map, |headers, map| {
+        headers.clear();
+        for (name, value) in pairs {
+            headers.add(canonical_bytes(map, name), value);
+        }
+    })?;
+    Ok(())
+}
+
+/// The first value of a name.
+fn get_value(
+    c: &mut Cx<'_>,
+    map: u32,
+    name: u32,
+    name_length: u32,
+    value_out: u32,
+    length_out: u32,
+) -> Outcome {
+    let (cx, map) = readable(c, map)?;
+    let name = c.read(name, name_length)?;
+    let value = cx
+        .stream
+        .headers(map)
+        .and_then(|h| h.get(canonical(map, name)).cloned());
+    match value {
+        Some(value) => c.give(&value, value_out, length_out),
+        None if c.state().abi == AbiVersion::V0_1_0 => c.give(&[], value_out, length_out),
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+fn add_value(c: &mut Cx<'_>, map: u32, n: u32, n_length: u32, v: u32, v_length: u32) -> Outcome {
+    let name = c.read_bytes(n, n_length)?;
+    let value = c.read_bytes(v, v_length)?;
+    change(c, map, |headers, map| {
+        headers.add(canonical_bytes(map, name), value);
+    })?;
+    Ok(())
+}
+
+fn replace_value(
+    c: &mut Cx<'_>,
+    map: u32,
+    n: u32,
+    n_length: u32,
+    v: u32,
+    v_length: u32,
+) -> Outcome {
+    let name = c.read_bytes(n, n_length)?;
+    let value = c.read_bytes(v, v_length)?;
+    change(c, map, |headers, map| {
+        headers.replace(canonical_bytes(map, name), value);
+    })?;
+    Ok(())
+}
+
+fn remove_value(c: &mut Cx<'_>, map: u32, name: u32, length: u32) -> Outcome {
+    let name = c.read_bytes(name, length)?;
+    change(c, map, |headers, map| {
+        headers.remove(canonical(map, &name));
+    })?;
+    Ok(())
+}
+
+/// Bytes of all names and values, of a map that can be changed.
+fn get_size(c: &mut Cx<'_>, map: u32, size_out: u32) -> Outcome {
+    let (cx, map) = writable(c, map)?;
+    let size = cx.stream.headers(map).map_or(0, |h| h.byte_size());
+    Ok(c.write_u32(size_out, u32::try_from(size).unwrap_or(u32::MAX))?)
+}

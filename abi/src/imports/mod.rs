@@ -1,0 +1,219 @@
+//! Hostcalls, a file a family, and the table of all of them.
+//!
+//! Every module is offered the functions of every ABI version and all of WASI
+//! preview 1: SDKs import more than a filter uses, and a missing import would
+//! refuse the whole module.
+
+mod buffers;
+mod context;
+mod guest;
+mod headers;
+mod log;
+mod properties;
+mod stream;
+mod wasi;
+
+use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap;
+
+use crate::engine::{
+    Caller, CompiledModule, ExternType, HostFn, HostFunction, HostTrap, IntoWasm, ValueType,
+};
+use crate::module::LoadError;
+use crate::types::Status;
+use crate::vm::VmState;
+
+/// A host function's view of the guest that called it.
+type Cx<'a> = Caller<'a, VmState>;
+
+/// What a `proxy_*` hostcall comes to.
+type Outcome = Result<(), Stop>;
+
+/// Why a hostcall did not do what it was asked.
+#[derive(Debug)]
+enum Stop {
+    /// The guest gets this status.
+    Status(Status),
+    /// The guest is ended.
+    Trap(HostTrap),
+}
+
+impl From<Status> for Stop {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl IntoWasm for Outcome {
+    type Wasm = u32;
+    const RESULTS: &'static [ValueType] = u32::RESULTS;
+    fn into_wasm(self) -> Result<u32, HostTrap> {
+        match self {
+            Ok(()) => Ok(Status::Ok as u32),
+            Err(Stop::Status(status)) => Ok(status as u32),
+            Err(Stop::Trap(trap)) => Err(trap),
+        }
+    }
+}
+
+/// The host functions by namespace and name.
+struct Table {
+    functions: FxHashMap<&'static str, FxHashMap<&'static str, HostFunction<VmState>>>,
+    unimplemented: Vec<&'static str>,
+}
+
+impl Table {
+    fn add<Args, F: HostFn<VmState, Args>>(
+        &mut self,
+        namespace: &'static str,
+        name: &'static str,
+        anytime: bool,
+        function: F,
+    ) {
+        let function = HostFunction::new(name, anytime, function);
+        self.functions
+            .entry(namespace)
+            .or_default()
+            .insert(name, function);
+    }
+
+    /// A hostcall that needs a context: only callbacks have one.
+    fn call<Args, F: HostFn<VmState, Args>>(&mut self, name: &'static str, function: F) {
+        self.add("env", name, false, function);
+    }
+
+    /// A hostcall that start functions and the allocator may use too.
+    fn anytime<Args, F: HostFn<VmState, Args>>(&mut self, name: &'static str, function: F) {
+        self.add("env", name, true, function);
+    }
+
+    /// A hostcall that links but is not offered yet.
+    fn unimplemented<Args, F: HostFn<VmState, Args>>(&mut self, name: &'static str, function: F) {
+        self.call(name, function);
+        self.unimplemented.push(name);
+    }
+
+    /// A WASI function, under both of its namespaces.
+    fn wasi<Args, F: HostFn<VmState, Args>>(&mut self, name: &'static str, function: F) {
+        for namespace in ["wasi_snapshot_preview1", "wasi_unstable"] {
+            self.add(namespace, name, true, function);
+        }
+    }
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut t = Table {
+        functions: FxHashMap::default(),
+        unimplemented: Vec::new(),
+    };
+    log::define(&mut t);
+    headers::define(&mut t);
+    buffers::define(&mut t);
+    properties::define(&mut t);
+    stream::define(&mut t);
+    context::define(&mut t);
+    wasi::define(&mut t);
+    define_unimplemented(&mut t);
+    t
+});
+
+/// Hostcalls that answer `Unimplemented`: the list that shrinks.
+fn define_unimplemented(t: &mut Table) {
+    fn no() -> Outcome {
+        Err(Status::Unimplemented.into())
+    }
+    type P = u32;
+    t.unimplemented(
+        "proxy_http_call",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_grpc_call",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| {
+            no()
+        },
+    );
+    t.unimplemented(
+        "proxy_grpc_stream",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_grpc_send",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented("proxy_grpc_cancel", |_: &mut Cx<'_>, _: P| no());
+    t.unimplemented("proxy_grpc_close", |_: &mut Cx<'_>, _: P| no());
+    t.unimplemented(
+        "proxy_get_shared_data",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_set_shared_data",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_register_shared_queue",
+        |_: &mut Cx<'_>, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_resolve_shared_queue",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_enqueue_shared_queue",
+        |_: &mut Cx<'_>, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_dequeue_shared_queue",
+        |_: &mut Cx<'_>, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented(
+        "proxy_define_metric",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented("proxy_increment_metric", |_: &mut Cx<'_>, _: P, _: u64| {
+        no()
+    });
+    t.unimplemented("proxy_record_metric", |_: &mut Cx<'_>, _: P, _: u64| no());
+    t.unimplemented("proxy_get_metric", |_: &mut Cx<'_>, _: P, _: P| no());
+    t.unimplemented(
+        "proxy_call_foreign_function",
+        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P| no(),
+    );
+    t.unimplemented("envoy_resolve_dns", |_: &mut Cx<'_>, _: P, _: P, _: P| no());
+}
+
+/// Names of the hostcalls that answer [`Status::Unimplemented`].
+#[must_use]
+pub fn unimplemented_hostcalls() -> &'static [&'static str] {
+    &TABLE.unimplemented
+}
+
+/// The host function that a module imports as `namespace.name`.
+pub(crate) fn host_function(namespace: &str, name: &str) -> Option<&'static HostFunction<VmState>> {
+    TABLE.functions.get(namespace)?.get(name)
+}
+
+/// Checks that every import is a host function of the right type.
+pub(crate) fn check_imports(module: &CompiledModule) -> Result<(), LoadError> {
+    for import in module.imports() {
+        let Some(function) = host_function(&import.module, &import.name) else {
+            return Err(LoadError::UnknownImport {
+                module: import.module,
+                name: import.name,
+                ty: import.ty.to_string(),
+            });
+        };
+        let expected = ExternType::Function(function.signature.clone());
+        if import.ty != expected {
+            return Err(LoadError::ImportType {
+                module: import.module,
+                name: import.name,
+                expected: expected.to_string(),
+                found: import.ty.to_string(),
+            });
+        }
+    }
+    Ok(())
+}

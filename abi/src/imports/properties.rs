@@ -1,0 +1,183 @@
+//! Properties (attributes): those derived from header maps and the plugin here,
+//! all others by the stream.
+
+use bytes::Bytes;
+
+use super::{Cx, Outcome, Table};
+use crate::host::{Property, PropertyError};
+use crate::stream::StreamContext;
+use crate::types::{HttpMap, Status};
+use crate::vm::{Context, VmState};
+use crate::wire;
+
+pub(super) fn define(t: &mut Table) {
+    t.call("proxy_get_property", get_property);
+    t.call("proxy_set_property", set_property);
+}
+
+fn get_property(
+    c: &mut Cx<'_>,
+    path: u32,
+    path_length: u32,
+    value_out: u32,
+    length_out: u32,
+) -> Outcome {
+    let state = c.state().clone();
+    let path = c.read(path, path_length)?;
+    let segments: Vec<&[u8]> = wire::property_segments(path).collect();
+    let value = lookup(&state, &segments).map_err(|e| match e {
+        PropertyError::NotFound => Status::NotFound,
+        PropertyError::NotSerializable => Status::SerializationFailure,
+    })?;
+    match value {
+        Property::Bytes(bytes) => c.give(&bytes, value_out, length_out),
+        Property::Int(n) => c.give(&n.to_le_bytes(), value_out, length_out),
+        Property::Uint(n) => c.give(&n.to_le_bytes(), value_out, length_out),
+        Property::Bool(b) => c.give(&[u8::from(b)], value_out, length_out),
+        Property::Timestamp(d) | Property::Duration(d) => {
+            let nanoseconds = i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+            c.give(&nanoseconds.to_le_bytes(), value_out, length_out)
+        }
+        Property::Map(pairs) => {
+            let pairs = pairs.iter().map(|(k, v)| (&k[..], &v[..]));
+            let size = wire::pairs_size(pairs.clone());
+            c.give_with(size, value_out, length_out, |block| {
+                let fits = wire::encode_pairs(pairs, block);
+                debug_assert!(fits, "the block is as large as the pairs");
+            })
+        }
+    }
+}
+
+fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) -> Outcome {
+    let path = c.read_bytes(p, p_length)?;
+    let value = c.read_bytes(v, v_length)?;
+    let cx = c.state().stream().ok_or(Status::NotFound)?;
+    cx.stream.set_property(&path, value);
+    Ok(())
+}
+
+/// Groups that need a further segment.
+const CONTAINERS: [&[u8]; 10] = [
+    b"",
+    b"request",
+    b"response",
+    b"connection",
+    b"source",
+    b"destination",
+    b"upstream",
+    b"xds",
+    b"filter_state",
+    b"upstream_filter_state",
+];
+
+fn lookup(state: &VmState, path: &[&[u8]]) -> Result<Property, PropertyError> {
+    let context = state.context().ok_or(PropertyError::NotFound)?;
+    let plugin = &context.root().plugin;
+    match path {
+        [b"plugin_name"] => return Ok(plugin.name.clone().into()),
+        [b"plugin_root_id"] => return Ok(plugin.root_id.clone().into()),
+        [b"plugin_vm_id"] => return Ok(state.config.vm_id.clone().into()),
+        [group] if CONTAINERS.contains(group) => return Err(PropertyError::NotSerializable),
+        _ => {}
+    }
+    let Context::Stream(cx) = &context else {
+        return Err(PropertyError::NotFound);
+    };
+    of_headers(cx, path).unwrap_or_else(|| cx.stream.property(path))
+}
+
+/// A property that a header map holds; `None` for any other.
+fn of_headers(cx: &StreamContext, path: &[&[u8]]) -> Option<Result<Property, PropertyError>> {
+    let (group, name, rest) = match path {
+        [group, name, rest @ ..] => (*group, *name, rest),
+        _ => return None,
+    };
+    let value = |map: HttpMap, name: &[u8]| -> Result<Property, PropertyError> {
+        let headers = visible(cx, map)?;
+        let value = headers.get(name).cloned();
+        value.map(Into::into).ok_or(PropertyError::NotFound)
+    };
+    let request = |name: &[u8]| value(HttpMap::RequestHeaders, name);
+    let result = match (group, name) {
+        (b"request", b"path") => request(b":path"),
+        (b"request", b"url_path") => {
+            path_part(cx, |path, query| query.map_or(path, |q| &path[..q]))
+        }
+        (b"request", b"query") => path_part(cx, |path, query| {
+            query.map_or(&path[..0], |q| &path[q + 1..])
+        }),
+        (b"request", b"host") => request(b":authority"),
+        (b"request", b"scheme") => request(b":scheme"),
+        (b"request", b"method") => request(b":method"),
+        (b"request", b"referer") => request(b"referer"),
+        (b"request", b"useragent") => request(b"user-agent"),
+        (b"request", b"id") => request(b"x-request-id"),
+        (b"request", b"headers") => return Some(headers(cx, HttpMap::RequestHeaders, rest)),
+        (b"response", b"headers") => return Some(headers(cx, HttpMap::ResponseHeaders, rest)),
+        (b"response", b"trailers") => return Some(headers(cx, HttpMap::ResponseTrailers, rest)),
+        _ => return None,
+    };
+    Some(if rest.is_empty() {
+        result
+    } else {
+        Err(PropertyError::NotFound)
+    })
+}
+
+fn visible(
+    cx: &StreamContext,
+    map: HttpMap,
+) -> Result<std::cell::RefMut<'_, crate::headers::HeaderMap>, PropertyError> {
+    if !cx.can_read(map) {
+        return Err(PropertyError::NotFound);
+    }
+    cx.stream.headers(map).ok_or(PropertyError::NotFound)
+}
+
+/// Part of `:path`; `pick` gets it without fragment, and where the `?` is.
+fn path_part(
+    cx: &StreamContext,
+    pick: impl Fn(&[u8], Option<usize>) -> &[u8],
+) -> Result<Property, PropertyError> {
+    let headers = visible(cx, HttpMap::RequestHeaders)?;
+    let path = headers.get(b":path").ok_or(PropertyError::NotFound)?;
+    let end = path.iter().position(|b| *b == b'#').unwrap_or(path.len());
+    let query = path[..end].iter().position(|b| *b == b'?');
+    Ok(path.slice_ref(pick(&path[..end], query)).into())
+}
+
+/// A whole map, or one name of it; values of a repeated name are joined.
+fn headers(cx: &StreamContext, map: HttpMap, rest: &[&[u8]]) -> Result<Property, PropertyError> {
+    let headers = visible(cx, map)?;
+    match rest {
+        [] => {
+            let mut joined: Vec<(Bytes, Bytes)> = Vec::with_capacity(headers.len());
+            for (name, _) in headers.entries() {
+                if !joined.iter().any(|(n, _)| n == name)
+                    && let Some(value) = join(headers.get_all(name))
+                {
+                    joined.push((name.clone(), value));
+                }
+            }
+            Ok(Property::Map(joined))
+        }
+        [name] => join(headers.get_all(name))
+            .map(Into::into)
+            .ok_or(PropertyError::NotFound),
+        _ => Err(PropertyError::NotFound),
+    }
+}
+
+fn join<'a>(mut values: impl Iterator<Item = &'a Bytes>) -> Option<Bytes> {
+    let first = values.next()?;
+    let Some(second) = values.next() else {
+        return Some(first.clone());
+    };
+    let mut joined = [&first[..], b",", second].concat();
+    for value in values {
+        joined.push(b',');
+        joined.extend_from_slice(value);
+    }
+    Some(joined.into())
+}

@@ -1,0 +1,89 @@
+//! What a filter does with its stream: continue it, close it, answer it. All
+//! of it takes effect when the guest has returned.
+
+use super::{Cx, Outcome, Stop, Table};
+use crate::host::LocalResponse;
+use crate::types::{Direction, Status};
+use crate::vm::AfterCall;
+use crate::wire;
+
+pub(super) fn define(t: &mut Table) {
+    t.call("proxy_continue_stream", continue_stream);
+    t.call("proxy_close_stream", close_stream);
+    t.call("proxy_send_local_response", send_local_response);
+    // ABI 0.1.0
+    t.call("proxy_continue_request", |c: &mut Cx<'_>| {
+        continue_stream(c, 0)
+    });
+    t.call("proxy_continue_response", |c: &mut Cx<'_>| {
+        continue_stream(c, 1)
+    });
+    t.call("proxy_clear_route_cache", clear_route_cache);
+}
+
+/// Stream types of the wire: 0 request, 1 response, 2 downstream, 3 upstream.
+fn continue_stream(c: &mut Cx<'_>, stream: u32) -> Outcome {
+    let direction = match stream {
+        0 => Direction::Request,
+        1 => Direction::Response,
+        2 => return Ok(()),
+        3 => return Err(Status::Unimplemented.into()),
+        _ => return Err(Status::BadArgument.into()),
+    };
+    if let Some(cx) = c.state().stream() {
+        cx.continued(direction);
+        c.state().queue(AfterCall::Continue(cx, direction));
+    }
+    Ok(())
+}
+
+fn close_stream(c: &mut Cx<'_>, stream: u32) -> Outcome {
+    if stream > 3 {
+        return Err(Status::BadArgument.into());
+    }
+    if let Some(cx) = c.state().stream()
+        && stream < 2
+    {
+        c.state().queue(AfterCall::Close(cx));
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)] // The ABI's own parameters.
+fn send_local_response(
+    c: &mut Cx<'_>,
+    code: u32,
+    details: u32,
+    details_length: u32,
+    body: u32,
+    body_length: u32,
+    headers: u32,
+    headers_length: u32,
+    grpc_status: u32,
+) -> Outcome {
+    let details = c.read_bytes(details, details_length)?;
+    let body = c.read_bytes(body, body_length)?;
+    let headers = wire::decode_pairs(c.read(headers, headers_length)?).unwrap_or_default();
+    let Some(cx) = c.state().stream() else {
+        return Ok(());
+    };
+    cx.replied.set(true);
+    let response = LocalResponse {
+        // 16 bit in Envoy: a larger code is cut, not refused.
+        code: (code & 0xffff) as u16,
+        details,
+        body,
+        headers,
+        grpc_status: (grpc_status <= 16).then_some(grpc_status),
+    };
+    c.state().queue(AfterCall::LocalResponse(cx, response));
+    Ok(())
+}
+
+/// ABI 0.1.0; later versions clear the route by changing the request headers.
+fn clear_route_cache(c: &mut Cx<'_>) -> Result<(), Stop> {
+    if let Some(cx) = c.state().stream() {
+        cx.stream.clear_route_cache();
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! A proxy-wasm host: runs the filters that were written for Envoy.
+//!
+//! The crate knows the proxy-wasm ABI (0.1.0, 0.2.0, 0.2.1) and an engine to
+//! run WebAssembly with, and no sockets: what surrounds a filter is handed in
+//! through two traits, [`Host`] for a VM and [`Stream`] for one HTTP stream.
+//!
+//! 1. [`Module::compile`] compiles a binary and checks it. Once per file.
+//! 2. [`Vm::new`] makes an instance of it. Once per thread: a VM stays on the
+//!    thread that made it.
+//! 3. [`Vm::start_plugin`] configures a filter, [`Vm::create_stream`] puts it on
+//!    a stream, and the callbacks ([`Vm::on_request_headers`], …) tell what the
+//!    filter wants: continue, hold, or answer itself.
+#![doc = include_str!("../example.md")]
+
+mod body;
+mod callbacks;
+mod engine;
+mod failure;
+mod headers;
+mod host;
+mod imports;
+pub mod limits;
+mod module;
+mod plugin;
+mod stream;
+mod types;
+mod vm;
+pub mod wire;
+
+pub use body::BodyBuffer;
+pub use failure::{Failure, Frame, Reason};
+pub use headers::HeaderMap;
+pub use host::{
+    FilterIndex, Host, LocalResponse, Origin, Property, PropertyError, Stream, Unsupported,
+};
+pub use imports::unimplemented_hostcalls;
+pub use module::{LoadError, Module};
+pub use plugin::{PluginConfig, PluginError};
+pub use types::{
+    AbiVersion, BodyStatus, BufferType, ContextId, Direction, HeadersStatus, HttpMap, LogLevel,
+    MapType, Status, TrailersStatus,
+};
+pub use vm::{Vm, VmConfig, VmFailed};

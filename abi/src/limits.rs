@@ -1,0 +1,19 @@
+//! Every limit of the host, with its unit and reason.
+
+/// Bytes of one serialised header map that a guest may hand over. Envoy's
+/// limit; more decodes to an empty map there.
+pub const PAIRS_BYTES_MAX: usize = 1 << 20;
+
+/// Entries of one serialised header map that a guest may hand over. Envoy's
+/// limit.
+pub const PAIRS_COUNT_MAX: usize = 1024;
+
+/// Bytes of one `random_get` call. Envoy's limit; `getrandom` callers loop.
+pub const RANDOM_BYTES_MAX: usize = 65_536;
+
+/// Scatter-gather entries of one `fd_write`. A guest that logs has one or two.
+pub const IOVECS_MAX: u32 = 1024;
+
+/// Frames of a guest's backtrace that a failure keeps; deeper ones say little
+/// and a recursion would keep thousands.
+pub const BACKTRACE_FRAMES_MAX: usize = 32;

@@ -1,0 +1,169 @@
+//! Root contexts: one for each plugin of a VM, from `proxy_on_context_create`
+//! to `proxy_on_delete`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::types::ContextId;
+use crate::vm::{Context, Vm, VmFailed};
+
+/// One plugin: a filter as it is configured (Envoy's `PluginConfig`).
+#[derive(Debug, Clone, Default)]
+pub struct PluginConfig {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Selects the root context among those that the module registers.
+    pub root_id: String,
+    /// Opaque bytes that `proxy_on_configure` may read.
+    pub configuration: Bytes,
+    /// `allow_on_headers_stop_iteration`: a Pause in a headers callback holds
+    /// the headers alone, and the body is shown to the filter meanwhile.
+    pub allow_on_headers_stop_iteration: bool,
+}
+
+/// Why a plugin did not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PluginError {
+    /// `proxy_on_vm_start` returned 0.
+    #[error("proxy_on_vm_start refused to start (it returned 0)")]
+    VmStart,
+    /// `proxy_on_configure` returned 0.
+    #[error("proxy_on_configure refused the configuration (it returned 0)")]
+    Configure,
+    /// The VM failed; [`Vm::failure`] tells how.
+    #[error("the VM failed")]
+    Failed,
+}
+
+impl From<VmFailed> for PluginError {
+    fn from(_: VmFailed) -> Self {
+        Self::Failed
+    }
+}
+
+/// A root context.
+pub(crate) struct Root {
+    pub(crate) id: ContextId,
+    pub(crate) plugin: PluginConfig,
+    pub(crate) state: Cell<RootState>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RootState {
+    Created,
+    /// In `proxy_on_configure`: the only time at which the guest may read its
+    /// plugin configuration.
+    Configuring,
+    Running,
+    /// `proxy_on_done` asked for time; `proxy_done` ends it.
+    PendingDone,
+}
+
+impl Vm {
+    /// Creates the root context of a plugin and starts it:
+    /// `proxy_on_context_create`, `proxy_on_vm_start`, `proxy_on_configure`.
+    ///
+    /// # Errors
+    /// [`PluginError`] when the guest refuses or traps. A VM whose plugin did
+    /// not start is of no further use to that plugin.
+    pub fn start_plugin(&self, plugin: PluginConfig) -> Result<ContextId, PluginError> {
+        let vm_configuration_size = size(&self.state.config.configuration);
+        let configuration_size = size(&plugin.configuration);
+        let root = Rc::new(Root {
+            id: self.state.new_id(),
+            plugin,
+            state: Cell::new(RootState::Created),
+        });
+        let id = root.id;
+        let context = Context::Root(Rc::clone(&root));
+        self.state.insert(context.clone());
+
+        let callbacks = &self.callbacks;
+        self.call(
+            &context,
+            "proxy_on_context_create",
+            callbacks.on_context_create.as_ref(),
+            (id.0, 0),
+        )?;
+        let started = self.call(
+            &context,
+            "proxy_on_vm_start",
+            callbacks.on_vm_start.as_ref(),
+            (id.0, vm_configuration_size),
+        )?;
+        if started == Some(0) {
+            return Err(PluginError::VmStart);
+        }
+        root.state.set(RootState::Configuring);
+        let configured = self.call(
+            &context,
+            "proxy_on_configure",
+            callbacks.on_configure.as_ref(),
+            (id.0, configuration_size),
+        );
+        root.state.set(RootState::Running);
+        if configured? == Some(0) {
+            return Err(PluginError::Configure);
+        }
+        Ok(id)
+    }
+
+    /// Runs `proxy_on_tick` of a root context.
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before.
+    pub fn on_tick(&self, root: ContextId) -> Result<(), VmFailed> {
+        let Some(context @ Context::Root(_)) = self.state.get(root) else {
+            return Ok(());
+        };
+        self.call(
+            &context,
+            "proxy_on_tick",
+            self.callbacks.on_tick.as_ref(),
+            (root.0,),
+        )?;
+        Ok(())
+    }
+
+    /// Ends a root context: `proxy_on_done`, and `proxy_on_delete` at once or,
+    /// when the guest asks for time, after it has called `proxy_done`.
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before.
+    pub fn stop_plugin(&self, root: ContextId) -> Result<(), VmFailed> {
+        let Some(context @ Context::Root(_)) = self.state.get(root) else {
+            return Ok(());
+        };
+        let root = Rc::clone(context.root());
+        let done = self.call(
+            &context,
+            "proxy_on_done",
+            self.callbacks.on_done.as_ref(),
+            (root.id.0,),
+        )?;
+        if done == Some(0) {
+            root.state.set(RootState::PendingDone);
+        } else {
+            self.delete_root(&root);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn delete_root(&self, root: &Rc<Root>) {
+        let context = Context::Root(Rc::clone(root));
+        // A VM that fails here has reported it; there is nothing else to end.
+        let _ = self.call(
+            &context,
+            "proxy_on_delete",
+            self.callbacks.on_delete.as_ref(),
+            (root.id.0,),
+        );
+        self.state.remove(root.id);
+    }
+}
+
+fn size(bytes: &Bytes) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,357 @@
+//! Stream contexts: the callbacks of one filter on one HTTP stream, and what
+//! the filter may see and change in each of them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::callbacks::HeadersFn;
+use crate::host::{FilterIndex, Stream};
+use crate::plugin::Root;
+use crate::types::{BodyStatus, ContextId, Direction, HeadersStatus, HttpMap, TrailersStatus};
+use crate::vm::{Context, Vm, VmFailed};
+
+/// A stream context.
+pub(crate) struct StreamContext {
+    pub(crate) id: ContextId,
+    pub(crate) root: Rc<Root>,
+    pub(crate) stream: Rc<dyn Stream>,
+    pub(crate) filter: FilterIndex,
+    pub(crate) visible: Cell<Visible>,
+    /// The guest sent a local response in the callback under way, so the
+    /// callback's own result does not count.
+    pub(crate) replied: Cell<bool>,
+}
+
+/// What of a stream a filter may see at the moment.
+///
+/// A map or buffer is visible from the callback that delivers it until that
+/// callback's pause ends; while the stream is logged, all maps are readable
+/// (Envoy, `context.cc`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Visible(u16);
+
+impl Visible {
+    const REQUEST_HEADERS: Self = Self(1);
+    const REQUEST_BODY: Self = Self(1 << 1);
+    const REQUEST_TRAILERS: Self = Self(1 << 2);
+    const RESPONSE_HEADERS: Self = Self(1 << 3);
+    const RESPONSE_BODY: Self = Self(1 << 4);
+    const RESPONSE_TRAILERS: Self = Self(1 << 5);
+    /// The body at hand is the last of its direction.
+    const REQUEST_END: Self = Self(1 << 6);
+    const RESPONSE_END: Self = Self(1 << 7);
+    /// Every map, read only.
+    const LOG: Self = Self(1 << 8);
+
+    fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    fn map(map: HttpMap) -> Self {
+        match map {
+            HttpMap::RequestHeaders => Self::REQUEST_HEADERS,
+            HttpMap::RequestTrailers => Self::REQUEST_TRAILERS,
+            HttpMap::ResponseHeaders => Self::RESPONSE_HEADERS,
+            HttpMap::ResponseTrailers => Self::RESPONSE_TRAILERS,
+        }
+    }
+
+    fn body(direction: Direction) -> Self {
+        match direction {
+            Direction::Request => Self::REQUEST_BODY,
+            Direction::Response => Self::RESPONSE_BODY,
+        }
+    }
+
+    fn end(direction: Direction) -> Self {
+        match direction {
+            Direction::Request => Self::REQUEST_END,
+            Direction::Response => Self::RESPONSE_END,
+        }
+    }
+
+    const REQUEST: Self =
+        Self(Self::REQUEST_HEADERS.0 | Self::REQUEST_BODY.0 | Self::REQUEST_TRAILERS.0);
+    const RESPONSE: Self =
+        Self(Self::RESPONSE_HEADERS.0 | Self::RESPONSE_BODY.0 | Self::RESPONSE_TRAILERS.0);
+}
+
+impl StreamContext {
+    fn show(&self, what: Visible) {
+        self.visible.set(self.visible.get().with(what));
+    }
+
+    fn hide(&self, what: Visible) {
+        self.visible.set(self.visible.get().without(what));
+    }
+
+    /// Whether `map` may be read.
+    pub(crate) fn can_read(&self, map: HttpMap) -> bool {
+        self.visible.get().has(Visible::map(map).with(Visible::LOG))
+    }
+
+    /// Whether `map` may be changed. Trailers come into being by the first
+    /// change while the end of the body is at hand.
+    pub(crate) fn can_write(&self, map: HttpMap) -> bool {
+        if self.visible.get().has(Visible::map(map)) {
+            return true;
+        }
+        let direction = match map {
+            HttpMap::RequestTrailers => Direction::Request,
+            HttpMap::ResponseTrailers => Direction::Response,
+            HttpMap::RequestHeaders | HttpMap::ResponseHeaders => return false,
+        };
+        let created =
+            self.visible.get().has(Visible::end(direction)) && self.stream.add_trailers(direction);
+        if created {
+            self.show(Visible::map(map));
+        }
+        created
+    }
+
+    /// Whether the body of `direction` may be read and changed.
+    pub(crate) fn can_access_body(&self, direction: Direction) -> bool {
+        self.visible.get().has(Visible::body(direction))
+    }
+
+    /// The guest ends its pause: what the pause kept visible is gone.
+    /// Continuing the response drops the request's objects too.
+    pub(crate) fn continued(&self, direction: Direction) {
+        self.hide(Visible::REQUEST);
+        if direction == Direction::Response {
+            self.hide(Visible::RESPONSE);
+        }
+    }
+}
+
+impl Vm {
+    /// Creates the context of one filter on one stream:
+    /// `proxy_on_context_create`. `filter` is handed back in every call to
+    /// `stream`. The context lives until [`Vm::delete_stream`].
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before, or has no such root.
+    pub fn create_stream(
+        &self,
+        root: ContextId,
+        stream: Rc<dyn Stream>,
+        filter: FilterIndex,
+    ) -> Result<ContextId, VmFailed> {
+        let Some(Context::Root(root)) = self.state.get(root) else {
+            return Err(VmFailed);
+        };
+        let (id, root_id) = (self.state.new_id(), root.id);
+        let context = Context::Stream(Rc::new(StreamContext {
+            id,
+            root,
+            stream,
+            filter,
+            visible: Cell::default(),
+            replied: Cell::default(),
+        }));
+        self.state.insert(context.clone());
+        self.call(
+            &context,
+            "proxy_on_context_create",
+            self.callbacks.on_context_create.as_ref(),
+            (id.0, root_id.0),
+        )?;
+        Ok(id)
+    }
+
+    /// Runs `proxy_on_request_headers`.
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before; so for all below.
+    pub fn on_request_headers(
+        &self,
+        stream: ContextId,
+        end_of_stream: bool,
+    ) -> Result<HeadersStatus, VmFailed> {
+        self.on_headers(
+            stream,
+            HttpMap::RequestHeaders,
+            "proxy_on_request_headers",
+            self.callbacks.on_request_headers.as_ref(),
+            end_of_stream,
+        )
+    }
+
+    /// Runs `proxy_on_response_headers`.
+    ///
+    /// # Errors
+    /// As [`Vm::on_request_headers`].
+    pub fn on_response_headers(
+        &self,
+        stream: ContextId,
+        end_of_stream: bool,
+    ) -> Result<HeadersStatus, VmFailed> {
+        self.on_headers(
+            stream,
+            HttpMap::ResponseHeaders,
+            "proxy_on_response_headers",
+            self.callbacks.on_response_headers.as_ref(),
+            end_of_stream,
+        )
+    }
+
+    fn on_headers(
+        &self,
+        stream: ContextId,
+        map: HttpMap,
+        callback: &'static str,
+        function: Option<&HeadersFn>,
+        end_of_stream: bool,
+    ) -> Result<HeadersStatus, VmFailed> {
+        let (context, cx) = self.stream_context(stream)?;
+        let visible = Visible::map(map);
+        cx.show(visible);
+        let count = entries(&cx, map);
+        let result = match function {
+            None => self.call::<(u32,), u32>(&context, callback, None, (0,)),
+            Some(HeadersFn::WithoutEndOfStream(f)) => {
+                self.call(&context, callback, Some(f), (stream.0, count))
+            }
+            Some(HeadersFn::WithEndOfStream(f)) => {
+                let args = (stream.0, count, u32::from(end_of_stream));
+                self.call(&context, callback, Some(f), args)
+            }
+        }?;
+        if cx.replied.take() {
+            return Ok(HeadersStatus::StopAllAndWatermark);
+        }
+        let stop_allowed = cx.root.plugin.allow_on_headers_stop_iteration;
+        let status = HeadersStatus::from_guest(result.unwrap_or(0), stop_allowed);
+        if status == HeadersStatus::Continue {
+            cx.hide(visible);
+        }
+        Ok(status)
+    }
+
+    /// Runs `proxy_on_request_body` or `proxy_on_response_body`. `size` is the
+    /// bytes that the filter can read now.
+    ///
+    /// # Errors
+    /// As [`Vm::on_request_headers`].
+    pub fn on_body(
+        &self,
+        stream: ContextId,
+        direction: Direction,
+        size: usize,
+        end_of_stream: bool,
+    ) -> Result<BodyStatus, VmFailed> {
+        let (context, cx) = self.stream_context(stream)?;
+        let (callback, function) = match direction {
+            Direction::Request => ("proxy_on_request_body", &self.callbacks.on_request_body),
+            Direction::Response => ("proxy_on_response_body", &self.callbacks.on_response_body),
+        };
+        let (body, end) = (Visible::body(direction), Visible::end(direction));
+        cx.show(if end_of_stream { body.with(end) } else { body });
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let args = (stream.0, size, u32::from(end_of_stream));
+        let result = self.call(&context, callback, function.as_ref(), args);
+        cx.hide(end);
+        let result = result?;
+        if cx.replied.take() {
+            return Ok(BodyStatus::StopNoBuffer);
+        }
+        let status = BodyStatus::from_guest(result.unwrap_or(0));
+        if status == BodyStatus::Continue {
+            cx.hide(body);
+        }
+        Ok(status)
+    }
+
+    /// Runs `proxy_on_request_trailers` or `proxy_on_response_trailers`.
+    ///
+    /// # Errors
+    /// As [`Vm::on_request_headers`].
+    pub fn on_trailers(
+        &self,
+        stream: ContextId,
+        direction: Direction,
+    ) -> Result<TrailersStatus, VmFailed> {
+        let (context, cx) = self.stream_context(stream)?;
+        let (callback, function, map) = match direction {
+            Direction::Request => (
+                "proxy_on_request_trailers",
+                &self.callbacks.on_request_trailers,
+                HttpMap::RequestTrailers,
+            ),
+            Direction::Response => (
+                "proxy_on_response_trailers",
+                &self.callbacks.on_response_trailers,
+                HttpMap::ResponseTrailers,
+            ),
+        };
+        let visible = Visible::map(map);
+        cx.show(visible);
+        let args = (stream.0, entries(&cx, map));
+        let result = self.call(&context, callback, function.as_ref(), args)?;
+        if cx.replied.take() {
+            return Ok(TrailersStatus::Stop);
+        }
+        let status = TrailersStatus::from_guest(result.unwrap_or(0));
+        if status == TrailersStatus::Continue {
+            cx.hide(visible);
+        }
+        Ok(status)
+    }
+
+    /// Runs `proxy_on_log`: the stream is complete, every map is readable.
+    ///
+    /// # Errors
+    /// As [`Vm::on_request_headers`].
+    pub fn on_log(&self, stream: ContextId) -> Result<(), VmFailed> {
+        let (context, cx) = self.stream_context(stream)?;
+        cx.visible.set(Visible::LOG);
+        let function = self.callbacks.on_log.as_ref();
+        self.call(&context, "proxy_on_log", function, (stream.0,))?;
+        cx.visible.set(Visible::default());
+        Ok(())
+    }
+
+    /// Ends a stream context: `proxy_on_done`, whose result counts for root
+    /// contexts only, then `proxy_on_delete`.
+    ///
+    /// # Errors
+    /// As [`Vm::on_request_headers`].
+    pub fn delete_stream(&self, stream: ContextId) -> Result<(), VmFailed> {
+        let (context, cx) = self.stream_context(stream)?;
+        cx.visible.set(Visible::default());
+        let callbacks = &self.callbacks;
+        let result = self
+            .call(
+                &context,
+                "proxy_on_done",
+                callbacks.on_done.as_ref(),
+                (stream.0,),
+            )
+            .and_then(|_| {
+                let function = callbacks.on_delete.as_ref();
+                self.call(&context, "proxy_on_delete", function, (stream.0,))
+            });
+        self.state.remove(stream);
+        result.map(drop)
+    }
+
+    fn stream_context(&self, id: ContextId) -> Result<(Context, Rc<StreamContext>), VmFailed> {
+        match self.state.get(id) {
+            Some(Context::Stream(cx)) => Ok((Context::Stream(Rc::clone(&cx)), cx)),
+            _ => Err(VmFailed),
+        }
+    }
+}
+
+fn entries(cx: &StreamContext, map: HttpMap) -> u32 {
+    let count = cx.stream.headers(map).map_or(0, |m| m.len());
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,397 @@
+//! [`Vm`]: one running instance of a module, and the guard around every call
+//! into it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use crate::callbacks::Callbacks;
+use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
+use crate::failure::Failure;
+use crate::host::{Host, LocalResponse, Origin};
+use crate::imports;
+use crate::module::{LoadError, Module};
+use crate::plugin::Root;
+use crate::stream::StreamContext;
+use crate::types::{AbiVersion, ContextId, Direction};
+
+/// What a VM is started with.
+#[derive(Debug, Clone, Default)]
+pub struct VmConfig {
+    /// `vm_id`: names the VM to its guests.
+    pub vm_id: String,
+    /// Opaque bytes that `proxy_on_vm_start` may read.
+    pub configuration: Bytes,
+    /// Environment variables that WASI shows, and no others.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The VM cannot take a call: it has failed, or a guest call is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the VM takes no calls any more")]
+pub struct VmFailed;
+
+/// One instance of a module with its root and stream contexts.
+///
+/// Belongs to one thread. Guest calls never nest: a hostcall that must lead to
+/// another guest call, or changes the state of a stream, is queued and carried
+/// out when the guest has returned. After a trap the instance is freed at once
+/// and every further call answers [`VmFailed`].
+pub struct Vm {
+    pub(crate) state: Rc<VmState>,
+    pub(crate) callbacks: Callbacks,
+    instance: RefCell<Option<Instance>>,
+    failure: OnceCell<Failure>,
+}
+
+impl Vm {
+    /// Instantiates `module` and runs its start functions: `_initialize` and
+    /// then `main`, or else `_start`.
+    ///
+    /// # Errors
+    /// [`LoadError::Start`] when one of them traps.
+    pub fn new(module: &Module, config: VmConfig, host: Rc<dyn Host>) -> Result<Self, LoadError> {
+        let state = Rc::new(VmState::new(module.abi(), config, host));
+        let start_failed = |callback, trap: GuestTrap| {
+            LoadError::Start(Failure {
+                reason: trap.reason,
+                callback,
+                context: ContextId::VM,
+                message: trap.message,
+                backtrace: trap.backtrace,
+            })
+        };
+        let mut instance =
+            Instance::new(&module.compiled, Rc::clone(&state), imports::host_function)
+                .map_err(|trap| start_failed("instantiation", trap))?;
+        let callbacks = Callbacks::of(&instance, module.abi());
+        run_start_functions(&mut instance).map_err(|(name, trap)| start_failed(name, trap))?;
+        state.phase.set(Phase::Running);
+        Ok(Self {
+            state,
+            callbacks,
+            instance: RefCell::new(Some(instance)),
+            failure: OnceCell::new(),
+        })
+    }
+
+    /// What ended this VM, once it has failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    /// Number of stream contexts alive.
+    #[must_use]
+    pub fn active_streams(&self) -> usize {
+        let contexts = self.state.contexts.borrow();
+        let streams = contexts.values();
+        streams.filter(|c| matches!(c, Context::Stream(_))).count()
+    }
+
+    /// Bytes of guest memory; 0 once the VM has failed.
+    #[must_use]
+    pub fn memory_size(&self) -> usize {
+        self.instance
+            .try_borrow()
+            .ok()
+            .and_then(|i| i.as_ref().map(Instance::memory_size))
+            .unwrap_or(0)
+    }
+
+    /// Frees the instance without another guest call. Further calls answer
+    /// [`VmFailed`].
+    pub fn discard(&self) {
+        if let Ok(mut instance) = self.instance.try_borrow_mut() {
+            instance.take();
+        }
+        self.state.clear();
+    }
+
+    /// Calls `function` for `context`. `Ok(None)` when the module has no such
+    /// export. Everything the guest asked for that must wait until it has
+    /// returned is done before this returns.
+    pub(crate) fn call<A: GuestArgs, R: Results>(
+        &self,
+        context: &Context,
+        callback: &'static str,
+        function: Option<&GuestFn<A, R>>,
+        args: A,
+    ) -> Result<Option<R>, VmFailed> {
+        let mut slot = self.instance.try_borrow_mut().map_err(|_| VmFailed)?;
+        let instance = slot.as_mut().ok_or(VmFailed)?;
+        let Some(function) = function else {
+            return Ok(None);
+        };
+        self.state.enter(context.clone());
+        let result = instance.call(function, args);
+        self.state.leave();
+        match result {
+            Ok(result) => {
+                drop(slot);
+                self.run_after_call();
+                Ok(Some(result))
+            }
+            Err(trap) => {
+                slot.take();
+                drop(slot);
+                self.fail(context, callback, trap);
+                Err(VmFailed)
+            }
+        }
+    }
+
+    fn fail(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
+        let failure = self.failure.get_or_init(|| Failure {
+            reason: trap.reason,
+            callback,
+            context: context.id(),
+            message: trap.message,
+            backtrace: trap.backtrace,
+        });
+        self.state.clear();
+        let origin = self.state.origin_of(Some(context));
+        self.state.host.failed(origin, failure);
+    }
+
+    fn run_after_call(&self) {
+        while let Some(action) = self.state.next_after_call() {
+            match action {
+                AfterCall::Continue(context, direction) => {
+                    context.stream.continue_stream(context.filter, direction);
+                }
+                AfterCall::Close(context) => context.stream.close_stream(context.filter),
+                AfterCall::LocalResponse(context, response) => {
+                    context.stream.send_local_response(context.filter, response);
+                }
+                AfterCall::RootDone(root) => self.delete_root(&root),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vm")
+            .field("vm_id", &self.state.config.vm_id)
+            .field("failure", &self.failure.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `_initialize` and then `main` or `__main_void`; without it, `_start`.
+/// A `proc_exit(0)` at the end of `main` is how some toolchains return.
+fn run_start_functions(instance: &mut Instance) -> Result<(), (&'static str, GuestTrap)> {
+    let mut run = |name: &'static str| -> Option<Result<(), (&'static str, GuestTrap)>> {
+        let function = instance.function::<(), ()>(name)?;
+        Some(finished(name, instance.call(&function, ())))
+    };
+    let Some(result) = run("_initialize") else {
+        return run("_start").unwrap_or(Ok(()));
+    };
+    result?;
+    if let Some(main) = instance.function::<(u32, u32), u32>("main") {
+        finished("main", instance.call(&main, (0, 0)).map(drop))
+    } else if let Some(main) = instance.function::<(), u32>("__main_void") {
+        finished("__main_void", instance.call(&main, ()).map(drop))
+    } else {
+        Ok(())
+    }
+}
+
+fn finished(
+    name: &'static str,
+    result: Result<(), GuestTrap>,
+) -> Result<(), (&'static str, GuestTrap)> {
+    match result {
+        Err(trap) if trap.reason != crate::failure::Reason::Exit(0) => Err((name, trap)),
+        _ => Ok(()),
+    }
+}
+
+/// What must wait until the guest has returned.
+pub(crate) enum AfterCall {
+    Continue(Rc<StreamContext>, Direction),
+    Close(Rc<StreamContext>),
+    LocalResponse(Rc<StreamContext>, LocalResponse),
+    RootDone(Rc<Root>),
+}
+
+/// A live context of a VM.
+#[derive(Clone)]
+pub(crate) enum Context {
+    Root(Rc<Root>),
+    Stream(Rc<StreamContext>),
+}
+
+impl Context {
+    pub(crate) fn id(&self) -> ContextId {
+        match self {
+            Self::Root(root) => root.id,
+            Self::Stream(stream) => stream.id,
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Rc<Root> {
+        match self {
+            Self::Root(root) => root,
+            Self::Stream(stream) => &stream.root,
+        }
+    }
+
+    pub(crate) fn stream(&self) -> Option<&Rc<StreamContext>> {
+        match self {
+            Self::Root(_) => None,
+            Self::Stream(stream) => Some(stream),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In the start section or a start function: no context exists.
+    Starting,
+    /// In a callback.
+    Running,
+    /// In the allocator, on behalf of a hostcall.
+    Allocating,
+}
+
+/// What the host functions of one VM share.
+pub(crate) struct VmState {
+    pub(crate) abi: AbiVersion,
+    pub(crate) config: VmConfig,
+    pub(crate) host: Rc<dyn Host>,
+    pub(crate) phase: Cell<Phase>,
+    contexts: RefCell<FxHashMap<ContextId, Context>>,
+    last_id: Cell<u32>,
+    /// The context of the guest call under way.
+    current: RefCell<Option<Context>>,
+    /// The context that the guest chose for its hostcalls instead.
+    effective: RefCell<Option<Context>>,
+    after_call: RefCell<std::collections::VecDeque<AfterCall>>,
+}
+
+impl VmState {
+    fn new(abi: AbiVersion, config: VmConfig, host: Rc<dyn Host>) -> Self {
+        Self {
+            abi,
+            config,
+            host,
+            phase: Cell::new(Phase::Starting),
+            contexts: RefCell::default(),
+            last_id: Cell::new(0),
+            current: RefCell::default(),
+            effective: RefCell::default(),
+            after_call: RefCell::default(),
+        }
+    }
+
+    /// The next free context number. Numbers count up and are not reused while
+    /// live, also after a wrap.
+    pub(crate) fn new_id(&self) -> ContextId {
+        let contexts = self.contexts.borrow();
+        let mut id = self.last_id.get();
+        loop {
+            id = id.wrapping_add(1).max(1);
+            if !contexts.contains_key(&ContextId(id)) {
+                self.last_id.set(id);
+                return ContextId(id);
+            }
+        }
+    }
+
+    pub(crate) fn insert(&self, context: Context) {
+        self.contexts.borrow_mut().insert(context.id(), context);
+    }
+
+    pub(crate) fn remove(&self, id: ContextId) {
+        self.contexts.borrow_mut().remove(&id);
+    }
+
+    pub(crate) fn get(&self, id: ContextId) -> Option<Context> {
+        self.contexts.borrow().get(&id).cloned()
+    }
+
+    fn clear(&self) {
+        self.contexts.borrow_mut().clear();
+        self.after_call.borrow_mut().clear();
+    }
+
+    fn enter(&self, context: Context) {
+        *self.current.borrow_mut() = Some(context);
+        *self.effective.borrow_mut() = None;
+    }
+
+    fn leave(&self) {
+        *self.current.borrow_mut() = None;
+        *self.effective.borrow_mut() = None;
+    }
+
+    /// The context that hostcalls act on: the effective one if set and still
+    /// alive, else the one the guest was called for.
+    pub(crate) fn context(&self) -> Option<Context> {
+        self.effective
+            .borrow()
+            .clone()
+            .or_else(|| self.current.borrow().clone())
+    }
+
+    /// The stream that hostcalls act on, if they act on one.
+    pub(crate) fn stream(&self) -> Option<Rc<StreamContext>> {
+        self.context().and_then(|c| c.stream().cloned())
+    }
+
+    /// The root context that hostcalls act on.
+    pub(crate) fn root(&self) -> Option<Rc<Root>> {
+        self.context().map(|c| Rc::clone(c.root()))
+    }
+
+    /// Makes hostcalls act on the context `id` until the guest returns. False
+    /// when it does not exist.
+    pub(crate) fn set_effective(&self, id: ContextId) -> bool {
+        let context = self.get(id);
+        let found = context.is_some();
+        if found {
+            *self.effective.borrow_mut() = context;
+        }
+        found
+    }
+
+    pub(crate) fn queue(&self, action: AfterCall) {
+        self.after_call.borrow_mut().push_back(action);
+    }
+
+    fn next_after_call(&self) -> Option<AfterCall> {
+        self.after_call.borrow_mut().pop_front()
+    }
+
+    /// Whose name a log line of the current call carries.
+    pub(crate) fn with_origin<R>(&self, f: impl FnOnce(Origin<'_>) -> R) -> R {
+        let context = self.context();
+        f(self.origin_of(context.as_ref()))
+    }
+
+    fn origin_of<'a>(&'a self, context: Option<&'a Context>) -> Origin<'a> {
+        let plugin = context.map(|c| &c.root().plugin);
+        Origin {
+            plugin: plugin.map_or("", |p| &p.name),
+            root_id: plugin.map_or("", |p| &p.root_id),
+            vm_id: &self.config.vm_id,
+            context: context.map_or(ContextId::VM, Context::id),
+        }
+    }
+}
+
+impl State for VmState {
+    fn admit(&self, name: &'static str, anytime: bool) -> Result<(), HostTrap> {
+        if anytime || self.phase.get() == Phase::Running {
+            Ok(())
+        } else {
+            Err(HostTrap::Restricted(name))
+        }
+    }
+}
