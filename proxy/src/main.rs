@@ -1,1 +1,24 @@
-fn main() {}
+//! Weir: a reverse proxy that runs the filters people already wrote for Envoy.
+#![deny(unsafe_code)]
+
+mod admin;
+mod cli;
+mod cluster;
+mod exchange;
+mod filter;
+mod generation;
+mod http;
+mod limits;
+mod rejected;
+mod route;
+mod server;
+mod stream;
+mod telemetry;
+mod worker;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

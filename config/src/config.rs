@@ -1,0 +1,141 @@
+//! The file as a whole.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::Admin;
+use crate::check;
+use crate::cluster::Cluster;
+use crate::defaults::DRAIN_TIMEOUT;
+use crate::error::{ConfigError, ConfigErrors, Problem};
+use crate::limits::{MAX_SOURCE_BYTES, MAX_WORKERS};
+use crate::listener::Listener;
+use crate::problems::Problems;
+use crate::read::{Block, Fields};
+use crate::source::{Source, Span};
+use crate::yaml::{self, Node, Value};
+
+pub(crate) static BLOCK: Block = Block {
+    name: "the configuration",
+    keys: &[
+        ("workers", "2"),
+        ("admin", "{ address: 127.0.0.1:9901 }"),
+        ("drain_timeout", "30s"),
+        ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
+        ("clusters", "[{ name: web, endpoints: [127.0.0.1:9000] }]"),
+    ],
+    not_yet: &[],
+    hints: &[(
+        "static_resources",
+        "listeners",
+        "this is Envoy's bootstrap: `listeners` and `clusters` stand at the top here",
+    )],
+};
+
+/// A configuration that holds together: names are unique and references point
+/// at something.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `workers`: threads that serve traffic, at most 1024. Default: one for
+    /// every core.
+    pub workers: Option<NonZeroUsize>,
+    /// `admin`: where metrics and administration are served. Default: nowhere.
+    pub admin: Option<Admin>,
+    /// `listeners`: what is served; at least one.
+    pub listeners: Vec<Listener>,
+    /// `clusters`: where requests go. Default: none.
+    pub clusters: Vec<Cluster>,
+    /// `drain_timeout`: how long connections get to finish after a stop or a
+    /// reload before they are closed. Default: 30s.
+    pub drain_timeout: Duration,
+    /// The text that all of this was read from.
+    pub source: Arc<Source>,
+}
+
+impl Config {
+    /// The cluster of that name.
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters
+            .iter()
+            .find(|cluster| cluster.name.value == name)
+    }
+
+    /// An error that was found later than in [`parse`], at the place in the
+    /// file that is to blame: a module that is missing, a port in use.
+    pub fn error(&self, at: Span, message: impl Into<String>) -> ConfigError {
+        ConfigError::new(Arc::clone(&self.source), Problem::new(at, message))
+    }
+}
+
+/// Help for those who have nothing yet.
+const LEAST: &str = "one is the least: `listeners: [{ name: edge, address: 0.0.0.0:8080 }]`";
+
+/// Reads and checks a configuration; `name` is what messages call it, usually
+/// the path of the file.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, in source order. After an error in the
+/// YAML itself nothing behind it is known.
+pub fn parse(name: &str, text: &str) -> Result<Config, ConfigErrors> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.len() > MAX_SOURCE_BYTES {
+        let source = Arc::new(Source::new(name, ""));
+        let message = format!("the file is larger than {MAX_SOURCE_BYTES} bytes");
+        return Err(ConfigError::new(source, Problem::new(Span::default(), message)).into());
+    }
+    let source = Arc::new(Source::new(name, text));
+    let mut problems = Problems::default();
+    let config = read(&source, &mut problems);
+    problems.into_result(&source)?;
+    config.ok_or_else(|| {
+        let problem = Problem::new(Span::default(), "the configuration is empty");
+        ConfigError::new(source, problem.help(LEAST)).into()
+    })
+}
+
+/// `None` if there is nothing to read, be it for an error or an empty file.
+fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
+    let root = yaml::compose(source.text(), problems)?;
+    if root.is_null() {
+        return None;
+    }
+    // Or else a cluster may be missing only because its key was there twice.
+    let tree_is_whole = problems.total() == 0;
+    let mut fields = BLOCK.open(&root, problems);
+    let listeners = fields.required("listeners");
+    if fields.node("listeners").is_some_and(Node::is_empty_list) {
+        let problem = Problem::new(listeners.span, "there are no listeners");
+        fields.problems.push(problem.help(LEAST));
+    }
+    let config = Config {
+        workers: workers(&mut fields),
+        admin: fields.optional("admin"),
+        listeners: listeners.value,
+        clusters: fields.optional("clusters").unwrap_or_default(),
+        drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
+        source: Arc::clone(source),
+    };
+    let clusters_known = match fields.node("clusters") {
+        Some(clusters) => matches!(clusters.value, Value::Sequence(_)),
+        None => !fields.misspelt("clusters"),
+    };
+    check::listeners(&config, problems);
+    check::clusters(&config, problems);
+    if tree_is_whole && clusters_known {
+        check::references(&config, problems);
+    }
+    Some(config)
+}
+
+fn workers(fields: &mut Fields<'_, '_>) -> Option<NonZeroUsize> {
+    let workers = fields.valid::<NonZeroUsize>("workers")?;
+    if workers.get() > MAX_WORKERS {
+        let message = format!("more than {MAX_WORKERS} workers");
+        let problem = Problem::new(workers.span, message);
+        let help = "one for every core is the default";
+        fields.problems.push(problem.help(help));
+    }
+    Some(workers.value)
+}

@@ -1,0 +1,59 @@
+//! A filter in a listener's chain.
+
+use crate::plugin::PluginConfig;
+use crate::problems::Problems;
+use crate::read::{Block, FromYaml};
+use crate::source::Spanned;
+use crate::yaml::Node;
+
+pub(crate) static BLOCK: Block = Block {
+    name: "an HTTP filter",
+    keys: &[
+        ("name", "auth"),
+        (
+            "wasm",
+            "{ vm_config: { code: { local: { filename: auth.wasm } } } }",
+        ),
+    ],
+    not_yet: &[],
+    hints: &[
+        (
+            "typed_config",
+            "wasm",
+            "what stands under `typed_config.config` in Envoy stands under `wasm` here",
+        ),
+        (
+            "config",
+            "wasm",
+            "what stands under `config` in Envoy stands under `wasm` here",
+        ),
+    ],
+};
+
+/// `http_filters[]`: a proxy-wasm filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpFilter {
+    /// `name`: unique in its listener; in logs and metrics. Required.
+    pub name: Spanned<String>,
+    /// `wasm`: Envoy's `PluginConfig`. Required.
+    pub wasm: Spanned<PluginConfig>,
+}
+
+impl FromYaml for HttpFilter {
+    const EXPECTED: &'static str = BLOCK.name;
+
+    fn placeholder() -> Self {
+        Self {
+            name: FromYaml::placeholder(),
+            wasm: FromYaml::placeholder(),
+        }
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        let mut fields = BLOCK.open(node, problems);
+        Self {
+            name: fields.required_text("name"),
+            wasm: fields.required("wasm"),
+        }
+    }
+}

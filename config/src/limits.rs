@@ -1,0 +1,38 @@
+//! Bounds on what is accepted and shown. None of them is a matter of taste of
+//! the operator, so none is settable.
+
+use std::time::Duration;
+
+/// Bytes of a configuration file: room for a large module inlined as base64,
+/// and still read in an instant.
+pub(crate) const MAX_SOURCE_BYTES: usize = 16 << 20;
+
+/// Mappings and lists inside one another; deeper files are mistakes or attacks
+/// on the stack. The deepest key that Weir itself reads is at 12.
+pub(crate) const MAX_NESTING: usize = 64;
+
+/// Values in a file after its aliases are expanded, against "billion laughs".
+pub(crate) const MAX_NODES: usize = 200_000;
+
+/// Bytes of text that aliases may add; see [`MAX_NODES`].
+pub(crate) const MAX_ALIASED_BYTES: usize = 16 << 20;
+
+/// Errors reported in one go; nobody reads more, and a hostile file has them
+/// by the million.
+pub(crate) const MAX_ERRORS: usize = 100;
+
+/// Characters of a source line that a plain report shows.
+pub(crate) const MAX_SHOWN_LINE: usize = 160;
+
+/// Characters of a wrong value that a message repeats.
+pub(crate) const MAX_SHOWN_VALUE: usize = 40;
+
+/// `workers`: more threads than any machine has cores are a typing error.
+pub(crate) const MAX_WORKERS: usize = 1024;
+
+/// The longest duration: larger ones are typing errors, and timers compute
+/// with the sum of two.
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The smallest `base_interval` of a backoff, as Envoy validates it.
+pub(crate) const MIN_BACKOFF: Duration = Duration::from_millis(1);

@@ -1,0 +1,69 @@
+//! What has a meaning in Envoy or in Weir's design and is not served yet.
+//!
+//! Ignoring such a key would give somebody less than they asked for without a
+//! word, so each is an error. Serving one means removing its variant here.
+
+use crate::error::Problem;
+use crate::source::Span;
+
+/// A feature that is refused by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotYet {
+    /// `listeners[].tls`
+    ListenerTls,
+    /// `routes[].filters`
+    RouteFilters,
+    /// `code.remote`
+    RemoteCode,
+    /// `code.local.environment_variable`
+    CodeFromEnvironment,
+    /// `code.local.watched_directory`
+    WatchedDirectory,
+    /// `wasm.limits`
+    GuestLimits,
+    /// `capability_restriction_config` that restricts something
+    CapabilityRestriction,
+    /// A host name in place of an IP address
+    HostNames,
+}
+
+impl NotYet {
+    pub(crate) fn problem(self, span: Span) -> Problem {
+        let (feature, help) = self.words();
+        Problem::new(span, format!("not supported yet: {feature}")).help(help)
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ListenerTls => (
+                "TLS on a listener",
+                "remove `tls`, and terminate TLS in front of Weir",
+            ),
+            Self::RouteFilters => (
+                "filter settings of a single route",
+                "remove `filters`; a listener of its own can have other filters",
+            ),
+            Self::RemoteCode => (
+                "fetching filter code from a server",
+                "download the module and name it in `local: { filename: ... }`",
+            ),
+            Self::CodeFromEnvironment => (
+                "filter code from an environment variable",
+                "use `filename` or `inline_bytes`",
+            ),
+            Self::WatchedDirectory => (
+                "watching a directory for new filter code",
+                "remove `watched_directory`",
+            ),
+            Self::GuestLimits => ("limits of a single filter", "remove `limits`"),
+            Self::CapabilityRestriction => (
+                "restricting the capabilities of a filter",
+                "remove `capability_restriction_config`; the filter may then call everything",
+            ),
+            Self::HostNames => (
+                "host names in addresses",
+                "write an IP address, such as `127.0.0.1:8080`",
+            ),
+        }
+    }
+}

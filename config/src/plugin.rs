@@ -1,0 +1,159 @@
+//! Envoy's `PluginConfig` (`envoy/extensions/wasm/v3/wasm.proto`).
+
+use std::time::Duration;
+
+use crate::any;
+use crate::capability::CapabilityRestriction;
+use crate::error::Problem;
+use crate::failure::{FailurePolicy, ReloadConfig, Unspecified};
+use crate::not_yet::NotYet;
+use crate::problems::Problems;
+use crate::read::{Block, ByteSize, Fields, FromYaml};
+use crate::source::Spanned;
+use crate::vm::VmConfig;
+use crate::yaml::Node;
+
+pub(crate) static BLOCK: Block = Block {
+    name: "`wasm`",
+    keys: &[
+        ("name", "auth"),
+        ("root_id", "auth"),
+        ("vm_config", "{ code: { local: { filename: auth.wasm } } }"),
+        ("configuration", "{ header: x-user }"),
+        ("failure_policy", "FAIL_RELOAD"),
+        ("fail_open", "false"),
+        ("reload_config", "{ backoff: { base_interval: 1s } }"),
+        ("capability_restriction_config", "{}"),
+        ("allow_on_headers_stop_iteration", "true"),
+        ("limits", "{ callback: 10ms }"),
+    ],
+    not_yet: &[],
+    hints: &[
+        (
+            "config",
+            "vm_config",
+            "what stands under `config` in Envoy stands directly under `wasm` here",
+        ),
+        ("@type", "", "remove it: `wasm` is always a `PluginConfig`"),
+        ("code", "vm_config", "`code` belongs into `vm_config`"),
+    ],
+};
+
+pub(crate) static LIMITS_BLOCK: Block = Block {
+    name: "`limits`",
+    keys: &[("callback", "10ms"), ("memory", "64MiB")],
+    not_yet: &[],
+    hints: &[],
+};
+
+/// `wasm`: Envoy's `PluginConfig`, field for field, and Weir's `limits`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginConfig {
+    /// `name`: the plugin's name as the filter sees it (`plugin_name`).
+    /// Default: empty.
+    pub name: String,
+    /// `root_id`: which of the module's root contexts to use; also what tells
+    /// filters that share a VM apart. Default: empty.
+    pub root_id: String,
+    /// `vm_config`: the VM and the code in it. Required.
+    pub vm_config: Spanned<VmConfig>,
+    /// `configuration`: what the filter reads in `on_configure`. A string is
+    /// passed as it is; anything else becomes compact JSON with its keys in
+    /// order; Envoy's form with `@type` may name a `StringValue`, `BytesValue`
+    /// or `Struct`. Default: empty.
+    pub configuration: Spanned<Vec<u8>>,
+    /// `failure_policy`: what a request gets when the filter has failed.
+    /// Default: `None`, which leaves it to the proxy. The deprecated
+    /// `fail_open: true` means [`FailurePolicy::Open`].
+    pub failure_policy: Option<FailurePolicy>,
+    /// `reload_config`: how often a failed filter is started again.
+    pub reload_config: ReloadConfig,
+    /// `allow_on_headers_stop_iteration`: whether a filter that pauses in
+    /// `on_request_headers` or `on_response_headers` gets to see the body while
+    /// the headers are held. Default: false, which holds the body back too.
+    pub allow_on_headers_stop_iteration: bool,
+    /// `limits`: what the filter may use. Refused until it can be kept.
+    pub limits: Limits,
+}
+
+/// `limits`: Weir's own addition to the `wasm` block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// `callback`: time that one callback may take.
+    pub callback: Option<Duration>,
+    /// `memory`: bytes of linear memory of the VM.
+    pub memory: Option<ByteSize>,
+}
+
+impl FromYaml for PluginConfig {
+    const EXPECTED: &'static str = BLOCK.name;
+
+    fn placeholder() -> Self {
+        Self {
+            name: String::new(),
+            root_id: String::new(),
+            vm_config: FromYaml::placeholder(),
+            configuration: Spanned::new(Vec::new(), crate::Span::default()),
+            failure_policy: None,
+            reload_config: ReloadConfig::default(),
+            allow_on_headers_stop_iteration: false,
+            limits: Limits::default(),
+        }
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        let mut fields = BLOCK.open(node, problems);
+        fields.optional::<CapabilityRestriction>("capability_restriction_config");
+        if fields.node("limits").is_some() {
+            let span = fields.key_span("limits");
+            fields.problems.push(NotYet::GuestLimits.problem(span));
+        }
+        Self {
+            name: fields.optional("name").unwrap_or_default(),
+            root_id: fields.optional("root_id").unwrap_or_default(),
+            vm_config: fields.required("vm_config"),
+            configuration: any::field(&mut fields, "configuration"),
+            failure_policy: failure_policy(&mut fields),
+            reload_config: fields.optional("reload_config").unwrap_or_default(),
+            allow_on_headers_stop_iteration: fields
+                .optional("allow_on_headers_stop_iteration")
+                .unwrap_or_default(),
+            limits: fields.optional("limits").unwrap_or_default(),
+        }
+    }
+}
+
+/// Folds the deprecated `fail_open` into the policy. As in Envoy, only `true`
+/// clashes with a policy: a protobuf cannot tell `false` from absent.
+fn failure_policy(fields: &mut Fields<'_, '_>) -> Option<FailurePolicy> {
+    let policy: Unspecified<FailurePolicy> = fields.optional("failure_policy").unwrap_or_default();
+    let fail_open = fields.optional("fail_open").unwrap_or(false);
+    match policy.0 {
+        Some(_) if fail_open => {
+            let message = "`fail_open` and `failure_policy` cannot both be set";
+            let problem = Problem::new(fields.key_span("fail_open"), message)
+                .related(fields.key_span("failure_policy"), "the policy is set here")
+                .help("`fail_open` is deprecated: remove it, and set the policy to `FAIL_OPEN` if that is meant");
+            fields.problems.push(problem);
+            None
+        }
+        None if fail_open => Some(FailurePolicy::Open),
+        policy => policy,
+    }
+}
+
+impl FromYaml for Limits {
+    const EXPECTED: &'static str = LIMITS_BLOCK.name;
+
+    fn placeholder() -> Self {
+        Self::default()
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        let mut fields = LIMITS_BLOCK.open(node, problems);
+        Self {
+            callback: fields.optional("callback"),
+            memory: fields.optional("memory"),
+        }
+    }
+}

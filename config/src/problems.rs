@@ -1,0 +1,40 @@
+//! Problems gathered while a configuration is read.
+
+use std::sync::Arc;
+
+use crate::error::{ConfigError, ConfigErrors, Problem};
+use crate::limits::MAX_ERRORS;
+use crate::source::Source;
+
+/// The list that every reader adds to, so that one run reports all it can.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    found: Vec<Problem>,
+    omitted: usize,
+}
+
+impl Problems {
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.found.len() < MAX_ERRORS {
+            self.found.push(problem);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    /// How many were noted so far.
+    pub(crate) fn total(&self) -> usize {
+        self.found.len() + self.omitted
+    }
+
+    /// `Ok` if nothing was found, or else all of it in source order.
+    pub(crate) fn into_result(mut self, source: &Arc<Source>) -> Result<(), ConfigErrors> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        self.found.sort_by_key(|problem| problem.span);
+        let errors = self.found.into_iter();
+        let errors = errors.map(|problem| ConfigError::new(Arc::clone(source), problem));
+        Err(ConfigErrors::new(errors.collect(), self.omitted))
+    }
+}

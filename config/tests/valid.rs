@@ -1,0 +1,179 @@
+//! What a correct file means.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use weir_config::{Code, Config, LogPath, Span, defaults};
+
+fn parse(text: &str) -> Config {
+    weir_config::parse("weir.yaml", text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+const FULL: &str = r#"
+workers: 2
+admin: { address: 127.0.0.1:9901 }
+drain_timeout: 1m
+listeners:
+  - name: edge
+    address: "[::1]:8443"
+    access_log: { path: /var/log/weir/edge.log }
+    http_filters:
+      - name: auth
+        wasm: { vm_config: { code: { local: { filename: auth.wasm } } } }
+      - name: log
+        wasm: { vm_config: { code: { local: { filename: log.wasm } } } }
+    routes:
+      - match: { prefix: /api }
+        cluster: api
+        timeout: 0.25s
+      - { match: { prefix: / }, cluster: web }
+      - { match: { prefix: /never }, cluster: web, timeout: 0 }
+  - name: inner
+    address: 127.0.0.1:0
+    access_log: { path: stdout }
+clusters:
+  - name: api
+    endpoints: ["127.0.0.1:9000", "[::1]:9000"]
+    connect_timeout: 250ms
+  - { name: web, endpoints: [127.0.0.1:9001] }
+"#;
+
+#[test]
+fn every_key_of_the_proxy_is_read() {
+    let config = parse(FULL);
+    assert_eq!(config.workers.map(Into::into), Some(2_usize));
+    assert_eq!(
+        config.admin.as_ref().unwrap().address.to_string(),
+        "127.0.0.1:9901"
+    );
+    assert_eq!(config.drain_timeout, Duration::from_secs(60));
+
+    let edge = &config.listeners[0];
+    assert_eq!(edge.name.value, "edge");
+    assert_eq!(edge.address.to_string(), "[::1]:8443");
+    let path = &edge.access_log.as_ref().unwrap().path.value;
+    assert_eq!(path, &LogPath::File("/var/log/weir/edge.log".into()));
+    let names: Vec<_> = edge.http_filters.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(names, ["auth", "log"]);
+
+    let routes: Vec<_> = edge
+        .routes
+        .iter()
+        .map(|route| {
+            let prefix = route.matches.prefix.as_str();
+            (prefix, route.cluster.as_str(), route.timeout)
+        })
+        .collect();
+    assert_eq!(
+        routes,
+        [
+            ("/api", "api", Duration::from_millis(250)),
+            ("/", "web", Duration::from_secs(15)),
+            ("/never", "web", Duration::ZERO),
+        ]
+    );
+
+    let inner = &config.listeners[1];
+    let path = &inner.access_log.as_ref().unwrap().path.value;
+    assert_eq!(path, &LogPath::Stdout);
+    assert!(inner.routes.is_empty());
+
+    let api = config.cluster("api").unwrap();
+    assert_eq!(api.connect_timeout, Duration::from_millis(250));
+    let endpoints: Vec<_> = api.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(endpoints, ["127.0.0.1:9000", "[::1]:9000"]);
+    let web = config.cluster("web").unwrap();
+    assert_eq!(web.connect_timeout, defaults::CONNECT_TIMEOUT);
+    assert_eq!(config.cluster("none"), None);
+}
+
+#[test]
+fn a_listener_is_enough() {
+    let config = parse("listeners: [{ name: edge, address: 0.0.0.0:8080 }]");
+    assert_eq!(config.workers, None);
+    assert_eq!(config.admin, None);
+    assert_eq!(config.drain_timeout, defaults::DRAIN_TIMEOUT);
+    assert!(config.clusters.is_empty());
+    let edge = &config.listeners[0];
+    assert!(edge.http_filters.is_empty() && edge.routes.is_empty());
+    assert_eq!(edge.access_log, None);
+}
+
+#[test]
+fn optional_keys_without_a_value_count_as_absent() {
+    let text = "workers:\nadmin: ~\nclusters: null\n\
+                listeners: [{ name: edge, address: 0.0.0.0:8080, routes: }]";
+    let config = parse(text);
+    assert_eq!(config.workers, None);
+    assert!(config.clusters.is_empty());
+}
+
+#[test]
+fn text_keys_take_what_looks_like_another_type_as_written() {
+    let config = parse("listeners: [{ name: 007, address: 0.0.0.0:8080 }]");
+    assert_eq!(config.listeners[0].name.value, "007");
+}
+
+#[test]
+fn aliases_stand_for_the_value_of_their_anchor() {
+    let config = parse(
+        "listeners:\n\
+         - { name: a, address: 127.0.0.1:0, routes: &routes [{ match: { prefix: / }, cluster: web }] }\n\
+         - { name: b, address: 127.0.0.1:0, routes: *routes }\n\
+         clusters: [{ name: web, endpoints: [127.0.0.1:9000] }]\n",
+    );
+    assert_eq!(config.listeners[0].routes, config.listeners[1].routes);
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let config = parse("\u{feff}listeners: [{ name: edge, address: 0.0.0.0:8080 }]");
+    let error = config.error(config.listeners[0].name.span, "x");
+    assert_eq!(error.position().column, 21);
+}
+
+fn text_at(config: &Config, span: Span) -> &str {
+    &config.source.text()[span.start..span.end]
+}
+
+#[test]
+fn spans_point_at_what_the_proxy_will_speak_of() {
+    let config = parse(FULL);
+    let edge = &config.listeners[0];
+    let filter = &edge.http_filters[0];
+    let vm = &filter.wasm.vm_config;
+    let Code::File(file) = &vm.code.value else {
+        panic!("{vm:?}")
+    };
+    assert_eq!(file.value, Path::new("auth.wasm"));
+
+    let at = |span| text_at(&config, span);
+    assert_eq!(at(edge.address.span), "\"[::1]:8443\"");
+    assert_eq!(at(filter.name.span), "auth");
+    assert_eq!(at(filter.wasm.span), "wasm");
+    assert_eq!(at(vm.span), "vm_config");
+    assert_eq!(at(file.span), "auth.wasm");
+    // There is none, so it points at the block that could have it.
+    assert_eq!(at(filter.wasm.configuration.span), "wasm");
+    assert_eq!(at(edge.routes[0].cluster.span), "api");
+    assert_eq!(at(config.clusters[0].endpoints[1].span), "\"[::1]:9000\"");
+    let admin = config.admin.as_ref().unwrap();
+    assert_eq!(at(admin.address.span), "127.0.0.1:9901");
+}
+
+#[test]
+fn the_proxy_can_point_at_the_cause_of_a_later_error() {
+    let config = parse(FULL);
+    let error = config
+        .error(config.listeners[1].address.span, "the port is in use")
+        .with_help("stop the other process");
+    assert_eq!(
+        error.plain(),
+        "error: weir.yaml:21:14: the port is in use\n\
+         \x20 21 |     address: 127.0.0.1:0\n\
+         \x20    |              ^^^^^^^^^^^\n\
+         help: stop the other process\n"
+    );
+}

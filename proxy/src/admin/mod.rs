@@ -1,0 +1,125 @@
+//! The admin endpoints, on a thread of their own.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use tokio::sync::watch;
+use weir_abi::HeaderMap;
+
+use crate::http::{Downstream, DownstreamError, H1Downstream, Next};
+use crate::telemetry::Metrics;
+
+/// What the endpoints show.
+#[derive(Clone)]
+pub(crate) struct AdminState {
+    pub(crate) metrics: Metrics,
+    pub(crate) listeners: Vec<(String, SocketAddr)>,
+    pub(crate) ready: Arc<AtomicBool>,
+}
+
+const HELP: &str = "\
+Weir admin
+
+  /listeners          names and addresses of the listeners
+  /metrics            metrics in Prometheus' text format
+  /ready              200 LIVE when serving, 503 while draining
+  /stats/prometheus   the same as /metrics
+";
+
+/// Starts to serve on `listener`.
+///
+/// # Errors
+/// When the thread or the socket does not start.
+pub(crate) fn start(
+    listener: TcpListener,
+    state: AdminState,
+    draining: watch::Receiver<bool>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || {
+            if let Err(error) = runtime.block_on(serve(listener, state, draining)) {
+                tracing::error!("admin: {error}");
+            }
+        })?;
+    Ok(())
+}
+
+async fn serve(
+    listener: TcpListener,
+    state: AdminState,
+    draining: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (connection, _) = listener.accept().await?;
+        let (state, draining) = (state.clone(), draining.clone());
+        tokio::spawn(async move {
+            let mut next = Some((Box::new(L4Stream::from(connection)) as _, None));
+            while let Some((connection, pipelined)) = next {
+                let mut downstream = H1Downstream::new(connection, pipelined);
+                let Next::Request(head) = downstream.read_request().await else {
+                    return;
+                };
+                let (code, body) = answer(&head.headers, &state, &draining);
+                if write(&mut downstream, code, &body).await.is_err() {
+                    return;
+                }
+                next = downstream.reuse().await;
+            }
+        });
+    }
+}
+
+fn answer(
+    request: &HeaderMap,
+    state: &AdminState,
+    draining: &watch::Receiver<bool>,
+) -> (u16, String) {
+    let path = request.get(b":path").map_or(&b"/"[..], |p| p);
+    let path = path.split(|b| *b == b'?').next().unwrap_or_default();
+    match path {
+        b"/" | b"/help" => (200, HELP.to_owned()),
+        b"/ready" if *draining.borrow() => (503, "DRAINING\n".to_owned()),
+        b"/ready" if state.ready.load(Ordering::Acquire) => (200, "LIVE\n".to_owned()),
+        b"/ready" => (503, "INITIALIZING\n".to_owned()),
+        b"/listeners" => {
+            let mut list = String::new();
+            for (name, address) in &state.listeners {
+                let _ = writeln!(list, "{name}::{address}");
+            }
+            (200, list)
+        }
+        b"/metrics" | b"/stats/prometheus" => match state.metrics.render() {
+            Ok(text) => (200, text),
+            Err(error) => (500, format!("{error}\n")),
+        },
+        _ => (404, format!("no such endpoint\n\n{HELP}")),
+    }
+}
+
+async fn write(
+    downstream: &mut H1Downstream,
+    code: u16,
+    body: &str,
+) -> Result<(), DownstreamError> {
+    let headers: HeaderMap = [
+        (":status", code.to_string()),
+        ("content-type", "text/plain; charset=utf-8".to_owned()),
+        ("content-length", body.len().to_string()),
+    ]
+    .into_iter()
+    .collect();
+    downstream.write_headers(&headers, false).await?;
+    downstream.write_body(body.as_bytes()).await?;
+    downstream.finish().await
+}

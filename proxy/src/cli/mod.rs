@@ -1,0 +1,97 @@
+//! The command line, a file a command.
+
+mod check;
+mod run;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use weir_config::{Config, ConfigErrors};
+
+use crate::generation::Generation;
+
+/// A reverse proxy that runs the filters people already wrote for Envoy.
+#[derive(Parser)]
+#[command(name = "weir", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve what a configuration describes, until SIGTERM or SIGINT.
+    Run(run::Run),
+    /// Validate a configuration and everything it names, modules included.
+    Check(check::Check),
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    init_logging();
+    let result = match cli.command {
+        Command::Run(run) => run.execute(),
+        Command::Check(check) => check.execute(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Config(errors)) => {
+            eprint!("{}", report(&errors));
+            ExitCode::FAILURE
+        }
+        Err(Error::Read { path, source }) => {
+            eprintln!("error: cannot read {}: {source}", path.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a command can fail with.
+enum Error {
+    Config(ConfigErrors),
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl From<ConfigErrors> for Error {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+/// Reads, parses and tries out the configuration in `path`.
+fn load(path: &Path) -> Result<(Config, Generation), Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let config = weir_config::parse(&path.display().to_string(), &text)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let generation = Generation::build(&config, folder)?;
+    Ok((config, generation))
+}
+
+fn report(errors: &ConfigErrors) -> String {
+    if std::io::stderr().is_terminal() {
+        errors.fancy(true)
+    } else {
+        errors.plain()
+    }
+}
+
+/// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `wasm=trace`, …).
+fn init_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("WEIR_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_runtime=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

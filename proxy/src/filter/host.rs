@@ -1,0 +1,129 @@
+//! What a filter's VM gets of the proxy besides its streams: log and timers.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use weir_abi::{ContextId, Failure, Host, LogLevel, Origin, Unsupported, Vm};
+
+use crate::telemetry::VmMetrics;
+
+/// The [`Host`] of one VM.
+pub(super) struct FilterHost {
+    metrics: Rc<VmMetrics>,
+    vm: RefCell<Weak<Vm>>,
+    timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
+}
+
+impl FilterHost {
+    pub(super) fn new(metrics: Rc<VmMetrics>) -> Rc<Self> {
+        Rc::new(Self {
+            metrics,
+            vm: RefCell::default(),
+            timers: RefCell::default(),
+        })
+    }
+
+    /// Names the VM that timers tick in.
+    pub(super) fn attach(&self, vm: &Rc<Vm>) {
+        self.vm.replace(Rc::downgrade(vm));
+    }
+
+    fn stop_timers(&self) {
+        for (_, timer) in self.timers.take() {
+            timer.abort();
+        }
+    }
+}
+
+impl Drop for FilterHost {
+    fn drop(&mut self) {
+        self.stop_timers();
+    }
+}
+
+impl Host for FilterHost {
+    fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]) {
+        let message = String::from_utf8_lossy(message);
+        let Origin {
+            plugin,
+            root_id,
+            vm_id,
+            ..
+        } = origin;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(target: "wasm", plugin, root_id, vm_id, "{message}")
+            };
+        }
+        match level {
+            LogLevel::Trace => line!(trace),
+            LogLevel::Debug => line!(debug),
+            LogLevel::Info => line!(info),
+            LogLevel::Warn => line!(warn),
+            LogLevel::Error | LogLevel::Critical => line!(error),
+        }
+    }
+
+    fn log_level(&self) -> Option<LogLevel> {
+        use tracing::{Level, event_enabled};
+        if event_enabled!(target: "wasm", Level::TRACE) {
+            Some(LogLevel::Trace)
+        } else if event_enabled!(target: "wasm", Level::DEBUG) {
+            Some(LogLevel::Debug)
+        } else if event_enabled!(target: "wasm", Level::INFO) {
+            Some(LogLevel::Info)
+        } else if event_enabled!(target: "wasm", Level::WARN) {
+            Some(LogLevel::Warn)
+        } else if event_enabled!(target: "wasm", Level::ERROR) {
+            Some(LogLevel::Error)
+        } else {
+            None
+        }
+    }
+
+    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+        self.metrics.failed();
+        self.stop_timers();
+        tracing::error!(
+            plugin = origin.plugin,
+            root_id = origin.root_id,
+            vm_id = origin.vm_id,
+            context = origin.context.0,
+            "filter failed: {failure}"
+        );
+    }
+
+    fn set_tick_period(
+        &self,
+        root: ContextId,
+        period: Option<Duration>,
+    ) -> Result<(), Unsupported> {
+        if let Some(timer) = self.timers.borrow_mut().remove(&root) {
+            timer.abort();
+        }
+        // Outside of a worker, where a module is only tried, nothing ticks.
+        if let Some(period) = period
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            let vm = self.vm.borrow().clone();
+            let timer = tokio::task::spawn_local(tick(vm, root, period));
+            self.timers.borrow_mut().insert(root, timer);
+        }
+        Ok(())
+    }
+}
+
+/// Ticks until the VM is gone or has failed; the period is the gap between two
+/// callbacks.
+async fn tick(vm: Weak<Vm>, root: ContextId, period: Duration) {
+    loop {
+        tokio::time::sleep(period).await;
+        let ticked = vm.upgrade().is_some_and(|vm| vm.on_tick(root).is_ok());
+        if !ticked {
+            return;
+        }
+    }
+}

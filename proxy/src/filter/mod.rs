@@ -1,0 +1,39 @@
+//! Filters on a worker: the VMs that run them, and how a stream gets hold of
+//! one.
+
+mod host;
+mod vm;
+
+use std::rc::Rc;
+
+use weir_abi::{ContextId, Vm};
+
+pub(crate) use self::vm::{FilterVm, FilterVmSpec, PluginSpec, StartError};
+
+/// One configured filter on one worker.
+pub(crate) struct Plugin {
+    vm: Rc<FilterVm>,
+    /// Place among the plugins of its VM.
+    index: usize,
+}
+
+/// What a new stream gets of a filter.
+pub(crate) enum Admission {
+    /// A VM to run it in, and its root context there.
+    Run(Rc<Vm>, ContextId),
+    /// The filter has failed, and its policy lets streams pass without it.
+    PassBy,
+    /// The filter has failed, and its policy refuses streams.
+    Refuse,
+}
+
+impl Plugin {
+    pub(crate) fn new(vm: Rc<FilterVm>, index: usize) -> Self {
+        Self { vm, index }
+    }
+
+    /// What a new stream gets of this filter now.
+    pub(crate) fn admit(&self) -> Admission {
+        self.vm.admit(self.index)
+    }
+}

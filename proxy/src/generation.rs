@@ -1,0 +1,270 @@
+//! [`Generation`]: one immutable snapshot of the configuration, with every
+//! module compiled and every filter tried out.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_abi::{Module, PluginConfig, VmConfig};
+use weir_config::{Code, Config, ConfigError, ConfigErrors, HttpFilter, Span, Spanned};
+
+use crate::cluster::ClusterSpec;
+use crate::filter::{FilterVmSpec, PluginSpec, StartError};
+use crate::route::Route;
+
+/// One immutable snapshot of the configuration; shared by all workers.
+pub(crate) struct Generation {
+    pub(crate) listeners: Vec<ListenerSpec>,
+    pub(crate) clusters: Vec<ClusterSpec>,
+    pub(crate) vms: Vec<Arc<FilterVmSpec>>,
+}
+
+/// A listener as configured.
+pub(crate) struct ListenerSpec {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) address_span: Span,
+    /// The chain: place of the VM, and of the plugin in it.
+    pub(crate) filters: Vec<(usize, usize)>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) access_log: Option<Spanned<weir_config::LogPath>>,
+}
+
+/// VMs that are being put together; plugins with equal keys share one.
+#[derive(Default)]
+struct Builder {
+    modules: Vec<(Source, Module)>,
+    vms: Vec<Draft>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Source {
+    File(PathBuf),
+    Inline(Bytes),
+}
+
+struct Draft {
+    key: [u8; 32],
+    module: Module,
+    config: VmConfig,
+    plugins: Vec<PluginSpec>,
+    /// Where each plugin stands in the configuration.
+    places: Vec<Place>,
+}
+
+/// Where a filter stands in the configuration.
+#[derive(Clone)]
+struct Place {
+    listener: String,
+    filter: String,
+    code: Span,
+    vm: Span,
+    configuration: Span,
+}
+
+impl Generation {
+    /// Reads, compiles and tries out everything that `config` names. File names
+    /// are relative to `folder`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its place in the configuration.
+    pub(crate) fn build(config: &Config, folder: &Path) -> Result<Self, ConfigErrors> {
+        let mut builder = Builder::default();
+        let mut errors = Vec::new();
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let mut filters = Vec::new();
+            for filter in &listener.http_filters {
+                match builder.add(config, folder, &listener.name, filter) {
+                    Ok(place) => filters.push(place),
+                    Err(error) => errors.push(error),
+                }
+            }
+            let cluster_of = |route: &weir_config::Route| {
+                config.clusters.iter().position(|c| c.name == route.cluster)
+            };
+            let routes = listener.routes.iter().filter_map(|route| {
+                Some(Route {
+                    prefix: route.matches.prefix.value.clone(),
+                    cluster: cluster_of(route)?,
+                    timeout: (route.timeout > Duration::ZERO).then_some(route.timeout),
+                })
+            });
+            listeners.push(ListenerSpec {
+                name: listener.name.value.clone(),
+                address: listener.address.value,
+                address_span: listener.address.span,
+                filters,
+                routes: routes.collect(),
+                access_log: listener.access_log.as_ref().map(|l| l.path.clone()),
+            });
+        }
+        let vms = builder.finish(config, &mut errors);
+        let mut errors = errors.into_iter();
+        if let Some(first) = errors.next() {
+            return Err(errors.fold(ConfigErrors::from(first), ConfigErrors::with));
+        }
+        let clusters = config.clusters.iter().map(|c| ClusterSpec {
+            name: c.name.value.clone(),
+            endpoints: c.endpoints.iter().map(|e| e.value).collect(),
+            connect_timeout: c.connect_timeout,
+        });
+        Ok(Self {
+            listeners,
+            clusters: clusters.collect(),
+            vms,
+        })
+    }
+}
+
+impl Builder {
+    /// Adds a filter; gives the places of its VM and of itself in it.
+    fn add(
+        &mut self,
+        config: &Config,
+        folder: &Path,
+        listener: &str,
+        filter: &HttpFilter,
+    ) -> Result<(usize, usize), ConfigError> {
+        let wasm = &filter.wasm.value;
+        let vm = &wasm.vm_config.value;
+        let place = Place {
+            listener: listener.to_owned(),
+            filter: filter.name.value.clone(),
+            code: match &vm.code.value {
+                Code::File(name) => name.span,
+                Code::Inline(bytes) => bytes.span,
+            },
+            vm: wasm.vm_config.span,
+            configuration: wasm.configuration.span,
+        };
+        let module = self.module(config, folder, &vm.code.value)?;
+        let vm_config = VmConfig {
+            vm_id: vm.vm_id.clone(),
+            configuration: vm.configuration.value.clone().into(),
+            environment: environment(&vm.environment_variables),
+        };
+        let plugin = PluginSpec {
+            plugin: PluginConfig {
+                name: if wasm.name.is_empty() {
+                    filter.name.value.clone()
+                } else {
+                    wasm.name.clone()
+                },
+                root_id: wasm.root_id.clone(),
+                configuration: wasm.configuration.value.clone().into(),
+                allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration,
+            },
+            policy: wasm.failure_policy,
+            reload_interval: wasm.reload_config.backoff.base_interval,
+        };
+        let key = FilterVmSpec::key(&module, &vm_config);
+        let index = self.vms.iter().position(|d| d.key == key);
+        let index = index.unwrap_or_else(|| {
+            self.vms.push(Draft {
+                key,
+                module,
+                config: vm_config,
+                plugins: Vec::new(),
+                places: Vec::new(),
+            });
+            self.vms.len() - 1
+        });
+        let draft = &mut self.vms[index];
+        draft.plugins.push(plugin);
+        draft.places.push(place);
+        Ok((index, draft.plugins.len() - 1))
+    }
+
+    /// The compiled module, each file and text once.
+    fn module(
+        &mut self,
+        config: &Config,
+        folder: &Path,
+        code: &Code,
+    ) -> Result<Module, ConfigError> {
+        let (source, span) = match code {
+            Code::File(name) => (Source::File(folder.join(&name.value)), name.span),
+            Code::Inline(bytes) => (Source::Inline(bytes.value.clone().into()), bytes.span),
+        };
+        if let Some((_, module)) = self.modules.iter().find(|(s, _)| *s == source) {
+            return Ok(module.clone());
+        }
+        let binary = match &source {
+            Source::File(path) => std::fs::read(path).map(Bytes::from).map_err(|error| {
+                let path = path.display();
+                config
+                    .error(span, format!("cannot read the module {path}: {error}"))
+                    .with_help("file names are relative to the folder of this file")
+            })?,
+            Source::Inline(bytes) => bytes.clone(),
+        };
+        let module =
+            Module::compile(&binary).map_err(|error| config.error(span, error.to_string()))?;
+        self.modules.push((source, module.clone()));
+        Ok(module)
+    }
+
+    /// Tries every VM out, on this thread.
+    fn finish(self, config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<FilterVmSpec>> {
+        let mut vms = Vec::with_capacity(self.vms.len());
+        for draft in self.vms {
+            let spec = FilterVmSpec {
+                module: draft.module,
+                config: draft.config,
+                plugins: draft.plugins,
+            };
+            if let Err(error) = spec.canary() {
+                errors.push(start_error(config, &draft.places, &error));
+            }
+            vms.push(Arc::new(spec));
+        }
+        vms
+    }
+}
+
+fn start_error(config: &Config, places: &[Place], error: &StartError) -> ConfigError {
+    let place = match error {
+        StartError::Load(_) => &places[0],
+        StartError::Plugin { index, .. } => &places[*index],
+    };
+    let (span, help) = match error {
+        StartError::Load(_) => (place.code, None),
+        StartError::Plugin {
+            error: weir_abi::PluginError::Configure,
+            ..
+        } => (
+            place.configuration,
+            Some("the filter's own log lines above may say why"),
+        ),
+        StartError::Plugin { .. } => (
+            place.vm,
+            Some("the filter's own log lines above may say why"),
+        ),
+    };
+    let Place {
+        listener, filter, ..
+    } = place;
+    let message = format!("filter `{filter}` of listener `{listener}` does not start: {error}");
+    let error = config.error(span, message);
+    match help {
+        Some(help) => error.with_help(help),
+        None => error,
+    }
+}
+
+/// The variables that the guest sees. Those of the host that are not set are
+/// left out, as in Envoy.
+fn environment(variables: &weir_config::EnvironmentVariables) -> Vec<(String, String)> {
+    let of_host = variables
+        .host_env_keys
+        .iter()
+        .filter_map(|key| Some((key.value.clone(), std::env::var(&key.value).ok()?)));
+    let given = variables
+        .key_values
+        .iter()
+        .map(|(key, value)| (key.value.clone(), value.clone()));
+    of_host.chain(given).collect()
+}

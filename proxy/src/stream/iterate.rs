@@ -1,0 +1,425 @@
+//! Iteration: each direction's headers, body and trailers pass the filters one
+//! by one until a filter pauses, and go on from there when it continues.
+//!
+//! The rules are those of Envoy's filter manager as the wasm filter sees it:
+//!
+//! - a filter that stops everything at the headers sees nothing of the body
+//!   until it continues, and then all of it at once;
+//! - a filter that stops and buffers in a body callback sees the whole of what
+//!   it holds in the next one; what it held goes on with that callback's
+//!   Continue;
+//! - `continue_stream` passes held body on without another callback, except to
+//!   a filter that has seen none of it;
+//! - Continue from a body or trailers callback releases held headers too.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use weir_abi::{
+    BodyBuffer, BodyStatus, ContextId, Direction, HeaderMap, HeadersStatus, TrailersStatus, Vm,
+    VmFailed,
+};
+
+use super::slot::{Arrived, Iteration, Overflow, Presence, Slot};
+use super::{FilteredStream, Frame, ResponseSource, ResponseState, count};
+use crate::filter::Admission;
+
+impl FilteredStream {
+    /// The request's headers have arrived; they stand in the map already.
+    pub(crate) fn request_headers(self: &Rc<Self>, end_of_stream: bool) {
+        self.headers(Direction::Request, 0, end_of_stream);
+    }
+
+    /// A piece of the request's body has arrived.
+    pub(crate) fn request_body(self: &Rc<Self>, chunk: Bytes, end_of_stream: bool) {
+        count(&self.info.bytes_received, chunk.len());
+        if !self.request_over.get() {
+            self.body(Direction::Request, 0, chunk.into(), end_of_stream);
+        }
+    }
+
+    /// The upstream's response headers have arrived.
+    pub(crate) fn response_headers(self: &Rc<Self>, headers: HeaderMap, end_of_stream: bool) {
+        if self.response.get() != ResponseState::Awaited {
+            return;
+        }
+        self.info.set_code_details(b"via_upstream");
+        self.start_response(ResponseSource::Upstream, headers, end_of_stream);
+    }
+
+    /// A piece of the upstream's response body has arrived.
+    pub(crate) fn response_body(self: &Rc<Self>, chunk: Bytes, end_of_stream: bool) {
+        if self.source.get() == ResponseSource::Upstream && self.is_responding() {
+            self.body(Direction::Response, 0, chunk.into(), end_of_stream);
+        }
+    }
+
+    fn is_responding(&self) -> bool {
+        self.response.get() == ResponseState::Started
+    }
+
+    pub(super) fn start_response(
+        self: &Rc<Self>,
+        source: ResponseSource,
+        headers: HeaderMap,
+        end_of_stream: bool,
+    ) {
+        self.response.set(ResponseState::Started);
+        self.source.set(source);
+        let code = headers.get(b":status").and_then(|s| parse_status(s));
+        self.info.response_code.set(code);
+        self.info
+            .response_headers_bytes
+            .set(headers.byte_size() as u64);
+        *self.response_headers.borrow_mut() = Some(headers);
+        self.headers(Direction::Response, self.first(), end_of_stream);
+    }
+
+    /// Where the response enters the chain.
+    pub(super) fn first(&self) -> usize {
+        match self.source.get() {
+            ResponseSource::LocalDirect => self.slots.len(),
+            ResponseSource::Upstream | ResponseSource::Local => 0,
+        }
+    }
+
+    /// Index of the filter at `position` of a direction: the response passes
+    /// the chain backwards.
+    fn index(&self, direction: Direction, position: usize) -> usize {
+        match direction {
+            Direction::Request => position,
+            Direction::Response => self.slots.len() - 1 - position,
+        }
+    }
+
+    /// Whether `direction` has been given up.
+    fn is_over(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Request => self.request_over.get(),
+            Direction::Response => !self.is_responding(),
+        }
+    }
+
+    fn headers(self: &Rc<Self>, direction: Direction, from: usize, end_of_stream: bool) {
+        for position in from..self.slots.len() {
+            let index = self.index(direction, position);
+            let slot = &self.slots[index];
+            let here = slot.direction(direction);
+            here.arrived.set(if end_of_stream {
+                Arrived::End
+            } else {
+                Arrived::Partly
+            });
+            let status = match self.participant(index, direction) {
+                Participant::Runs(vm, context) => {
+                    let status = match direction {
+                        Direction::Request => vm.on_request_headers(context, end_of_stream),
+                        Direction::Response => vm.on_response_headers(context, end_of_stream),
+                    };
+                    match self.after_callback(slot, direction, status) {
+                        Some(status) => status,
+                        None => return,
+                    }
+                }
+                Participant::PassedBy => HeadersStatus::Continue,
+                Participant::Refused => return,
+            };
+            here.iteration.set(match status {
+                HeadersStatus::Continue => Iteration::Running,
+                HeadersStatus::StopIteration => Iteration::HoldHeaders,
+                HeadersStatus::StopAllAndBuffer => Iteration::HoldAll(Overflow::Fail),
+                HeadersStatus::StopAllAndWatermark => Iteration::HoldAll(Overflow::PushBack),
+            });
+            if status != HeadersStatus::Continue {
+                return;
+            }
+            here.headers_passed.set(true);
+        }
+        self.emit(direction, Frame::Headers { end_of_stream });
+    }
+
+    /// Brings `data` to the filter at `from` and on.
+    pub(super) fn body(
+        self: &Rc<Self>,
+        direction: Direction,
+        from: usize,
+        data: BodyBuffer,
+        end_of_stream: bool,
+    ) {
+        for position in from..self.slots.len() {
+            let slot = &self.slots[self.index(direction, position)];
+            let here = slot.direction(direction);
+            if end_of_stream {
+                here.arrived.set(Arrived::End);
+            }
+            if let Iteration::HoldAll(overflow) = here.iteration.get() {
+                here.body_pending.set(true);
+                here.held.borrow_mut().append(data);
+                self.check_limit(direction, slot, overflow);
+                return;
+            }
+            let Some((vm, context)) = slot.live() else {
+                continue;
+            };
+            // The filter sees all it holds if it buffers, else this chunk alone.
+            let unseen = match here.iteration.get() {
+                Iteration::HoldBody(Overflow::PushBack) => here.take_held(),
+                _ => BodyBuffer::new(),
+            };
+            here.held.borrow_mut().append(data);
+            let size = here.held.borrow().len();
+            let status = vm.on_body(context, direction, size, end_of_stream);
+            let Some(status) = self.after_callback(slot, direction, status) else {
+                return;
+            };
+            let mut held = unseen;
+            let seen = here.take_held();
+            let overflow = match status {
+                BodyStatus::Continue => {
+                    held.append(seen);
+                    here.iteration.set(Iteration::Running);
+                    if !here.headers_passed.replace(true) {
+                        self.headers(direction, position + 1, false);
+                    }
+                    self.pass_body(direction, position + 1, held, end_of_stream);
+                    return;
+                }
+                BodyStatus::StopAndBuffer => {
+                    held.append(seen);
+                    Overflow::Fail
+                }
+                BodyStatus::StopAndWatermark => {
+                    held.append(seen);
+                    Overflow::PushBack
+                }
+                BodyStatus::StopNoBuffer => Overflow::PushBack,
+            };
+            here.hold(held);
+            here.iteration.set(Iteration::HoldBody(overflow));
+            self.check_limit(direction, slot, overflow);
+            return;
+        }
+        self.emit(
+            direction,
+            Frame::Body {
+                data,
+                end_of_stream,
+            },
+        );
+    }
+
+    /// Passes body on to `position`. Trailers that a filter has added at the end
+    /// of the body become the end instead.
+    fn pass_body(
+        self: &Rc<Self>,
+        direction: Direction,
+        position: usize,
+        data: BodyBuffer,
+        end_of_stream: bool,
+    ) {
+        if self.is_over(direction) {
+            return;
+        }
+        let trailers_added = end_of_stream && self.trailers(direction).is_some();
+        self.body(direction, position, data, end_of_stream && !trailers_added);
+        if trailers_added {
+            self.trailers_from(direction, position);
+        }
+    }
+
+    fn trailers_from(self: &Rc<Self>, direction: Direction, from: usize) {
+        for position in from..self.slots.len() {
+            if self.is_over(direction) {
+                return;
+            }
+            let slot = &self.slots[self.index(direction, position)];
+            let here = slot.direction(direction);
+            here.arrived.set(Arrived::Trailers);
+            if matches!(here.iteration.get(), Iteration::HoldAll(_)) {
+                return;
+            }
+            let Some((vm, context)) = slot.live() else {
+                continue;
+            };
+            let status = vm.on_trailers(context, direction);
+            match self.after_callback(slot, direction, status) {
+                None => return,
+                Some(TrailersStatus::Stop) => {
+                    here.iteration.set(Iteration::HoldTrailers);
+                    return;
+                }
+                Some(TrailersStatus::Continue) => {}
+            }
+            if !self.release(direction, position) {
+                return;
+            }
+        }
+        if !self.is_over(direction) {
+            self.emit(direction, Frame::Trailers);
+        }
+    }
+
+    /// Passes on the headers and body that the filter at `position` holds. False
+    /// when the direction ended over it.
+    fn release(self: &Rc<Self>, direction: Direction, position: usize) -> bool {
+        let here = self.slots[self.index(direction, position)].direction(direction);
+        here.iteration.set(Iteration::Running);
+        let body_pending = here.body_pending.get();
+        let held = here.take_held();
+        let end = here.arrived.get() == Arrived::End;
+        if !here.headers_passed.replace(true) {
+            self.headers(direction, position + 1, end && !body_pending);
+        }
+        if body_pending {
+            self.pass_body(direction, position + 1, held, end);
+        }
+        !self.is_over(direction)
+    }
+
+    /// The filter at `index` ends its pause. Harmless when it has none.
+    pub(super) fn resume(self: &Rc<Self>, index: usize, direction: Direction) {
+        if self.is_over(direction) {
+            return;
+        }
+        let position = self.index(direction, index);
+        let here = self.slots[index].direction(direction);
+        match here.iteration.get() {
+            Iteration::Running => {}
+            Iteration::HoldAll(_) => {
+                here.iteration.set(Iteration::Running);
+                let body_pending = here.body_pending.get();
+                let held = here.take_held();
+                let arrived = here.arrived.get();
+                let end = arrived == Arrived::End;
+                here.headers_passed.set(true);
+                self.headers(direction, position + 1, end && !body_pending);
+                if body_pending && !self.is_over(direction) {
+                    // The filter has seen none of it.
+                    self.body(direction, position, held, end);
+                }
+                if arrived == Arrived::Trailers && !self.is_over(direction) {
+                    self.trailers_from(direction, position);
+                }
+            }
+            Iteration::HoldHeaders | Iteration::HoldBody(_) | Iteration::HoldTrailers => {
+                let trailers = here.arrived.get() == Arrived::Trailers;
+                if self.release(direction, position) && trailers {
+                    self.trailers_from(direction, position + 1);
+                }
+            }
+        }
+    }
+
+    fn emit(&self, direction: Direction, frame: Frame) {
+        if self.is_over(direction) {
+            return;
+        }
+        let last = match &frame {
+            Frame::Headers { end_of_stream } | Frame::Body { end_of_stream, .. } => *end_of_stream,
+            Frame::Trailers => true,
+        };
+        match direction {
+            Direction::Request => self.to_upstream.borrow_mut().push_back(frame),
+            Direction::Response => {
+                self.to_downstream.borrow_mut().push_back(frame);
+                if last {
+                    self.response.set(ResponseState::Complete);
+                }
+            }
+        }
+    }
+
+    fn check_limit(self: &Rc<Self>, direction: Direction, slot: &Slot, overflow: Overflow) {
+        let size = slot.direction(direction).held.borrow().len();
+        if overflow == Overflow::Fail && size > self.buffer_limit {
+            match direction {
+                Direction::Request => self.fail_too_large(),
+                Direction::Response => self.fail_response_too_large(),
+            }
+        }
+    }
+
+    /// What a callback comes to: `None` when it ended the course of the stream,
+    /// be it by failing, by a local response or by a reset.
+    fn after_callback<S>(
+        self: &Rc<Self>,
+        slot: &Slot,
+        direction: Direction,
+        status: Result<S, VmFailed>,
+    ) -> Option<S> {
+        let Ok(status) = status else {
+            slot.presence.replace(Presence::Absent);
+            self.fail_filter();
+            return None;
+        };
+        (!self.diverted() && !self.is_over(direction)).then_some(status)
+    }
+
+    /// The filter at `index`, with a context if it takes part.
+    fn participant(self: &Rc<Self>, index: usize, direction: Direction) -> Participant {
+        match direction {
+            // A filter that has not seen the request does not see the response.
+            Direction::Response => match self.slots[index].live() {
+                Some((vm, context)) => Participant::Runs(vm, context),
+                None => Participant::PassedBy,
+            },
+            Direction::Request => match self.ensure_context(index) {
+                Some((vm, context)) if !self.diverted() => Participant::Runs(vm, context),
+                Some(_) => Participant::Refused,
+                None if self.request_over.get() => Participant::Refused,
+                None => Participant::PassedBy,
+            },
+        }
+    }
+
+    /// The context of the filter at `index`, created now if it has none. `None`
+    /// when the filter does not take part; the request is answered if that is
+    /// its policy.
+    pub(super) fn ensure_context(self: &Rc<Self>, index: usize) -> Option<(Rc<Vm>, ContextId)> {
+        let slot = &self.slots[index];
+        if !matches!(*slot.presence.borrow(), Presence::NotYet) {
+            return slot.live();
+        }
+        let admission = slot.plugin.admit();
+        let created = match admission {
+            Admission::Run(vm, root) => {
+                let stream: Rc<dyn weir_abi::Stream> = Rc::<Self>::clone(self);
+                let filter = u32::try_from(index).unwrap_or(u32::MAX);
+                vm.create_stream(root, stream, filter)
+                    .ok()
+                    .map(|context| (vm, context))
+            }
+            Admission::PassBy => {
+                slot.presence.replace(Presence::Absent);
+                return None;
+            }
+            Admission::Refuse => None,
+        };
+        if let Some((vm, context)) = &created {
+            slot.presence
+                .replace(Presence::Live(Rc::clone(vm), *context));
+        } else {
+            slot.presence.replace(Presence::Absent);
+            self.fail_filter();
+        }
+        created
+    }
+}
+
+/// How a filter meets what comes to it.
+enum Participant {
+    Runs(Rc<Vm>, ContextId),
+    PassedBy,
+    /// The stream's course has ended over it.
+    Refused,
+}
+
+/// The code of a `:status` value, if it is three digits.
+pub(crate) fn parse_status(value: &[u8]) -> Option<u16> {
+    match value {
+        [a, b, c] if value.iter().all(u8::is_ascii_digit) => {
+            Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+        }
+        _ => None,
+    }
+}

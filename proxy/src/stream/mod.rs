@@ -1,0 +1,266 @@
+//! The stream engine: one request and its response on their way through a chain
+//! of filters.
+//!
+//! [`FilteredStream`] knows no sockets. What arrives is fed in
+//! ([`FilteredStream::request_headers`], `request_body`, …), what may go on is
+//! taken out as [`Frame`]s, one queue a direction. In between, each direction
+//! passes the filters one by one, request in chain order, response in reverse;
+//! a filter that pauses holds what has arrived at it until it continues
+//! ([`iterate`]). Whatever filters ask for (continue, close, a local response)
+//! comes back as an [`Event`] in one queue, handled in order between callbacks.
+
+mod event;
+mod flags;
+mod info;
+mod iterate;
+mod property;
+mod reply;
+mod slot;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use weir_abi::{
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
+    Stream,
+};
+
+pub(crate) use self::event::Event;
+pub(crate) use self::flags::ResponseFlags;
+pub(crate) use self::info::{ConnectionInfo, Protocol, StreamInfo, count};
+pub(crate) use self::iterate::parse_status;
+pub(crate) use self::reply::UpstreamFailure;
+use self::slot::{Presence, Slot};
+use crate::filter::Plugin;
+
+/// A piece of a message that has passed all filters.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// The headers, which stand in the stream's map.
+    Headers { end_of_stream: bool },
+    /// Body bytes.
+    Body {
+        data: BodyBuffer,
+        end_of_stream: bool,
+    },
+    /// The trailers, which stand in the stream's map.
+    Trailers,
+}
+
+/// How a stream stands towards the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResponseState {
+    /// No response has passed the filters.
+    Awaited,
+    /// A response is on its way through the filters or out.
+    Started,
+    /// The end of the response has passed all filters.
+    Complete,
+    /// The stream was reset; what has not been sent will not be.
+    Reset,
+}
+
+/// Where the response comes from, which decides the filters it passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ResponseSource {
+    Upstream,
+    /// A local response to the request: passes the filters that have seen it.
+    Local,
+    /// A local response in place of a response: passes no filter.
+    LocalDirect,
+}
+
+/// One request and its response on their way through a chain of filters.
+pub(crate) struct FilteredStream {
+    pub(crate) info: StreamInfo,
+    slots: Vec<Slot>,
+    request_headers: RefCell<HeaderMap>,
+    request_trailers: RefCell<Option<HeaderMap>>,
+    response_headers: RefCell<Option<HeaderMap>>,
+    response_trailers: RefCell<Option<HeaderMap>>,
+    /// Properties that filters have set, by raw path.
+    properties: RefCell<Vec<(Bytes, Bytes)>>,
+    events: RefCell<VecDeque<Event>>,
+    wake: Notify,
+    to_upstream: RefCell<VecDeque<Frame>>,
+    to_downstream: RefCell<VecDeque<Frame>>,
+    response: Cell<ResponseState>,
+    source: Cell<ResponseSource>,
+    /// The request goes nowhere any more: it was answered or reset.
+    request_over: Cell<bool>,
+    /// Response headers have been handed to the client's connection.
+    headers_sent: Cell<bool>,
+    /// Bytes that a filter may hold in one direction.
+    buffer_limit: usize,
+}
+
+impl FilteredStream {
+    /// A stream with a chain of `plugins`.
+    pub(crate) fn new(
+        info: StreamInfo,
+        headers: HeaderMap,
+        plugins: &[Rc<Plugin>],
+        buffer_limit: usize,
+    ) -> Rc<Self> {
+        let size = headers.byte_size() as u64;
+        info.request_headers_bytes.set(size);
+        Rc::new(Self {
+            info,
+            slots: plugins.iter().cloned().map(Slot::new).collect(),
+            request_headers: RefCell::new(headers),
+            request_trailers: RefCell::default(),
+            response_headers: RefCell::default(),
+            response_trailers: RefCell::default(),
+            properties: RefCell::default(),
+            events: RefCell::default(),
+            wake: Notify::new(),
+            to_upstream: RefCell::default(),
+            to_downstream: RefCell::default(),
+            response: Cell::new(ResponseState::Awaited),
+            source: Cell::new(ResponseSource::Upstream),
+            request_over: Cell::new(false),
+            headers_sent: Cell::new(false),
+            buffer_limit,
+        })
+    }
+
+    /// The request's headers as the filters left them.
+    pub(crate) fn request_map(&self) -> RefMut<'_, HeaderMap> {
+        self.request_headers.borrow_mut()
+    }
+
+    /// The response's headers as the filters left them.
+    pub(crate) fn response_map(&self) -> Option<RefMut<'_, HeaderMap>> {
+        some(&self.response_headers)
+    }
+
+    /// Trailers of `direction` as the filters left them.
+    pub(crate) fn trailers(&self, direction: Direction) -> Option<RefMut<'_, HeaderMap>> {
+        some(match direction {
+            Direction::Request => &self.request_trailers,
+            Direction::Response => &self.response_trailers,
+        })
+    }
+
+    /// The next piece for the upstream.
+    pub(crate) fn next_for_upstream(&self) -> Option<Frame> {
+        self.to_upstream.borrow_mut().pop_front()
+    }
+
+    /// The next piece for the client.
+    pub(crate) fn next_for_downstream(&self) -> Option<Frame> {
+        self.to_downstream.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn response_state(&self) -> ResponseState {
+        self.response.get()
+    }
+
+    /// Whether the request goes nowhere any more, and the upstream, if there is
+    /// one, should be let go.
+    pub(crate) fn request_over(&self) -> bool {
+        self.request_over.get()
+    }
+
+    /// The driver has handed the response headers to the client's connection:
+    /// from here on the response cannot be replaced.
+    pub(crate) fn set_headers_sent(&self) {
+        self.headers_sent.set(true);
+    }
+
+    /// Whether the sender of `direction` should pause: some filter holds as
+    /// much as it may.
+    pub(crate) fn is_over_watermark(&self, direction: Direction) -> bool {
+        self.slots
+            .iter()
+            .any(|s| s.direction(direction).is_over_watermark(self.buffer_limit))
+    }
+
+    /// Waits until an event is queued.
+    pub(crate) async fn notified(&self) {
+        self.wake.notified().await;
+    }
+
+    fn queue(&self, event: Event) {
+        self.events.borrow_mut().push_back(event);
+        self.wake.notify_one();
+    }
+
+    /// The stream ends, whatever its state: filters log it, in chain order, and
+    /// their contexts are deleted.
+    pub(crate) fn finish(self: &Rc<Self>) {
+        self.info.complete();
+        if self.response.get() != ResponseState::Complete {
+            self.reset();
+        }
+        for index in 0..self.slots.len() {
+            // A stream that ended before it reached a filter is logged all the same.
+            if let Some((vm, context)) = self.ensure_context(index) {
+                // Failures are reported by the VM's host; the stream is over.
+                let _ = vm.on_log(context);
+            }
+        }
+        for slot in &self.slots {
+            if let Presence::Live(vm, context) = slot.presence.replace(Presence::Absent) {
+                let _ = vm.delete_stream(context);
+            }
+        }
+        self.events.borrow_mut().clear();
+    }
+}
+
+fn some(map: &RefCell<Option<HeaderMap>>) -> Option<RefMut<'_, HeaderMap>> {
+    RefMut::filter_map(map.borrow_mut(), Option::as_mut).ok()
+}
+
+impl Stream for FilteredStream {
+    fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
+        match map {
+            HttpMap::RequestHeaders => Some(self.request_headers.borrow_mut()),
+            HttpMap::RequestTrailers => some(&self.request_trailers),
+            HttpMap::ResponseHeaders => some(&self.response_headers),
+            HttpMap::ResponseTrailers => some(&self.response_trailers),
+        }
+    }
+
+    fn add_trailers(&self, direction: Direction) -> bool {
+        let trailers = match direction {
+            Direction::Request => &self.request_trailers,
+            Direction::Response => &self.response_trailers,
+        };
+        trailers.borrow_mut().get_or_insert_default();
+        true
+    }
+
+    fn body(&self, filter: FilterIndex, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
+        let slot = self.slots.get(filter as usize)?;
+        Some(slot.direction(direction).held.borrow_mut())
+    }
+
+    fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
+        property::get(self, path)
+    }
+
+    fn set_property(&self, path: &[u8], value: Bytes) {
+        let mut properties = self.properties.borrow_mut();
+        match properties.iter_mut().find(|(p, _)| p == path) {
+            Some((_, old)) => *old = value,
+            None => properties.push((Bytes::copy_from_slice(path), value)),
+        }
+    }
+
+    fn continue_stream(&self, filter: FilterIndex, direction: Direction) {
+        self.queue(Event::Continue(filter as usize, direction));
+    }
+
+    fn close_stream(&self, _filter: FilterIndex) {
+        self.queue(Event::Close);
+    }
+
+    fn send_local_response(&self, _filter: FilterIndex, response: LocalResponse) {
+        self.queue(Event::LocalResponse(response));
+    }
+}

@@ -1,0 +1,136 @@
+//! One filter's place in a stream's chain.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use weir_abi::{BodyBuffer, ContextId, Direction, Vm};
+
+use crate::filter::Plugin;
+
+/// How far a filter lets one direction run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Iteration {
+    /// Everything passes.
+    Running,
+    /// Headers are held; body and trailers are still shown to the filter.
+    HoldHeaders,
+    /// Everything is held and nothing shown.
+    HoldAll(Overflow),
+    /// Body is held; the next chunk is shown together with it, or alone.
+    HoldBody(Overflow),
+    /// Trailers are held.
+    HoldTrailers,
+}
+
+/// What happens when more is held than the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overflow {
+    /// The stream fails.
+    Fail,
+    /// The sender is slowed down.
+    PushBack,
+}
+
+/// How much of a direction has arrived at a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Arrived {
+    Nothing,
+    /// Headers, perhaps body; more will follow.
+    Partly,
+    /// The end of the stream, without trailers.
+    End,
+    /// Trailers, which are the end.
+    Trailers,
+}
+
+/// One direction at one filter.
+pub(super) struct SlotDirection {
+    pub(super) iteration: Cell<Iteration>,
+    /// Body that has arrived here and has not been passed on.
+    pub(super) held: RefCell<BodyBuffer>,
+    /// Whether body, perhaps of no bytes, has arrived here and has not been
+    /// passed on.
+    pub(super) body_pending: Cell<bool>,
+    /// Whether the headers have been passed on.
+    pub(super) headers_passed: Cell<bool>,
+    pub(super) arrived: Cell<Arrived>,
+}
+
+impl SlotDirection {
+    fn new() -> Self {
+        Self {
+            iteration: Cell::new(Iteration::Running),
+            held: RefCell::default(),
+            body_pending: Cell::new(false),
+            headers_passed: Cell::new(false),
+            arrived: Cell::new(Arrived::Nothing),
+        }
+    }
+
+    /// Whether this filter holds as much as it may, and the sender should wait.
+    pub(super) fn is_over_watermark(&self, limit: usize) -> bool {
+        match self.iteration.get() {
+            Iteration::HoldAll(Overflow::PushBack) | Iteration::HoldBody(Overflow::PushBack) => {
+                self.held.borrow().len() >= limit
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes what is held.
+    pub(super) fn take_held(&self) -> BodyBuffer {
+        self.body_pending.set(false);
+        self.held.take()
+    }
+
+    /// Puts back what stays held.
+    pub(super) fn hold(&self, body: BodyBuffer) {
+        self.body_pending.set(true);
+        *self.held.borrow_mut() = body;
+    }
+}
+
+/// Whether a filter takes part in a stream.
+#[derive(Clone)]
+pub(super) enum Presence {
+    /// No callback has reached it yet.
+    NotYet,
+    /// It has a context.
+    Live(Rc<Vm>, ContextId),
+    /// It is passed by: by policy, or because its VM has failed.
+    Absent,
+}
+
+/// One filter's place in a stream's chain.
+pub(super) struct Slot {
+    pub(super) plugin: Rc<Plugin>,
+    pub(super) presence: RefCell<Presence>,
+    request: SlotDirection,
+    response: SlotDirection,
+}
+
+impl Slot {
+    pub(super) fn new(plugin: Rc<Plugin>) -> Self {
+        Self {
+            plugin,
+            presence: RefCell::new(Presence::NotYet),
+            request: SlotDirection::new(),
+            response: SlotDirection::new(),
+        }
+    }
+
+    pub(super) fn direction(&self, direction: Direction) -> &SlotDirection {
+        match direction {
+            Direction::Request => &self.request,
+            Direction::Response => &self.response,
+        }
+    }
+
+    /// The VM and context, if the filter takes part.
+    pub(super) fn live(&self) -> Option<(Rc<Vm>, ContextId)> {
+        match &*self.presence.borrow() {
+            Presence::Live(vm, context) => Some((Rc::clone(vm), *context)),
+            Presence::NotYet | Presence::Absent => None,
+        }
+    }
+}

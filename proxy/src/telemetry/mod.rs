@@ -1,0 +1,7 @@
+//! What operators see of Weir: metrics and the access log.
+
+mod access_log;
+mod metrics;
+
+pub(crate) use self::access_log::AccessLog;
+pub(crate) use self::metrics::{Metrics, VmMetrics, WorkerMetrics};
