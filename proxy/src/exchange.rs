@@ -90,7 +90,7 @@ enum EndpointState {
 }
 
 struct Active {
-    upstream: H1Upstream,
+    upstream: Box<H1Upstream>,
     target: Target,
     /// The connection was used before and nothing has come back on it: the
     /// endpoint may have closed it before it saw the request.
@@ -173,7 +173,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 self.endpoint = EndpointState::Done;
                 break;
             } else if let Some(frame) = self.stream.next_for_upstream() {
-                self.to_upstream(frame).await;
+                self.forward(frame).await;
             } else {
                 break;
             }
@@ -252,7 +252,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
     }
 
     /// Sends a piece of the request, or keeps it until there is a connection.
-    async fn to_upstream(&mut self, frame: Frame) {
+    async fn forward(&mut self, frame: Frame) {
         match frame {
             Frame::Headers { end_of_stream } => {
                 self.pending.ended = end_of_stream;

@@ -71,7 +71,7 @@ pub(crate) struct Pool {
 
 /// A connection for one exchange.
 pub(crate) struct Lease {
-    pub(crate) upstream: H1Upstream,
+    pub(crate) upstream: Box<H1Upstream>,
     /// Whether it carried an exchange before: the endpoint may have closed it
     /// in the meantime.
     pub(crate) reused: bool,
@@ -98,7 +98,7 @@ impl Pool {
     }
 
     /// Takes a connection back for the next exchange.
-    pub(crate) async fn release(&self, endpoint: &Endpoint, upstream: H1Upstream) {
+    pub(crate) async fn release(&self, endpoint: &Endpoint, upstream: Box<H1Upstream>) {
         if let Some(connection) = upstream.reuse().await {
             let key = endpoint.peer.reuse_hash();
             self.connector
@@ -111,7 +111,7 @@ fn lease(connection: Connection, reused: bool) -> Lease {
     let digest = connection.get_socket_digest();
     let local = digest.and_then(|d| d.local_addr()?.as_inet().copied());
     Lease {
-        upstream: H1Upstream::new(connection),
+        upstream: Box::new(H1Upstream::new(connection)),
         reused,
         local,
     }

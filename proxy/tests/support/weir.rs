@@ -1,0 +1,152 @@
+//! Weir as a process.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use super::client::{Client, Response};
+use super::eventually;
+
+/// A running Weir; killed when dropped.
+pub struct Weir {
+    child: Child,
+    folder: TempDir,
+    admin: SocketAddr,
+    listeners: Vec<(String, SocketAddr)>,
+}
+
+impl Weir {
+    /// Starts Weir with `config`, which must have an admin at port 0, and waits
+    /// until it is ready.
+    pub fn start(config: &str) -> Self {
+        Self::start_with(config, |_| {})
+    }
+
+    /// The same, with `files` written to the configuration's folder first.
+    pub fn start_with(config: &str, files: impl FnOnce(&Path)) -> Self {
+        let folder = TempDir::new().unwrap();
+        files(folder.path());
+        let file = folder.path().join("weir.yaml");
+        std::fs::write(&file, config).unwrap();
+        let admin_file = folder.path().join("admin");
+        let log = File::create(folder.path().join("log")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .arg("run")
+            .arg(&file)
+            .arg("--admin-address-path")
+            .arg(&admin_file)
+            .env("WEIR_LOG", "info,pingora_core=warn,wasm=debug")
+            .stdin(Stdio::null())
+            .stdout(File::create(folder.path().join("stdout")).unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let admin = eventually("Weir is ready", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+                panic!("Weir ended with {status}:\n{log}");
+            }
+            let text = std::fs::read_to_string(&admin_file).ok()?;
+            text.trim_end_matches('\n')
+                .parse()
+                .ok()
+                .filter(|_| text.ends_with('\n'))
+        });
+        let mut weir = Self {
+            child,
+            folder,
+            admin,
+            listeners: Vec::new(),
+        };
+        weir.listeners = weir
+            .admin_get("/listeners")
+            .text()
+            .lines()
+            .map(|line| {
+                let (name, address) = line.split_once("::").unwrap();
+                (name.to_owned(), address.parse().unwrap())
+            })
+            .collect();
+        weir
+    }
+
+    /// Address of a listener.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        let found = self.listeners.iter().find(|(n, _)| n == name);
+        found.unwrap_or_else(|| panic!("no listener {name}")).1
+    }
+
+    /// A client's connection to the listener `edge`.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.listener("edge"))
+    }
+
+    /// Asks an admin endpoint.
+    pub fn admin_get(&self, path: &str) -> Response {
+        Client::connect(self.admin).get(path)
+    }
+
+    /// Sum of all samples of a metric.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = self.admin_get("/metrics").text();
+        metrics
+            .lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+            })
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    }
+
+    /// What Weir has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// What Weir has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stdout")).unwrap()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("Weir ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- Weir's log\n{}", self.log());
+        }
+    }
+}
+
+/// Runs `weir check` on `config` in a folder that `files` has filled; gives
+/// whether it passed, and all it printed.
+pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
+    let folder = TempDir::new().unwrap();
+    files(folder.path());
+    std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["check", "weir.yaml"])
+        .current_dir(folder.path())
+        .env("WEIR_LOG", "error")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
