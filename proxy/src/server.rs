@@ -253,27 +253,33 @@ impl WeirService {
     /// for the workers to drain.
     async fn serve(&self, prepared: Prepared) -> Result<(), WorkerError> {
         let (open, _) = watch::channel(false);
-        let (ready, mut is_ready) = mpsc::unbounded_channel();
+        let (reports, mut reported) = mpsc::unbounded_channel();
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let count = prepared.workers.len();
         for spec in prepared.workers {
-            let (ready, alive) = (ready.clone(), alive.clone());
+            let (reports, alive) = (reports.clone(), alive.clone());
             let (drain, open) = (self.drain.subscribe(), open.subscribe());
             thread::Builder::new()
                 .name(format!("worker-{}", spec.number))
                 .spawn(move || {
                     worker::run(spec, drain, open, |result| {
                         // The server has gone only if the process is ending.
-                        let _ = ready.send(result);
+                        let _ = reports.send(result);
                     });
                     drop(alive);
                 })?;
         }
         drop(alive);
-        for _ in 0..count {
-            is_ready.recv().await.unwrap_or(Ok(()))?;
-        }
+        drop(reports);
+        let mut all_report = async || {
+            for _ in 0..count {
+                reported.recv().await.unwrap_or(Ok(()))?;
+            }
+            Ok::<_, WorkerError>(())
+        };
+        all_report().await?;
         open.send_replace(true);
+        all_report().await?;
         for (name, address) in &prepared.listeners {
             tracing::info!(listener = name, %address, workers = count, "listening");
         }

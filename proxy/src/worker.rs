@@ -70,31 +70,29 @@ pub(crate) struct WorkerListener {
     pub(crate) access_log: Option<AccessLog>,
 }
 
-/// Runs a worker on this thread until it has drained. `ready` is called once
-/// every filter runs; connections are accepted from `open` on.
-///
-/// # Errors
-/// [`WorkerError`], handed to `ready`, when it cannot start.
+/// Runs a worker on this thread until it has drained. `report` is called twice:
+/// once every filter runs, and, after `open` says so, once connections are
+/// accepted; or once with the error that ended it.
 pub(crate) fn run(
     spec: WorkerSpec,
     draining: watch::Receiver<bool>,
     open: watch::Receiver<bool>,
-    ready: impl FnOnce(Result<(), WorkerError>),
+    report: impl Fn(Result<(), WorkerError>),
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return ready(Err(error.into())),
+        Err(error) => return report(Err(error.into())),
     };
     LocalSet::new().block_on(&runtime, async {
         match Worker::start(spec, draining) {
             Ok(worker) => {
-                ready(Ok(()));
-                worker.serve(open).await;
+                report(Ok(()));
+                worker.serve(open, report).await;
             }
-            Err(error) => ready(Err(error)),
+            Err(error) => report(Err(error)),
         }
     });
 }
@@ -145,20 +143,30 @@ impl Worker {
     }
 
     /// Serves until the process drains and all connections are gone.
-    async fn serve(self, mut open: watch::Receiver<bool>) {
-        // An error means that the server is gone, and drains.
-        let _ = open.wait_for(|open| *open).await;
-        let sampler = tokio::task::spawn_local(sample_memory(Rc::clone(&self.vms)));
+    async fn serve(
+        self,
+        mut open: watch::Receiver<bool>,
+        report: impl Fn(Result<(), WorkerError>),
+    ) {
+        // An error means that the server is gone.
+        if open.wait_for(|open| *open).await.is_err() {
+            return;
+        }
         let mut accepting = Vec::new();
         for (socket, listener) in self.listeners {
-            let accept = accept_loop(socket, listener, Rc::clone(&self.shared));
-            accepting.push(tokio::task::spawn_local(accept));
+            match listen(socket) {
+                Ok(tcp) => {
+                    let accept = accept_loop(tcp, listener, Rc::clone(&self.shared));
+                    accepting.push(tokio::task::spawn_local(accept));
+                }
+                Err(error) => return report(Err(error.into())),
+            }
         }
+        report(Ok(()));
+        let sampler = tokio::task::spawn_local(sample_memory(Rc::clone(&self.vms)));
         for task in accepting {
-            match task.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!("a listener ended: {error}"),
-                Err(error) => tracing::error!("a listener ended: {error}"),
+            if let Err(error) = task.await {
+                tracing::error!("a listener ended: {error}");
             }
         }
         while self.shared.connections.get() > 0 {
@@ -179,14 +187,14 @@ async fn sample_memory(vms: Rc<[Rc<FilterVm>]>) {
     }
 }
 
-async fn accept_loop(
-    socket: Socket,
-    listener: Rc<WorkerListener>,
-    shared: Rc<WorkerShared>,
-) -> io::Result<()> {
+fn listen(socket: Socket) -> io::Result<TcpListener> {
     socket.listen(LISTEN_BACKLOG)?;
     socket.set_nonblocking(true)?;
-    let tcp = TcpListener::from_std(socket.into())?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections until the process drains.
+async fn accept_loop(tcp: TcpListener, listener: Rc<WorkerListener>, shared: Rc<WorkerShared>) {
     let mut draining = shared.draining.clone();
     loop {
         tokio::select! {
@@ -200,7 +208,7 @@ async fn accept_loop(
                 }
             },
             // Connections that the kernel has accepted already come first.
-            _ = draining.wait_for(|draining| *draining) => return Ok(()),
+            _ = draining.wait_for(|draining| *draining) => return,
         }
     }
 }

@@ -84,7 +84,7 @@ fn report(errors: &ConfigErrors) -> String {
     }
 }
 
-/// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `wasm=trace`, …).
+/// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `guest=trace`, …).
 fn init_logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("WEIR_LOG")

@@ -55,7 +55,7 @@ impl Host for FilterHost {
         } = origin;
         macro_rules! line {
             ($level:ident) => {
-                tracing::$level!(target: "wasm", plugin, root_id, vm_id, "{message}")
+                tracing::$level!(target: "guest", plugin, root_id, vm_id, "{message}")
             };
         }
         match level {
@@ -69,15 +69,15 @@ impl Host for FilterHost {
 
     fn log_level(&self) -> Option<LogLevel> {
         use tracing::{Level, event_enabled};
-        if event_enabled!(target: "wasm", Level::TRACE) {
+        if event_enabled!(target: "guest", Level::TRACE) {
             Some(LogLevel::Trace)
-        } else if event_enabled!(target: "wasm", Level::DEBUG) {
+        } else if event_enabled!(target: "guest", Level::DEBUG) {
             Some(LogLevel::Debug)
-        } else if event_enabled!(target: "wasm", Level::INFO) {
+        } else if event_enabled!(target: "guest", Level::INFO) {
             Some(LogLevel::Info)
-        } else if event_enabled!(target: "wasm", Level::WARN) {
+        } else if event_enabled!(target: "guest", Level::WARN) {
             Some(LogLevel::Warn)
-        } else if event_enabled!(target: "wasm", Level::ERROR) {
+        } else if event_enabled!(target: "guest", Level::ERROR) {
             Some(LogLevel::Error)
         } else {
             None

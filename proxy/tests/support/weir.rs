@@ -38,7 +38,7 @@ impl Weir {
             .arg(&file)
             .arg("--admin-address-path")
             .arg(&admin_file)
-            .env("WEIR_LOG", "info,pingora_core=warn,wasm=debug")
+            .env("WEIR_LOG", "info,pingora_core=warn,guest=debug")
             .stdin(Stdio::null())
             .stdout(File::create(folder.path().join("stdout")).unwrap())
             .stderr(log)
