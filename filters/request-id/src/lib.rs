@@ -1,0 +1,14 @@
+//! Gives every request an id and a place in a W3C trace. What it does and how it
+//! is configured stands in its README.
+
+mod config;
+mod filter;
+mod id;
+mod trace;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::<filter::Root>::default());
+}}
