@@ -1,0 +1,48 @@
+//! `cargo xtask filters`: builds Weir's own filters.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::progress::step;
+use crate::toolchain::{TARGET, Toolchain};
+use crate::{layout, module, process};
+
+pub(crate) fn run() -> Result<()> {
+    let names = names()?;
+    let toolchain = Toolchain::find()?;
+    step(
+        &format!("building {} for {TARGET}", names.join(", ")),
+        || {
+            process::build(
+                toolchain
+                    .cargo_build()
+                    .current_dir(layout::filters())
+                    .arg("--target-dir")
+                    .arg(layout::guest_target()),
+            )
+        },
+    )?;
+    let built = layout::guest_target().join(TARGET).join("release");
+    for name in names {
+        let artifact = built.join(format!("{}.wasm", name.replace('-', "_")));
+        module::publish(&artifact, &name).with_context(|| {
+            format!("the package in filters/{name} has to be named `{name}` as its folder is")
+        })?;
+    }
+    Ok(())
+}
+
+/// The folders that hold a filter, not a library of filters.
+fn names() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in fs::read_dir(layout::filters())? {
+        let folder = folder?;
+        let manifest = fs::read_to_string(folder.path().join("Cargo.toml")).unwrap_or_default();
+        if manifest.contains("cdylib") {
+            names.push(folder.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}

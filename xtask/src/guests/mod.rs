@@ -1,0 +1,45 @@
+//! `cargo xtask guests`: builds the guests in other languages than Rust.
+
+mod assemblyscript;
+mod go;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::{layout, module};
+
+/// What became of a guest.
+enum Guest {
+    Built,
+    /// Its toolchain cannot be had here, for this reason.
+    Skipped(String),
+}
+
+pub(crate) fn run() -> Result<()> {
+    build().map(drop)
+}
+
+/// Builds them all, and returns a line for each that had to be skipped.
+pub(crate) fn build() -> Result<Vec<String>> {
+    let assemblyscript = (
+        "guest-assemblyscript",
+        assemblyscript::build as fn(&Path) -> _,
+    );
+    let mut skipped = Vec::new();
+    for (name, build) in [assemblyscript, ("guest-go", go::build)] {
+        let built = layout::guest_target().join(format!("{name}.wasm"));
+        match build(&built)? {
+            Guest::Built => module::publish(&built, name)?,
+            Guest::Skipped(reason) => {
+                // one of an earlier run must not be taken for this one
+                let path = layout::modules().join(format!("{name}.wasm"));
+                fs::remove_file(path).ok();
+                eprintln!("\n    !!! {name}.wasm is SKIPPED: {reason}\n");
+                skipped.push(format!("{name} skipped"));
+            }
+        }
+    }
+    Ok(skipped)
+}

@@ -1,0 +1,56 @@
+//! What a person types: `cargo xtask <command>`.
+
+#![forbid(unsafe_code)]
+
+mod debian;
+mod demo;
+mod filters;
+mod guests;
+mod layout;
+mod lint;
+mod module;
+mod process;
+mod progress;
+mod test;
+mod toolchain;
+
+use std::env;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  demo      start a gateway with three filters and show what they do;
+            with --once, end after showing it
+  filters   build Weir's own filters into target/filters
+  guests    build the compatibility tests' guests in other languages
+  lint      check formatting and lints
+  test      build all of these and run every test; with lint if CI is set
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["demo"] => demo::run(false),
+        ["demo", "--once"] => demo::run(true),
+        ["filters"] => filters::run(),
+        ["guests"] => guests::run(),
+        ["lint"] => lint::run(),
+        ["test"] => test::run(),
+        ["help" | "-h" | "--help"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
