@@ -98,15 +98,32 @@ const CALLBACKS: &[(&str, usize, usize)] = &[
     ("proxy_on_foreign_function", 3, 0),
 ];
 
-/// Checks the types of all callbacks, and that there is an allocator.
+/// The start functions that a module's exports make it use, with their number
+/// of `i32` parameters and results. With `_initialize`, `main` or `__main_void`
+/// follows it; without, `_start` stands alone and the others are not looked at.
+fn start_functions(module: &CompiledModule) -> &'static [(&'static str, usize, usize)] {
+    const REACTOR: &[(&str, usize, usize)] =
+        &[("_initialize", 0, 0), ("main", 2, 1), ("__main_void", 0, 1)];
+    const COMMAND: &[(&str, usize, usize)] = &[("_start", 0, 0)];
+    if module.exports().any(|(name, _)| name == "_initialize") {
+        REACTOR
+    } else {
+        COMMAND
+    }
+}
+
+/// Checks the types of all callbacks and start functions, and that there is an
+/// allocator.
 pub(crate) fn check_exports(module: &CompiledModule, abi: AbiVersion) -> Result<(), LoadError> {
+    let start_functions = start_functions(module);
     let mut allocator = false;
     for (name, ty) in module.exports() {
         if ALLOCATORS.contains(&name.as_str()) {
             allocator |= ty == ExternType::Function(i32s(1, 1));
             continue;
         }
-        let Some(&(name, mut params, results)) = CALLBACKS.iter().find(|(n, ..)| *n == name) else {
+        let mut known = CALLBACKS.iter().chain(start_functions);
+        let Some(&(name, mut params, results)) = known.find(|(n, ..)| *n == name) else {
             continue;
         };
         if abi == AbiVersion::V0_1_0

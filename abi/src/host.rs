@@ -4,9 +4,12 @@
 //! Every method takes `&self`: a guest call may reach a stream other than the
 //! one it was made for (`proxy_set_effective_context`), so implementations keep
 //! their state in cells that are borrowed for the length of one method only.
-//! No method may call back into a VM.
+//! In return, no map or buffer that a stream hands out stays borrowed while the
+//! guest, the host or another method of a stream runs. No method may call back
+//! into a VM; one that panics in a hostcall fails the VM.
 
 use std::cell::RefMut;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -40,7 +43,8 @@ pub trait Host {
     /// A VM has failed. Called once, after the guest call has ended.
     fn failed(&self, origin: Origin<'_>, failure: &Failure);
 
-    /// Sets the period of `proxy_on_tick` for a root context; `None` stops it.
+    /// Sets the period of `proxy_on_tick` for a root context; `None` stops it,
+    /// and is also said when the root context is gone.
     ///
     /// # Errors
     /// [`Unsupported`] when this host has no timers.
@@ -49,6 +53,15 @@ pub trait Host {
         _root: ContextId,
         _period: Option<Duration>,
     ) -> Result<(), Unsupported> {
+        Err(Unsupported)
+    }
+
+    /// A metric that a guest defines. The same kind and name is the same metric,
+    /// whichever VM defines it.
+    ///
+    /// # Errors
+    /// [`Unsupported`] when this host has no metrics.
+    fn define_metric(&self, _kind: MetricType, _name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
         Err(Unsupported)
     }
 
@@ -66,6 +79,27 @@ pub trait Host {
     }
 }
 
+/// Kind of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MetricType {
+    /// Only grows.
+    Counter,
+    /// Moves both ways.
+    Gauge,
+    /// A distribution of samples.
+    Histogram,
+}
+
+/// A metric that a guest has defined.
+pub trait Metric {
+    /// Adds to a counter (never less than 1) or a gauge.
+    fn add(&self, delta: i64);
+    /// Adds to a counter, sets a gauge, gives a histogram a sample.
+    fn record(&self, value: u64);
+    /// Value of a counter or gauge over all threads.
+    fn value(&self) -> u64;
+}
+
 /// The host does not offer what a guest asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsupported;
@@ -77,6 +111,12 @@ pub type FilterIndex = u32;
 ///
 /// The crate decides what a guest may see in which phase and asks only for what
 /// is visible; the stream just hands out its maps and buffers.
+///
+/// What a guest asks to be done to the stream (the last three methods) comes in
+/// the order in which it asked, after its callback has returned, and before the
+/// status of that callback is handed out: a pause which that status asks for
+/// begins afterwards, as in Envoy. Nothing comes after a trap, and nothing from
+/// `proxy_on_log` on.
 pub trait Stream {
     /// A header map of the stream, if it exists by now.
     fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>>;

@@ -11,6 +11,7 @@
 //!    a stream, and the callbacks ([`Vm::on_request_headers`], …) tell what the
 //!    filter wants: continue, hold, or answer itself.
 #![doc = include_str!("../example.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
 mod callbacks;
@@ -31,7 +32,8 @@ pub use body::BodyBuffer;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    FilterIndex, Host, LocalResponse, Origin, Property, PropertyError, Stream, Unsupported,
+    FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property, PropertyError, Stream,
+    Unsupported,
 };
 pub use imports::unimplemented_hostcalls;
 pub use module::{LoadError, Module};

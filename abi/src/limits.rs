@@ -17,3 +17,7 @@ pub const IOVECS_MAX: u32 = 1024;
 /// Frames of a guest's backtrace that a failure keeps; deeper ones say little
 /// and a recursion would keep thousands.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
+
+/// Metrics that one VM may define; a guest that defines one for each request
+/// would grow without end.
+pub const METRICS_MAX: usize = 4096;

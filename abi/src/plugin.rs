@@ -69,17 +69,23 @@ impl Vm {
     /// [`PluginError`] when the guest refuses or traps. A VM whose plugin did
     /// not start is of no further use to that plugin.
     pub fn start_plugin(&self, plugin: PluginConfig) -> Result<ContextId, PluginError> {
-        let vm_configuration_size = size(&self.state.config.configuration);
-        let configuration_size = size(&plugin.configuration);
         let root = Rc::new(Root {
             id: self.state.new_id(),
             plugin,
             state: Cell::new(RootState::Created),
         });
         let id = root.id;
-        let context = Context::Root(Rc::clone(&root));
-        self.state.insert(context.clone());
+        self.state.insert(Context::Root(Rc::clone(&root)));
+        let started = self.start_root(&root);
+        if started.is_err() {
+            self.forget_root(id);
+        }
+        started.map(|()| id)
+    }
 
+    fn start_root(&self, root: &Rc<Root>) -> Result<(), PluginError> {
+        let id = root.id;
+        let context = Context::Root(Rc::clone(root));
         let callbacks = &self.callbacks;
         self.call(
             &context,
@@ -91,7 +97,7 @@ impl Vm {
             &context,
             "proxy_on_vm_start",
             callbacks.on_vm_start.as_ref(),
-            (id.0, vm_configuration_size),
+            (id.0, size(&self.state.config.configuration)),
         )?;
         if started == Some(0) {
             return Err(PluginError::VmStart);
@@ -101,22 +107,22 @@ impl Vm {
             &context,
             "proxy_on_configure",
             callbacks.on_configure.as_ref(),
-            (id.0, configuration_size),
+            (id.0, size(&root.plugin.configuration)),
         );
         root.state.set(RootState::Running);
         if configured? == Some(0) {
             return Err(PluginError::Configure);
         }
-        Ok(id)
+        Ok(())
     }
 
-    /// Runs `proxy_on_tick` of a root context.
+    /// Runs `proxy_on_tick` of a root context; nothing when it is gone.
     ///
     /// # Errors
     /// [`VmFailed`] when the VM has failed, now or before.
     pub fn on_tick(&self, root: ContextId) -> Result<(), VmFailed> {
         let Some(context @ Context::Root(_)) = self.state.get(root) else {
-            return Ok(());
+            return self.alive();
         };
         self.call(
             &context,
@@ -134,7 +140,7 @@ impl Vm {
     /// [`VmFailed`] when the VM has failed, now or before.
     pub fn stop_plugin(&self, root: ContextId) -> Result<(), VmFailed> {
         let Some(context @ Context::Root(_)) = self.state.get(root) else {
-            return Ok(());
+            return self.alive();
         };
         let root = Rc::clone(context.root());
         let done = self.call(
@@ -160,7 +166,14 @@ impl Vm {
             self.callbacks.on_delete.as_ref(),
             (root.id.0,),
         );
-        self.state.remove(root.id);
+        self.forget_root(root.id);
+    }
+
+    /// Removes a root context, and its timer with it.
+    fn forget_root(&self, id: ContextId) {
+        self.state.remove(id);
+        // A host without timers has none to stop.
+        let _ = self.state.host.set_tick_period(id, None);
     }
 }
 

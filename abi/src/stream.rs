@@ -1,10 +1,11 @@
 //! Stream contexts: the callbacks of one filter on one HTTP stream, and what
 //! the filter may see and change in each of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefMut};
 use std::rc::Rc;
 
 use crate::callbacks::HeadersFn;
+use crate::headers::HeaderMap;
 use crate::host::{FilterIndex, Stream};
 use crate::plugin::Root;
 use crate::types::{BodyStatus, ContextId, Direction, HeadersStatus, HttpMap, TrailersStatus};
@@ -26,7 +27,7 @@ pub(crate) struct StreamContext {
 ///
 /// A map or buffer is visible from the callback that delivers it until that
 /// callback's pause ends; while the stream is logged, all maps are readable
-/// (Envoy, `context.cc`).
+/// (Envoy, `context.cc`). After that, nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Visible(u16);
 
@@ -42,6 +43,9 @@ impl Visible {
     const RESPONSE_END: Self = Self(1 << 7);
     /// Every map, read only.
     const LOG: Self = Self(1 << 8);
+    /// Nothing, for good: the stream can no more be continued, closed or
+    /// answered.
+    const OVER: Self = Self(1 << 9);
 
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -98,6 +102,15 @@ impl StreamContext {
         self.visible.get().has(Visible::map(map).with(Visible::LOG))
     }
 
+    /// A map that may be read, if the stream has it. Request trailers are not
+    /// kept for the log, as in Envoy.
+    pub(crate) fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
+        if map == HttpMap::RequestTrailers && self.visible.get().has(Visible::LOG) {
+            return None;
+        }
+        self.stream.headers(map)
+    }
+
     /// Whether `map` may be changed. Trailers come into being by the first
     /// change while the end of the body is at hand.
     pub(crate) fn can_write(&self, map: HttpMap) -> bool {
@@ -120,6 +133,11 @@ impl StreamContext {
     /// Whether the body of `direction` may be read and changed.
     pub(crate) fn can_access_body(&self, direction: Direction) -> bool {
         self.visible.get().has(Visible::body(direction))
+    }
+
+    /// Whether the stream is complete: it is being logged or deleted.
+    pub(crate) fn is_over(&self) -> bool {
+        self.visible.get().has(Visible::OVER)
     }
 
     /// The guest ends its pause: what the pause kept visible is gone.
@@ -312,10 +330,10 @@ impl Vm {
     /// As [`Vm::on_request_headers`].
     pub fn on_log(&self, stream: ContextId) -> Result<(), VmFailed> {
         let (context, cx) = self.stream_context(stream)?;
-        cx.visible.set(Visible::LOG);
+        cx.visible.set(Visible::LOG.with(Visible::OVER));
         let function = self.callbacks.on_log.as_ref();
         self.call(&context, "proxy_on_log", function, (stream.0,))?;
-        cx.visible.set(Visible::default());
+        cx.visible.set(Visible::OVER);
         Ok(())
     }
 
@@ -326,7 +344,7 @@ impl Vm {
     /// As [`Vm::on_request_headers`].
     pub fn delete_stream(&self, stream: ContextId) -> Result<(), VmFailed> {
         let (context, cx) = self.stream_context(stream)?;
-        cx.visible.set(Visible::default());
+        cx.visible.set(Visible::OVER);
         let callbacks = &self.callbacks;
         let result = self
             .call(
@@ -343,15 +361,20 @@ impl Vm {
         result.map(drop)
     }
 
+    /// The stream context `id`, for a callback. A local response sent before,
+    /// from another context, does not count for the result of this one.
     fn stream_context(&self, id: ContextId) -> Result<(Context, Rc<StreamContext>), VmFailed> {
         match self.state.get(id) {
-            Some(Context::Stream(cx)) => Ok((Context::Stream(Rc::clone(&cx)), cx)),
+            Some(Context::Stream(cx)) => {
+                cx.replied.set(false);
+                Ok((Context::Stream(Rc::clone(&cx)), cx))
+            }
             _ => Err(VmFailed),
         }
     }
 }
 
 fn entries(cx: &StreamContext, map: HttpMap) -> u32 {
-    let count = cx.stream.headers(map).map_or(0, |m| m.len());
+    let count = cx.headers(map).map_or(0, |m| m.len());
     u32::try_from(count).unwrap_or(u32::MAX)
 }

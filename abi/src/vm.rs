@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::callbacks::Callbacks;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
-use crate::host::{Host, LocalResponse, Origin};
+use crate::host::{Host, LocalResponse, Metric, MetricType, Origin};
 use crate::imports;
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
@@ -100,6 +100,14 @@ impl Vm {
             .ok()
             .and_then(|i| i.as_ref().map(Instance::memory_size))
             .unwrap_or(0)
+    }
+
+    /// Whether the VM can still take calls.
+    pub(crate) fn alive(&self) -> Result<(), VmFailed> {
+        match self.instance.try_borrow() {
+            Ok(instance) if instance.is_some() => Ok(()),
+            _ => Err(VmFailed),
+        }
     }
 
     /// Frees the instance without another guest call. Further calls answer
@@ -273,6 +281,8 @@ pub(crate) struct VmState {
     /// The context that the guest chose for its hostcalls instead.
     effective: RefCell<Option<Context>>,
     after_call: RefCell<std::collections::VecDeque<AfterCall>>,
+    /// The metrics that the guest has defined, in order.
+    pub(crate) metrics: RefCell<Vec<(MetricType, Rc<dyn Metric>)>>,
 }
 
 impl VmState {
@@ -287,6 +297,7 @@ impl VmState {
             current: RefCell::default(),
             effective: RefCell::default(),
             after_call: RefCell::default(),
+            metrics: RefCell::default(),
         }
     }
 
@@ -309,7 +320,10 @@ impl VmState {
     }
 
     pub(crate) fn remove(&self, id: ContextId) {
-        self.contexts.borrow_mut().remove(&id);
+        // Dropped when the map is free again: it may hold the last reference to
+        // a stream, whose own drop is not ours to know.
+        let removed = self.contexts.borrow_mut().remove(&id);
+        drop(removed);
     }
 
     pub(crate) fn get(&self, id: ContextId) -> Option<Context> {
@@ -317,8 +331,9 @@ impl VmState {
     }
 
     fn clear(&self) {
-        self.contexts.borrow_mut().clear();
-        self.after_call.borrow_mut().clear();
+        let contexts = self.contexts.take();
+        let after_call = self.after_call.take();
+        drop((contexts, after_call));
     }
 
     fn enter(&self, context: Context) {
@@ -350,11 +365,12 @@ impl VmState {
         self.context().map(|c| Rc::clone(c.root()))
     }
 
-    /// Makes hostcalls act on the context `id` until the guest returns. False
-    /// when it does not exist.
+    /// Makes hostcalls act on the context `id` until the guest returns; the VM's
+    /// own number stands for the context the guest was called for. False when
+    /// there is no such context.
     pub(crate) fn set_effective(&self, id: ContextId) -> bool {
         let context = self.get(id);
-        let found = context.is_some();
+        let found = context.is_some() || id == ContextId::VM;
         if found {
             *self.effective.borrow_mut() = context;
         }

@@ -23,7 +23,7 @@ use weir_config::{Config, ConfigErrors};
 
 use crate::admin::{self, AdminState};
 use crate::generation::Generation;
-use crate::telemetry::{AccessLog, Metrics, WorkerMetrics};
+use crate::telemetry::{AccessLog, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, WorkerError, WorkerSpec};
 
 /// A server whose sockets are bound and whose filters have been tried out.
@@ -71,9 +71,12 @@ pub(crate) fn prepare(
         });
         access_logs.push(log.transpose()?);
     }
-    let metrics: Vec<_> = (0..count).map(WorkerMetrics::new).collect();
+    let guests = Arc::new(GuestMetrics::default());
+    let metrics: Vec<_> = (0..count)
+        .map(|worker| WorkerMetrics::new(worker, &guests))
+        .collect();
     let state = AdminState {
-        metrics: Metrics::new(metrics.clone()),
+        metrics: Metrics::new(metrics.clone(), guests),
         listeners: listeners.clone(),
         ready: Arc::new(AtomicBool::new(false)),
     };

@@ -33,7 +33,7 @@ impl Instance {
         state: Rc<T>,
         resolve: impl Fn(&str, &str) -> Option<&'static HostFunction<T>>,
     ) -> Result<Self, GuestTrap> {
-        catch_unwind(AssertUnwindSafe(|| {
+        caught(|| {
             let mut store = Store::new(module.engine.clone());
             let env = FunctionEnv::new(
                 &mut store,
@@ -69,13 +69,6 @@ impl Instance {
                 instance,
                 memory,
             })
-        }))
-        .unwrap_or_else(|_| {
-            Err(GuestTrap {
-                reason: Reason::Host,
-                message: "the engine panicked".to_owned(),
-                backtrace: Vec::new(),
-            })
         })
     }
 
@@ -94,14 +87,26 @@ impl Instance {
         function.ok().map(GuestFn)
     }
 
-    /// Calls `function`, which is one of this instance.
+    /// Calls `function`, which is one of this instance. A panic in a host
+    /// function ends the call as a trap does: the guest is of no use after it,
+    /// and the thread serves others.
     pub(crate) fn call<A: GuestArgs, R: Results>(
         &mut self,
         function: &GuestFn<A, R>,
         args: A,
     ) -> Result<R, GuestTrap> {
-        A::call(&function.0, &mut self.store, args).map_err(Into::into)
+        caught(|| A::call(&function.0, &mut self.store, args).map_err(Into::into))
     }
+}
+
+fn caught<R>(f: impl FnOnce() -> Result<R, GuestTrap>) -> Result<R, GuestTrap> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| {
+        Err(GuestTrap {
+            reason: Reason::Host,
+            message: "the host panicked".to_owned(),
+            backtrace: Vec::new(),
+        })
+    })
 }
 
 fn trap_of_instantiation(error: InstantiationError) -> GuestTrap {

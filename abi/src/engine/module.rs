@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use wasmer::sys::{Cranelift, EngineBuilder};
 use wasmer::{Engine, ExternType as WasmerExtern, Type};
 
-/// The value types that cross the ABI.
+/// The value types that cross the ABI, and the name of any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueType {
     I32,
     I64,
-    Other,
+    Other(&'static str),
 }
 
 impl From<Type> for ValueType {
@@ -19,7 +19,10 @@ impl From<Type> for ValueType {
         match t {
             Type::I32 => Self::I32,
             Type::I64 => Self::I64,
-            _ => Self::Other,
+            Type::F32 => Self::Other("f32"),
+            Type::F64 => Self::Other("f64"),
+            Type::V128 => Self::Other("v128"),
+            _ => Self::Other("reference"),
         }
     }
 }
@@ -29,7 +32,7 @@ impl fmt::Display for ValueType {
         f.write_str(match self {
             Self::I32 => "i32",
             Self::I64 => "i64",
-            Self::Other => "other",
+            Self::Other(name) => name,
         })
     }
 }

@@ -1,12 +1,16 @@
 //! Bodies and configurations.
 
 use std::cell::RefMut;
+use std::rc::Rc;
+
+use bytes::Bytes;
 
 use super::{Cx, Outcome, Table};
 use crate::body::BodyBuffer;
 use crate::plugin::RootState;
 use crate::stream::StreamContext;
 use crate::types::{BufferType, Direction, Status};
+use crate::vm::VmState;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_get_buffer_bytes", get_bytes);
@@ -15,12 +19,62 @@ pub(super) fn define(t: &mut Table) {
     t.call("proxy_get_configuration", get_configuration);
 }
 
-fn direction(buffer: BufferType) -> Option<Direction> {
-    match buffer {
-        BufferType::HttpRequestBody => Some(Direction::Request),
-        BufferType::HttpResponseBody => Some(Direction::Response),
-        _ => None,
+/// Where the bytes of a buffer are.
+enum Source {
+    Body(Rc<StreamContext>, Direction),
+    ReadOnly(Bytes),
+}
+
+impl Source {
+    /// Only the plugin configuration and the body of a callout's response come
+    /// and go; any other buffer is empty when there is nothing in it.
+    fn of(state: &VmState, buffer: BufferType) -> Result<Self, Status> {
+        let direction = match buffer {
+            BufferType::HttpRequestBody => Direction::Request,
+            BufferType::HttpResponseBody => Direction::Response,
+            BufferType::VmConfiguration => {
+                return Ok(Self::ReadOnly(state.config.configuration.clone()));
+            }
+            BufferType::PluginConfiguration => {
+                return plugin_configuration(state)
+                    .map(Self::ReadOnly)
+                    .ok_or(Status::NotFound);
+            }
+            BufferType::CallResponseBody => return Err(Status::NotFound),
+            BufferType::DownstreamData
+            | BufferType::UpstreamData
+            | BufferType::GrpcReceive
+            | BufferType::CallData => return Ok(Self::ReadOnly(Bytes::new())),
+        };
+        Ok(state.stream().map_or_else(
+            || Self::ReadOnly(Bytes::new()),
+            |cx| Self::Body(cx, direction),
+        ))
     }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Body(cx, direction) => body(cx, *direction).map_or(0, |b| b.len()),
+            Self::ReadOnly(bytes) => bytes.len(),
+        }
+    }
+
+    fn copy_to(&self, start: usize, block: &mut [u8]) {
+        match self {
+            Self::Body(cx, direction) => {
+                if let Some(body) = body(cx, *direction) {
+                    body.copy_to(start, block);
+                }
+            }
+            Self::ReadOnly(bytes) => block.copy_from_slice(&bytes[start..start + block.len()]),
+        }
+    }
+}
+
+/// The plugin's configuration, while it is configured.
+fn plugin_configuration(state: &VmState) -> Option<Bytes> {
+    let root = state.root()?;
+    (root.state.get() == RootState::Configuring).then(|| root.plugin.configuration.clone())
 }
 
 fn body(cx: &StreamContext, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
@@ -40,52 +94,18 @@ fn get_bytes(
     length_out: u32,
 ) -> Outcome {
     let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
-    let clip = |size: usize| {
-        let start = (start as usize).min(size);
-        start..size.min(start + max_length as usize)
-    };
-    if let Some(direction) = direction(buffer) {
-        let Some(cx) = c.state().stream() else {
-            return Err(Status::NotFound.into());
-        };
-        let Some(body) = body(&cx, direction) else {
-            return c.give(&[], bytes_out, length_out);
-        };
-        let range = clip(body.len());
-        return c.give_with(range.len(), bytes_out, length_out, |block| {
-            body.copy_to(range.start, block);
-        });
-    }
-    let state = c.state().clone();
-    let root = state.root();
-    let bytes = match (buffer, &root) {
-        (BufferType::VmConfiguration, _) => &state.config.configuration,
-        (BufferType::PluginConfiguration, Some(root))
-            if root.state.get() == RootState::Configuring =>
-        {
-            &root.plugin.configuration
-        }
-        _ => return Err(Status::NotFound.into()),
-    };
-    c.give(&bytes[clip(bytes.len())], bytes_out, length_out)
+    let source = Source::of(c.state(), buffer)?;
+    let size = source.len();
+    let start = (start as usize).min(size);
+    let length = (size - start).min(max_length as usize);
+    c.give_with(length, bytes_out, length_out, |block| {
+        source.copy_to(start, block);
+    })
 }
 
 fn get_status(c: &mut Cx<'_>, buffer: u32, length_out: u32, flags_out: u32) -> Outcome {
     let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
-    let state = c.state().clone();
-    let length = match (direction(buffer), buffer) {
-        (Some(direction), _) => {
-            let cx = state.stream().ok_or(Status::NotFound)?;
-            body(&cx, direction).map_or(0, |b| b.len())
-        }
-        (None, BufferType::VmConfiguration) => state.config.configuration.len(),
-        (None, BufferType::PluginConfiguration) => state
-            .root()
-            .filter(|r| r.state.get() == RootState::Configuring)
-            .map(|r| r.plugin.configuration.len())
-            .ok_or(Status::NotFound)?,
-        _ => return Err(Status::NotFound.into()),
-    };
+    let length = Source::of(c.state(), buffer)?.len();
     c.write_u32(length_out, u32::try_from(length).unwrap_or(u32::MAX))?;
     c.write_u32(flags_out, 0)?;
     Ok(())
@@ -100,9 +120,11 @@ fn set_bytes(
     data_length: u32,
 ) -> Outcome {
     let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
+    let source = Source::of(c.state(), buffer)?;
     let data = c.read_bytes(data, data_length)?;
-    let direction = direction(buffer).ok_or(Status::BadArgument)?;
-    let cx = c.state().stream().ok_or(Status::NotFound)?;
+    let Source::Body(cx, direction) = source else {
+        return Err(Status::BadArgument.into());
+    };
     let mut body = body(&cx, direction).ok_or(Status::BadArgument)?;
     body.set(start as usize, length as usize, data)?;
     Ok(())
@@ -111,11 +133,7 @@ fn set_bytes(
 /// ABI 0.1.0: the plugin's configuration while it is configured, the VM's at
 /// any other time.
 fn get_configuration(c: &mut Cx<'_>, bytes_out: u32, length_out: u32) -> Outcome {
-    let state = c.state().clone();
-    let root = state.root();
-    let bytes = match &root {
-        Some(root) if root.state.get() == RootState::Configuring => &root.plugin.configuration,
-        _ => &state.config.configuration,
-    };
-    c.give(bytes, bytes_out, length_out)
+    let state = c.state();
+    let bytes = plugin_configuration(state).unwrap_or_else(|| state.config.configuration.clone());
+    c.give(&bytes, bytes_out, length_out)
 }

@@ -57,6 +57,9 @@ impl Cx<'_> {
     /// block, has `fill` write it, and stores its address and length where the
     /// guest asked for them. The guest owns the block. Nothing is allocated for
     /// zero bytes; address and length are 0 then.
+    ///
+    /// The guest's allocator runs and may log: no map or buffer of a stream may
+    /// be borrowed across this call. `fill` runs after it and may borrow.
     pub(super) fn give_with(
         &mut self,
         length: usize,

@@ -8,6 +8,7 @@ use super::{Cx, Outcome, Table};
 use crate::headers::HeaderMap;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, HttpMap, MapType, Status};
+use crate::vm::VmState;
 use crate::wire;
 
 pub(super) fn define(t: &mut Table) {
@@ -20,11 +21,14 @@ pub(super) fn define(t: &mut Table) {
     t.call("proxy_get_header_map_size", get_size);
 }
 
+fn map_type(map: u32) -> Result<MapType, Status> {
+    MapType::from_wire(map).ok_or(Status::BadArgument)
+}
+
 /// A map of the stream at hand that the guest may read now.
-fn readable(c: &Cx<'_>, map: u32) -> Result<(Rc<StreamContext>, HttpMap), Status> {
-    let map = MapType::from_wire(map).ok_or(Status::BadArgument)?;
+fn readable(state: &VmState, map: MapType) -> Result<(Rc<StreamContext>, HttpMap), Status> {
     let map = map.http().ok_or(Status::BadArgument)?;
-    let stream = c.state().stream().ok_or(Status::BadArgument)?;
+    let stream = state.stream().ok_or(Status::BadArgument)?;
     if stream.can_read(map) {
         Ok((stream, map))
     } else {
@@ -32,10 +36,9 @@ fn readable(c: &Cx<'_>, map: u32) -> Result<(Rc<StreamContext>, HttpMap), Status
     }
 }
 
-fn writable(c: &Cx<'_>, map: u32) -> Result<(Rc<StreamContext>, HttpMap), Status> {
-    let map = MapType::from_wire(map).ok_or(Status::BadArgument)?;
+fn writable(state: &VmState, map: MapType) -> Result<(Rc<StreamContext>, HttpMap), Status> {
     let map = map.http().ok_or(Status::BadArgument)?;
-    let stream = c.state().stream().ok_or(Status::BadArgument)?;
+    let stream = state.stream().ok_or(Status::BadArgument)?;
     if stream.can_write(map) {
         Ok((stream, map))
     } else {
@@ -46,11 +49,11 @@ fn writable(c: &Cx<'_>, map: u32) -> Result<(Rc<StreamContext>, HttpMap), Status
 /// Changes a map of the stream at hand.
 fn change(
     c: &Cx<'_>,
-    map: u32,
+    map: MapType,
     change: impl FnOnce(&mut HeaderMap, HttpMap),
 ) -> Result<(), Status> {
-    let (cx, map) = writable(c, map)?;
-    let mut headers = cx.stream.headers(map).ok_or(Status::BadArgument)?;
+    let (cx, map) = writable(c.state(), map)?;
+    let mut headers = cx.headers(map).ok_or(Status::BadArgument)?;
     change(&mut headers, map);
     drop(headers);
     if map == HttpMap::RequestHeaders {
@@ -60,7 +63,7 @@ fn change(
 }
 
 /// In a request, `host` is another name of `:authority`.
-fn canonical(map: HttpMap, name: &[u8]) -> &[u8] {
+pub(super) fn canonical(map: HttpMap, name: &[u8]) -> &[u8] {
     if map == HttpMap::RequestHeaders && name.eq_ignore_ascii_case(b"host") {
         b":authority"
     } else {
@@ -77,27 +80,23 @@ fn canonical_bytes(map: HttpMap, name: Bytes) -> Bytes {
 
 /// A map that is not there is an empty one here, and `Ok`.
 fn get_pairs(c: &mut Cx<'_>, map: u32, pairs_out: u32, length_out: u32) -> Outcome {
-    if MapType::from_wire(map).is_none() {
-        return Err(Status::BadArgument.into());
-    }
-    let found = readable(c, map).ok();
-    let headers = found
-        .as_ref()
-        .and_then(|(cx, map)| cx.stream.headers(*map))
-        .filter(|h| !h.is_empty());
-    let Some(headers) = headers else {
+    let Ok((cx, map)) = readable(c.state(), map_type(map)?) else {
         return c.give(&[], pairs_out, length_out);
     };
-    let pairs = headers.iter();
-    let size = wire::pairs_size(pairs.clone());
+    let size = match cx.headers(map) {
+        Some(headers) if !headers.is_empty() => wire::pairs_size(headers.iter()),
+        _ => 0,
+    };
     c.give_with(size, pairs_out, length_out, |block| {
-        let fits = wire::encode_pairs(pairs, block);
-        debug_assert!(fits, "the block is as large as the pairs");
+        if let Some(headers) = cx.headers(map) {
+            wire::encode_pairs(headers.iter(), block);
+        }
     })
 }
 
 /// Replaces the whole map. What cannot be decoded is an empty map.
 fn set_pairs(c: &mut Cx<'_>, map: u32, pairs: u32, length: u32) -> Outcome {
+    let map = map_type(map)?;
     let pairs = wire::decode_pairs(c.read(pairs, length)?).unwrap_or_default();
     change(c, map, |headers, map| {
         headers.clear();
@@ -117,20 +116,22 @@ fn get_value(
     value_out: u32,
     length_out: u32,
 ) -> Outcome {
-    let (cx, map) = readable(c, map)?;
+    let map = map_type(map)?;
+    let state = c.state().clone();
     let name = c.read(name, name_length)?;
+    let (cx, map) = readable(&state, map)?;
     let value = cx
-        .stream
         .headers(map)
         .and_then(|h| h.get(canonical(map, name)).cloned());
     match value {
         Some(value) => c.give(&value, value_out, length_out),
-        None if c.state().abi == AbiVersion::V0_1_0 => c.give(&[], value_out, length_out),
+        None if state.abi == AbiVersion::V0_1_0 => c.give(&[], value_out, length_out),
         None => Err(Status::NotFound.into()),
     }
 }
 
 fn add_value(c: &mut Cx<'_>, map: u32, n: u32, n_length: u32, v: u32, v_length: u32) -> Outcome {
+    let map = map_type(map)?;
     let name = c.read_bytes(n, n_length)?;
     let value = c.read_bytes(v, v_length)?;
     change(c, map, |headers, map| {
@@ -147,6 +148,7 @@ fn replace_value(
     v: u32,
     v_length: u32,
 ) -> Outcome {
+    let map = map_type(map)?;
     let name = c.read_bytes(n, n_length)?;
     let value = c.read_bytes(v, v_length)?;
     change(c, map, |headers, map| {
@@ -156,6 +158,7 @@ fn replace_value(
 }
 
 fn remove_value(c: &mut Cx<'_>, map: u32, name: u32, length: u32) -> Outcome {
+    let map = map_type(map)?;
     let name = c.read_bytes(name, length)?;
     change(c, map, |headers, map| {
         headers.remove(canonical(map, &name));
@@ -165,7 +168,7 @@ fn remove_value(c: &mut Cx<'_>, map: u32, name: u32, length: u32) -> Outcome {
 
 /// Bytes of all names and values, of a map that can be changed.
 fn get_size(c: &mut Cx<'_>, map: u32, size_out: u32) -> Outcome {
-    let (cx, map) = writable(c, map)?;
-    let size = cx.stream.headers(map).map_or(0, |h| h.byte_size());
+    let (cx, map) = writable(c.state(), map_type(map)?)?;
+    let size = cx.headers(map).map_or(0, |h| h.byte_size());
     Ok(c.write_u32(size_out, u32::try_from(size).unwrap_or(u32::MAX))?)
 }

@@ -9,6 +9,7 @@ mod context;
 mod guest;
 mod headers;
 mod log;
+mod metrics;
 mod properties;
 mod stream;
 mod wasi;
@@ -113,6 +114,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     properties::define(&mut t);
     stream::define(&mut t);
     context::define(&mut t);
+    metrics::define(&mut t);
     wasi::define(&mut t);
     define_unimplemented(&mut t);
     t
@@ -168,15 +170,6 @@ fn define_unimplemented(t: &mut Table) {
         "proxy_dequeue_shared_queue",
         |_: &mut Cx<'_>, _: P, _: P, _: P| no(),
     );
-    t.unimplemented(
-        "proxy_define_metric",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented("proxy_increment_metric", |_: &mut Cx<'_>, _: P, _: u64| {
-        no()
-    });
-    t.unimplemented("proxy_record_metric", |_: &mut Cx<'_>, _: P, _: u64| no());
-    t.unimplemented("proxy_get_metric", |_: &mut Cx<'_>, _: P, _: P| no());
     t.unimplemented(
         "proxy_call_foreign_function",
         |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P| no(),

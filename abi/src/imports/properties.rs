@@ -1,9 +1,14 @@
 //! Properties (attributes): those derived from header maps and the plugin here,
 //! all others by the stream.
 
+use std::cell::RefMut;
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
+use super::headers::canonical;
 use super::{Cx, Outcome, Table};
+use crate::headers::HeaderMap;
 use crate::host::{Property, PropertyError};
 use crate::stream::StreamContext;
 use crate::types::{HttpMap, Status};
@@ -24,6 +29,9 @@ fn get_property(
 ) -> Outcome {
     let state = c.state().clone();
     let path = c.read(path, path_length)?;
+    if path.is_empty() {
+        return Err(Status::SerializationFailure.into());
+    }
     let segments: Vec<&[u8]> = wire::property_segments(path).collect();
     let value = lookup(&state, &segments).map_err(|e| match e {
         PropertyError::NotFound => Status::NotFound,
@@ -58,8 +66,7 @@ fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) ->
 }
 
 /// Groups that need a further segment.
-const CONTAINERS: [&[u8]; 10] = [
-    b"",
+const CONTAINERS: [&[u8]; 9] = [
     b"request",
     b"response",
     b"connection",
@@ -125,14 +132,11 @@ fn of_headers(cx: &StreamContext, path: &[&[u8]]) -> Option<Result<Property, Pro
     })
 }
 
-fn visible(
-    cx: &StreamContext,
-    map: HttpMap,
-) -> Result<std::cell::RefMut<'_, crate::headers::HeaderMap>, PropertyError> {
+fn visible(cx: &StreamContext, map: HttpMap) -> Result<RefMut<'_, HeaderMap>, PropertyError> {
     if !cx.can_read(map) {
         return Err(PropertyError::NotFound);
     }
-    cx.stream.headers(map).ok_or(PropertyError::NotFound)
+    cx.headers(map).ok_or(PropertyError::NotFound)
 }
 
 /// Part of `:path`; `pick` gets it without fragment, and where the `?` is.
@@ -147,22 +151,23 @@ fn path_part(
     Ok(path.slice_ref(pick(&path[..end], query)).into())
 }
 
-/// A whole map, or one name of it; values of a repeated name are joined.
+/// A whole map, or one name of it; values of a repeated name are joined. A map
+/// that is not visible is empty as a whole.
 fn headers(cx: &StreamContext, map: HttpMap, rest: &[&[u8]]) -> Result<Property, PropertyError> {
-    let headers = visible(cx, map)?;
+    let headers = visible(cx, map);
     match rest {
         [] => {
-            let mut joined: Vec<(Bytes, Bytes)> = Vec::with_capacity(headers.len());
-            for (name, _) in headers.entries() {
-                if !joined.iter().any(|(n, _)| n == name)
-                    && let Some(value) = join(headers.get_all(name))
-                {
-                    joined.push((name.clone(), value));
-                }
+            let mut values: BTreeMap<&Bytes, Vec<&Bytes>> = BTreeMap::new();
+            let entries = headers.as_ref().map_or(&[][..], |h| h.entries());
+            for (name, value) in entries {
+                values.entry(name).or_default().push(value);
             }
-            Ok(Property::Map(joined))
+            let joined = values
+                .into_iter()
+                .filter_map(|(name, values)| Some((name.clone(), join(values.into_iter())?)));
+            Ok(Property::Map(joined.collect()))
         }
-        [name] => join(headers.get_all(name))
+        [name] => join(headers?.get_all(canonical(map, name)))
             .map(Into::into)
             .ok_or(PropertyError::NotFound),
         _ => Err(PropertyError::NotFound),

@@ -1,8 +1,12 @@
 //! What a filter does with its stream: continue it, close it, answer it. All
-//! of it takes effect when the guest has returned.
+//! of it takes effect when the guest has returned, and none of it while the
+//! stream is logged or deleted (in Envoy, some of that ends the process).
+
+use std::rc::Rc;
 
 use super::{Cx, Outcome, Stop, Table};
 use crate::host::LocalResponse;
+use crate::stream::StreamContext;
 use crate::types::{Direction, Status};
 use crate::vm::AfterCall;
 use crate::wire;
@@ -21,6 +25,11 @@ pub(super) fn define(t: &mut Table) {
     t.call("proxy_clear_route_cache", clear_route_cache);
 }
 
+/// The stream at hand, while something can be done to it.
+fn open_stream(c: &Cx<'_>) -> Option<Rc<StreamContext>> {
+    c.state().stream().filter(|cx| !cx.is_over())
+}
+
 /// Stream types of the wire: 0 request, 1 response, 2 downstream, 3 upstream.
 fn continue_stream(c: &mut Cx<'_>, stream: u32) -> Outcome {
     let direction = match stream {
@@ -30,7 +39,7 @@ fn continue_stream(c: &mut Cx<'_>, stream: u32) -> Outcome {
         3 => return Err(Status::Unimplemented.into()),
         _ => return Err(Status::BadArgument.into()),
     };
-    if let Some(cx) = c.state().stream() {
+    if let Some(cx) = open_stream(c) {
         cx.continued(direction);
         c.state().queue(AfterCall::Continue(cx, direction));
     }
@@ -41,7 +50,7 @@ fn close_stream(c: &mut Cx<'_>, stream: u32) -> Outcome {
     if stream > 3 {
         return Err(Status::BadArgument.into());
     }
-    if let Some(cx) = c.state().stream()
+    if let Some(cx) = open_stream(c)
         && stream < 2
     {
         c.state().queue(AfterCall::Close(cx));
@@ -64,7 +73,7 @@ fn send_local_response(
     let details = c.read_bytes(details, details_length)?;
     let body = c.read_bytes(body, body_length)?;
     let headers = wire::decode_pairs(c.read(headers, headers_length)?).unwrap_or_default();
-    let Some(cx) = c.state().stream() else {
+    let Some(cx) = open_stream(c) else {
         return Ok(());
     };
     cx.replied.set(true);

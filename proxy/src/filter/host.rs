@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use weir_abi::{ContextId, Failure, Host, LogLevel, Origin, Unsupported, Vm};
+use weir_abi::{ContextId, Failure, Host, LogLevel, Metric, MetricType, Origin, Unsupported, Vm};
 
 use crate::telemetry::VmMetrics;
 
@@ -94,6 +94,10 @@ impl Host for FilterHost {
             context = origin.context.0,
             "filter failed: {failure}"
         );
+    }
+
+    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
+        Ok(self.metrics.define(kind, name))
     }
 
     fn set_tick_period(

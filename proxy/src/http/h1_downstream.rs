@@ -18,6 +18,8 @@ pub(crate) struct H1Downstream {
     session: HttpSession,
     /// The client is told that its connection ends after this response.
     close: bool,
+    /// The end of the request's body has been told.
+    body_ended: bool,
 }
 
 /// What came on a connection.
@@ -43,6 +45,7 @@ impl H1Downstream {
         Self {
             session,
             close: false,
+            body_ended: false,
         }
     }
 
@@ -63,10 +66,11 @@ impl H1Downstream {
                     Version::HTTP_11 => Protocol::Http11,
                     _ => Protocol::Http10,
                 };
+                self.body_ended = self.session.is_body_empty();
                 Next::Request(RequestHead {
                     headers,
                     protocol,
-                    end_of_stream: self.session.is_body_empty(),
+                    end_of_stream: self.body_ended,
                 })
             }
             Err(error @ HeadError::TooLarge) => Next::Rejected(431, error),
@@ -119,8 +123,16 @@ impl H1Downstream {
 
 impl Downstream for H1Downstream {
     async fn read_body(&mut self) -> Result<Option<Bytes>, DownstreamError> {
-        match self.session.read_body_or_idle(false).await {
-            Ok(chunk) => Ok(chunk),
+        // The session does not tell the end of a body whose length it knew.
+        if !self.body_ended && self.session.is_body_done() {
+            self.body_ended = true;
+            return Ok(None);
+        }
+        match self.session.read_body_or_idle(self.body_ended).await {
+            Ok(chunk) => {
+                self.body_ended |= chunk.is_none();
+                Ok(chunk)
+            }
             Err(e)
                 if matches!(
                     e.etype(),

@@ -2,11 +2,14 @@
 //! a scrape adds them up.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use weir_abi::{Metric, MetricType};
 
+use super::GuestMetrics;
 use crate::filter::FilterVmSpec;
 
 /// A number that one thread writes and others read.
@@ -35,7 +38,8 @@ impl Counter {
 /// One worker's numbers.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerMetrics {
-    worker: u64,
+    worker: usize,
+    guests: Arc<GuestMetrics>,
     connections: Counter,
     active_connections: Counter,
     requests: Counter,
@@ -49,6 +53,8 @@ pub(crate) struct WorkerMetrics {
 /// The numbers of one VM on one worker.
 #[derive(Debug, Default)]
 pub(crate) struct VmCounters {
+    worker: usize,
+    guests: Arc<GuestMetrics>,
     vm_id: String,
     /// Names of its plugins.
     plugins: String,
@@ -59,9 +65,11 @@ pub(crate) struct VmCounters {
 }
 
 impl WorkerMetrics {
-    pub(crate) fn new(worker: usize) -> Arc<Self> {
+    /// The numbers of worker number `worker`; `guests` are those of all.
+    pub(crate) fn new(worker: usize, guests: &Arc<GuestMetrics>) -> Arc<Self> {
         Arc::new(Self {
-            worker: worker as u64,
+            worker,
+            guests: Arc::clone(guests),
             ..Self::default()
         })
     }
@@ -69,7 +77,7 @@ impl WorkerMetrics {
     /// Number for a new connection; the worker's own number keeps it unique in
     /// the process.
     pub(crate) fn next_connection_id(&self) -> u64 {
-        self.connections.get() << 10 | self.worker & 0x3ff
+        self.connections.get() << 10 | (self.worker & 0x3ff) as u64
     }
 
     pub(crate) fn connection_opened(&self) {
@@ -102,6 +110,8 @@ impl WorkerMetrics {
     pub(crate) fn vm(&self, spec: &FilterVmSpec) -> Arc<VmCounters> {
         let plugins: Vec<&str> = spec.plugins.iter().map(|p| &*p.plugin.name).collect();
         let counters = Arc::new(VmCounters {
+            worker: self.worker,
+            guests: Arc::clone(&self.guests),
             vm_id: spec.config.vm_id.clone(),
             plugins: plugins.join(","),
             ..VmCounters::default()
@@ -138,6 +148,11 @@ impl VmMetrics {
         self.0.restarts.add(1);
     }
 
+    /// A metric that the VM's guest defines.
+    pub(crate) fn define(&self, kind: MetricType, name: &str) -> Rc<dyn Metric> {
+        self.0.guests.define(self.0.worker, kind, name)
+    }
+
     pub(crate) fn memory(&self, bytes: usize) {
         self.0.memory.set(bytes as u64);
     }
@@ -147,11 +162,12 @@ impl VmMetrics {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
+    guests: Arc<GuestMetrics>,
 }
 
 impl Metrics {
-    pub(crate) fn new(workers: Vec<Arc<WorkerMetrics>>) -> Self {
-        Self { workers }
+    pub(crate) fn new(workers: Vec<Arc<WorkerMetrics>>, guests: Arc<GuestMetrics>) -> Self {
+        Self { workers, guests }
     }
 
     fn sum(&self, of: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
@@ -216,7 +232,8 @@ impl Metrics {
             self.sum(|w| &w.upstream_failures),
         )?;
         self.render_vms(&counter, &gauge)?;
-        TextEncoder::new().encode_to_string(&registry.gather())
+        let own = TextEncoder::new().encode_to_string(&registry.gather())?;
+        Ok(own + &self.guests.render())
     }
 
     fn render_vms(
