@@ -14,7 +14,10 @@ use crate::types::AbiVersion;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Not WebAssembly, or WebAssembly this engine cannot compile.
+    /// Not WebAssembly in binary form.
+    #[error("this is not a WebAssembly binary: it begins with {}", beginning(.0))]
+    NotWasm(Vec<u8>),
+    /// Malformed WebAssembly, or WebAssembly this engine cannot compile.
     #[error("the module cannot be compiled: {0}")]
     Compile(String),
     /// No exported function tells the ABI version.
@@ -71,11 +74,23 @@ pub enum LoadError {
     Start(#[source] Failure),
 }
 
+/// The first bytes of a file, for a person.
+fn beginning(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        "nothing at all".to_owned()
+    } else {
+        format!("`{}`", bytes.escape_ascii())
+    }
+}
+
 fn other_marker(found: &Option<String>) -> String {
     found.as_ref().map_or_else(String::new, |name| {
         format!("; it exports `{name}`, a version this host does not know")
     })
 }
+
+/// First bytes of every WebAssembly binary.
+const MAGIC: &[u8] = b"\0asm";
 
 /// A compiled module, checked as far as that is possible without running it.
 /// Cheap to clone and shared by all threads.
@@ -94,6 +109,10 @@ impl Module {
     /// # Errors
     /// [`LoadError`], naming the import or export that is wrong.
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
+        if !wasm.starts_with(MAGIC) {
+            let beginning = wasm.get(..8).unwrap_or(wasm);
+            return Err(LoadError::NotWasm(beginning.to_vec()));
+        }
         let compiled = CompiledModule::compile(wasm).map_err(LoadError::Compile)?;
         let abi = abi_version(&compiled)?;
         if !compiled.exports().any(|(_, ty)| ty == ExternType::Memory) {

@@ -1,12 +1,8 @@
-//! Weir's own filters, and guests of other SDKs, on real traffic.
-
-mod support;
+//! Weir's own filters on real traffic.
 
 use std::fmt::Write as _;
 
-use support::upstream::{Answer, Request, Upstream};
-use support::weir::Weir;
-use support::{eventually, filter};
+use weir_conformance::{Answer, Request, Upstream, Weir, eventually, filter};
 
 /// A listener `edge` with filters of (module, configuration as YAML).
 fn config(upstream: &Upstream, workers: usize, filters: &[(&str, &str)]) -> String {
@@ -167,29 +163,6 @@ fn a_header_value_that_is_not_utf8_fails_no_filter() {
     );
     assert_eq!(client.response().status, 200);
     assert_eq!(weir.metric("weir_wasm_vm_failures_total"), 0);
-}
-
-fn guest_works(module: &str, language: &str) {
-    let upstream = Upstream::echo();
-    let weir = Weir::start(&config(&upstream, 1, &[(module, "from the test")]));
-    let mut client = weir.connect();
-    for _ in 0..100 {
-        let response = client.get("/");
-        assert_eq!(response.status, 200);
-        assert_eq!(response.header("x-guest-response"), Some(language));
-        assert!(response.text().contains("x-guest-request: from the test\n"));
-    }
-    assert!(weir.log().contains("guest saw a request"));
-}
-
-#[test]
-fn a_guest_of_the_assemblyscript_sdk_runs() {
-    guest_works("guest-assemblyscript", "assemblyscript");
-}
-
-#[test]
-fn a_guest_of_the_go_sdk_runs() {
-    guest_works("guest-go", "go");
 }
 
 #[test]

@@ -1,13 +1,9 @@
 //! HTTP/1.1 through Weir without a filter.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::eventually;
-use support::upstream::{Answer, Upstream};
-use support::weir::Weir;
+use weir_conformance::{Answer, Upstream, Weir, eventually};
 
 fn config(upstream: &Upstream) -> String {
     config_with(upstream, "")

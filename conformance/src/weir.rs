@@ -7,8 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
 
-use super::client::{Client, Response};
-use super::eventually;
+use super::{Client, Response, eventually, weir_binary};
 
 /// A running Weir; killed when dropped.
 pub struct Weir {
@@ -20,7 +19,7 @@ pub struct Weir {
 
 impl Weir {
     /// Starts Weir with `config`, which must have an admin at port 0, and waits
-    /// until it is ready.
+    /// until it is ready. Panics, with all that was logged, when it does not start.
     pub fn start(config: &str) -> Self {
         Self::start_with(config, |_| {})
     }
@@ -33,7 +32,7 @@ impl Weir {
         std::fs::write(&file, config).unwrap();
         let admin_file = folder.path().join("admin");
         let log = File::create(folder.path().join("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        let mut child = Command::new(weir_binary())
             .arg("run")
             .arg(&file)
             .arg("--admin-address-path")
@@ -141,10 +140,10 @@ pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
     let folder = TempDir::new().unwrap();
     files(folder.path());
     std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+    let output = Command::new(weir_binary())
         .args(["check", "weir.yaml"])
         .current_dir(folder.path())
-        .env("WEIR_LOG", "error")
+        .env("WEIR_LOG", "off")
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();

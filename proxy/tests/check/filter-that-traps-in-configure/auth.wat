@@ -1,0 +1,6 @@
+(module
+  (memory (export "memory") 1)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func $parse unreachable)
+  (func (export "proxy_on_configure") (param i32 i32) (result i32) (call $parse) (i32.const 1)))
