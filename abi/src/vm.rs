@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::callbacks::Callbacks;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
-use crate::host::{Host, LocalResponse, Metric, MetricType, Origin};
+use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
@@ -281,8 +281,8 @@ pub(crate) struct VmState {
     /// The context that the guest chose for its hostcalls instead.
     effective: RefCell<Option<Context>>,
     after_call: RefCell<std::collections::VecDeque<AfterCall>>,
-    /// The metrics that the guest has defined, in order.
-    pub(crate) metrics: RefCell<Vec<(MetricType, Rc<dyn Metric>)>>,
+    /// The metrics that the guest has defined, by kind and in order.
+    pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
 }
 
 impl VmState {

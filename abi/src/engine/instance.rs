@@ -103,7 +103,7 @@ fn caught<R>(f: impl FnOnce() -> Result<R, GuestTrap>) -> Result<R, GuestTrap> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| {
         Err(GuestTrap {
             reason: Reason::Host,
-            message: "the host panicked".to_owned(),
+            message: "the engine or the host panicked".to_owned(),
             backtrace: Vec::new(),
         })
     })

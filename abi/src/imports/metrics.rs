@@ -1,5 +1,5 @@
 //! Metrics that guests define. Identifiers are those of the C++ host: a number
-//! that counts up by VM, with the kind in its two low bits.
+//! that counts up by VM and kind, with the kind in its two low bits.
 
 use super::{Cx, Outcome, Table};
 use crate::host::MetricType;
@@ -29,16 +29,16 @@ fn define_metric(c: &mut Cx<'_>, kind: u32, name: u32, length: u32, id_out: u32)
     let state = c.state().clone();
     let name = String::from_utf8_lossy(c.read(name, length)?).into_owned();
     let mut metrics = state.metrics.borrow_mut();
-    let id = metrics.len() + 1;
-    if id > METRICS_MAX {
+    if metrics.iter().map(Vec::len).sum::<usize>() >= METRICS_MAX {
         return Err(Status::InternalFailure.into());
     }
     let metric = state
         .host
         .define_metric(kind, &name)
         .map_err(|_| Status::Unimplemented)?;
-    metrics.push((kind, metric));
-    let id = u32::try_from(id).map_err(|_| Status::InternalFailure)?;
+    let of_kind = &mut metrics[number as usize];
+    of_kind.push(metric);
+    let id = u32::try_from(of_kind.len()).map_err(|_| Status::InternalFailure)?;
     Ok(c.write_u32(id_out, id << 2 | number)?)
 }
 
@@ -50,14 +50,13 @@ fn with_metric<R>(
     allowed: &[MetricType],
     then: impl FnOnce(MetricType, &dyn crate::host::Metric) -> Result<R, Status>,
 ) -> Result<R, Status> {
-    let claimed = kind_of(id & 3).filter(|kind| allowed.contains(kind));
-    let claimed = claimed.ok_or(Status::BadArgument)?;
+    let number = id & 3;
+    let kind = kind_of(number).filter(|kind| allowed.contains(kind));
+    let kind = kind.ok_or(Status::BadArgument)?;
     let metrics = c.state().metrics.borrow();
     let index = (id as usize >> 2).checked_sub(1).ok_or(Status::NotFound)?;
-    match metrics.get(index) {
-        Some((kind, metric)) if *kind == claimed => then(claimed, &**metric),
-        _ => Err(Status::NotFound),
-    }
+    let metric = metrics[number as usize].get(index);
+    then(kind, &**metric.ok_or(Status::NotFound)?)
 }
 
 /// A counter only grows; a gauge moves both ways.

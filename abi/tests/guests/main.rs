@@ -1,0 +1,23 @@
+//! The host against small text guests, through the crate's public face only.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod guest;
+mod signatures;
+mod world;
+
+mod allocator;
+mod arbitrary;
+mod bodies;
+mod callbacks;
+mod context;
+mod failure;
+mod header_phases;
+mod headers;
+mod imports;
+mod load;
+mod metrics;
+mod pointers;
+mod properties;
+mod start;
+mod stream;
+mod wasi;

@@ -1,0 +1,128 @@
+//! [`TestHost`] writes what guests say and reads their reports.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use weir_abi::{
+    ContextId, Direction, Failure, Host, HttpMap, LogLevel, Metric, MetricType, Origin, Stream,
+    Unsupported,
+};
+
+use super::{Journal, TestStream};
+
+/// Wall clock of the test host, in nanoseconds.
+pub const NOW: u64 = 1_700_000_000_123_456_789;
+/// Its monotonic clock.
+pub const UPTIME: u64 = 42_000_000_007;
+
+#[derive(Default)]
+pub struct TestHost {
+    pub journal: Journal,
+    pub failures: RefCell<Vec<Failure>>,
+    /// Plugin, root id, VM id and context of every line that is not a report.
+    pub origins: RefCell<Vec<(String, String, String, u32)>>,
+    pub panics: Cell<bool>,
+    /// A stream whose maps and buffers are looked at whenever a guest logs.
+    pub looks_at: RefCell<Option<Rc<TestStream>>>,
+}
+
+impl Host for TestHost {
+    fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]) {
+        assert!(!self.panics.get(), "as the test asked");
+        if let Some(stream) = &*self.looks_at.borrow() {
+            assert!(stream.headers(HttpMap::RequestHeaders).is_some());
+            assert!(stream.body(0, Direction::Request).is_some());
+        }
+        if level == LogLevel::Trace && message.len() >= 16 {
+            self.journal.push(report(message));
+            return;
+        }
+        let message = String::from_utf8_lossy(message);
+        self.journal.push(format!("{level:?}: {message}"));
+        self.origins.borrow_mut().push((
+            origin.plugin.into(),
+            origin.root_id.into(),
+            origin.vm_id.into(),
+            origin.context.0,
+        ));
+    }
+
+    fn log_level(&self) -> Option<LogLevel> {
+        Some(LogLevel::Info)
+    }
+
+    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+        self.journal
+            .push(format!("failed: {} of {}", failure.callback, origin.plugin));
+        self.failures.borrow_mut().push(failure.clone());
+    }
+
+    fn set_tick_period(
+        &self,
+        root: ContextId,
+        period: Option<Duration>,
+    ) -> Result<(), Unsupported> {
+        self.journal.push(format!("tick of {root}: {period:?}"));
+        Ok(())
+    }
+
+    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
+        self.journal.push(format!("{kind:?} {name}"));
+        Ok(Rc::new(TestMetric {
+            name: name.into(),
+            journal: self.journal.clone(),
+        }))
+    }
+
+    fn wall_clock(&self) -> Duration {
+        Duration::from_nanos(NOW)
+    }
+
+    fn monotonic_clock(&self) -> Duration {
+        Duration::from_nanos(UPTIME)
+    }
+}
+
+/// A metric whose value is always 7.
+struct TestMetric {
+    name: String,
+    journal: Journal,
+}
+
+impl Metric for TestMetric {
+    fn add(&self, delta: i64) {
+        self.journal.push(format!("{} += {delta}", self.name));
+    }
+
+    fn record(&self, value: u64) {
+        self.journal.push(format!("{} records {value}", self.name));
+    }
+
+    fn value(&self) -> u64 {
+        7
+    }
+}
+
+/// A report of the guest: status and what was handed back, or a callback.
+fn report(message: &[u8]) -> String {
+    let word = |i: usize| u32::from_le_bytes(message[4 * i..4 * i + 4].try_into().unwrap());
+    let status = word(0);
+    match word(1) {
+        99 => {
+            let words: Vec<_> = (0..status as usize)
+                .map(|i| word(2 + i).to_string())
+                .collect();
+            let name = String::from_utf8_lossy(&message[20..]);
+            format!("{name}({})", words.join(", "))
+        }
+        1 if status == 0 && word(2) == 0 => format!("0 null {}", word(3)),
+        1 if status == 0 => format!("0 {}", message[16..].escape_ascii()),
+        2 if status == 0 => format!("0 {}", word(2)),
+        3 if status == 0 => format!("0 {} {}", word(2), word(3)),
+        4 if status == 0 => {
+            format!("0 {}", u64::from(word(3)) << 32 | u64::from(word(2)))
+        }
+        _ => status.to_string(),
+    }
+}
