@@ -153,6 +153,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 Happening::ResponseBody(result) => self.response_body(result).await,
                 Happening::Timeout => {
                     self.endpoint = EndpointState::Done;
+                    self.deadline = None;
                     self.stream.fail_upstream(UpstreamFailure::Timeout);
                 }
             }
@@ -171,6 +172,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 }
             } else if self.stream.request_over() {
                 self.endpoint = EndpointState::Done;
+                self.deadline = None;
                 break;
             } else if let Some(frame) = self.stream.next_for_upstream() {
                 self.forward(frame).await;
@@ -268,7 +270,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             // HTTP/1.1 trailers are not sent, as Envoy by default.
             Frame::Trailers => self.pending.ended = true,
         }
-        if self.pending.ended && self.deadline.is_none() {
+        let waits = !matches!(self.endpoint, EndpointState::Done);
+        if waits && self.pending.ended && self.deadline.is_none() {
             self.deadline = self.timeout.map(|t| Instant::now() + t);
         }
         self.send_pending().await;
@@ -504,6 +507,13 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         } else {
             Ended::Broken
         }
+    }
+}
+
+impl<D> Drop for Exchange<'_, D> {
+    /// Also when the task is dropped half-way, no context stays behind.
+    fn drop(&mut self) {
+        self.stream.finish();
     }
 }
 

@@ -3,6 +3,7 @@
 //! text, and in `expected.txt` what is printed.
 //!
 //! `WEIR_UPDATE_GOLDEN=1` writes what is printed now to `expected.txt`.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Weir's own filters on real traffic.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
 use std::fmt::Write as _;
 

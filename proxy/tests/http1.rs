@@ -1,4 +1,5 @@
 //! HTTP/1.1 through Weir without a filter.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -32,8 +32,14 @@ impl Plugin {
         Self { vm, index }
     }
 
-    /// What a new stream gets of this filter now.
+    /// What a new stream gets of this filter now; a VM that has failed is started
+    /// again if its time has come.
     pub(crate) fn admit(&self) -> Admission {
         self.vm.admit(self.index)
+    }
+
+    /// The VM as it runs, and the filter's root context in it.
+    pub(crate) fn running(&self) -> Option<(Rc<Vm>, ContextId)> {
+        self.vm.running(self.index)
     }
 }

@@ -123,8 +123,8 @@ impl FilterVm {
     }
 
     pub(super) fn admit(&self, plugin: usize) -> Admission {
-        if let Some(admission) = self.running(plugin) {
-            return admission;
+        if let Some((vm, root)) = self.running(plugin) {
+            return Admission::Run(vm, root);
         }
         let spec = &self.spec.plugins[plugin];
         let restart = match spec.policy {
@@ -137,7 +137,8 @@ impl FilterVm {
         if restart {
             self.restart();
         }
-        self.running(plugin).unwrap_or(Admission::Refuse)
+        self.running(plugin)
+            .map_or(Admission::Refuse, |(vm, root)| Admission::Run(vm, root))
     }
 
     /// Publishes the size of the guest's memory.
@@ -147,10 +148,10 @@ impl FilterVm {
         self.metrics.memory(size);
     }
 
-    fn running(&self, plugin: usize) -> Option<Admission> {
+    pub(super) fn running(&self, plugin: usize) -> Option<(Rc<Vm>, ContextId)> {
         let live = self.live.borrow();
         let live = live.as_ref().filter(|l| l.vm.failure().is_none())?;
-        Some(Admission::Run(Rc::clone(&live.vm), live.roots[plugin]))
+        Some((Rc::clone(&live.vm), live.roots[plugin]))
     }
 
     fn restart(&self) {

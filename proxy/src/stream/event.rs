@@ -2,23 +2,45 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use weir_abi::{Direction, LocalResponse};
 
-use super::reply::Origin;
+use super::slot::{Iteration, Presence};
 use super::{FilteredStream, ResponseState};
 
 /// Something a filter asked for while a callback ran, or between callbacks.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(super) enum Event {
     /// The filter at this place ends its pause.
     Continue(usize, Direction),
     /// The stream is to be reset.
     Close,
     /// A filter answers the request.
     LocalResponse(LocalResponse),
+    /// The details of an answer that came second.
+    Details(Bytes),
+    /// The context of the filter at this place is gone.
+    ContextGone(usize),
 }
 
 impl FilteredStream {
+    pub(super) fn queue(&self, event: Event) {
+        self.events.borrow_mut().push_back(event);
+        self.wake.notify_one();
+    }
+
+    /// Queues a filter's answer. Of two that wait, the first wins; of the second
+    /// only the details are kept, as in Envoy.
+    pub(super) fn queue_local_response(&self, response: LocalResponse) {
+        let is_response = |e: &Event| matches!(e, Event::LocalResponse(_));
+        let answered = self.events.borrow().iter().any(is_response);
+        self.queue(if answered {
+            Event::Details(response.details)
+        } else {
+            Event::LocalResponse(response)
+        });
+    }
+
     /// Handles everything that is queued.
     pub(crate) fn handle_events(self: &Rc<Self>) {
         while let Some(event) = self.next_event(|_| true) {
@@ -39,6 +61,16 @@ impl FilteredStream {
         diverted
     }
 
+    /// Whether the filter at `index` has continued `direction` in the callback
+    /// that has just returned. The continue is taken from the queue: it must not
+    /// end a later pause.
+    pub(super) fn take_continue(&self, index: usize, direction: Direction) -> bool {
+        let mut events = self.events.borrow_mut();
+        let before = events.len();
+        events.retain(|e| !matches!(e, Event::Continue(i, d) if (*i, *d) == (index, direction)));
+        events.len() != before
+    }
+
     fn next_event(&self, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
         let mut events = self.events.borrow_mut();
         let index = events.iter().position(wanted)?;
@@ -49,16 +81,41 @@ impl FilteredStream {
         match event {
             Event::Continue(filter, direction) => self.resume(filter, direction),
             Event::Close => self.reset(),
-            Event::LocalResponse(response) => self.local_response(Origin::Filter, &response),
+            Event::LocalResponse(response) => self.local_response(&response),
+            Event::Details(details) => self.info.set_code_details(&details),
+            Event::ContextGone(filter) => self.context_gone(filter),
         }
     }
 
-    /// Ends both directions at once. What the client already has stays.
-    pub(crate) fn reset(&self) {
-        if self.response.get() != ResponseState::Complete {
-            self.response.set(ResponseState::Reset);
-            self.to_downstream.borrow_mut().clear();
+    /// The VM of the filter at `index` has failed. If it holds something, nobody
+    /// is left to let it go, so the stream fails now; else at the filter's next
+    /// callback, if there is one.
+    fn context_gone(self: &Rc<Self>, index: usize) {
+        let slot = &self.slots[index];
+        let holds = [Direction::Request, Direction::Response]
+            .into_iter()
+            .filter(|d| !self.is_over(*d))
+            .any(|d| slot.direction(d).iteration.get() != Iteration::Running);
+        if slot.live().is_some() && holds {
+            slot.presence.replace(Presence::Absent);
+            self.fail_filter();
         }
+    }
+
+    /// Ends both directions at once. What the client's connection has not taken
+    /// yet is dropped.
+    pub(super) fn reset(&self) {
+        if self.response.get() != ResponseState::Complete || !self.to_downstream.borrow().is_empty()
+        {
+            self.to_downstream.borrow_mut().clear();
+            self.response.set(ResponseState::Reset);
+        }
+        self.end_request();
+    }
+
+    /// Ends both directions after what has passed all filters.
+    pub(super) fn cut(&self) {
+        self.response.set(ResponseState::Reset);
         self.end_request();
     }
 

@@ -95,8 +95,9 @@ impl StreamInfo {
         self.duration.get()
     }
 
+    /// The stream is complete. Has no effect a second time.
     pub(crate) fn complete(&self) {
-        self.duration.set(Some(self.started.elapsed()));
+        self.duration.set(Some(self.elapsed()));
     }
 
     pub(crate) fn flags(&self) -> ResponseFlags {

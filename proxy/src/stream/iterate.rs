@@ -16,13 +16,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, BodyStatus, ContextId, Direction, HeaderMap, HeadersStatus, TrailersStatus, Vm,
-    VmFailed,
+    BodyBuffer, BodyStatus, Direction, HeaderMap, HeadersStatus, TrailersStatus, VmFailed,
 };
 
+use super::context::Participant;
 use super::slot::{Arrived, Iteration, Overflow, Presence, Slot};
 use super::{FilteredStream, Frame, ResponseSource, ResponseState, count};
-use crate::filter::Admission;
 
 impl FilteredStream {
     /// The request's headers have arrived; they stand in the map already.
@@ -33,6 +32,7 @@ impl FilteredStream {
     /// A piece of the request's body has arrived.
     pub(crate) fn request_body(self: &Rc<Self>, chunk: Bytes, end_of_stream: bool) {
         count(&self.info.bytes_received, chunk.len());
+        self.handle_events();
         if !self.request_over.get() {
             self.body(Direction::Request, 0, chunk.into(), end_of_stream);
         }
@@ -40,6 +40,7 @@ impl FilteredStream {
 
     /// The upstream's response headers have arrived.
     pub(crate) fn response_headers(self: &Rc<Self>, headers: HeaderMap, end_of_stream: bool) {
+        self.handle_events();
         if self.response.get() != ResponseState::Awaited {
             return;
         }
@@ -49,6 +50,7 @@ impl FilteredStream {
 
     /// A piece of the upstream's response body has arrived.
     pub(crate) fn response_body(self: &Rc<Self>, chunk: Bytes, end_of_stream: bool) {
+        self.handle_events();
         if self.source.get() == ResponseSource::Upstream && self.is_responding() {
             self.body(Direction::Response, 0, chunk.into(), end_of_stream);
         }
@@ -92,8 +94,9 @@ impl FilteredStream {
         }
     }
 
-    /// Whether `direction` has been given up.
-    fn is_over(&self, direction: Direction) -> bool {
+    /// Whether nothing moves in `direction`: it has been given up, or there is no
+    /// response yet or any more.
+    pub(super) fn is_over(&self, direction: Direction) -> bool {
         match direction {
             Direction::Request => self.request_over.get(),
             Direction::Response => !self.is_responding(),
@@ -116,7 +119,8 @@ impl FilteredStream {
                         Direction::Request => vm.on_request_headers(context, end_of_stream),
                         Direction::Response => vm.on_response_headers(context, end_of_stream),
                     };
-                    match self.after_callback(slot, direction, status) {
+                    let going_on = HeadersStatus::Continue;
+                    match self.after_callback(index, direction, status, going_on) {
                         Some(status) => status,
                         None => return,
                     }
@@ -147,7 +151,8 @@ impl FilteredStream {
         end_of_stream: bool,
     ) {
         for position in from..self.slots.len() {
-            let slot = &self.slots[self.index(direction, position)];
+            let index = self.index(direction, position);
+            let slot = &self.slots[index];
             let here = slot.direction(direction);
             if end_of_stream {
                 here.arrived.set(Arrived::End);
@@ -162,14 +167,17 @@ impl FilteredStream {
                 continue;
             };
             // The filter sees all it holds if it buffers, else this chunk alone.
-            let unseen = match here.iteration.get() {
-                Iteration::HoldBody(Overflow::PushBack) => here.take_held(),
-                _ => BodyBuffer::new(),
+            let buffers = here.iteration.get() == Iteration::HoldBody(Overflow::Fail);
+            let unseen = if buffers {
+                BodyBuffer::new()
+            } else {
+                here.take_held()
             };
             here.held.borrow_mut().append(data);
             let size = here.held.borrow().len();
             let status = vm.on_body(context, direction, size, end_of_stream);
-            let Some(status) = self.after_callback(slot, direction, status) else {
+            let going_on = BodyStatus::Continue;
+            let Some(status) = self.after_callback(index, direction, status, going_on) else {
                 return;
             };
             let mut held = unseen;
@@ -192,7 +200,13 @@ impl FilteredStream {
                     held.append(seen);
                     Overflow::PushBack
                 }
-                BodyStatus::StopNoBuffer => Overflow::PushBack,
+                BodyStatus::StopNoBuffer => {
+                    // What was buffered before, and this chunk with it, stays.
+                    if buffers {
+                        held.append(seen);
+                    }
+                    Overflow::PushBack
+                }
             };
             here.hold(held);
             here.iteration.set(Iteration::HoldBody(overflow));
@@ -232,7 +246,8 @@ impl FilteredStream {
             if self.is_over(direction) {
                 return;
             }
-            let slot = &self.slots[self.index(direction, position)];
+            let index = self.index(direction, position);
+            let slot = &self.slots[index];
             let here = slot.direction(direction);
             here.arrived.set(Arrived::Trailers);
             if matches!(here.iteration.get(), Iteration::HoldAll(_)) {
@@ -242,7 +257,7 @@ impl FilteredStream {
                 continue;
             };
             let status = vm.on_trailers(context, direction);
-            match self.after_callback(slot, direction, status) {
+            match self.after_callback(index, direction, status, TrailersStatus::Continue) {
                 None => return,
                 Some(TrailersStatus::Stop) => {
                     here.iteration.set(Iteration::HoldTrailers);
@@ -340,78 +355,29 @@ impl FilteredStream {
     }
 
     /// What a callback comes to: `None` when it ended the course of the stream,
-    /// be it by failing, by a local response or by a reset.
+    /// be it by failing, by a local response or by a reset. A filter that pauses
+    /// and continues in one callback is `going_on`.
     fn after_callback<S>(
         self: &Rc<Self>,
-        slot: &Slot,
+        index: usize,
         direction: Direction,
         status: Result<S, VmFailed>,
+        going_on: S,
     ) -> Option<S> {
         let Ok(status) = status else {
-            slot.presence.replace(Presence::Absent);
+            self.slots[index].presence.replace(Presence::Absent);
             self.fail_filter();
             return None;
         };
-        (!self.diverted() && !self.is_over(direction)).then_some(status)
-    }
-
-    /// The filter at `index`, with a context if it takes part.
-    fn participant(self: &Rc<Self>, index: usize, direction: Direction) -> Participant {
-        match direction {
-            // A filter that has not seen the request does not see the response.
-            Direction::Response => match self.slots[index].live() {
-                Some((vm, context)) => Participant::Runs(vm, context),
-                None => Participant::PassedBy,
-            },
-            Direction::Request => match self.ensure_context(index) {
-                Some((vm, context)) if !self.diverted() => Participant::Runs(vm, context),
-                Some(_) => Participant::Refused,
-                None if self.request_over.get() => Participant::Refused,
-                None => Participant::PassedBy,
-            },
+        if self.diverted() || self.is_over(direction) {
+            return None;
         }
-    }
-
-    /// The context of the filter at `index`, created now if it has none. `None`
-    /// when the filter does not take part; the request is answered if that is
-    /// its policy.
-    pub(super) fn ensure_context(self: &Rc<Self>, index: usize) -> Option<(Rc<Vm>, ContextId)> {
-        let slot = &self.slots[index];
-        if !matches!(*slot.presence.borrow(), Presence::NotYet) {
-            return slot.live();
-        }
-        let admission = slot.plugin.admit();
-        let created = match admission {
-            Admission::Run(vm, root) => {
-                let stream: Rc<dyn weir_abi::Stream> = Rc::<Self>::clone(self);
-                let filter = u32::try_from(index).unwrap_or(u32::MAX);
-                vm.create_stream(root, stream, filter)
-                    .ok()
-                    .map(|context| (vm, context))
-            }
-            Admission::PassBy => {
-                slot.presence.replace(Presence::Absent);
-                return None;
-            }
-            Admission::Refuse => None,
-        };
-        if let Some((vm, context)) = &created {
-            slot.presence
-                .replace(Presence::Live(Rc::clone(vm), *context));
+        Some(if self.take_continue(index, direction) {
+            going_on
         } else {
-            slot.presence.replace(Presence::Absent);
-            self.fail_filter();
-        }
-        created
+            status
+        })
     }
-}
-
-/// How a filter meets what comes to it.
-enum Participant {
-    Runs(Rc<Vm>, ContextId),
-    PassedBy,
-    /// The stream's course has ended over it.
-    Refused,
 }
 
 /// The code of a `:status` value, if it is three digits.

@@ -9,6 +9,7 @@
 //! ([`iterate`]). Whatever filters ask for (continue, close, a local response)
 //! comes back as an [`Event`] in one queue, handled in order between callbacks.
 
+mod context;
 mod event;
 mod flags;
 mod info;
@@ -16,6 +17,9 @@ mod iterate;
 mod property;
 mod reply;
 mod slot;
+#[cfg(test)]
+mod tests;
+mod view;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -23,12 +27,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
-    Stream,
-};
+use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
-pub(crate) use self::event::Event;
+use self::event::Event;
 pub(crate) use self::flags::ResponseFlags;
 pub(crate) use self::info::{ConnectionInfo, Protocol, StreamInfo, count};
 pub(crate) use self::iterate::parse_status;
@@ -93,6 +94,10 @@ pub(crate) struct FilteredStream {
     request_over: Cell<bool>,
     /// Response headers have been handed to the client's connection.
     headers_sent: Cell<bool>,
+    /// The request as it came was HEAD: no response to it has a body.
+    is_head: bool,
+    /// The request as it came was gRPC: local responses speak gRPC, too.
+    is_grpc: bool,
     /// Bytes that a filter may hold in one direction.
     buffer_limit: usize,
 }
@@ -107,6 +112,8 @@ impl FilteredStream {
     ) -> Rc<Self> {
         let size = headers.byte_size() as u64;
         info.request_headers_bytes.set(size);
+        let is_head = headers.get(b":method").is_some_and(|m| m == "HEAD");
+        let is_grpc = reply::is_grpc(&headers);
         Rc::new(Self {
             info,
             slots: plugins.iter().cloned().map(Slot::new).collect(),
@@ -123,6 +130,8 @@ impl FilteredStream {
             source: Cell::new(ResponseSource::Upstream),
             request_over: Cell::new(false),
             headers_sent: Cell::new(false),
+            is_head,
+            is_grpc,
             buffer_limit,
         })
     }
@@ -184,21 +193,18 @@ impl FilteredStream {
         self.wake.notified().await;
     }
 
-    fn queue(&self, event: Event) {
-        self.events.borrow_mut().push_back(event);
-        self.wake.notify_one();
-    }
-
     /// The stream ends, whatever its state: filters log it, in chain order, and
-    /// their contexts are deleted.
+    /// their contexts are deleted. Has no effect a second time.
+    ///
+    /// Contexts and stream hold each other, so a stream that filters have seen
+    /// must not go without this.
     pub(crate) fn finish(self: &Rc<Self>) {
         self.info.complete();
         if self.response.get() != ResponseState::Complete {
             self.reset();
         }
         for index in 0..self.slots.len() {
-            // A stream that ended before it reached a filter is logged all the same.
-            if let Some((vm, context)) = self.ensure_context(index) {
+            if let Some((vm, context)) = self.context_for_log(index) {
                 // Failures are reported by the VM's host; the stream is over.
                 let _ = vm.on_log(context);
             }
@@ -214,53 +220,4 @@ impl FilteredStream {
 
 fn some(map: &RefCell<Option<HeaderMap>>) -> Option<RefMut<'_, HeaderMap>> {
     RefMut::filter_map(map.borrow_mut(), Option::as_mut).ok()
-}
-
-impl Stream for FilteredStream {
-    fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
-        match map {
-            HttpMap::RequestHeaders => Some(self.request_headers.borrow_mut()),
-            HttpMap::RequestTrailers => some(&self.request_trailers),
-            HttpMap::ResponseHeaders => some(&self.response_headers),
-            HttpMap::ResponseTrailers => some(&self.response_trailers),
-        }
-    }
-
-    fn add_trailers(&self, direction: Direction) -> bool {
-        let trailers = match direction {
-            Direction::Request => &self.request_trailers,
-            Direction::Response => &self.response_trailers,
-        };
-        trailers.borrow_mut().get_or_insert_default();
-        true
-    }
-
-    fn body(&self, filter: FilterIndex, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
-        let slot = self.slots.get(filter as usize)?;
-        Some(slot.direction(direction).held.borrow_mut())
-    }
-
-    fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
-        property::get(self, path)
-    }
-
-    fn set_property(&self, path: &[u8], value: Bytes) {
-        let mut properties = self.properties.borrow_mut();
-        match properties.iter_mut().find(|(p, _)| p == path) {
-            Some((_, old)) => *old = value,
-            None => properties.push((Bytes::copy_from_slice(path), value)),
-        }
-    }
-
-    fn continue_stream(&self, filter: FilterIndex, direction: Direction) {
-        self.queue(Event::Continue(filter as usize, direction));
-    }
-
-    fn close_stream(&self, _filter: FilterIndex) {
-        self.queue(Event::Close);
-    }
-
-    fn send_local_response(&self, _filter: FilterIndex, response: LocalResponse) {
-        self.queue(Event::LocalResponse(response));
-    }
 }

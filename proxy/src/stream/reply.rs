@@ -21,13 +21,6 @@ pub(crate) enum UpstreamFailure {
     Timeout,
 }
 
-/// Who makes a local response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    Filter,
-    Weir,
-}
-
 impl UpstreamFailure {
     /// Status, flag, details and body of the answer.
     fn answer(self) -> (u16, ResponseFlags, &'static str, &'static str) {
@@ -100,21 +93,23 @@ impl FilteredStream {
     /// The response, as the filters left it, cannot be sent.
     pub(crate) fn fail_response(self: &Rc<Self>, reason: &str) {
         self.info.flag(ResponseFlags::UPSTREAM_PROTOCOL_ERROR);
+        self.info.set_code_details(reason.as_bytes());
         self.to_downstream.borrow_mut().clear();
         // It has passed the filters already; the answer in its place passes none.
         self.replace_response(&own(502, reason, reason));
     }
 
-    /// The client's connection ended or broke.
+    /// The client's connection ended or broke: whatever has not been written,
+    /// never will be.
     pub(crate) fn fail_downstream(&self, flag: ResponseFlags) {
         self.info.flag(flag);
-        self.reset();
+        self.to_downstream.borrow_mut().clear();
+        self.cut();
     }
 
     /// A filter's VM has failed: this stream gets 503, once (Envoy's details).
     pub(super) fn fail_filter(self: &Rc<Self>) {
-        let response = own(503, "wasm_fail_stream", "");
-        self.local_response(Origin::Weir, &response);
+        self.own_response(503, "wasm_fail_stream", "");
     }
 
     /// A filter buffers more of the request than it may.
@@ -124,22 +119,21 @@ impl FilteredStream {
 
     /// A filter buffers more of the response than it may.
     pub(super) fn fail_response_too_large(self: &Rc<Self>) {
-        self.info.set_code_details(b"response_payload_too_large");
-        let response = own(500, "response_payload_too_large", "Internal Server Error");
-        self.local_response(Origin::Weir, &response);
+        self.own_response(500, "response_payload_too_large", "Internal Server Error");
     }
 
     fn own_response(self: &Rc<Self>, code: u16, details: &str, body: &str) {
-        self.local_response(Origin::Weir, &own(code, details, body));
+        self.local_response(&own(code, details, body));
     }
 
     /// Answers the request in place of the upstream. Before the response has
     /// begun, the answer passes all filters that have seen the request; later
     /// it replaces the response and passes none; once headers have gone out
     /// the stream can only be cut.
-    pub(super) fn local_response(self: &Rc<Self>, by: Origin, response: &LocalResponse) {
+    pub(super) fn local_response(self: &Rc<Self>, response: &LocalResponse) {
         match self.response.get() {
-            ResponseState::Complete | ResponseState::Reset => {}
+            // Too late for an answer; what is left of the request has no purpose.
+            ResponseState::Complete | ResponseState::Reset => self.end_request(),
             ResponseState::Awaited => {
                 self.info.set_code_details(&response.details);
                 self.end_request();
@@ -150,12 +144,6 @@ impl FilteredStream {
                     self.body(Direction::Response, self.first(), body.into(), true);
                 }
             }
-            // A filter's second answer does not replace the first.
-            ResponseState::Started
-                if by == Origin::Filter && self.source.get() != ResponseSource::Upstream =>
-            {
-                self.info.set_code_details(&response.details);
-            }
             ResponseState::Started => {
                 self.info.set_code_details(&response.details);
                 self.replace_response(response);
@@ -164,12 +152,11 @@ impl FilteredStream {
     }
 
     fn replace_response(self: &Rc<Self>, response: &LocalResponse) {
-        self.end_request();
-        let begun = self.headers_sent.get() || !self.to_downstream.borrow().is_empty();
-        if begun {
-            self.reset();
+        if self.headers_sent.get() || !self.to_downstream.borrow().is_empty() {
+            self.cut();
             return;
         }
+        self.end_request();
         for slot in &self.slots {
             slot.direction(Direction::Response).take_held();
         }
@@ -194,7 +181,7 @@ impl FilteredStream {
                 headers.add(name.clone(), value.clone());
             }
         }
-        if self.is_grpc() {
+        if self.is_grpc {
             headers.replace(":status", "200");
             headers.replace("content-type", "application/grpc");
             let status = response
@@ -206,20 +193,28 @@ impl FilteredStream {
             }
             return (headers, Bytes::new());
         }
+        if response.body.is_empty() {
+            return (headers, Bytes::new());
+        }
         headers.add("content-length", response.body.len().to_string());
-        if !response.body.is_empty() && !headers.contains(b"content-type") {
+        if !headers.contains(b"content-type") {
             headers.add("content-type", "text/plain");
         }
-        (headers, response.body.clone())
+        let body = if self.is_head {
+            Bytes::new()
+        } else {
+            response.body.clone()
+        };
+        (headers, body)
     }
+}
 
-    fn is_grpc(&self) -> bool {
-        let headers = self.request_headers.borrow();
-        headers.get(b"content-type").is_some_and(|t| {
-            t.strip_prefix(b"application/grpc")
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
-        })
-    }
+/// Whether a request is gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(b"content-type").is_some_and(|t| {
+        t.strip_prefix(b"application/grpc")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+    })
 }
 
 fn own(code: u16, details: &str, body: &str) -> LocalResponse {

@@ -1,0 +1,80 @@
+//! [`FilterView`]: a stream as one of its filters sees it.
+
+use std::cell::RefMut;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use weir_abi::{
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
+    Stream,
+};
+
+use super::event::Event;
+use super::{FilteredStream, property, some};
+
+/// A stream as the filter at one place of its chain sees it. Its VM holds it for
+/// as long as the filter's context lives.
+pub(super) struct FilterView {
+    pub(super) stream: Rc<FilteredStream>,
+    pub(super) index: usize,
+}
+
+impl Stream for FilterView {
+    fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
+        match map {
+            HttpMap::RequestHeaders => Some(self.stream.request_headers.borrow_mut()),
+            HttpMap::RequestTrailers => some(&self.stream.request_trailers),
+            HttpMap::ResponseHeaders => some(&self.stream.response_headers),
+            HttpMap::ResponseTrailers => some(&self.stream.response_trailers),
+        }
+    }
+
+    fn add_trailers(&self, direction: Direction) -> bool {
+        let trailers = match direction {
+            Direction::Request => &self.stream.request_trailers,
+            Direction::Response => &self.stream.response_trailers,
+        };
+        trailers.borrow_mut().get_or_insert_default();
+        true
+    }
+
+    fn body(&self, _filter: FilterIndex, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
+        let slot = self.stream.slots.get(self.index)?;
+        Some(slot.direction(direction).held.borrow_mut())
+    }
+
+    fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
+        property::get(&self.stream, path)
+    }
+
+    fn set_property(&self, path: &[u8], value: Bytes) {
+        let mut properties = self.stream.properties.borrow_mut();
+        match properties.iter_mut().find(|(p, _)| p == path) {
+            Some((_, old)) => *old = value,
+            None => properties.push((Bytes::copy_from_slice(path), value)),
+        }
+    }
+
+    fn continue_stream(&self, _filter: FilterIndex, direction: Direction) {
+        // What has not begun, or is over, is not paused.
+        if !self.stream.is_over(direction) {
+            self.stream.queue(Event::Continue(self.index, direction));
+        }
+    }
+
+    fn close_stream(&self, _filter: FilterIndex) {
+        self.stream.queue(Event::Close);
+    }
+
+    fn send_local_response(&self, _filter: FilterIndex, response: LocalResponse) {
+        self.stream.queue_local_response(response);
+    }
+}
+
+impl Drop for FilterView {
+    /// The context is gone: deleted as it should be, which the stream knows, or
+    /// because its VM has failed, which the stream may be waiting for in vain.
+    fn drop(&mut self) {
+        self.stream.queue(Event::ContextGone(self.index));
+    }
+}
