@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod debian;
 mod demo;
 mod filters;
@@ -20,6 +21,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
+  bench     measure what filters cost; with --quick, for half a minute and
+            without the micro benches
   demo      start a gateway with three filters and show what they do;
             with --once, end after showing it
   filters   build Weir's own filters into target/filters
@@ -31,6 +34,8 @@ usage: cargo xtask <command>
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bench"] => bench::run(false),
+        ["bench", "--quick"] => bench::run(true),
         ["demo"] => demo::run(false),
         ["demo", "--once"] => demo::run(true),
         ["filters"] => filters::run(),

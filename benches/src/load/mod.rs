@@ -1,0 +1,84 @@
+//! A closed loop: a number of connections, each of which sends its next request
+//! when it has the response to the one before. The server sets the pace, so what
+//! is found is its throughput when busy, and latency under just that load.
+
+mod client;
+mod latencies;
+mod response;
+pub mod upstream;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime;
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use client::Tally;
+pub use latencies::Latencies;
+
+/// How long connections get for the response at hand once the time is up. A
+/// proxy that is later than this has lost the request.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What to ask, how often and how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The server.
+    pub address: SocketAddr,
+    /// Connections, each with one request under way.
+    pub connections: usize,
+    /// When to stop asking.
+    pub duration: Duration,
+    /// When to stop asking even earlier: this many requests have been sent.
+    pub requests_max: usize,
+}
+
+/// What came of a [`Plan`].
+#[derive(Debug)]
+pub struct Outcome {
+    /// Responses with status 200.
+    pub requests: usize,
+    /// Responses with another status, and connections that failed.
+    pub errors: usize,
+    /// From the first connection to the last response.
+    pub elapsed: Duration,
+    /// From a request's first byte to its response's last.
+    pub latencies: Latencies,
+}
+
+/// Carries out `plan` on this thread.
+///
+/// # Errors
+/// When the runtime does not start; errors of connections are counted.
+pub fn run(plan: &Plan) -> io::Result<Outcome> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let tally = Rc::new(RefCell::new(Tally::new(plan.requests_max)));
+    let started = Instant::now();
+    let all = LocalSet::new();
+    for _ in 0..plan.connections {
+        let deadline = started + plan.duration;
+        all.spawn_local(client::ask_until(deadline, plan.address, Rc::clone(&tally)));
+    }
+    let in_time = runtime.block_on(async { timeout(plan.duration + GRACE, all).await });
+    let elapsed = started.elapsed();
+    let mut tally = tally.borrow_mut();
+    if in_time.is_err() {
+        tally.errors += tally.under_way;
+    }
+    let latencies = Latencies::new(std::mem::take(&mut tally.latencies));
+    Ok(Outcome {
+        requests: latencies.len(),
+        errors: tally.errors,
+        elapsed,
+        latencies,
+    })
+}
+
+#[cfg(test)]
+mod tests;

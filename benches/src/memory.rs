@@ -1,0 +1,114 @@
+//! A proxy of nothing but memory: what a guest is measured against when no
+//! socket may blur the figures.
+
+use std::cell::{RefCell, RefMut};
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_abi::{
+    BodyBuffer, Direction, Failure, FilterIndex, HeaderMap, Host, HttpMap, LocalResponse, LogLevel,
+    Origin, Property, PropertyError, Stream,
+};
+
+/// What a browser sends: pseudo headers and seven more.
+pub const REQUEST: [(&str, &str); 11] = [
+    (":authority", "shop.example.com"),
+    (":path", "/catalogue/shoes?size=42&colour=green"),
+    (":method", "GET"),
+    (":scheme", "https"),
+    (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101",
+    ),
+    ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"),
+    ("accept-language", "en-GB,en;q=0.7"),
+    ("accept-encoding", "gzip, deflate, br"),
+    (
+        "cookie",
+        "session=9f86d081884c7d659a2feaa0c55ad015; theme=dark",
+    ),
+    ("x-forwarded-for", "192.0.2.7"),
+    ("x-request-id", "0191f7ae-8e5c-7c4a-b6d1-4d8e1f0c2a3b"),
+];
+
+/// What an application answers.
+pub const RESPONSE: [(&str, &str); 6] = [
+    (":status", "200"),
+    ("content-type", "text/html; charset=utf-8"),
+    ("content-length", "5120"),
+    ("cache-control", "max-age=60"),
+    ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+    ("server", "application"),
+];
+
+/// A host whose clock stands still, so that a hostcall is measured and not the
+/// clock, and that throws away what guests log.
+#[derive(Debug)]
+pub struct MemoryHost;
+
+impl Host for MemoryHost {
+    fn log(&self, _: Origin<'_>, _: LogLevel, _: &[u8]) {}
+
+    fn log_level(&self) -> Option<LogLevel> {
+        Some(LogLevel::Info)
+    }
+
+    fn failed(&self, _: Origin<'_>, failure: &Failure) {
+        eprintln!("the guest failed: {failure}");
+    }
+
+    fn wall_clock(&self) -> Duration {
+        Duration::from_secs(1_767_225_600)
+    }
+
+    fn monotonic_clock(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+/// A stream with headers in both directions, no body and no trailers.
+#[derive(Debug)]
+pub struct MemoryStream {
+    request: RefCell<HeaderMap>,
+    response: RefCell<HeaderMap>,
+}
+
+impl Default for MemoryStream {
+    /// [`REQUEST`] and [`RESPONSE`].
+    fn default() -> Self {
+        Self {
+            request: RefCell::new(REQUEST.into_iter().collect()),
+            response: RefCell::new(RESPONSE.into_iter().collect()),
+        }
+    }
+}
+
+impl Stream for MemoryStream {
+    fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
+        match map {
+            HttpMap::RequestHeaders => Some(self.request.borrow_mut()),
+            HttpMap::ResponseHeaders => Some(self.response.borrow_mut()),
+            HttpMap::RequestTrailers | HttpMap::ResponseTrailers => None,
+        }
+    }
+
+    fn add_trailers(&self, _: Direction) -> bool {
+        false
+    }
+
+    fn body(&self, _: FilterIndex, _: Direction) -> Option<RefMut<'_, BodyBuffer>> {
+        None
+    }
+
+    fn property(&self, _: &[&[u8]]) -> Result<Property, PropertyError> {
+        Err(PropertyError::NotFound)
+    }
+
+    fn set_property(&self, _: &[u8], _: Bytes) {}
+
+    fn continue_stream(&self, _: FilterIndex, _: Direction) {}
+
+    fn close_stream(&self, _: FilterIndex) {}
+
+    fn send_local_response(&self, _: FilterIndex, _: LocalResponse) {}
+}
