@@ -120,15 +120,17 @@ fn a_client_that_goes_away_ends_a_paused_stream() {
 
 #[test]
 fn a_client_that_goes_away_ends_a_stream_whose_response_is_not_written() {
-    let chain = Chain::of(["rqh local 403 d denied - -1"]);
-    let run = chain.stream(&[(":method", "GET")]);
-    run.stream.request_headers(true);
-    assert_eq!(run.state(), ResponseState::Complete);
-    // The driver cannot write the headers: the rest is of no use.
-    assert!(run.stream.next_for_downstream().is_some());
-    let flag = ResponseFlags::DOWNSTREAM_TERMINATION;
-    run.stream.fail_downstream(flag);
-    assert!(run.stream.next_for_downstream().is_none());
-    is_reset(&run);
-    run.finish();
+    for body in ["denied", "-"] {
+        let chain = Chain::of([&*format!("rqh local 403 d {body} - -1")]);
+        let run = chain.stream(&[(":method", "GET")]);
+        run.stream.request_headers(true);
+        assert_eq!(run.state(), ResponseState::Complete);
+        // The driver cannot write the headers: what is left is of no use.
+        assert!(run.stream.next_for_downstream().is_some());
+        let flag = ResponseFlags::DOWNSTREAM_TERMINATION;
+        run.stream.fail_downstream(flag);
+        assert!(run.stream.next_for_downstream().is_none());
+        is_reset(&run);
+        run.finish();
+    }
 }
