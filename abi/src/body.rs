@@ -6,7 +6,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::types::Status;
 
-/// A queue of body bytes; chunks are moved, not copied.
+/// Up to this size neighbouring chunks become one. A peer that sends byte by byte
+/// would else cost many times what it sends; larger chunks are never copied.
+const JOINED_BYTES: usize = 4096;
+
+/// A queue of body bytes; chunks are moved, not copied, but for tiny ones.
 #[derive(Debug, Clone, Default)]
 pub struct BodyBuffer {
     chunks: VecDeque<Bytes>,
@@ -33,17 +37,26 @@ impl BodyBuffer {
     }
 
     /// Appends `chunk`.
-    pub fn push(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.len += chunk.len();
-            self.chunks.push_back(chunk);
+    pub fn push(&mut self, mut chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
         }
+        self.len += chunk.len();
+        // Joined only with what is no longer than itself, a byte is copied a few
+        // times at most.
+        while let Some(last) = self.chunks.back()
+            && last.len() <= chunk.len()
+            && last.len() + chunk.len() <= JOINED_BYTES
+        {
+            chunk = [&last[..], &chunk].concat().into();
+            self.chunks.pop_back();
+        }
+        self.chunks.push_back(chunk);
     }
 
     /// Appends all of `other`.
-    pub fn append(&mut self, mut other: Self) {
-        self.len += other.len;
-        self.chunks.append(&mut other.chunks);
+    pub fn append(&mut self, other: Self) {
+        other.chunks.into_iter().for_each(|chunk| self.push(chunk));
     }
 
     /// The chunks in order.
@@ -56,6 +69,34 @@ impl BodyBuffer {
         let chunk = self.chunks.pop_front()?;
         self.len -= chunk.len();
         Some(chunk)
+    }
+
+    /// Takes at most `max` bytes, from the first chunk only.
+    pub fn pop_up_to(&mut self, max: usize) -> Bytes {
+        match self.chunks.front_mut() {
+            Some(first) if first.len() > max => {
+                self.len -= max;
+                first.split_to(max)
+            }
+            _ => self.pop().unwrap_or_default(),
+        }
+    }
+
+    /// Forgets what stands behind the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        while self.len > len {
+            let Some(last) = self.chunks.back_mut() else {
+                break;
+            };
+            let surplus = self.len - len;
+            if last.len() > surplus {
+                last.truncate(last.len() - surplus);
+                self.len = len;
+            } else {
+                self.len -= last.len();
+                self.chunks.pop_back();
+            }
+        }
     }
 
     /// Forgets every byte.
@@ -120,7 +161,8 @@ impl BodyBuffer {
         }
     }
 
-    fn drop_front(&mut self, mut length: usize) {
+    /// Forgets the first `length` bytes.
+    pub fn drop_front(&mut self, mut length: usize) {
         while length > 0 {
             let Some(first) = self.chunks.front_mut() else {
                 break;
@@ -158,6 +200,16 @@ mod tests {
     }
 
     #[test]
+    fn tiny_chunks_are_joined() {
+        let mut b = BodyBuffer::new();
+        (0..100_000).for_each(|n: u32| b.push(vec![n.to_le_bytes()[0]].into()));
+        assert_eq!(b.len(), 100_000);
+        assert!(b.chunks().count() < 60, "{}", b.chunks().count());
+        let expected: Vec<u8> = (0..100_000).map(|n: u32| n.to_le_bytes()[0]).collect();
+        assert_eq!(b.to_bytes(), expected);
+    }
+
+    #[test]
     fn a_range_is_copied_across_chunks() {
         let b = buffer(&["abc", "de", "fgh"]);
         let mut out = [0; 5];
@@ -192,6 +244,16 @@ mod tests {
             Err(Status::BadArgument)
         );
         assert_eq!(b.to_bytes(), "abcde");
+    }
+
+    #[test]
+    fn the_end_can_be_cut_off_anywhere() {
+        for len in 0..9 {
+            let mut b = buffer(&["abc", "de", "fgh"]);
+            b.truncate(len);
+            assert_eq!(b.to_bytes(), "abcdefgh"[..len.min(8)]);
+            assert_eq!(b.len(), len.min(8));
+        }
     }
 
     #[test]

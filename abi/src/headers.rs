@@ -1,12 +1,14 @@
 //! [`HeaderMap`]: headers in the order and multiplicity in which they came.
 
+mod joined;
+
 use bytes::Bytes;
 
 /// An ordered multimap of header names and values.
 ///
 /// Names are lower case; values are any bytes. Pseudo-headers (`:path`, …)
-/// stand before all others. Duplicates stay apart and in order, as Envoy shows
-/// them to filters.
+/// stand before all others. Duplicates stay apart and in order, but for those
+/// names whose values Envoy joins (`joined.rs`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderMap {
     entries: Vec<(Bytes, Bytes)>,
@@ -85,12 +87,12 @@ impl HeaderMap {
     }
 
     /// Appends a value; earlier values of the name stay. A second value of a
-    /// pseudo-header or of content-length, which can have only one, is joined
-    /// to the first with a comma, as Envoy does.
+    /// pseudo-header, or of one of the names that Envoy keeps one value of, is
+    /// joined to the first with a comma, as Envoy does.
     pub fn add(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         let name = lower_case(name.into());
         let value = value.into();
-        if is_single(&name)
+        if (is_pseudo(&name) || joined::is_joined(&name))
             && let Some((_, first)) = self.entries.iter_mut().find(|(k, _)| *k == name)
         {
             *first = [&first[..], b",", &value].concat().into();
@@ -104,6 +106,24 @@ impl HeaderMap {
         let name = lower_case(name.into());
         self.remove(&name);
         self.push(name, value.into());
+    }
+
+    /// Puts one value in the place of all values of `name`: where the first of
+    /// them stands, or else at the end.
+    pub fn overwrite(&mut self, name: &'static str, value: impl Into<Bytes>) {
+        let mut value = Some(value.into());
+        self.entries.retain_mut(|(k, v)| {
+            if k != name.as_bytes() {
+                return true;
+            }
+            value.take().is_some_and(|value| {
+                *v = value;
+                true
+            })
+        });
+        if let Some(value) = value {
+            self.push(Bytes::from_static(name.as_bytes()), value);
+        }
     }
 
     /// Removes all values of `name`; returns whether there was one.
@@ -150,10 +170,6 @@ impl<K: Into<Bytes>, V: Into<Bytes>> FromIterator<(K, V)> for HeaderMap {
 
 fn is_pseudo(name: &[u8]) -> bool {
     name.first() == Some(&b':')
-}
-
-fn is_single(name: &[u8]) -> bool {
-    is_pseudo(name) || name == b"content-length"
 }
 
 fn lower_case(name: Bytes) -> Bytes {
@@ -211,11 +227,20 @@ mod tests {
     }
 
     #[test]
-    fn single_headers_are_joined_with_a_comma() {
-        let mut m = map(&[(":path", "/old"), ("content-length", "3")]);
+    fn values_that_envoy_joins_are_joined_where_the_first_stands() {
+        let mut m = map(&[(":path", "/old"), ("content-length", "3"), ("x", "1")]);
         m.add(":path", "/second");
-        m.add("content-length", "7");
-        assert_eq!(text(&m), ":path=/old,/second content-length=3,7");
+        m.add("Content-Length", "7");
+        m.add("x", "2");
+        assert_eq!(text(&m), ":path=/old,/second content-length=3,7 x=1 x=2");
+    }
+
+    #[test]
+    fn overwriting_keeps_the_place_of_the_first_value() {
+        let mut m = map(&[("set-cookie", "1"), ("b", "2"), ("set-cookie", "3")]);
+        m.overwrite("set-cookie", "x");
+        m.overwrite("c", "y");
+        assert_eq!(text(&m), "set-cookie=x b=2 c=y");
     }
 
     #[test]

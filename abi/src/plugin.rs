@@ -10,7 +10,7 @@ use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
 
 /// One plugin: a filter as it is configured (Envoy's `PluginConfig`).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PluginConfig {
     /// Name in logs and metrics.
     pub name: String,

@@ -337,6 +337,31 @@ impl Vm {
         Ok(())
     }
 
+    /// Runs `proxy_on_log` of a root context, for a stream that is complete and
+    /// of which its plugin knows nothing else: every map is readable (Envoy's
+    /// wasm access logger).
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before, or has no such root.
+    pub fn log_stream(&self, root: ContextId, stream: Rc<dyn Stream>) -> Result<(), VmFailed> {
+        let Some(Context::Root(root)) = self.state.get(root) else {
+            return Err(VmFailed);
+        };
+        let id = root.id;
+        // It goes by the root's number, and ends with the callback.
+        let context = Context::Stream(Rc::new(StreamContext {
+            id,
+            root,
+            stream,
+            filter: 0,
+            visible: Cell::new(Visible::LOG.with(Visible::OVER)),
+            replied: Cell::default(),
+        }));
+        let function = self.callbacks.on_log.as_ref();
+        self.call(&context, "proxy_on_log", function, (id.0,))?;
+        Ok(())
+    }
+
     /// Ends a stream context: `proxy_on_done`, whose result counts for root
     /// contexts only, then `proxy_on_delete`.
     ///

@@ -1,6 +1,14 @@
-//! Where the access log goes.
+//! Where the access log goes, and what is in it.
+
+mod format;
+mod template;
+mod time;
 
 use std::path::PathBuf;
+
+pub use format::{JsonFormat, LogFormat};
+pub use template::{Field, HeaderField, Operator, Piece, Template};
+pub use time::TimePiece;
 
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
@@ -9,7 +17,7 @@ use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
     name: "`access_log`",
-    keys: &[("path", "stdout")],
+    keys: &[("path", "stdout"), ("format", "\"%RESPONSE_CODE%\\n\"")],
     not_yet: &[],
     hints: &[],
 };
@@ -17,9 +25,13 @@ pub(crate) static BLOCK: Block = Block {
 /// `access_log`: one line for every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLog {
-    /// `path`: the word `stdout`, or the path of a file that is appended to.
-    /// Required.
+    /// `path`: the word `stdout` or `stderr`, or the path of a file that is
+    /// appended to. Required.
     pub path: Spanned<LogPath>,
+    /// `format`: a text, or a mapping for a line of JSON, with Envoy's
+    /// operators. A text is written as it is: it ends with a line break.
+    /// Default: [`LogFormat::Weir`].
+    pub format: LogFormat,
 }
 
 /// `access_log.path`.
@@ -27,12 +39,14 @@ pub struct AccessLog {
 pub enum LogPath {
     /// The word `stdout`. A file of that name is `./stdout`.
     Stdout,
+    /// The word `stderr`. A file of that name is `./stderr`.
+    Stderr,
     /// A file, relative to the working directory.
     File(PathBuf),
 }
 
 impl FromYaml for LogPath {
-    const EXPECTED: &'static str = "`stdout` or the path of a file";
+    const EXPECTED: &'static str = "`stdout`, `stderr` or the path of a file";
 
     fn placeholder() -> Self {
         Self::Stdout
@@ -41,6 +55,7 @@ impl FromYaml for LogPath {
     fn read(node: &Node, problems: &mut Problems) -> Self {
         match node.text() {
             Some("stdout") => Self::Stdout,
+            Some("stderr") => Self::Stderr,
             Some(_) => Self::File(PathBuf::read(node, problems)),
             None => crate::read::mismatch(node, problems),
         }
@@ -53,6 +68,7 @@ impl FromYaml for AccessLog {
     fn placeholder() -> Self {
         Self {
             path: FromYaml::placeholder(),
+            format: LogFormat::Weir,
         }
     }
 
@@ -60,6 +76,7 @@ impl FromYaml for AccessLog {
         let mut fields = BLOCK.open(node, problems);
         Self {
             path: fields.required("path"),
+            format: fields.optional("format").unwrap_or(LogFormat::Weir),
         }
     }
 }

@@ -74,7 +74,7 @@ fn json_bytes(node: &Node, problems: &mut Problems) -> Vec<u8> {
     json(node, problems).to_string().into_bytes()
 }
 
-fn json(node: &Node, problems: &mut Problems) -> Json {
+pub(crate) fn json(node: &Node, problems: &mut Problems) -> Json {
     match &node.value {
         Value::Broken => Json::Null,
         Value::Scalar(scalar) => json_scalar(scalar, node, problems),

@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 
 use crate::config::Config;
 use crate::error::Problem;
+use crate::listener::Listener;
 use crate::problems::Problems;
 use crate::read::{list, nearest};
+use crate::route::Route;
 use crate::source::{Span, Spanned};
 
 pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
@@ -17,6 +19,12 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
     for listener in &config.listeners {
         let names = listener.http_filters.iter().map(|filter| &filter.name);
         unique(names, "filter of this listener", problems);
+        let names = listener.access_loggers.iter().map(|logger| &logger.name);
+        unique(names, "access logger of this listener", problems);
+        let names = listener.virtual_hosts.iter().map(|host| &host.name);
+        unique(names, "virtual host of this listener", problems);
+        let domains = listener.virtual_hosts.iter();
+        unique_domains(domains.flat_map(|host| &host.domains), problems);
     }
     let admin = config.admin.iter().map(|admin| &admin.address);
     let addresses = config.listeners.iter().map(|listener| &listener.address);
@@ -28,19 +36,14 @@ pub(crate) fn clusters(config: &Config, problems: &mut Problems) {
     unique(names, "cluster", problems);
 }
 
-/// Routes to clusters that do not exist.
+/// Ways to clusters that do not exist.
 pub(crate) fn references(config: &Config, problems: &mut Problems) {
     let names = || config.clusters.iter().map(|cluster| cluster.name.as_str());
     if names().any(str::is_empty) {
         // One that could not be read may be the one that is meant.
         return;
     }
-    for route in config
-        .listeners
-        .iter()
-        .flat_map(|listener| &listener.routes)
-    {
-        let wanted = &route.cluster;
+    for wanted in config.listeners.iter().flat_map(wanted_by) {
         if wanted.is_empty() || config.cluster(wanted).is_some() {
             continue;
         }
@@ -51,6 +54,27 @@ pub(crate) fn references(config: &Config, problems: &mut Problems) {
         };
         let message = format!("there is no cluster `{wanted}`");
         problems.push(Problem::new(wanted.span, message).help(help));
+    }
+}
+
+/// The clusters that a listener names.
+fn wanted_by(listener: &Listener) -> impl Iterator<Item = &Spanned<String>> {
+    let tcp = listener.tcp.iter().map(|tcp| &tcp.cluster);
+    tcp.chain(listener.routes().filter_map(Route::cluster))
+}
+
+/// Domains that two virtual hosts would share.
+fn unique_domains<'c>(domains: impl Iterator<Item = &'c Spanned<String>>, problems: &mut Problems) {
+    let mut first: HashMap<String, Span> = HashMap::new();
+    for domain in domains.filter(|domain| !domain.is_empty()) {
+        let folded = domain.to_ascii_lowercase();
+        if let Some(earlier) = first.get(&folded) {
+            let message = format!("the domain `{domain}` is taken already");
+            let problem = Problem::new(domain.span, message);
+            problems.push(problem.related(*earlier, "it is taken here"));
+        } else {
+            first.insert(folded, domain.span);
+        }
     }
 }
 

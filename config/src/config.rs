@@ -9,6 +9,7 @@ use crate::check;
 use crate::cluster::Cluster;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::error::{ConfigError, ConfigErrors, Problem};
+use crate::identity;
 use crate::limits::{MAX_SOURCE_BYTES, MAX_WORKERS};
 use crate::listener::Listener;
 use crate::problems::Problems;
@@ -20,6 +21,7 @@ pub(crate) static BLOCK: Block = Block {
     name: "the configuration",
     keys: &[
         ("workers", "2"),
+        ("node", "{ id: edge-1, cluster: edge }"),
         ("admin", "{ address: 127.0.0.1:9901 }"),
         ("drain_timeout", "30s"),
         ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
@@ -29,7 +31,7 @@ pub(crate) static BLOCK: Block = Block {
     hints: &[(
         "static_resources",
         "listeners",
-        "this is Envoy's bootstrap: `listeners` and `clusters` stand at the top here",
+        "this is Envoy's bootstrap: run it with `--envoy`, or turn it into this form with `weir import`",
     )],
 };
 
@@ -40,6 +42,8 @@ pub struct Config {
     /// `workers`: threads that serve traffic, at most 1024. Default: one for
     /// every core.
     pub workers: Option<NonZeroUsize>,
+    /// `node`: who this proxy is, for filters to read.
+    pub node: identity::Node,
     /// `admin`: where metrics and administration are served. Default: nowhere.
     pub admin: Option<Admin>,
     /// `listeners`: what is served; at least one.
@@ -79,13 +83,7 @@ const LEAST: &str = "one is the least: `listeners: [{ name: edge, address: 0.0.0
 /// Everything that is wrong with it, in source order. After an error in the
 /// YAML itself nothing behind it is known.
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigErrors> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.len() > MAX_SOURCE_BYTES {
-        let source = Arc::new(Source::new(name, ""));
-        let message = format!("the file is larger than {MAX_SOURCE_BYTES} bytes");
-        return Err(ConfigError::new(source, Problem::new(Span::default(), message)).into());
-    }
-    let source = Arc::new(Source::new(name, text));
+    let source = source(name, text)?;
     let mut problems = Problems::default();
     let config = read(&source, &mut problems);
     problems.into_result(&source)?;
@@ -93,6 +91,17 @@ pub fn parse(name: &str, text: &str) -> Result<Config, ConfigErrors> {
         let problem = Problem::new(Span::default(), "the configuration is empty");
         ConfigError::new(source, problem.help(LEAST)).into()
     })
+}
+
+/// The text as what errors point into.
+pub(crate) fn source(name: &str, text: &str) -> Result<Arc<Source>, ConfigErrors> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.len() > MAX_SOURCE_BYTES {
+        let source = Arc::new(Source::new(name, ""));
+        let message = format!("the file is larger than {MAX_SOURCE_BYTES} bytes");
+        return Err(ConfigError::new(source, Problem::new(Span::default(), message)).into());
+    }
+    Ok(Arc::new(Source::new(name, text)))
 }
 
 /// `None` if there is nothing to read, be it for an error or an empty file.
@@ -111,6 +120,7 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
     }
     let config = Config {
         workers: workers(&mut fields),
+        node: fields.optional("node").unwrap_or_default(),
         admin: fields.optional("admin"),
         listeners: listeners.value,
         clusters: fields.optional("clusters").unwrap_or_default(),

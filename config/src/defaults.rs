@@ -18,3 +18,17 @@ pub const RELOAD_BASE_INTERVAL: Duration = Duration::from_secs(1);
 /// `reload_config.backoff.max_interval`, as a multiple of `base_interval`: as
 /// in Envoy's `BackoffStrategy`.
 pub const RELOAD_MAX_INTERVAL_FACTOR: u32 = 10;
+
+/// `buffer_limit` of listeners and clusters: Envoy's
+/// `per_connection_buffer_limit_bytes`.
+pub const BUFFER_LIMIT: usize = 1 << 20;
+
+/// `clusters[].idle_timeout`: below the 75s that servers commonly keep idle
+/// connections for, so that it is not them who close first.
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `clusters[].dns_refresh_rate`: as in Envoy.
+pub const DNS_REFRESH_RATE: Duration = Duration::from_secs(5);
+
+/// `tcp.idle_timeout`: as in Envoy.
+pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -19,12 +19,18 @@ mod cluster;
 mod code;
 mod config;
 pub mod defaults;
+mod endpoint;
 mod environment;
+pub mod envoy;
 mod error;
 mod failure;
+mod http2_options;
 mod http_filter;
+mod http_options;
+mod identity;
 mod limits;
 mod listener;
+mod metadata;
 mod not_yet;
 mod plugin;
 mod problems;
@@ -32,21 +38,38 @@ mod read;
 mod report;
 mod route;
 mod source;
+mod tcp_proxy;
+mod virtual_host;
 mod vm;
+mod write;
 mod yaml;
 
-pub use access_log::{AccessLog, LogPath};
+pub use access_log::{
+    AccessLog, Field, HeaderField, JsonFormat, LogFormat, LogPath, Operator, Piece, Template,
+    TimePiece,
+};
 pub use admin::Admin;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
 pub use code::Code;
 pub use config::{Config, parse};
+pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
 pub use error::{ConfigError, ConfigErrors};
 pub use failure::{Backoff, FailurePolicy, ReloadConfig};
 pub use http_filter::HttpFilter;
-pub use listener::Listener;
+pub use http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
+pub use http2_options::Http2Options;
+pub use identity::{Locality, Node};
+pub use listener::{Direction, Listener};
+pub use metadata::{Metadata, Struct};
 pub use plugin::{Limits, PluginConfig};
 pub use read::ByteSize;
-pub use route::{Route, RouteMatch};
+pub use route::{
+    Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
+    PathRewrite, Redirect, RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction,
+    RouteMatch, StringMatch, TextMatcher,
+};
 pub use source::{Position, Source, Span, Spanned};
+pub use tcp_proxy::TcpProxy;
+pub use virtual_host::VirtualHost;
 pub use vm::VmConfig;

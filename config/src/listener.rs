@@ -3,22 +3,38 @@
 use std::net::SocketAddr;
 
 use crate::access_log::AccessLog;
+use crate::defaults::BUFFER_LIMIT;
+use crate::error::Problem;
 use crate::http_filter::HttpFilter;
+use crate::http_options::HttpOptions;
+use crate::metadata::Metadata;
 use crate::not_yet::NotYet;
 use crate::problems::Problems;
-use crate::read::{Block, FromYaml};
+use crate::read::{Block, Fields, FromYaml, words};
 use crate::route::Route;
 use crate::source::Spanned;
-use crate::yaml::Node;
+use crate::tcp_proxy::TcpProxy;
+use crate::virtual_host::VirtualHost;
+use crate::yaml::{Node, Value};
 
 pub(crate) static BLOCK: Block = Block {
     name: "a listener",
     keys: &[
         ("name", "edge"),
         ("address", "0.0.0.0:8080"),
+        ("buffer_limit", "1MiB"),
+        ("http", "{ use_remote_address: true }"),
         ("http_filters", "[]"),
         ("routes", "[]"),
+        (
+            "virtual_hosts",
+            "[{ name: shop, domains: [shop.example], routes: [] }]",
+        ),
+        ("tcp", "{ cluster: database }"),
         ("access_log", "{ path: stdout }"),
+        ("access_loggers", "[]"),
+        ("direction", "inbound"),
+        ("metadata", "{ my.filter: { key: value } }"),
     ],
     not_yet: &[("tls", NotYet::ListenerTls)],
     hints: &[(
@@ -28,6 +44,9 @@ pub(crate) static BLOCK: Block = Block {
     )],
 };
 
+/// Keys that make no sense beside `tcp`.
+const HTTP_KEYS: [&str; 4] = ["http", "http_filters", "routes", "virtual_hosts"];
+
 /// `listeners[]`: an address that takes connections, the filters that requests
 /// pass, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +55,52 @@ pub struct Listener {
     pub name: Spanned<String>,
     /// `address`: IP address and port; port 0 takes any free port. Required.
     pub address: Spanned<SocketAddr>,
+    /// `buffer_limit`: bytes that one filter may hold of a body. Default: 1MiB.
+    pub buffer_limit: usize,
+    /// `http`: how HTTP is spoken.
+    pub http: HttpOptions,
     /// `http_filters`: requests pass them from the first to the last, responses
     /// from the last to the first. Default: none.
     pub http_filters: Vec<HttpFilter>,
-    /// `routes`: the first that matches is taken; a request that none matches
-    /// is answered with 404. Default: none.
-    pub routes: Vec<Route>,
-    /// `access_log`: one line a request. Default: off.
-    pub access_log: Option<AccessLog>,
+    /// `virtual_hosts`, or `routes` for a single one that takes every host: a
+    /// request that none takes is answered with 404. Default: none.
+    pub virtual_hosts: Vec<VirtualHost>,
+    /// `tcp`: in place of HTTP, connections are passed on as they are.
+    pub tcp: Option<TcpProxy>,
+    /// `access_log`: one line a request, or a connection with `tcp`; a list if
+    /// there are several. Default: none.
+    pub access_log: Vec<AccessLog>,
+    /// `access_loggers`: filters that only get to see streams when they are
+    /// complete, in `on_log` of their root context. Default: none.
+    pub access_loggers: Vec<HttpFilter>,
+    /// `direction`: for filters. Default: `unspecified`.
+    pub direction: Direction,
+    /// `metadata`: for filters. Default: empty.
+    pub metadata: Metadata,
+}
+
+/// `direction`: Envoy's `TrafficDirection`, with its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// `unspecified`
+    #[default]
+    Unspecified = 0,
+    /// `inbound`: to the service beside this proxy.
+    Inbound = 1,
+    /// `outbound`: from it.
+    Outbound = 2,
+}
+
+words!(Direction, "a direction",
+    "unspecified" => Self::Unspecified,
+    "inbound" => Self::Inbound,
+    "outbound" => Self::Outbound);
+
+impl Listener {
+    /// The routes of all virtual hosts.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.virtual_hosts.iter().flat_map(|host| &host.routes)
+    }
 }
 
 impl FromYaml for Listener {
@@ -53,20 +110,62 @@ impl FromYaml for Listener {
         Self {
             name: FromYaml::placeholder(),
             address: FromYaml::placeholder(),
+            buffer_limit: BUFFER_LIMIT,
+            http: HttpOptions::default(),
             http_filters: Vec::new(),
-            routes: Vec::new(),
-            access_log: None,
+            virtual_hosts: Vec::new(),
+            tcp: None,
+            access_log: Vec::new(),
+            access_loggers: Vec::new(),
+            direction: Direction::default(),
+            metadata: Metadata::default(),
         }
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
+        let tcp: Option<TcpProxy> = fields.optional("tcp");
+        if tcp.is_some() {
+            for key in HTTP_KEYS {
+                if fields.node(key).is_some() {
+                    let problem = Problem::new(
+                        fields.key_span(key),
+                        format!("`{key}` has no effect beside `tcp`"),
+                    );
+                    fields.problems.push(problem);
+                }
+            }
+        }
         Self {
             name: fields.required_text("name"),
             address: fields.required("address"),
+            buffer_limit: fields.bytes("buffer_limit", BUFFER_LIMIT),
+            http: fields.optional("http").unwrap_or_default(),
             http_filters: fields.optional("http_filters").unwrap_or_default(),
-            routes: fields.optional("routes").unwrap_or_default(),
-            access_log: fields.optional("access_log"),
+            virtual_hosts: virtual_hosts(&mut fields),
+            tcp,
+            access_log: access_log(&mut fields),
+            access_loggers: fields.optional("access_loggers").unwrap_or_default(),
+            direction: fields.optional("direction").unwrap_or_default(),
+            metadata: fields.optional("metadata").unwrap_or_default(),
         }
     }
+}
+
+fn virtual_hosts(fields: &mut Fields<'_, '_>) -> Vec<VirtualHost> {
+    fields.one_of(&["routes", "virtual_hosts"]);
+    let routes: Option<Spanned<Vec<Route>>> = fields.optional("routes");
+    match fields.optional("virtual_hosts") {
+        Some(hosts) => hosts,
+        None => routes.map(VirtualHost::of_routes).into_iter().collect(),
+    }
+}
+
+/// One log, or a list of them.
+fn access_log(fields: &mut Fields<'_, '_>) -> Vec<AccessLog> {
+    let is_list = |node: &Node| matches!(node.value, Value::Sequence(_));
+    if fields.node("access_log").is_some_and(is_list) {
+        return fields.optional("access_log").unwrap_or_default();
+    }
+    fields.optional("access_log").into_iter().collect()
 }

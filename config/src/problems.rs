@@ -27,14 +27,25 @@ impl Problems {
         self.found.len() + self.omitted
     }
 
-    /// `Ok` if nothing was found, or else all of it in source order.
-    pub(crate) fn into_result(mut self, source: &Arc<Source>) -> Result<(), ConfigErrors> {
-        if self.found.is_empty() {
-            return Ok(());
-        }
+    /// Everything that was noted, in the order in which it was.
+    pub(crate) fn into_list(self) -> Vec<Problem> {
+        self.found
+    }
+
+    /// Everything that was noted in source order, and how much more there was.
+    pub(crate) fn into_sorted(mut self, source: &Arc<Source>) -> (Vec<ConfigError>, usize) {
         self.found.sort_by_key(|problem| problem.span);
         let errors = self.found.into_iter();
         let errors = errors.map(|problem| ConfigError::new(Arc::clone(source), problem));
-        Err(ConfigErrors::new(errors.collect(), self.omitted))
+        (errors.collect(), self.omitted)
+    }
+
+    /// `Ok` if nothing was found, or else all of it in source order.
+    pub(crate) fn into_result(self, source: &Arc<Source>) -> Result<(), ConfigErrors> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        let (errors, omitted) = self.into_sorted(source);
+        Err(ConfigErrors::new(errors, omitted))
     }
 }

@@ -6,10 +6,12 @@ mod duration;
 mod scalars;
 mod size;
 mod suggest;
+mod words;
 
 pub(crate) use block::{Block, Fields};
 pub use size::ByteSize;
-pub(crate) use suggest::{list, nearest};
+pub(crate) use suggest::{list, nearest, snake_case};
+pub(crate) use words::{Word, read as word, words};
 
 use crate::error::Problem;
 use crate::problems::Problems;

@@ -1,21 +1,51 @@
-//! Which cluster a request goes to.
+//! What happens to a request.
 
-use std::time::Duration;
+mod action;
+mod header_match;
+mod rewrite;
+mod route_match;
 
-use crate::defaults::ROUTE_TIMEOUT;
+pub use action::{
+    Connect, DirectResponse, Forward, Redirect, RedirectCode, RedirectPath, RouteAction,
+};
+pub use header_match::{HeaderMatch, HeaderMatcher, StringMatch, TextMatcher};
+pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
+pub use route_match::{PathMatch, RouteMatch};
+
+pub(crate) use action::{DIRECT_RESPONSE_BLOCK, REDIRECT_BLOCK, check_status};
+pub(crate) use header_match::{BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK};
+pub(crate) use rewrite::{REGEX_REWRITE_BLOCK, check_host_or_path};
+pub(crate) use route_match::{BLOCK as MATCH_BLOCK, check_path};
+
 use crate::error::Problem;
+use crate::metadata::Metadata;
 use crate::not_yet::NotYet;
 use crate::problems::Problems;
-use crate::read::{Block, FromYaml, mismatch};
-use crate::source::Spanned;
+use crate::read::{Block, ByteSize, Fields, FromYaml};
+use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
     name: "a route",
     keys: &[
+        ("name", "api"),
         ("match", "{ prefix: / }"),
         ("cluster", "web"),
         ("timeout", "15s"),
+        ("idle_timeout", "1m"),
+        ("prefix_rewrite", "/"),
+        (
+            "regex_rewrite",
+            "{ pattern: '^/old/(.*)$', substitution: '/\\1' }",
+        ),
+        ("host_rewrite", "web.example"),
+        ("host_rewrite_header", "x-host"),
+        ("auto_host_rewrite", "true"),
+        ("connect", "terminate"),
+        ("redirect", "{ https_redirect: true }"),
+        ("direct_response", "{ status: 404 }"),
+        ("metadata", "{ my.filter: { key: value } }"),
+        ("buffer_limit", "1MiB"),
     ],
     not_yet: &[("filters", NotYet::RouteFilters)],
     hints: &[
@@ -32,95 +62,117 @@ pub(crate) static BLOCK: Block = Block {
     ],
 };
 
-pub(crate) static MATCH_BLOCK: Block = Block {
-    name: "`match`",
-    keys: &[("prefix", "/")],
-    not_yet: &[],
-    hints: &[],
-};
+/// What a route can do with a request: the keys, one of which is there.
+const ACTIONS: [&str; 3] = ["cluster", "redirect", "direct_response"];
 
-/// `routes[]`: requests that match go to a cluster.
+/// Keys that say more about `cluster`.
+const FORWARD_KEYS: [&str; 8] = [
+    "connect",
+    "timeout",
+    "idle_timeout",
+    "prefix_rewrite",
+    "regex_rewrite",
+    "host_rewrite",
+    "host_rewrite_header",
+    "auto_host_rewrite",
+];
+
+/// `routes[]`: what happens to requests that match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
+    /// `name`: what filters see as `xds.route_name`. Default: empty.
+    pub name: String,
     /// `match`: which requests. Required.
     pub matches: RouteMatch,
-    /// `cluster`: the name of one of the `clusters`. Required.
-    pub cluster: Spanned<String>,
-    /// `timeout`: from the end of the request to the end of the response; 0
-    /// waits without end. Default: 15s.
-    pub timeout: Duration,
+    /// `cluster`, `redirect` or `direct_response`. Required.
+    pub action: RouteAction,
+    /// `metadata`: for filters. Default: empty.
+    pub metadata: Metadata,
+    /// `buffer_limit`: bytes that one filter may hold of a body. Default: the
+    /// listener's.
+    pub buffer_limit: Option<usize>,
 }
 
-/// `match`: which requests a route takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteMatch {
-    /// `prefix`: what the path starts with, byte for byte; starts with `/`.
-    /// `/api` matches `/apis` too. Required.
-    pub prefix: Spanned<String>,
+impl Route {
+    /// The cluster that requests go to, if they go to one.
+    pub fn cluster(&self) -> Option<&Spanned<String>> {
+        match &self.action {
+            RouteAction::Forward(forward) => Some(&forward.cluster),
+            RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => None,
+        }
+    }
 }
-
-/// The prefix of a path.
-struct Prefix(String);
 
 impl FromYaml for Route {
     const EXPECTED: &'static str = BLOCK.name;
 
     fn placeholder() -> Self {
         Self {
+            name: String::new(),
             matches: RouteMatch::placeholder(),
-            cluster: FromYaml::placeholder(),
-            timeout: ROUTE_TIMEOUT,
+            action: RouteAction::Forward(Forward::to(Spanned::placeholder())),
+            metadata: Metadata::default(),
+            buffer_limit: None,
         }
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
+        let matches: RouteMatch = fields.required("match").value;
+        let action = action(&mut fields);
+        if let RouteAction::Forward(forward) = &action
+            && forward.connect.is_some()
+            && matches.path.value != PathMatch::Connect
+        {
+            let message = "`connect` has no effect on a route that takes no CONNECT";
+            let problem = Problem::new(fields.key_span("connect"), message);
+            let help = "write `match: { connect: true }`";
+            fields.problems.push(problem.help(help));
+        }
         Self {
-            matches: fields.required("match").value,
-            cluster: fields.required_text("cluster"),
-            timeout: fields.optional("timeout").unwrap_or(ROUTE_TIMEOUT),
+            name: fields.optional("name").unwrap_or_default(),
+            matches,
+            action,
+            metadata: fields.optional("metadata").unwrap_or_default(),
+            buffer_limit: fields
+                .optional::<ByteSize>("buffer_limit")
+                .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
         }
     }
 }
 
-impl FromYaml for RouteMatch {
-    const EXPECTED: &'static str = MATCH_BLOCK.name;
-
-    fn placeholder() -> Self {
-        Self {
-            prefix: FromYaml::placeholder(),
+fn action(fields: &mut Fields<'_, '_>) -> RouteAction {
+    match fields.one_of(&ACTIONS) {
+        Some(chosen @ ("redirect" | "direct_response")) => {
+            for key in FORWARD_KEYS {
+                if fields.node(key).is_some() {
+                    let message = format!("`{key}` has no effect beside `{chosen}`");
+                    let problem = Problem::new(fields.key_span(key), message);
+                    fields
+                        .problems
+                        .push(problem.help("it belongs to a `cluster`"));
+                }
+            }
+            if chosen == "redirect" {
+                let redirect = fields.optional("redirect");
+                RouteAction::Redirect(redirect.unwrap_or_else(Redirect::placeholder))
+            } else {
+                let answer = fields.optional("direct_response");
+                RouteAction::DirectResponse(answer.unwrap_or_else(DirectResponse::placeholder))
+            }
         }
-    }
-
-    fn read(node: &Node, problems: &mut Problems) -> Self {
-        let mut fields = MATCH_BLOCK.open(node, problems);
-        let prefix: Spanned<Prefix> = fields.required("prefix");
-        Self {
-            prefix: Spanned::new(prefix.value.0, prefix.span),
-        }
+        _ => RouteAction::Forward(Forward::read(fields)),
     }
 }
 
-impl FromYaml for Prefix {
-    const EXPECTED: &'static str = "a path prefix such as `/api`";
-
-    fn placeholder() -> Self {
-        Self(String::new())
-    }
-
-    fn read(node: &Node, problems: &mut Problems) -> Self {
-        let Some(text) = node.text() else {
-            return mismatch(node, problems);
-        };
-        if !text.starts_with('/') {
-            let message = "the prefix of a path starts with `/`";
-            let problem = Problem::new(node.span, message);
-            problems.push(problem.help(format!("write `/{text}`")));
-        } else if text.contains(['?', '#']) {
-            let message = "a prefix with `?` or `#` never matches";
-            let problem = Problem::new(node.span, message);
-            problems.push(problem.help("only the path is compared, without the query"));
-        }
-        Self(text.to_owned())
+/// Notes what is wrong with a regular expression.
+pub(crate) fn check_regex(pattern: &str, span: Span, problems: &mut Problems) {
+    if let Err(error) = regex::bytes::Regex::new(pattern) {
+        // Its report draws the pattern over several lines; the last says why.
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default();
+        let reason = reason.trim_start_matches("error: ");
+        let message = format!("not a regular expression: {reason}");
+        problems.push(Problem::new(span, message));
     }
 }

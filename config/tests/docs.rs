@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use weir_config::envoy::Leniency;
+
 /// The fenced `yaml` blocks of a Markdown text, with the line each starts in.
 fn yaml_blocks(text: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
@@ -33,6 +35,20 @@ fn every_yaml_block_of_the_reference_is_a_configuration() {
     for (line, block) in blocks {
         let name = format!("configuration.md, block of line {line}");
         if let Err(errors) = weir_config::parse(&name, &block) {
+            panic!("{errors}");
+        }
+    }
+}
+
+#[test]
+fn every_yaml_block_for_those_from_envoy_is_a_bootstrap() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(folder.join("../docs/envoy.md")).unwrap();
+    let blocks = yaml_blocks(&text);
+    assert!(!blocks.is_empty());
+    for (line, block) in blocks {
+        let name = format!("envoy.md, block of line {line}");
+        if let (Err(errors), _) = weir_config::envoy::parse(&name, &block, Leniency::Strict) {
             panic!("{errors}");
         }
     }

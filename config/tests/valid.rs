@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use weir_config::{Code, Config, LogPath, Span, defaults};
+use weir_config::{Code, Config, LogPath, PathMatch, RouteAction, Span, defaults};
 
 fn parse(text: &str) -> Config {
     weir_config::parse("weir.yaml", text).unwrap_or_else(|errors| panic!("{errors}"))
@@ -53,17 +53,21 @@ fn every_key_of_the_proxy_is_read() {
     let edge = &config.listeners[0];
     assert_eq!(edge.name.value, "edge");
     assert_eq!(edge.address.to_string(), "[::1]:8443");
-    let path = &edge.access_log.as_ref().unwrap().path.value;
+    let path = &edge.access_log[0].path.value;
     assert_eq!(path, &LogPath::File("/var/log/weir/edge.log".into()));
     let names: Vec<_> = edge.http_filters.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(names, ["auth", "log"]);
 
     let routes: Vec<_> = edge
-        .routes
-        .iter()
+        .routes()
         .map(|route| {
-            let prefix = route.matches.prefix.as_str();
-            (prefix, route.cluster.as_str(), route.timeout)
+            let PathMatch::Prefix(prefix) = &route.matches.path.value else {
+                panic!("{route:?}")
+            };
+            let RouteAction::Forward(forward) = &route.action else {
+                panic!("{route:?}")
+            };
+            (prefix.as_str(), forward.cluster.as_str(), forward.timeout)
         })
         .collect();
     assert_eq!(
@@ -76,9 +80,9 @@ fn every_key_of_the_proxy_is_read() {
     );
 
     let inner = &config.listeners[1];
-    let path = &inner.access_log.as_ref().unwrap().path.value;
+    let path = &inner.access_log[0].path.value;
     assert_eq!(path, &LogPath::Stdout);
-    assert!(inner.routes.is_empty());
+    assert!(inner.virtual_hosts.is_empty());
 
     let api = config.cluster("api").unwrap();
     assert_eq!(api.connect_timeout, Duration::from_millis(250));
@@ -97,8 +101,8 @@ fn a_listener_is_enough() {
     assert_eq!(config.drain_timeout, defaults::DRAIN_TIMEOUT);
     assert!(config.clusters.is_empty());
     let edge = &config.listeners[0];
-    assert!(edge.http_filters.is_empty() && edge.routes.is_empty());
-    assert_eq!(edge.access_log, None);
+    assert!(edge.http_filters.is_empty() && edge.virtual_hosts.is_empty());
+    assert!(edge.access_log.is_empty());
 }
 
 #[test]
@@ -124,7 +128,10 @@ fn aliases_stand_for_the_value_of_their_anchor() {
          - { name: b, address: 127.0.0.1:0, routes: *routes }\n\
          clusters: [{ name: web, endpoints: [127.0.0.1:9000] }]\n",
     );
-    assert_eq!(config.listeners[0].routes, config.listeners[1].routes);
+    assert_eq!(
+        config.listeners[0].virtual_hosts,
+        config.listeners[1].virtual_hosts
+    );
 }
 
 #[test]
@@ -157,7 +164,10 @@ fn spans_point_at_what_the_proxy_will_speak_of() {
     assert_eq!(at(file.span), "auth.wasm");
     // There is none, so it points at the block that could have it.
     assert_eq!(at(filter.wasm.configuration.span), "wasm");
-    assert_eq!(at(edge.routes[0].cluster.span), "api");
+    assert_eq!(
+        at(edge.routes().next().unwrap().cluster().unwrap().span),
+        "api"
+    );
     assert_eq!(at(config.clusters[0].endpoints[1].span), "\"[::1]:9000\"");
     let admin = config.admin.as_ref().unwrap();
     assert_eq!(at(admin.address.span), "127.0.0.1:9901");

@@ -160,6 +160,16 @@ impl Client {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
+    /// Reads exactly as many bytes as `out` has room for.
+    pub fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
+        self.connection.read_exact(out)
+    }
+
+    /// The connection itself; what has been read of it already is not in it.
+    pub fn tcp(&mut self) -> &mut TcpStream {
+        self.connection.get_mut()
+    }
+
     /// Whether the other side has closed the connection.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.connection.fill_buf(), Ok([]) | Err(_))

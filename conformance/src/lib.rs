@@ -8,10 +8,18 @@
 #![allow(missing_docs)]
 
 mod client;
+pub mod frames;
+pub mod guests;
+pub mod h2;
+mod peer;
+mod setup;
+pub mod suite;
 mod upstream;
 mod weir;
 
 pub use self::client::{Client, Response};
+pub use self::peer::{Peer, read_head};
+pub use self::setup::Setup;
 pub use self::upstream::{Answer, Request, Upstream};
 pub use self::weir::{Weir, check};
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -26,6 +27,16 @@ impl Weir {
 
     /// The same, with `files` written to the configuration's folder first.
     pub fn start_with(config: &str, files: impl FnOnce(&Path)) -> Self {
+        Self::start_args(config, &[], files)
+    }
+
+    /// Starts Weir with Envoy's bootstrap, which must have an admin at port 0.
+    pub fn start_envoy(bootstrap: &str) -> Self {
+        Self::start_args(bootstrap, &["--envoy"], |_| {})
+    }
+
+    /// Starts `weir run ARGS… FILE`.
+    fn start_args(config: &str, args: &[&str], files: impl FnOnce(&Path)) -> Self {
         let folder = TempDir::new().unwrap();
         files(folder.path());
         let file = folder.path().join("weir.yaml");
@@ -34,6 +45,7 @@ impl Weir {
         let log = File::create(folder.path().join("log")).unwrap();
         let mut child = Command::new(weir_binary())
             .arg("run")
+            .args(args)
             .arg(&file)
             .arg("--admin-address-path")
             .arg(&admin_file)
@@ -109,6 +121,39 @@ impl Weir {
     /// What Weir has written to standard output so far.
     pub fn stdout(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stdout")).unwrap()
+    }
+
+    /// Resident memory in bytes: now, and the most there has been.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let value = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+            let kib = line.split_whitespace().next().unwrap();
+            kib.parse::<u64>().unwrap() * 1024
+        };
+        (value("VmRSS:"), value("VmHWM:"))
+    }
+
+    /// Processor time that the process has used.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Behind the name, which may hold anything: utime and stime in ticks of 10 ms.
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .map(|t| t.parse::<u64>().unwrap())
+            .sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Waits until a line of the access log holds `text`; gives the line.
+    pub fn logged(&self, text: &str) -> String {
+        eventually(text, || {
+            let log = self.stdout();
+            let line = log.lines().find(|l| l.contains(text));
+            line.map(str::to_owned)
+        })
     }
 
     /// Sends SIGTERM.

@@ -4,15 +4,20 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{Module, PluginConfig, VmConfig};
-use weir_config::{Code, Config, ConfigError, ConfigErrors, HttpFilter, Span, Spanned};
+use weir_config::{
+    Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter, HttpOptions, Span,
+    Spanned,
+};
 
-use crate::cluster::ClusterSpec;
+use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
-use crate::route::Route;
+use crate::http::CodecOptions;
+use crate::route::RouteTable;
+use crate::stream::Facts;
+use crate::tcp::TcpProxy;
 
 /// One immutable snapshot of the configuration; shared by all workers.
 pub(crate) struct Generation {
@@ -28,8 +33,16 @@ pub(crate) struct ListenerSpec {
     pub(crate) address_span: Span,
     /// The chain: place of the VM, and of the plugin in it.
     pub(crate) filters: Vec<(usize, usize)>,
-    pub(crate) routes: Vec<Route>,
-    pub(crate) access_log: Option<Spanned<weir_config::LogPath>>,
+    pub(crate) routes: Arc<RouteTable>,
+    pub(crate) http: Arc<HttpOptions>,
+    /// Bytes that one filter may hold of a body.
+    pub(crate) buffer_limit: usize,
+    pub(crate) facts: Arc<Facts>,
+    /// In place of HTTP.
+    pub(crate) tcp: Option<TcpProxy>,
+    pub(crate) access_log: Vec<weir_config::AccessLog>,
+    /// As `filters`, of plugins that log.
+    pub(crate) access_loggers: Vec<(usize, usize)>,
 }
 
 /// VMs that are being put together; plugins with equal keys share one.
@@ -65,6 +78,15 @@ struct Place {
 }
 
 impl Generation {
+    /// The clusters that look names up.
+    pub(crate) fn dns_clusters(&self) -> Vec<Arc<DnsCluster>> {
+        let names = |cluster: &ClusterSpec| match &cluster.endpoints {
+            EndpointsSpec::Names(names) => Some(Arc::clone(names)),
+            EndpointsSpec::Addresses(_) => None,
+        };
+        self.clusters.iter().filter_map(names).collect()
+    }
+
     /// Reads, compiles and tries out everything that `config` names. File names
     /// are relative to `folder`.
     ///
@@ -75,30 +97,38 @@ impl Generation {
         let mut errors = Vec::new();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let mut filters = Vec::new();
-            for filter in &listener.http_filters {
-                match builder.add(config, folder, &listener.name, filter) {
-                    Ok(place) => filters.push(place),
-                    Err(error) => errors.push(error),
+            let mut places = |filters: &[HttpFilter]| {
+                let mut places = Vec::new();
+                for filter in filters {
+                    match builder.add(config, folder, &listener.name, filter) {
+                        Ok(place) => places.push(place),
+                        Err(error) => errors.push(error),
+                    }
                 }
-            }
-            let cluster_of = |route: &weir_config::Route| {
-                config.clusters.iter().position(|c| c.name == route.cluster)
+                places
             };
-            let routes = listener.routes.iter().filter_map(|route| {
-                Some(Route {
-                    prefix: route.matches.prefix.value.clone(),
-                    cluster: cluster_of(route)?,
-                    timeout: (route.timeout > Duration::ZERO).then_some(route.timeout),
-                })
+            let filters = places(&listener.http_filters);
+            let access_loggers = places(&listener.access_loggers);
+            let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
+                errors.push(error);
+                RouteTable::default()
             });
             listeners.push(ListenerSpec {
                 name: listener.name.value.clone(),
                 address: listener.address.value,
                 address_span: listener.address.span,
                 filters,
-                routes: routes.collect(),
-                access_log: listener.access_log.as_ref().map(|l| l.path.clone()),
+                routes: Arc::new(routes),
+                http: Arc::new(listener.http.clone()),
+                buffer_limit: listener.buffer_limit,
+                facts: Arc::new(Facts {
+                    node: config.node.clone(),
+                    direction: listener.direction,
+                    listener: listener.metadata.clone(),
+                }),
+                tcp: listener.tcp.as_ref().and_then(|tcp| tcp_proxy(config, tcp)),
+                access_log: listener.access_log.clone(),
+                access_loggers,
             });
         }
         let vms = builder.finish(config, &mut errors);
@@ -108,8 +138,12 @@ impl Generation {
         }
         let clusters = config.clusters.iter().map(|c| ClusterSpec {
             name: c.name.value.clone(),
-            endpoints: c.endpoints.iter().map(|e| e.value).collect(),
+            endpoints: endpoints(c),
             connect_timeout: c.connect_timeout,
+            protocol: c.protocol,
+            idle_timeout: c.idle_timeout,
+            buffer_limit: c.buffer_limit,
+            codec: CodecOptions::of_cluster(c),
         });
         Ok(Self {
             listeners,
@@ -173,6 +207,10 @@ impl Builder {
             self.vms.len() - 1
         });
         let draft = &mut self.vms[index];
+        // As in Envoy, plugins that are the same share a root context.
+        if let Some(same) = draft.plugins.iter().position(|p| *p == plugin) {
+            return Ok((index, same));
+        }
         draft.plugins.push(plugin);
         draft.places.push(place);
         Ok((index, draft.plugins.len() - 1))
@@ -195,9 +233,14 @@ impl Builder {
         let binary = match &source {
             Source::File(path) => std::fs::read(path).map(Bytes::from).map_err(|error| {
                 let path = path.display();
+                let relative_to = if folder == Path::new(".") {
+                    "file names are relative to the working directory"
+                } else {
+                    "file names are relative to the folder of this file"
+                };
                 config
                     .error(span, format!("cannot read the module {path}: {error}"))
-                    .with_help("file names are relative to the folder of this file")
+                    .with_help(relative_to)
             })?,
             Source::Inline(bytes) => bytes.clone(),
         };
@@ -267,4 +310,26 @@ fn environment(variables: &weir_config::EnvironmentVariables) -> Vec<(String, St
         .iter()
         .map(|(key, value)| (key.value.clone(), value.clone()));
     of_host.chain(given).collect()
+}
+
+fn endpoints(cluster: &weir_config::Cluster) -> EndpointsSpec {
+    if cluster.discovery != Discovery::Static {
+        return EndpointsSpec::Names(DnsCluster::new(cluster));
+    }
+    // A valid configuration has no names here.
+    let address = |endpoint: &Spanned<Endpoint>| match endpoint.value {
+        Endpoint::Address(address) => Some(address),
+        Endpoint::Name { .. } => None,
+    };
+    EndpointsSpec::Addresses(cluster.endpoints.iter().filter_map(address).collect())
+}
+
+/// `None` for a cluster that does not exist, which a valid configuration has
+/// not.
+fn tcp_proxy(config: &Config, tcp: &weir_config::TcpProxy) -> Option<TcpProxy> {
+    let mut clusters = config.clusters.iter();
+    Some(TcpProxy {
+        cluster: clusters.position(|c| c.name == tcp.cluster)?,
+        idle_timeout: tcp.idle_timeout,
+    })
 }

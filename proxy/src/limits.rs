@@ -8,19 +8,20 @@ pub(crate) const HEADERS_COUNT_MAX: usize = 100;
 /// Bytes of one message's head. Envoy's default (`max_request_headers_kb`).
 pub(crate) const HEADERS_BYTES_MAX: usize = 60 * 1024;
 
-/// Bytes that one filter may hold of one direction of a stream. Envoy's
-/// `per_connection_buffer_limit_bytes`.
-pub(crate) const FILTER_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of the head of a response from an endpoint.
+pub(crate) const RESPONSE_HEADERS_BYTES_MAX: usize = 128 * 1024;
 
-/// Bytes that may wait between the filters and a connection that is being made,
-/// before the client is no longer read from.
-pub(crate) const PENDING_BODY_BYTES: usize = 64 * 1024;
+/// Room that is made for one read, on a connection that says little and on one
+/// that says much.
+pub(crate) const READ_BYTES_MIN: usize = 4 * 1024;
+pub(crate) const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// How long a client's connection may stay idle between requests.
-pub(crate) const DOWNSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Bytes of following requests that are read while one is served.
+pub(crate) const PIPELINED_BYTES: usize = 16 * 1024;
 
-/// How long a pooled connection to an endpoint may stay idle.
-pub(crate) const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of the line before a chunk, its extensions included. They have no
+/// meaning to anyone, and a client must not make us read them without end.
+pub(crate) const CHUNK_LINE_BYTES: usize = 4 * 1024;
 
 /// Lines that may wait for the access log's writer; more are dropped and
 /// counted, a worker never waits.
@@ -38,3 +39,35 @@ pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
 /// Pause after a connection could not be accepted.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Body bytes that an HTTP/2 peer may send on one stream before they are read:
+/// what a stream that nobody reads from costs at most.
+pub(crate) const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// Streams on one HTTP/2 connection, from a client or to an endpoint.
+pub(crate) const HTTP2_STREAMS_MAX: u32 = 128;
+
+/// Body bytes on all streams of a connection together: so many that streams
+/// which nobody reads from leave room for the others.
+pub(crate) const HTTP2_CONNECTION_WINDOW: u32 = HTTP2_STREAMS_MAX * HTTP2_STREAM_WINDOW;
+
+/// 1xx responses to one request. They pass at once, whoever reads them.
+pub(crate) const INFORMATIONAL_MAX: usize = 64;
+
+/// Streams that a client may reset before they were looked at; one more and the
+/// connection ends (CVE-2023-44487).
+pub(crate) const HTTP2_RESETS_PENDING_MAX: usize = 64;
+
+/// How long an HTTP/2 client that has been told to make no more streams, and has
+/// none, may leave its connection open.
+pub(crate) const GOAWAY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a connection to the admin may take to end.
+pub(crate) const ADMIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the listeners of a new configuration wait for the names of its
+/// clusters: what cannot be looked up by then is served with 503 meanwhile.
+pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes that a TCP proxy reads at once, in each direction of a connection.
+pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;

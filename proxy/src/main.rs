@@ -9,10 +9,11 @@ mod filter;
 mod generation;
 mod http;
 mod limits;
-mod rejected;
+mod request;
 mod route;
 mod server;
 mod stream;
+mod tcp;
 mod telemetry;
 mod worker;
 

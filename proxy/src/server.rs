@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use weir_config::{Config, ConfigErrors};
 
 use crate::admin::{self, AdminState};
+use crate::cluster::{DnsCluster, start_dns};
 use crate::generation::Generation;
 use crate::telemetry::{AccessLog, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, WorkerError, WorkerSpec};
@@ -32,6 +33,7 @@ pub(crate) struct Prepared {
     admin: Option<(std::net::TcpListener, AdminState)>,
     admin_address_path: Option<PathBuf>,
     listeners: Vec<(String, SocketAddr)>,
+    dns_clusters: Vec<Arc<DnsCluster>>,
     drain_timeout: Duration,
 }
 
@@ -64,12 +66,11 @@ pub(crate) fn prepare(
         for (worker, socket) in sockets.iter_mut().zip(bound.sockets) {
             worker.push(socket);
         }
-        let log = listener.access_log.as_ref().map(|path| {
-            AccessLog::open(path).map_err(|error| {
-                config.error(path.span, format!("cannot open the access log: {error}"))
-            })
-        });
-        access_logs.push(log.transpose()?);
+        let log = AccessLog::open(&listener.access_log).map_err(|(place, error)| {
+            let span = listener.access_log[place].path.span;
+            config.error(span, format!("cannot open the access log: {error}"))
+        })?;
+        access_logs.push(log);
     }
     let guests = Arc::new(GuestMetrics::default());
     let metrics: Vec<_> = (0..count)
@@ -101,6 +102,7 @@ pub(crate) fn prepare(
         admin: admin.transpose()?.map(|listener| (listener, state)),
         admin_address_path,
         listeners,
+        dns_clusters: generation.dns_clusters(),
         drain_timeout: config.drain_timeout,
     })
 }
@@ -281,6 +283,7 @@ impl WeirService {
             Ok::<_, WorkerError>(())
         };
         all_report().await?;
+        start_dns(&prepared.dns_clusters).await?;
         open.send_replace(true);
         all_report().await?;
         for (name, address) in &prepared.listeners {

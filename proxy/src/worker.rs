@@ -2,28 +2,32 @@
 //! A connection and all its streams live and die on the worker that accepted
 //! it; workers share nothing that they write.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use bytes::Bytes;
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
+use weir_config::{Codec, HttpOptions};
 
 use crate::cluster::{Cluster, Pool};
-use crate::exchange::{Ended, Exchange};
+use crate::exchange::Exchange;
 use crate::filter::{FilterVm, Plugin, StartError};
 use crate::generation::{Generation, ListenerSpec};
-use crate::http::{H1Downstream, Next};
+use crate::http::{
+    CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
+};
 use crate::limits::{DRAIN_IDLE_GRACE, LISTEN_BACKLOG, MEMORY_SAMPLE_INTERVAL};
-use crate::rejected;
-use crate::route::Route;
-use crate::stream::ConnectionInfo;
+use crate::route::RouteTable;
+use crate::stream::{ConnectionInfo, Facts, FilteredStream, LogView};
+use crate::tcp::{self, TcpProxy};
 use crate::telemetry::{AccessLog, VmMetrics, WorkerMetrics};
 
 /// What a worker is started with.
@@ -52,8 +56,11 @@ pub(crate) struct WorkerShared {
     pub(crate) pool: Pool,
     pub(crate) metrics: Arc<WorkerMetrics>,
     draining: watch::Receiver<bool>,
-    connections: Cell<usize>,
-    connection_closed: Notify,
+    /// Connections and streams.
+    alive: Cell<usize>,
+    ended: Notify,
+    /// The date header of the second for which it was made.
+    date: RefCell<(u64, Bytes)>,
 }
 
 impl WorkerShared {
@@ -61,13 +68,45 @@ impl WorkerShared {
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
+
+    /// The time, as the `date` header has it.
+    pub(crate) fn date(&self) -> Bytes {
+        let now = SystemTime::now();
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let second = since.unwrap_or_default().as_secs();
+        let mut date = self.date.borrow_mut();
+        if date.0 != second {
+            *date = (second, httpdate::fmt_http_date(now).into());
+        }
+        date.1.clone()
+    }
 }
 
 /// A listener on one worker.
 pub(crate) struct WorkerListener {
     pub(crate) plugins: Vec<Rc<Plugin>>,
-    pub(crate) routes: Vec<Route>,
-    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) routes: Arc<RouteTable>,
+    pub(crate) codec: Rc<CodecOptions>,
+    pub(crate) http: Arc<HttpOptions>,
+    /// Bytes that one filter may hold of a body.
+    pub(crate) buffer_limit: usize,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) tcp: Option<TcpProxy>,
+    access_log: Option<AccessLog>,
+    /// Plugins that log every stream.
+    access_loggers: Vec<Plugin>,
+}
+
+impl WorkerListener {
+    /// Logs a complete stream wherever it is to be logged.
+    pub(crate) fn log(&self, stream: &Rc<FilteredStream>) {
+        if let Some(log) = &self.access_log {
+            log.write(stream);
+        }
+        for logger in &self.access_loggers {
+            logger.log(Rc::new(LogView(Rc::clone(stream))));
+        }
+    }
 }
 
 /// Runs a worker on this thread until it has drained. `report` is called twice:
@@ -115,12 +154,21 @@ impl Worker {
             })
             .collect::<Result<Rc<[_]>, _>>()?;
         let listener = |(listener, access_log): (&ListenerSpec, Option<AccessLog>)| {
-            let plugin =
-                |place: &(usize, usize)| Rc::new(Plugin::new(Rc::clone(&vms[place.0]), place.1));
+            let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
             Rc::new(WorkerListener {
-                plugins: listener.filters.iter().map(plugin).collect(),
-                routes: listener.routes.clone(),
+                plugins: listener
+                    .filters
+                    .iter()
+                    .map(|p| Rc::new(plugin(p)))
+                    .collect(),
+                access_loggers: listener.access_loggers.iter().map(plugin).collect(),
+                routes: Arc::clone(&listener.routes),
+                tcp: listener.tcp,
                 access_log,
+                codec: Rc::new(CodecOptions::of_listener(&listener.http)),
+                http: Arc::clone(&listener.http),
+                buffer_limit: listener.buffer_limit,
+                facts: Arc::clone(&listener.facts),
             })
         };
         let listeners = generation.listeners.iter().zip(spec.access_logs);
@@ -131,8 +179,9 @@ impl Worker {
             pool: Pool::new(),
             metrics: Arc::clone(&spec.metrics),
             draining,
-            connections: Cell::new(0),
-            connection_closed: Notify::new(),
+            alive: Cell::new(0),
+            ended: Notify::new(),
+            date: RefCell::default(),
         });
         let listeners = listeners.collect();
         Ok(Self {
@@ -169,8 +218,8 @@ impl Worker {
                 tracing::error!("a listener ended: {error}");
             }
         }
-        while self.shared.connections.get() > 0 {
-            self.shared.connection_closed.notified().await;
+        while self.shared.alive.get() > 0 {
+            self.shared.ended.notified().await;
         }
         sampler.abort();
         for vm in self.vms.iter() {
@@ -230,28 +279,45 @@ fn spawn_connection(
     let guard = ConnectionGuard::new(shared);
     let (listener, shared) = (Rc::clone(listener), Rc::clone(shared));
     tokio::task::spawn_local(async move {
-        serve_connection(connection, info, &listener, &shared).await;
+        match listener.tcp {
+            Some(proxy) => tcp::serve(connection, info, proxy, &listener, &shared).await,
+            None => serve_connection(connection, info, &listener, &shared).await,
+        }
         drop(guard);
     });
 }
 
+/// Keeps the worker from ending: a connection, or a stream of one, is alive.
+struct Alive(Rc<WorkerShared>);
+
+impl Alive {
+    fn new(shared: &Rc<WorkerShared>) -> Self {
+        shared.alive.set(shared.alive.get() + 1);
+        Self(Rc::clone(shared))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        shared.alive.set(shared.alive.get() - 1);
+        shared.ended.notify_one();
+    }
+}
+
 /// Counts a connection for as long as it lives.
-struct ConnectionGuard(Rc<WorkerShared>);
+struct ConnectionGuard(Alive);
 
 impl ConnectionGuard {
     fn new(shared: &Rc<WorkerShared>) -> Self {
-        shared.connections.set(shared.connections.get() + 1);
         shared.metrics.connection_opened();
-        Self(Rc::clone(shared))
+        Self(Alive::new(shared))
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let shared = &self.0;
-        shared.connections.set(shared.connections.get() - 1);
-        shared.metrics.connection_closed();
-        shared.connection_closed.notify_one();
+        self.0.0.metrics.connection_closed();
     }
 }
 
@@ -259,38 +325,106 @@ impl Drop for ConnectionGuard {
 async fn serve_connection(
     connection: TcpStream,
     info: ConnectionInfo,
+    listener: &Rc<WorkerListener>,
+    shared: &Rc<WorkerShared>,
+) {
+    if let Err(error) = connection.set_nodelay(true) {
+        tracing::debug!("TCP_NODELAY: {error}");
+    }
+    let http = &listener.http;
+    if http.codec == Codec::Http2 {
+        return serve_http2(connection.into(), info, listener, shared).await;
+    }
+    let mut downstream = H1Downstream::new(
+        connection.into(),
+        Rc::clone(&listener.codec),
+        http.codec == Codec::Auto,
+    );
+    loop {
+        let readable = tokio::select! {
+            readable = downstream.readable() => readable,
+            () = idle_while_draining(shared) => false,
+            () = passed(http.idle_timeout) => false,
+        };
+        if !readable {
+            return;
+        }
+        let next = tokio::select! {
+            next = downstream.read_request() => next,
+            () = passed(http.request_headers_timeout.or(http.idle_timeout)) => {
+                downstream.time_out()
+            }
+        };
+        match next {
+            Next::Closed => return,
+            Next::Http2 => {
+                return serve_http2(downstream.into_connection(), info, listener, shared).await;
+            }
+            next => serve_exchange(&mut downstream, next, info.clone(), listener, shared).await,
+        }
+        if !downstream.is_reusable() {
+            let patience = http.delayed_close_timeout.unwrap_or_default();
+            return downstream.close(patience).await;
+        }
+    }
+}
+
+/// Returns when `limit` is over; without a limit, never.
+async fn passed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves what came on a connection or stream.
+async fn serve_exchange<D: Downstream>(
+    downstream: &mut D,
+    next: Next,
+    info: ConnectionInfo,
     listener: &WorkerListener,
     shared: &Rc<WorkerShared>,
 ) {
-    let mut stream = L4Stream::from(connection);
-    if let Err(error) = stream.set_nodelay() {
-        tracing::debug!("TCP_NODELAY: {error}");
-    }
-    let mut next = Some((Box::new(stream) as pingora_core::protocols::Stream, None));
-    while let Some((connection, pipelined)) = next {
-        let mut downstream = H1Downstream::new(connection, pipelined);
-        let request = tokio::select! {
-            request = downstream.read_request() => request,
-            () = idle_while_draining(shared) => return,
-        };
-        let head = match request {
-            Next::Request(head) => head,
-            Next::Rejected(code, error) => {
-                return rejected::answer(downstream, code, &error, listener, shared, info).await;
+    match next {
+        Next::Request(mut head, mut expects_continue) => {
+            if expects_continue && listener.http.proxy_100_continue {
+                head.headers.add("expect", "100-continue");
+                expects_continue = false;
             }
-            Next::Closed => return,
-        };
-        if !head.end_of_stream
-            && downstream.expects_continue()
-            && downstream.write_continue().await.is_err()
-        {
-            return;
+            let exchange = Exchange::new(downstream, shared, listener, info, head);
+            exchange.run(expects_continue).await;
         }
-        let exchange = Exchange::new(&mut downstream, shared, listener, info.clone(), head);
-        if exchange.run().await == Ended::Broken {
-            return;
+        Next::Rejected(error, head) => {
+            let exchange = Exchange::new(downstream, shared, listener, info, head);
+            exchange.reject(&error).await;
         }
-        next = downstream.reuse().await;
+        Next::Http2 | Next::Closed => {}
+    }
+}
+
+/// Serves the streams of a client's HTTP/2 connection, each by a task of its own.
+async fn serve_http2(
+    connection: Connection,
+    info: ConnectionInfo,
+    listener: &Rc<WorkerListener>,
+    shared: &Rc<WorkerShared>,
+) {
+    let mut draining = shared.draining.clone();
+    let drained = async move {
+        // An error means that the server is gone, too.
+        let _ = draining.wait_for(|draining| *draining).await;
+    };
+    let begin = |mut stream: H2Downstream, next| {
+        let (info, listener, shared) = (info.clone(), Rc::clone(listener), Rc::clone(shared));
+        let alive = Alive::new(&shared);
+        tokio::task::spawn_local(async move {
+            serve_exchange(&mut stream, next, info, &listener, &shared).await;
+            drop(alive);
+        });
+    };
+    let idle = listener.http.idle_timeout;
+    if let Err(error) = accept_h2(connection, &listener.codec, drained, idle, begin).await {
+        tracing::debug!("HTTP/2 connection: {error}");
     }
 }
 

@@ -136,7 +136,8 @@ fn failures_are_answered_and_flagged() {
         let response = client.get(path);
         assert_eq!(response.status, status, "{path}");
         assert_eq!(response.header("server"), Some("weir"));
-        assert!(!response.body.is_empty(), "{path} says what happened");
+        // As Envoy: only the access log says why there is no route.
+        assert_eq!(response.body.is_empty(), status == 404, "{path}");
         let line = format!("\"GET {path} HTTP/1.1\" {status} {flag} ");
         eventually(&line, || weir.stdout().contains(&line).then_some(()));
     }
@@ -296,4 +297,19 @@ fn sigterm_waits_for_a_slow_response() {
     weir.terminate();
     assert_eq!(client.response().text(), "late but whole");
     assert!(weir.wait().success());
+}
+
+#[test]
+fn a_connection_that_waits_too_long_for_a_request_is_given_up() {
+    let upstream = Upstream::echo();
+    let weir = Weir::start(&config(&upstream).replace(
+        "name: web, endpoints",
+        "name: web, idle_timeout: 1ms, endpoints",
+    ));
+    let mut client = weir.connect();
+    // With the default, one connection would do for all.
+    eventually("another connection is made", || {
+        assert_eq!(client.get("/web").status, 200);
+        (upstream.connections() > 1).then_some(())
+    });
 }

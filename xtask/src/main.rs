@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod conformance;
 mod debian;
 mod demo;
+mod envoy;
 mod filters;
 mod guests;
 mod layout;
@@ -23,10 +25,15 @@ usage: cargo xtask <command>
 
   bench     measure what filters cost; with --quick, for half a minute and
             without the micro benches
+  conformance
+            play the cases in conformance/cases against Weir and a real Envoy;
+            with --only GROUP[/CASE] some of them, with -v what was seen in each,
+            with --record, --record-weir, --record-open write down what is expected,
+            with --random SEED --count N make cases by chance
   demo      start a gateway with three filters and show what they do;
             with --once, end after showing it
   filters   build Weir's own filters into target/filters
-  guests    build the compatibility tests' guests in other languages
+  guests    build the tests' guests, most of them in other languages
   lint      check formatting and lints
   test      build all of these and run every test; with lint if CI is set
 ";
@@ -36,6 +43,7 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bench"] => bench::run(false),
         ["bench", "--quick"] => bench::run(true),
+        ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),
         ["demo"] => demo::run(false),
         ["demo", "--once"] => demo::run(true),
         ["filters"] => filters::run(),

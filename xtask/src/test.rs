@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::process::{self, cargo};
 use crate::progress::Progress;
-use crate::{filters, guests, layout, lint};
+use crate::{conformance, filters, guests, layout, lint};
 
 pub(crate) fn run() -> Result<()> {
     let mut progress = Progress::start();
@@ -13,9 +13,13 @@ pub(crate) fn run() -> Result<()> {
         progress.phase("lint", whole(lint::run));
     }
     progress.phase("filters", whole(filters::run));
-    progress.phase("guests in other languages", guests::build);
+    progress.phase("guests of the tests", guests::build);
     progress.phase("unit tests of the filters", whole(test_filters));
     progress.phase("tests of the workspace", whole(test_workspace));
+    progress.phase("conformance with Envoy", || conformance::run(&[]));
+    progress.phase("streams made by chance", || {
+        conformance::run(&["--random", "1", "--count", "300"])
+    });
     progress.finish()
 }
 

@@ -225,3 +225,22 @@ fn no_map_is_in_reach_when_the_stream_is_done() {
     rig.vm.delete_stream(rig.context).unwrap();
     assert_eq!(rig.told(), [UNREACHABLE, UNREACHABLE].concat());
 }
+
+#[test]
+fn a_root_context_can_log_a_stream_it_has_not_seen() {
+    let script = "args
+                  get_header_map_value 0 ':path'
+                  get_header_map_value 2 ':status'
+                  add_header_map_value 0 'a' 'b'";
+    let rig = Rig::new(&Guest::new().on("proxy_on_log", script));
+    let streams = rig.vm.active_streams();
+    let stream = rig.stream.clone();
+    rig.vm.log_stream(rig.root, stream).unwrap();
+    assert_eq!(
+        rig.told(),
+        ["proxy_on_log(1)", "0 /shop?q=1#top", "0 200", "2"]
+    );
+    assert_eq!(rig.vm.active_streams(), streams);
+    let stream = rig.stream.clone();
+    assert!(rig.vm.log_stream(rig.context, stream).is_err());
+}

@@ -1,10 +1,12 @@
 //! A mapping with a fixed set of keys.
 
+use std::time::Duration;
+
 use crate::blocks;
 use crate::error::Problem;
 use crate::not_yet::NotYet;
 use crate::problems::Problems;
-use crate::read::{FromYaml, list, nearest};
+use crate::read::{ByteSize, FromYaml, list, nearest};
 use crate::source::{Span, Spanned};
 use crate::yaml::{Entry, Node, Value};
 
@@ -140,6 +142,35 @@ impl<'n> Fields<'n, '_> {
         let before = self.problems.total();
         let value = self.optional(key);
         value.filter(|_| self.problems.total() == before)
+    }
+
+    /// A time limit: `default` if absent, none if it is 0.
+    pub(crate) fn limit(&mut self, key: &str, default: Option<Duration>) -> Option<Duration> {
+        match self.optional::<Duration>(key) {
+            Some(limit) => (!limit.is_zero()).then_some(limit),
+            None => default,
+        }
+    }
+
+    /// A number of bytes; `default` if absent.
+    pub(crate) fn bytes(&mut self, key: &str, default: usize) -> usize {
+        let size = self.optional::<ByteSize>(key);
+        size.map_or(default, |size| {
+            usize::try_from(size.0).unwrap_or(usize::MAX)
+        })
+    }
+
+    /// Which of `keys` are there; notes a problem if more than one is.
+    pub(crate) fn one_of(&mut self, keys: &[&'static str]) -> Option<&'static str> {
+        let mut given = keys.iter().filter(|key| self.node(key).is_some());
+        let first = given.next()?;
+        if let Some(second) = given.next() {
+            let message = format!("`{first}` and `{second}` cannot both be set");
+            let problem = Problem::new(self.key_span(second), message)
+                .related(self.key_span(first), "the other one stands here");
+            self.problems.push(problem);
+        }
+        Some(first)
     }
 
     /// The value of a key that has to be there. The span of a placeholder is

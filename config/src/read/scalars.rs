@@ -66,6 +66,37 @@ impl FromYaml for bool {
     }
 }
 
+/// Whole numbers with a range of their own.
+macro_rules! integers {
+    ($($type:ty: $expected:literal),+ $(,)?) => {$(
+        impl FromYaml for $type {
+            const EXPECTED: &'static str = $expected;
+
+            fn placeholder() -> Self {
+                0
+            }
+
+            fn read(node: &Node, problems: &mut Problems) -> Self {
+                let number = match node.scalar() {
+                    Some((scalar, Meaning::Integer)) => scalar.text.parse().ok(),
+                    _ => None,
+                };
+                match number {
+                    Some(number) => number,
+                    None => mismatch(node, problems),
+                }
+            }
+        }
+    )+};
+}
+
+integers! {
+    u16: "a whole number from 0 to 65535",
+    u32: "a whole number from 0 to 4294967295",
+    usize: "a whole number from 0",
+    i64: "a whole number",
+}
+
 impl FromYaml for NonZeroUsize {
     const EXPECTED: &'static str = "a whole number from 1";
 

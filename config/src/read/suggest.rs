@@ -37,7 +37,7 @@ fn part_of_one<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Opt
 }
 
 /// `rootId`, `Root-Id` and `ROOT_ID` as `root_id`.
-fn snake_case(word: &str) -> String {
+pub(crate) fn snake_case(word: &str) -> String {
     let mut out = String::new();
     let mut after_lower = false;
     for c in word.chars() {

@@ -1,17 +1,21 @@
 //! The admin endpoints, on a thread of their own.
 
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::task::LocalSet;
 use weir_abi::HeaderMap;
 
-use crate::http::{Downstream, DownstreamError, H1Downstream, Next};
+use crate::http::{Downstream, H1Downstream, Next};
+use crate::limits::ADMIN_CLOSE_TIMEOUT;
 use crate::telemetry::Metrics;
 
 /// What the endpoints show.
@@ -47,7 +51,8 @@ pub(crate) fn start(
     thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
-            if let Err(error) = runtime.block_on(serve(listener, state, draining)) {
+            if let Err(error) = LocalSet::new().block_on(&runtime, serve(listener, state, draining))
+            {
                 tracing::error!("admin: {error}");
             }
         })?;
@@ -63,19 +68,16 @@ async fn serve(
     loop {
         let (connection, _) = listener.accept().await?;
         let (state, draining) = (state.clone(), draining.clone());
-        tokio::spawn(async move {
-            let mut next = Some((Box::new(L4Stream::from(connection)) as _, None));
-            while let Some((connection, pipelined)) = next {
-                let mut downstream = H1Downstream::new(connection, pipelined);
-                let Next::Request(head) = downstream.read_request().await else {
-                    return;
-                };
+        tokio::task::spawn_local(async move {
+            let mut downstream = H1Downstream::new(connection.into(), Rc::default(), false);
+            while let Next::Request(head, _) = downstream.read_request().await {
                 let (code, body) = answer(&head.headers, &state, &draining);
-                if write(&mut downstream, code, &body).await.is_err() {
-                    return;
+                let written = write(&mut downstream, code, body).await;
+                if written.is_err() || !downstream.is_reusable() {
+                    break;
                 }
-                next = downstream.reuse().await;
             }
+            downstream.close(ADMIN_CLOSE_TIMEOUT).await;
         });
     }
 }
@@ -107,11 +109,7 @@ fn answer(
     }
 }
 
-async fn write(
-    downstream: &mut H1Downstream,
-    code: u16,
-    body: &str,
-) -> Result<(), DownstreamError> {
+async fn write(downstream: &mut H1Downstream, code: u16, body: String) -> io::Result<()> {
     let headers: HeaderMap = [
         (":status", code.to_string()),
         ("content-type", "text/plain; charset=utf-8".to_owned()),
@@ -119,7 +117,13 @@ async fn write(
     ]
     .into_iter()
     .collect();
-    downstream.write_headers(&headers, false).await?;
-    downstream.write_body(body.as_bytes()).await?;
-    downstream.finish().await
+    downstream
+        .send_headers(&headers, false)
+        .map_err(io::Error::other)?;
+    let body = Bytes::from(body);
+    downstream
+        .send_body(body.into(), true)
+        .map_err(io::Error::other)?;
+    let flushed = poll_fn(|context| downstream.poll_flush(context)).await;
+    flushed.map_err(io::Error::other)
 }

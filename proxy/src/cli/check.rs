@@ -1,24 +1,23 @@
 //! `weir check`
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::Error;
+use super::source::Source;
 
 #[derive(Args)]
 pub(super) struct Check {
-    /// The configuration, a YAML file.
-    file: PathBuf,
+    #[command(flatten)]
+    source: Source,
 }
 
 impl Check {
     pub(super) fn execute(self) -> Result<(), Error> {
-        let (config, _) = super::load(&self.file)?;
+        let (config, _) = self.source.load()?;
         let filters: usize = config.listeners.iter().map(|l| l.http_filters.len()).sum();
         println!(
             "{}: ok: {}, {}, {}",
-            self.file.display(),
+            self.source.path().display(),
             counted(config.listeners.len(), "listener"),
             counted(filters, "filter"),
             counted(config.clusters.len(), "cluster"),

@@ -1,16 +1,16 @@
 //! The command line, a file a command.
 
 mod check;
+mod import;
 mod run;
+mod source;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use weir_config::{Config, ConfigErrors};
-
-use crate::generation::Generation;
+use weir_config::ConfigErrors;
 
 /// A reverse proxy that runs the filters people already wrote for Envoy.
 #[derive(Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Run(run::Run),
     /// Validate a configuration and everything it names, modules included.
     Check(check::Check),
+    /// Turn Envoy's bootstrap into Weir's own form, on standard output.
+    Import(import::Import),
 }
 
 /// Runs the command that the arguments name.
@@ -35,6 +37,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
+        Command::Import(import) => import.execute(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,18 +65,6 @@ impl From<ConfigErrors> for Error {
     fn from(errors: ConfigErrors) -> Self {
         Self::Config(errors)
     }
-}
-
-/// Reads, parses and tries out the configuration in `path`.
-fn load(path: &Path) -> Result<(Config, Generation), Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let config = weir_config::parse(&path.display().to_string(), &text)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let generation = Generation::build(&config, folder)?;
-    Ok((config, generation))
 }
 
 fn report(errors: &ConfigErrors) -> String {

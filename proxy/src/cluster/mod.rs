@@ -1,77 +1,161 @@
 //! Clusters: the endpoints behind a name, and a worker's connections to them.
 
-use std::cell::Cell;
+mod dns;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::Stream as Connection;
+use pingora_core::protocols::UniqueIDType;
 use pingora_core::upstreams::peer::{BasicPeer, Peer};
 
-use crate::http::{H1Upstream, UpstreamError};
-use crate::limits::UPSTREAM_IDLE_TIMEOUT;
+use tokio::sync::watch;
+use weir_config::UpstreamProtocol;
+
+pub(crate) use self::dns::{DnsCluster, start as start_dns};
+use self::dns::{Found, Resolved};
+use crate::http::{
+    AnyUpstream, CodecOptions, Connection, H1Upstream, H2Endpoint, RawUpstream, UpstreamError,
+};
 
 /// A cluster as configured; shared by all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterSpec {
     pub(crate) name: String,
-    pub(crate) endpoints: Vec<SocketAddr>,
+    pub(crate) endpoints: EndpointsSpec,
     pub(crate) connect_timeout: Duration,
+    pub(crate) protocol: UpstreamProtocol,
+    /// How long a connection may wait for its next exchange.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Bytes that may wait on one connection.
+    pub(crate) buffer_limit: usize,
+    pub(crate) codec: CodecOptions,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Debug, Clone)]
+pub(crate) enum EndpointsSpec {
+    Addresses(Vec<SocketAddr>),
+    Names(Arc<DnsCluster>),
 }
 
 /// A cluster on one worker.
 pub(crate) struct Cluster {
-    pub(crate) name: String,
-    endpoints: Vec<Endpoint>,
+    pub(crate) name: Rc<str>,
+    pub(crate) connect_timeout: Duration,
+    /// Bytes that may wait on one connection.
+    pub(crate) buffer_limit: usize,
+    idle_timeout: Option<Duration>,
+    endpoints: RefCell<Vec<Rc<Endpoint>>>,
+    /// What tells of other endpoints, if anything does.
+    changes: Option<RefCell<watch::Receiver<Found>>>,
     next: Cell<usize>,
+    protocol: UpstreamProtocol,
+    codec: Rc<CodecOptions>,
 }
 
 /// One endpoint of a cluster.
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
+    /// The name that the address was found under.
+    pub(crate) host: Option<Arc<str>>,
+    idle_timeout: Option<Duration>,
+    /// Requests that one connection carries.
+    requests_max: Option<u32>,
     peer: BasicPeer,
+    http2: H2Endpoint,
 }
 
 impl Cluster {
     /// `worker` is the worker's number: workers start their rounds at different
     /// endpoints.
     pub(crate) fn new(spec: &ClusterSpec, worker: usize) -> Self {
-        let endpoint = |address: &SocketAddr| {
-            let mut peer = BasicPeer::new(&address.to_string());
-            peer.options.connection_timeout = Some(spec.connect_timeout);
-            Endpoint {
-                address: *address,
-                peer,
-            }
-        };
-        Self {
-            name: spec.name.clone(),
-            endpoints: spec.endpoints.iter().map(endpoint).collect(),
+        let cluster = Self {
+            name: spec.name.as_str().into(),
+            connect_timeout: spec.connect_timeout,
+            buffer_limit: spec.buffer_limit,
+            idle_timeout: spec.idle_timeout,
+            endpoints: RefCell::default(),
+            changes: match &spec.endpoints {
+                EndpointsSpec::Addresses(_) => None,
+                EndpointsSpec::Names(names) => {
+                    let mut changes = names.subscribe();
+                    changes.mark_changed();
+                    Some(RefCell::new(changes))
+                }
+            },
             next: Cell::new(worker),
+            protocol: spec.protocol,
+            codec: Rc::new(spec.codec.clone()),
+        };
+        if let EndpointsSpec::Addresses(addresses) = &spec.endpoints {
+            let endpoints = addresses.iter();
+            let endpoints = endpoints.map(|address| cluster.endpoint(*address, None));
+            let endpoints = endpoints.collect();
+            cluster.endpoints.replace(endpoints);
         }
+        cluster
     }
 
-    /// Place of the next endpoint, in turn; `None` when there is none.
-    pub(crate) fn pick(&self) -> Option<usize> {
+    fn endpoint(&self, address: SocketAddr, host: Option<Arc<str>>) -> Rc<Endpoint> {
+        let mut peer = BasicPeer::new(&address.to_string());
+        peer.options.connection_timeout = Some(self.connect_timeout);
+        Rc::new(Endpoint {
+            address,
+            host,
+            idle_timeout: self.idle_timeout,
+            requests_max: self.codec.requests_max,
+            peer,
+            http2: H2Endpoint::default(),
+        })
+    }
+
+    /// The next endpoint, in turn; `None` when there is none.
+    pub(crate) fn pick(&self) -> Option<Rc<Endpoint>> {
+        self.refresh();
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
-        turn.checked_rem(self.endpoints.len())
+        let endpoints = self.endpoints.borrow();
+        let place = turn.checked_rem(endpoints.len())?;
+        Some(Rc::clone(&endpoints[place]))
     }
 
-    /// The endpoint at a place that [`Cluster::pick`] gave.
-    pub(crate) fn endpoint(&self, place: usize) -> &Endpoint {
-        &self.endpoints[place]
+    /// Takes over what names have been found to stand for.
+    fn refresh(&self) {
+        let Some(changes) = &self.changes else {
+            return;
+        };
+        let mut changes = changes.borrow_mut();
+        if changes.has_changed().unwrap_or(false)
+            && let Some(found) = &*changes.borrow_and_update()
+        {
+            let mut endpoints = self.endpoints.borrow_mut();
+            // An endpoint that stays keeps its connections.
+            let endpoint = |found: &Resolved| {
+                let same = |e: &&Rc<Endpoint>| e.address == found.address && e.host == found.host;
+                let known = endpoints.iter().find(same).cloned();
+                known.unwrap_or_else(|| self.endpoint(found.address, found.host.clone()))
+            };
+            *endpoints = found.iter().map(endpoint).collect();
+        }
     }
 }
 
 /// A worker's connections to endpoints.
 pub(crate) struct Pool {
     connector: TransportConnector,
+    /// Requests that connections have carried whose number is limited, by the
+    /// descriptor.
+    requests: RefCell<HashMap<UniqueIDType, u32>>,
 }
 
 /// A connection for one exchange.
 pub(crate) struct Lease {
-    pub(crate) upstream: Box<H1Upstream>,
+    pub(crate) upstream: AnyUpstream,
     /// Whether it carried an exchange before: the endpoint may have closed it
     /// in the meantime.
     pub(crate) reused: bool,
@@ -82,44 +166,133 @@ impl Pool {
     pub(crate) fn new() -> Self {
         Self {
             connector: TransportConnector::new(None),
+            requests: RefCell::default(),
         }
     }
 
-    /// An idle connection to `endpoint`, or else a new one.
-    pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Lease, UpstreamError> {
-        let found = self.connector.get_stream(&endpoint.peer).await;
-        found.map(|(c, reused)| lease(c, reused)).map_err(refused)
+    /// A place for one exchange with an endpoint: on a connection that there is,
+    /// or on a new one, which it certainly is when `fresh`.
+    pub(crate) async fn connect(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        fresh: bool,
+    ) -> Result<Lease, UpstreamError> {
+        match cluster.protocol {
+            UpstreamProtocol::Http1 => self.connect_h1(cluster, endpoint, fresh).await,
+            UpstreamProtocol::Http2 => self.connect_h2(cluster, endpoint, fresh).await,
+        }
     }
 
-    /// A new connection to `endpoint`.
-    pub(crate) async fn connect_new(&self, endpoint: &Endpoint) -> Result<Lease, UpstreamError> {
-        let made = self.connector.new_stream(&endpoint.peer).await;
-        made.map(|c| lease(c, false)).map_err(refused)
+    async fn connect_h1(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        fresh: bool,
+    ) -> Result<Lease, UpstreamError> {
+        let (stream, reused) = if fresh {
+            let made = self.connector.new_stream(&endpoint.peer).await;
+            (made.map_err(refused)?, false)
+        } else {
+            let found = self.connector.get_stream(&endpoint.peer).await;
+            found.map_err(refused)?
+        };
+        if endpoint.requests_max.is_some() {
+            let mut requests = self.requests.borrow_mut();
+            let carried = requests.entry(stream.id()).or_default();
+            *carried = if reused { *carried + 1 } else { 1 };
+        }
+        let local = local_address(&stream);
+        let upstream = H1Upstream::new(stream.into(), Rc::clone(&cluster.codec));
+        Ok(Lease {
+            upstream: AnyUpstream::H1(Box::new(upstream)),
+            reused,
+            local,
+        })
     }
 
-    /// Takes a connection back for the next exchange.
-    pub(crate) async fn release(&self, endpoint: &Endpoint, upstream: Box<H1Upstream>) {
-        if let Some(connection) = upstream.reuse().await {
+    async fn connect_h2(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        fresh: bool,
+    ) -> Result<Lease, UpstreamError> {
+        let shared = if fresh {
+            None
+        } else {
+            endpoint.http2.stream(&cluster.codec)
+        };
+        if let Some(upstream) = shared {
+            return Ok(Lease {
+                upstream: AnyUpstream::H2(Box::new(upstream)),
+                reused: true,
+                local: None,
+            });
+        }
+        let mut local = None;
+        let make = async || {
+            let stream = self.connector.new_stream(&endpoint.peer).await;
+            let stream = stream.map_err(refused)?;
+            local = local_address(&stream);
+            Ok(Connection::from(stream))
+        };
+        let stream = endpoint.http2.fresh_stream(&cluster.codec, make).await;
+        let (upstream, reused) = stream?;
+        Ok(Lease {
+            upstream: AnyUpstream::H2(Box::new(upstream)),
+            // Who asked for a fresh one has tried before, and does not try again.
+            reused: reused && !fresh,
+            local,
+        })
+    }
+
+    /// A new connection for what is in a tunnel.
+    pub(crate) async fn connect_raw(&self, endpoint: &Endpoint) -> Result<Lease, UpstreamError> {
+        let stream = self.connector.new_stream(&endpoint.peer).await;
+        let stream = stream.map_err(refused)?;
+        let local = local_address(&stream);
+        let upstream = RawUpstream::new(stream.into());
+        Ok(Lease {
+            upstream: AnyUpstream::Raw(Box::new(upstream)),
+            reused: false,
+            local,
+        })
+    }
+
+    /// Takes a connection back for the next exchange, if it can carry one.
+    pub(crate) fn release(&self, endpoint: &Endpoint, upstream: H1Upstream) {
+        if let Some(stream) = upstream.reuse().and_then(Connection::into_pingora) {
+            let carried = self.requests.borrow().get(&stream.id()).copied();
+            if let (Some(max), Some(carried)) = (endpoint.requests_max, carried)
+                && carried >= max
+            {
+                return;
+            }
             let key = endpoint.peer.reuse_hash();
             self.connector
-                .release_stream(connection, key, Some(UPSTREAM_IDLE_TIMEOUT));
+                .release_stream(stream, key, endpoint.idle_timeout);
         }
     }
 }
 
-fn lease(connection: Connection, reused: bool) -> Lease {
-    let digest = connection.get_socket_digest();
-    let local = digest.and_then(|d| d.local_addr()?.as_inet().copied());
-    Lease {
-        upstream: Box::new(H1Upstream::new(connection)),
-        reused,
-        local,
-    }
+fn local_address(stream: &pingora_core::protocols::Stream) -> Option<SocketAddr> {
+    let digest = stream.get_socket_digest();
+    digest.and_then(|d| d.local_addr()?.as_inet().copied())
 }
 
 #[allow(clippy::needless_pass_by_value, clippy::boxed_local)] // For `map_err`.
 fn refused(error: Box<pingora_core::Error>) -> UpstreamError {
-    UpstreamError::Connect(error.to_string())
+    match error.etype() {
+        pingora_core::ErrorType::ConnectTimedout => UpstreamError::ConnectTimeout,
+        // In the system's words, as Envoy has them.
+        pingora_core::ErrorType::ConnectRefused => {
+            UpstreamError::Connect("delayed connect error: Connection refused".to_owned())
+        }
+        pingora_core::ErrorType::ConnectNoRoute => {
+            UpstreamError::Connect("immediate connect error: Network is unreachable".to_owned())
+        }
+        _ => UpstreamError::Connect(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -131,13 +304,17 @@ mod tests {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let spec = ClusterSpec {
             name: "c".to_owned(),
-            endpoints: vec![address(1), address(2), address(3)],
+            endpoints: EndpointsSpec::Addresses(vec![address(1), address(2), address(3)]),
             connect_timeout: Duration::from_secs(1),
+            protocol: UpstreamProtocol::Http1,
+            idle_timeout: None,
+            buffer_limit: 1,
+            codec: CodecOptions::default(),
         };
         let cluster = Cluster::new(&spec, 1);
         let ports: Vec<u16> = (0..4)
             .filter_map(|_| cluster.pick())
-            .map(|place| cluster.endpoint(place).address.port())
+            .map(|endpoint| endpoint.address.port())
             .collect();
         assert_eq!(ports, [2, 3, 1, 2]);
     }

@@ -6,7 +6,7 @@ mod vm;
 
 use std::rc::Rc;
 
-use weir_abi::{ContextId, Vm};
+use weir_abi::{ContextId, Stream, Vm};
 
 pub(crate) use self::vm::{FilterVm, FilterVmSpec, PluginSpec, StartError};
 
@@ -36,6 +36,14 @@ impl Plugin {
     /// again if its time has come.
     pub(crate) fn admit(&self) -> Admission {
         self.vm.admit(self.index)
+    }
+
+    /// Logs a complete stream, of which this plugin knows nothing else.
+    pub(crate) fn log(&self, stream: Rc<dyn Stream>) {
+        if let Admission::Run(vm, root) = self.admit() {
+            // Failures are reported by the VM's host; the stream is over.
+            let _ = vm.log_stream(root, stream);
+        }
     }
 
     /// The VM as it runs, and the filter's root context in it.

@@ -21,7 +21,7 @@ pub(crate) struct FilterVmSpec {
 }
 
 /// One plugin of a VM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PluginSpec {
     pub(crate) plugin: PluginConfig,
     pub(crate) policy: Option<FailurePolicy>,

@@ -26,7 +26,14 @@ pub(super) enum Event {
 impl FilteredStream {
     pub(super) fn queue(&self, event: Event) {
         self.events.borrow_mut().push_back(event);
-        self.wake.notify_one();
+        self.wake();
+    }
+
+    /// Has whoever waits for the stream look at it again.
+    pub(super) fn wake(&self) {
+        if let Some(waiting) = &*self.waiting.borrow() {
+            waiting.wake_by_ref();
+        }
     }
 
     /// Queues a filter's answer. Of two that wait, the first wins; of the second

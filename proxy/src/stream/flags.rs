@@ -8,8 +8,12 @@ use std::fmt;
 pub(crate) struct ResponseFlags(u64);
 
 impl ResponseFlags {
+    /// The cluster has no endpoint.
+    pub(crate) const NO_HEALTHY_UPSTREAM: Self = Self(1 << 1);
     /// No upstream answered within the route's timeout.
     pub(crate) const UPSTREAM_TIMEOUT: Self = Self(1 << 2);
+    /// The upstream reset the stream.
+    pub(crate) const UPSTREAM_REMOTE_RESET: Self = Self(1 << 4);
     /// The connection to the upstream could not be made.
     pub(crate) const UPSTREAM_CONNECTION_FAILURE: Self = Self(1 << 5);
     /// The upstream closed the connection.
@@ -18,17 +22,22 @@ impl ResponseFlags {
     pub(crate) const NO_ROUTE: Self = Self(1 << 8);
     /// The client went away.
     pub(crate) const DOWNSTREAM_TERMINATION: Self = Self(1 << 14);
+    /// Nothing moved on the stream for too long.
+    pub(crate) const STREAM_IDLE_TIMEOUT: Self = Self(1 << 16);
     /// The client's message was malformed.
-    pub(crate) const DOWNSTREAM_PROTOCOL_ERROR: Self = Self(1 << 17);
+    pub(crate) const DOWNSTREAM_PROTOCOL_ERROR: Self = Self(1 << 18);
     /// The upstream's message was malformed.
     pub(crate) const UPSTREAM_PROTOCOL_ERROR: Self = Self(1 << 23);
 
-    const NAMES: [(Self, &str); 7] = [
+    const NAMES: [(Self, &str); 10] = [
+        (Self::NO_HEALTHY_UPSTREAM, "UH"),
         (Self::UPSTREAM_TIMEOUT, "UT"),
+        (Self::UPSTREAM_REMOTE_RESET, "UR"),
         (Self::UPSTREAM_CONNECTION_FAILURE, "UF"),
         (Self::UPSTREAM_CONNECTION_TERMINATION, "UC"),
         (Self::NO_ROUTE, "NR"),
         (Self::DOWNSTREAM_TERMINATION, "DC"),
+        (Self::STREAM_IDLE_TIMEOUT, "SI"),
         (Self::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
         (Self::UPSTREAM_PROTOCOL_ERROR, "UPE"),
     ];

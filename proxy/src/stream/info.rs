@@ -2,11 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use weir_config::{Direction, Metadata, Node};
 
 use super::flags::ResponseFlags;
+use crate::route::Route;
 
 /// The connection a stream came on.
 #[derive(Debug, Clone)]
@@ -17,11 +21,24 @@ pub(crate) struct ConnectionInfo {
     pub(crate) local: SocketAddr,
 }
 
-/// HTTP version of a request.
+/// What is configured besides streams, for filters to read.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Who this proxy is.
+    pub(crate) node: Node,
+    /// What the listener is for.
+    pub(crate) direction: Direction,
+    /// What is said of the listener.
+    pub(crate) listener: Metadata,
+}
+
+/// HTTP version of a request, or that there is no HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http10,
     Http11,
+    Http2,
+    Tcp,
 }
 
 impl Protocol {
@@ -29,6 +46,8 @@ impl Protocol {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Tcp => "-",
         }
     }
 }
@@ -36,7 +55,11 @@ impl Protocol {
 /// Facts about one stream, gathered while it runs.
 pub(crate) struct StreamInfo {
     pub(crate) connection: ConnectionInfo,
+    /// Who the client is: the peer, or whom proxies in front have told of, without
+    /// a port then.
+    pub(crate) client: SocketAddr,
     pub(crate) protocol: Protocol,
+    pub(crate) facts: Arc<Facts>,
     started: Instant,
     started_at: SystemTime,
     /// Set when the stream is complete.
@@ -52,14 +75,23 @@ pub(crate) struct StreamInfo {
     pub(crate) upstream: Cell<Option<SocketAddr>>,
     pub(crate) upstream_local: Cell<Option<SocketAddr>>,
     pub(crate) upstream_attempts: Cell<u64>,
-    pub(crate) cluster: RefCell<Option<String>>,
+    /// From the request's first byte to the endpoint to the last of the response,
+    /// once that has come.
+    pub(crate) upstream_latency: Cell<Option<Duration>>,
+    /// Why there is no connection to the endpoint.
+    pub(crate) upstream_failure: RefCell<String>,
+    /// The route, as it was last looked up, and its cluster.
+    pub(crate) route: RefCell<Option<Arc<Route>>>,
+    pub(crate) cluster: RefCell<Option<Rc<str>>>,
 }
 
 impl StreamInfo {
-    pub(crate) fn new(connection: ConnectionInfo, protocol: Protocol) -> Self {
+    pub(crate) fn new(connection: ConnectionInfo, protocol: Protocol, facts: Arc<Facts>) -> Self {
         Self {
+            client: connection.peer,
             connection,
             protocol,
+            facts,
             started: Instant::now(),
             started_at: SystemTime::now(),
             duration: Cell::default(),
@@ -73,7 +105,10 @@ impl StreamInfo {
             upstream: Cell::default(),
             upstream_local: Cell::default(),
             upstream_attempts: Cell::default(),
+            upstream_latency: Cell::default(),
+            upstream_failure: RefCell::default(),
             cluster: RefCell::default(),
+            route: RefCell::default(),
         }
     }
 

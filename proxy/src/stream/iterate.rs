@@ -14,7 +14,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use weir_abi::{
     BodyBuffer, BodyStatus, Direction, HeaderMap, HeadersStatus, TrailersStatus, VmFailed,
 };
@@ -30,11 +29,20 @@ impl FilteredStream {
     }
 
     /// A piece of the request's body has arrived.
-    pub(crate) fn request_body(self: &Rc<Self>, chunk: Bytes, end_of_stream: bool) {
-        count(&self.info.bytes_received, chunk.len());
+    pub(crate) fn request_body(self: &Rc<Self>, data: BodyBuffer, end_of_stream: bool) {
+        count(&self.info.bytes_received, data.len());
         self.handle_events();
         if !self.request_over.get() {
-            self.body(Direction::Request, 0, chunk.into(), end_of_stream);
+            self.body(Direction::Request, 0, data, end_of_stream);
+        }
+    }
+
+    /// The request's trailers have arrived, which are its end.
+    pub(crate) fn request_trailers(self: &Rc<Self>, trailers: HeaderMap) {
+        self.handle_events();
+        if !self.request_over.get() {
+            *self.request_trailers.borrow_mut() = Some(trailers);
+            self.trailers_from(Direction::Request, 0);
         }
     }
 
@@ -49,10 +57,19 @@ impl FilteredStream {
     }
 
     /// A piece of the upstream's response body has arrived.
-    pub(crate) fn response_body(self: &Rc<Self>, chunk: Bytes, end_of_stream: bool) {
+    pub(crate) fn response_body(self: &Rc<Self>, data: BodyBuffer, end_of_stream: bool) {
         self.handle_events();
         if self.source.get() == ResponseSource::Upstream && self.is_responding() {
-            self.body(Direction::Response, 0, chunk.into(), end_of_stream);
+            self.body(Direction::Response, 0, data, end_of_stream);
+        }
+    }
+
+    /// The upstream's trailers have arrived, which are the end of the response.
+    pub(crate) fn response_trailers(self: &Rc<Self>, trailers: HeaderMap) {
+        self.handle_events();
+        if self.source.get() == ResponseSource::Upstream && self.is_responding() {
+            *self.response_trailers.borrow_mut() = Some(trailers);
+            self.trailers_from(Direction::Response, 0);
         }
     }
 
@@ -182,6 +199,11 @@ impl FilteredStream {
             };
             let mut held = unseen;
             let seen = here.take_held();
+            if buffers && seen.len() > self.buffer_limit.get() {
+                // What it buffers counts, whoever made it, also when it goes on.
+                self.fail_over_limit(direction);
+                return;
+            }
             let overflow = match status {
                 BodyStatus::Continue => {
                     held.append(seen);
@@ -325,8 +347,15 @@ impl FilteredStream {
         }
     }
 
-    fn emit(&self, direction: Direction, frame: Frame) {
+    fn emit(self: &Rc<Self>, direction: Direction, frame: Frame) {
         if self.is_over(direction) {
+            return;
+        }
+        let response_head =
+            matches!(frame, Frame::Headers { .. }) && direction == Direction::Response;
+        if response_head && self.status().is_none() && self.source.get() == ResponseSource::Upstream
+        {
+            self.fail_response_without_status();
             return;
         }
         let last = match &frame {
@@ -344,13 +373,23 @@ impl FilteredStream {
         }
     }
 
+    /// Status of the response as the filters left it.
+    fn status(&self) -> Option<u16> {
+        let headers = self.response_map()?;
+        headers.get(b":status").and_then(|s| parse_status(s))
+    }
+
+    fn fail_over_limit(self: &Rc<Self>, direction: Direction) {
+        match direction {
+            Direction::Request => self.fail_too_large(),
+            Direction::Response => self.fail_response_too_large(),
+        }
+    }
+
     fn check_limit(self: &Rc<Self>, direction: Direction, slot: &Slot, overflow: Overflow) {
         let size = slot.direction(direction).held.borrow().len();
-        if overflow == Overflow::Fail && size > self.buffer_limit {
-            match direction {
-                Direction::Request => self.fail_too_large(),
-                Direction::Response => self.fail_response_too_large(),
-            }
+        if overflow == Overflow::Fail && size > self.buffer_limit.get() {
+            self.fail_over_limit(direction);
         }
     }
 

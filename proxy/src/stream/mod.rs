@@ -14,7 +14,10 @@ mod event;
 mod flags;
 mod info;
 mod iterate;
+mod log_view;
+mod metadata;
 mod property;
+mod protobuf;
 mod reply;
 mod slot;
 #[cfg(test)]
@@ -24,18 +27,20 @@ mod view;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
 use self::event::Event;
 pub(crate) use self::flags::ResponseFlags;
-pub(crate) use self::info::{ConnectionInfo, Protocol, StreamInfo, count};
+pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, count};
 pub(crate) use self::iterate::parse_status;
+pub(crate) use self::log_view::LogView;
 pub(crate) use self::reply::UpstreamFailure;
 use self::slot::{Presence, Slot};
 use crate::filter::Plugin;
+use crate::http::reset;
 
 /// A piece of a message that has passed all filters.
 #[derive(Debug)]
@@ -85,13 +90,16 @@ pub(crate) struct FilteredStream {
     /// Properties that filters have set, by raw path.
     properties: RefCell<Vec<(Bytes, Bytes)>>,
     events: RefCell<VecDeque<Event>>,
-    wake: Notify,
+    /// Who waits for an event.
+    waiting: RefCell<Option<Waker>>,
     to_upstream: RefCell<VecDeque<Frame>>,
     to_downstream: RefCell<VecDeque<Frame>>,
     response: Cell<ResponseState>,
     source: Cell<ResponseSource>,
     /// The request goes nowhere any more: it was answered or reset.
     request_over: Cell<bool>,
+    /// The HTTP/2 error code for a stream that is reset.
+    reset_code: Cell<u32>,
     /// Response headers have been handed to the client's connection.
     headers_sent: Cell<bool>,
     /// The request as it came was HEAD: no response to it has a body.
@@ -99,7 +107,7 @@ pub(crate) struct FilteredStream {
     /// The request as it came was gRPC: local responses speak gRPC, too.
     is_grpc: bool,
     /// Bytes that a filter may hold in one direction.
-    buffer_limit: usize,
+    buffer_limit: Cell<usize>,
 }
 
 impl FilteredStream {
@@ -123,17 +131,23 @@ impl FilteredStream {
             response_trailers: RefCell::default(),
             properties: RefCell::default(),
             events: RefCell::default(),
-            wake: Notify::new(),
+            waiting: RefCell::default(),
             to_upstream: RefCell::default(),
             to_downstream: RefCell::default(),
             response: Cell::new(ResponseState::Awaited),
             source: Cell::new(ResponseSource::Upstream),
             request_over: Cell::new(false),
+            reset_code: Cell::new(reset::INTERNAL_ERROR),
             headers_sent: Cell::new(false),
             is_head,
             is_grpc,
-            buffer_limit,
+            buffer_limit: Cell::new(buffer_limit),
         })
+    }
+
+    /// Sets how many bytes a filter may hold in one direction.
+    pub(crate) fn set_buffer_limit(&self, limit: usize) {
+        self.buffer_limit.set(limit);
     }
 
     /// The request's headers as the filters left them.
@@ -183,14 +197,27 @@ impl FilteredStream {
     /// Whether the sender of `direction` should pause: some filter holds as
     /// much as it may.
     pub(crate) fn is_over_watermark(&self, direction: Direction) -> bool {
-        self.slots
-            .iter()
-            .any(|s| s.direction(direction).is_over_watermark(self.buffer_limit))
+        self.slots.iter().any(|s| {
+            s.direction(direction)
+                .is_over_watermark(self.buffer_limit.get())
+        })
     }
 
     /// Waits until an event is queued.
-    pub(crate) async fn notified(&self) {
-        self.wake.notified().await;
+    pub(crate) fn poll_events(&self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.events.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        match &mut *self.waiting.borrow_mut() {
+            Some(waiting) => waiting.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// The HTTP/2 error code with which the stream was reset.
+    pub(crate) fn reset_code(&self) -> u32 {
+        self.reset_code.get()
     }
 
     /// The stream ends, whatever its state: filters log it, in chain order, and

@@ -1,55 +1,148 @@
 //! Properties of a stream that no header map holds.
 
-use weir_abi::{Property, PropertyError};
+use std::cell::RefCell;
 
-use super::FilteredStream;
+use weir_abi::{Direction, HeaderMap, Property, PropertyError};
+use weir_config::Metadata;
 
-/// The property at `path`.
-pub(super) fn get(stream: &FilteredStream, path: &[&[u8]]) -> Result<Property, PropertyError> {
-    let info = &stream.info;
-    let connection = &info.connection;
+use super::{ConnectionInfo, FilteredStream, StreamInfo, metadata, reply};
+use crate::route::Action;
+
+/// The property at `path`, for a filter that has the headers of a direction at hand
+/// where `visible` says so.
+pub(super) fn get(
+    stream: &FilteredStream,
+    path: &[&[u8]],
+    visible: impl Fn(Direction) -> bool,
+) -> Result<Property, PropertyError> {
     let value = match path {
-        [b"request", b"time"] => Some(Property::Timestamp(info.start_time())),
-        [b"request", b"duration"] => info.duration().map(Property::Duration),
-        [b"request", b"protocol"] => Some(info.protocol.name().into()),
-        [b"request", b"size"] => request_size(stream)?,
-        [b"request", b"total_size"] => Some(int(
-            info.bytes_received.get() + info.request_headers_bytes.get()
-        )),
-        [b"request", b"headers_bytes"] => Some(int(info.request_headers_bytes.get())),
-        [b"response", b"code"] => info.response_code.get().map(|c| Property::Int(c.into())),
-        [b"response", b"code_details"] => {
+        [b"request", name] => request(stream, name, visible(Direction::Request))?,
+        [b"response", name] => response(stream, name, visible(Direction::Response)),
+        [b"upstream", name] => upstream(&stream.info, name),
+        [b"xds", name, rest @ ..] => return xds(&stream.info, name, rest),
+        // No filter can write there.
+        [b"metadata", rest @ ..] => return metadata::of_metadata(&Metadata::default(), rest),
+        [name] if *name != b"connection_id" => set_by_filter(stream, name),
+        [b"filter_state", name] => name
+            .strip_prefix(b"wasm.")
+            .and_then(|name| set_by_filter(stream, name)),
+        [b"source", b"address"] => Some(stream.info.client.to_string().into()),
+        [b"source", b"port"] => Some(int(stream.info.client.port().into())),
+        _ => connection(&stream.info.connection, path),
+    };
+    value.ok_or(PropertyError::NotFound)
+}
+
+fn request(
+    stream: &FilteredStream,
+    name: &[u8],
+    visible: bool,
+) -> Result<Option<Property>, PropertyError> {
+    let info = &stream.info;
+    let headers_bytes = match visible {
+        true => info.request_headers_bytes.get(),
+        false => 0,
+    };
+    Ok(match name {
+        b"time" => Some(Property::Timestamp(info.start_time())),
+        b"duration" => info.duration().map(Property::Duration),
+        b"protocol" => Some(info.protocol.name().into()),
+        b"size" if visible => request_size(stream)?,
+        b"size" => Some(int(info.bytes_received.get())),
+        b"total_size" => Some(int(info.bytes_received.get() + headers_bytes)),
+        b"headers_bytes" => Some(int(headers_bytes)),
+        _ => None,
+    })
+}
+
+fn response(stream: &FilteredStream, name: &[u8], visible: bool) -> Option<Property> {
+    let info = &stream.info;
+    let headers_bytes = match visible {
+        true => info.response_headers_bytes.get(),
+        false => 0,
+    };
+    match name {
+        b"code" => info.response_code.get().map(|c| Property::Int(c.into())),
+        b"code_details" => {
             let details = info.code_details();
             (!details.is_empty()).then(|| details.into())
         }
-        [b"response", b"flags"] => Some(int(info.flags().bits())),
-        [b"response", b"size"] => Some(int(info.bytes_sent.get())),
-        [b"response", b"total_size"] => Some(int(
-            info.bytes_sent.get() + info.response_headers_bytes.get()
-        )),
-        [b"response", b"headers_bytes"] => Some(int(info.response_headers_bytes.get())),
-        [b"source", b"address"] => Some(connection.peer.to_string().into()),
-        [b"source", b"port"] => Some(int(connection.peer.port().into())),
+        b"grpc_status" => grpc_status(stream).map(Property::Int),
+        b"flags" => Some(int(info.flags().bits())),
+        b"size" => Some(int(info.bytes_sent.get())),
+        b"total_size" => Some(int(info.bytes_sent.get() + headers_bytes)),
+        b"headers_bytes" => Some(int(headers_bytes)),
+        b"backend_latency" => info.upstream_latency.get().map(Property::Duration),
+        _ => None,
+    }
+}
+
+fn connection(connection: &ConnectionInfo, path: &[&[u8]]) -> Option<Property> {
+    match path {
         [b"destination", b"address"] => Some(connection.local.to_string().into()),
         [b"destination", b"port"] => Some(int(connection.local.port().into())),
         [b"connection_id"] | [b"connection", b"id"] => Some(Property::Uint(connection.id)),
         [b"connection", b"mtls"] => Some(Property::Bool(false)),
         [b"connection", b"requested_server_name"] => Some("".into()),
-        [b"upstream", b"address"] => info.upstream.get().map(|a| a.to_string().into()),
-        [b"upstream", b"port"] => info.upstream.get().map(|a| int(a.port().into())),
-        [b"upstream", b"local_address"] => info.upstream_local.get().map(|a| a.to_string().into()),
-        [b"upstream", b"request_attempt_count"] => Some(int(info.upstream_attempts.get())),
-        [name] => set_by_filter(stream, name),
-        [b"filter_state", name] => name
-            .strip_prefix(b"wasm.")
-            .and_then(|name| set_by_filter(stream, name)),
         _ => None,
-    };
-    value.ok_or(PropertyError::NotFound)
+    }
+}
+
+/// Known once an endpoint was chosen.
+fn upstream(info: &StreamInfo, name: &[u8]) -> Option<Property> {
+    let address = info.upstream.get();
+    match name {
+        b"address" => Some(address?.to_string().into()),
+        b"port" => Some(int(address?.port().into())),
+        b"local_address" => Some(info.upstream_local.get()?.to_string().into()),
+        b"request_attempt_count" => Some(int(info.upstream_attempts.get())),
+        b"transport_failure_reason" => {
+            address.map(|_| info.upstream_failure.borrow().clone().into())
+        }
+        _ => None,
+    }
+}
+
+fn xds(info: &StreamInfo, name: &[u8], rest: &[&[u8]]) -> Result<Property, PropertyError> {
+    let route = info.route.borrow();
+    let route = || route.as_deref().ok_or(PropertyError::NotFound);
+    match (name, rest) {
+        (b"node", rest) => metadata::of_node(&info.facts.node, rest),
+        (b"listener_metadata", rest) => metadata::of_metadata(&info.facts.listener, rest),
+        (b"listener_direction", []) => Ok(Property::Int(info.facts.direction as i64)),
+        (b"route_name", []) => Ok(route()?.name.clone().into()),
+        (b"route_metadata", rest) => metadata::of_metadata(&route()?.metadata, rest),
+        (b"virtual_host_name", []) => Ok(route()?.virtual_host.clone().into()),
+        (b"virtual_host_metadata", rest) => {
+            metadata::of_metadata(&route()?.virtual_host_metadata, rest)
+        }
+        (b"cluster_name", []) => {
+            let cluster = info.cluster.borrow().clone();
+            let cluster = cluster.map(|cluster| cluster.to_string().into());
+            cluster.ok_or(PropertyError::NotFound)
+        }
+        (b"cluster_metadata", rest) => match &route()?.action {
+            Action::Forward(forward) => metadata::of_metadata(&forward.cluster_metadata, rest),
+            Action::Redirect(_) | Action::DirectResponse(_) => Err(PropertyError::NotFound),
+        },
+        _ => Err(PropertyError::NotFound),
+    }
 }
 
 fn int(n: u64) -> Property {
     Property::Int(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// gRPC status of the response: what its trailers or headers say, or else what
+/// its HTTP status stands for.
+fn grpc_status(stream: &FilteredStream) -> Option<i64> {
+    let told = |map: &RefCell<Option<HeaderMap>>| {
+        let map = map.borrow();
+        let status = map.as_ref()?.get(b"grpc-status")?;
+        std::str::from_utf8(status).ok()?.parse().ok()
+    };
+    let told = told(&stream.response_trailers).or_else(|| told(&stream.response_headers));
+    told.or_else(|| Some(reply::grpc_status(stream.info.response_code.get()?).into()))
 }
 
 fn set_by_filter(stream: &FilteredStream, name: &[u8]) -> Option<Property> {

@@ -7,13 +7,21 @@ use std::rc::Rc;
 use bytes::Bytes;
 use weir_abi::{Direction, HeaderMap, LocalResponse};
 
+use crate::http::reset;
+
 use super::{FilteredStream, ResponseFlags, ResponseSource, ResponseState};
 
 /// Why there is no response from the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamFailure {
     NoRoute,
-    Connect,
+    /// The cluster has no endpoint.
+    NoEndpoint,
+    /// No connection, for this reason.
+    Connect(String),
+    ConnectTimeout,
+    /// The upstream reset the stream, with this HTTP/2 error code.
+    Reset(u32),
     /// The connection closed or broke before the response was complete.
     Closed,
     /// The response was malformed.
@@ -22,49 +30,95 @@ pub(crate) enum UpstreamFailure {
 }
 
 impl UpstreamFailure {
-    /// Status, flag, details and body of the answer.
-    fn answer(self) -> (u16, ResponseFlags, &'static str, &'static str) {
+    /// Status and flag of the answer.
+    fn answer(&self) -> (u16, ResponseFlags) {
         match self {
-            Self::NoRoute => (
-                404,
-                ResponseFlags::NO_ROUTE,
-                "route_not_found",
-                "no route matches the request\n",
-            ),
-            Self::Connect => (
-                503,
-                ResponseFlags::UPSTREAM_CONNECTION_FAILURE,
-                "upstream_reset_before_response_started{connection_failure}",
-                "upstream connect error or disconnect/reset before headers. reset reason: connection failure",
-            ),
-            Self::Closed => (
-                503,
-                ResponseFlags::UPSTREAM_CONNECTION_TERMINATION,
-                "upstream_reset_before_response_started{connection_termination}",
-                "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
-            ),
-            Self::Protocol => (
-                502,
-                ResponseFlags::UPSTREAM_PROTOCOL_ERROR,
-                "upstream_reset_before_response_started{protocol_error}",
-                "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
-            ),
-            Self::Timeout => (
-                504,
-                ResponseFlags::UPSTREAM_TIMEOUT,
-                "response_timeout",
-                "upstream request timeout",
-            ),
+            Self::NoRoute => (404, ResponseFlags::NO_ROUTE),
+            Self::NoEndpoint => (503, ResponseFlags::NO_HEALTHY_UPSTREAM),
+            Self::Connect(_) | Self::ConnectTimeout => {
+                (503, ResponseFlags::UPSTREAM_CONNECTION_FAILURE)
+            }
+            Self::Reset(_) => (503, ResponseFlags::UPSTREAM_REMOTE_RESET),
+            Self::Closed => (503, ResponseFlags::UPSTREAM_CONNECTION_TERMINATION),
+            Self::Protocol => (502, ResponseFlags::UPSTREAM_PROTOCOL_ERROR),
+            Self::Timeout => (504, ResponseFlags::UPSTREAM_TIMEOUT),
         }
+    }
+
+    /// Details and body of the answer. `started`: the upstream's response had
+    /// begun.
+    fn words(&self, started: bool) -> (String, String) {
+        let reason = match self {
+            Self::NoRoute => return ("route_not_found".to_owned(), String::new()),
+            Self::NoEndpoint => {
+                return (
+                    "no_healthy_upstream".to_owned(),
+                    "no healthy upstream".to_owned(),
+                );
+            }
+            Self::Timeout => {
+                return (
+                    "response_timeout".to_owned(),
+                    "upstream request timeout".to_owned(),
+                );
+            }
+            Self::Connect(_) => "remote connection failure",
+            Self::ConnectTimeout => "connection timeout",
+            Self::Reset(reset::REFUSED_STREAM) => "remote refused stream reset",
+            Self::Reset(_) => "remote reset",
+            Self::Closed => "connection termination",
+            Self::Protocol => "protocol error",
+        };
+        let when = if started { "after" } else { "before" };
+        let cause = match self {
+            Self::Connect(cause) => format!("{reason}|{cause}"),
+            _ => reason.to_owned(),
+        };
+        (
+            format!("upstream_reset_{when}_response_started{{{cause}}}"),
+            format!(
+                "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+            ),
+        )
     }
 }
 
 impl FilteredStream {
     /// The upstream cannot answer.
-    pub(crate) fn fail_upstream(self: &Rc<Self>, failure: UpstreamFailure) {
-        let (code, flag, details, body) = failure.answer();
+    pub(crate) fn fail_upstream(self: &Rc<Self>, failure: &UpstreamFailure) {
+        let (code, flag) = failure.answer();
+        let (details, body) = failure.words(self.response.get() != ResponseState::Awaited);
         self.info.flag(flag);
-        self.own_response(code, details, body);
+        if let UpstreamFailure::Reset(code) = failure
+            && self.headers_sent.get()
+        {
+            self.reset_code.set(*code);
+        }
+        self.own_response(code, &details, &body);
+    }
+
+    /// Nothing has moved for too long, and no response has begun.
+    pub(crate) fn fail_idle(self: &Rc<Self>) {
+        self.info.flag(ResponseFlags::STREAM_IDLE_TIMEOUT);
+        self.own_response(504, "stream_idle_timeout", "stream timeout");
+    }
+
+    /// The response cannot be sent to its end.
+    pub(crate) fn cut_response(&self, details: &str) {
+        self.info.set_code_details(details.as_bytes());
+        self.to_downstream.borrow_mut().clear();
+        self.cut();
+    }
+
+    /// The route answers in place of an upstream.
+    pub(crate) fn answer(self: &Rc<Self>, code: u16, headers: Vec<(Bytes, Bytes)>, body: Bytes) {
+        self.local_response(&LocalResponse {
+            code,
+            details: Bytes::from_static(b"direct_response"),
+            body,
+            headers,
+            grpc_status: None,
+        });
     }
 
     /// The request, as the filters left it, cannot be sent.
@@ -72,16 +126,19 @@ impl FilteredStream {
         self.own_response(code, details, reason);
     }
 
-    /// The head of the client's request is not acceptable. The answer passes no
-    /// filter; `body_size` is that of its body, which the caller writes.
-    pub(crate) fn reject(self: &Rc<Self>, code: u16, details: &str, body_size: usize) {
+    /// The request is not acceptable. The answer passes no filter.
+    pub(crate) fn reject(
+        self: &Rc<Self>,
+        code: u16,
+        details: &str,
+        headers: Vec<(Bytes, Bytes)>,
+        body: &str,
+    ) {
         self.info.set_code_details(details.as_bytes());
         self.end_request();
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.add(":status", code.to_string());
-        headers.add("content-type", "text/plain");
-        headers.add("content-length", body_size.to_string());
-        self.start_response(ResponseSource::LocalDirect, headers, true);
+        let mut response = own(code, details, body);
+        response.headers = headers;
+        self.answer_directly(&response);
     }
 
     /// The body of the client's request is malformed.
@@ -91,18 +148,25 @@ impl FilteredStream {
     }
 
     /// The response, as the filters left it, cannot be sent.
-    pub(crate) fn fail_response(self: &Rc<Self>, reason: &str) {
-        self.info.flag(ResponseFlags::UPSTREAM_PROTOCOL_ERROR);
-        self.info.set_code_details(reason.as_bytes());
+    pub(crate) fn fail_response(self: &Rc<Self>, details: &str, reason: &str) {
+        self.info.set_code_details(details.as_bytes());
         self.to_downstream.borrow_mut().clear();
         // It has passed the filters already; the answer in its place passes none.
-        self.replace_response(&own(502, reason, reason));
+        self.replace_response(&own(502, details, reason));
+    }
+
+    /// The filters left a response without a status.
+    pub(super) fn fail_response_without_status(self: &Rc<Self>) {
+        let reason = "missing required header: :status";
+        let details = format!("filter_removed_required_response_headers{{{reason}}}");
+        self.fail_response(&details, reason);
     }
 
     /// The client's connection ended or broke: whatever has not been written,
     /// never will be.
-    pub(crate) fn fail_downstream(&self, flag: ResponseFlags) {
+    pub(crate) fn fail_downstream(&self, flag: ResponseFlags, details: &str) {
         self.info.flag(flag);
+        self.info.set_code_details(details.as_bytes());
         self.to_downstream.borrow_mut().clear();
         self.cut();
     }
@@ -161,6 +225,11 @@ impl FilteredStream {
             slot.direction(Direction::Response).take_held();
         }
         self.response_trailers.borrow_mut().take();
+        self.answer_directly(response);
+    }
+
+    /// Sends a response that passes no filter.
+    fn answer_directly(self: &Rc<Self>, response: &LocalResponse) {
         let (headers, body) = self.compose(response);
         let end = body.is_empty();
         self.start_response(ResponseSource::LocalDirect, headers, end);
@@ -175,9 +244,7 @@ impl FilteredStream {
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 4);
         headers.add(":status", response.code.to_string());
         for (name, value) in &response.headers {
-            let framing = [&b"transfer-encoding"[..], b"connection", b"content-length"];
-            let pseudo = name.starts_with(b":");
-            if !pseudo && !framing.iter().any(|f| name.eq_ignore_ascii_case(f)) {
+            if !name.eq_ignore_ascii_case(b":status") {
                 headers.add(name.clone(), value.clone());
             }
         }
@@ -194,9 +261,10 @@ impl FilteredStream {
             return (headers, Bytes::new());
         }
         if response.body.is_empty() {
+            headers.remove(b"content-length");
             return (headers, Bytes::new());
         }
-        headers.add("content-length", response.body.len().to_string());
+        headers.overwrite("content-length", response.body.len().to_string());
         if !headers.contains(b"content-type") {
             headers.add("content-type", "text/plain");
         }
@@ -228,7 +296,7 @@ fn own(code: u16, details: &str, body: &str) -> LocalResponse {
 }
 
 /// gRPC status for an HTTP status (gRPC, `doc/http-grpc-status-mapping.md`).
-fn grpc_status(code: u16) -> u32 {
+pub(super) fn grpc_status(code: u16) -> u32 {
     match code {
         400 => 13,
         401 => 16,

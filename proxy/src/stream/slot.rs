@@ -71,7 +71,7 @@ impl SlotDirection {
     pub(super) fn is_over_watermark(&self, limit: usize) -> bool {
         match self.iteration.get() {
             Iteration::HoldAll(Overflow::PushBack) | Iteration::HoldBody(Overflow::PushBack) => {
-                self.held.borrow().len() >= limit
+                self.held.borrow().len() >= limit.max(1)
             }
             _ => false,
         }

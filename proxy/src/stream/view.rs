@@ -39,12 +39,18 @@ impl Stream for FilterView {
     }
 
     fn body(&self, _filter: FilterIndex, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
+        // A filter that takes from what it holds makes room: the sender may go on.
+        self.stream.wake();
         let slot = self.stream.slots.get(self.index)?;
         Some(slot.direction(direction).held.borrow_mut())
     }
 
     fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
-        property::get(&self.stream, path)
+        let slot = &self.stream.slots[self.index];
+        let visible = |direction| {
+            !slot.direction(direction).headers_passed.get() || self.stream.info.duration().is_some()
+        };
+        property::get(&self.stream, path, visible)
     }
 
     fn set_property(&self, path: &[u8], value: Bytes) {

@@ -1,7 +1,8 @@
-//! `cargo xtask guests`: builds the guests in other languages than Rust.
+//! `cargo xtask guests`: builds the guests of the tests.
 
 mod assemblyscript;
 mod go;
+mod probe;
 
 use std::fs;
 use std::path::Path;
@@ -21,8 +22,14 @@ pub(crate) fn run() -> Result<()> {
     build().map(drop)
 }
 
+/// Builds the probe of the conformance suite.
+pub(crate) fn build_probe() -> Result<()> {
+    module::publish(&probe::build()?, "probe")
+}
+
 /// Builds them all, and returns a line for each that had to be skipped.
 pub(crate) fn build() -> Result<Vec<String>> {
+    build_probe()?;
     let assemblyscript = (
         "guest-assemblyscript",
         assemblyscript::build as fn(&Path) -> _,

@@ -112,7 +112,7 @@ fn a_client_that_goes_away_ends_a_paused_stream() {
     let run = chain.post();
     run.body("abc");
     let flag = ResponseFlags::DOWNSTREAM_TERMINATION;
-    run.stream.fail_downstream(flag);
+    run.stream.fail_downstream(flag, "gone");
     is_reset(&run);
     assert_eq!(run.stream.info.flags(), flag);
     run.finish();
@@ -128,7 +128,7 @@ fn a_client_that_goes_away_ends_a_stream_whose_response_is_not_written() {
         // The driver cannot write the headers: what is left is of no use.
         assert!(run.stream.next_for_downstream().is_some());
         let flag = ResponseFlags::DOWNSTREAM_TERMINATION;
-        run.stream.fail_downstream(flag);
+        run.stream.fail_downstream(flag, "gone");
         assert!(run.stream.next_for_downstream().is_none());
         is_reset(&run);
         run.finish();

@@ -28,11 +28,11 @@ fn the_length_is_the_bodys_and_the_type_is_the_filters() {
 }
 
 #[test]
-fn framing_and_pseudo_headers_of_the_filter_are_dropped() {
+fn a_second_status_is_dropped_and_framing_left_to_the_codec() {
     let run = answered("local 200 d b Transfer-Encoding=chunked,connection=close,:status=404 -1");
     assert_eq!(
         run.response_headers(),
-        ":status=200 content-length=1 content-type=text/plain"
+        ":status=200 transfer-encoding=chunked connection=close content-length=1 content-type=text/plain"
     );
 }
 

@@ -52,6 +52,26 @@ fn a_body_of_a_guest_counts_towards_the_limit_while_it_is_held() {
 }
 
 #[test]
+fn a_buffered_body_that_a_guest_makes_too_large_does_not_go_on() {
+    let chain = Chain::of(["rqb@neos ret 1 ; rqb@eos setbuf 0 0 99 0123456789abc"]);
+    let run = chain.post();
+    run.body("x");
+    run.body("");
+    assert_eq!(run.client(), ["headers", "'Payload Too Large' eos"]);
+    run.finish();
+}
+
+#[test]
+fn a_chunk_that_was_not_buffered_may_become_any_size() {
+    let chain = Chain::of(["rqb@eos setbuf 0 0 99 0123456789abc"]);
+    let run = chain.post();
+    run.told();
+    run.body("");
+    assert_eq!(run.upstream(), ["headers", "'0123456789abc' eos"]);
+    run.finish();
+}
+
+#[test]
 fn a_response_held_over_the_limit_is_replaced_by_500() {
     for filter in [
         Filter::new("rsh ret 3"),

@@ -102,7 +102,7 @@ fn a_filter_that_the_request_never_reached_is_created_for_the_log() {
 fn a_rejected_request_is_logged_by_every_filter_and_seen_by_none() {
     let chain = Chain::of(["log get 2 :status"]);
     let run = chain.stream(&[]);
-    run.stream.reject(400, "malformed", 9);
+    run.stream.reject(400, "malformed", Vec::new(), "malformed");
     assert_eq!(
         run.told_at_the_end(),
         ["a ctx", "a log", "a :status=400", "a done", "a delete"]

@@ -132,7 +132,7 @@ impl Player {
             0 if !self.upstream.is_empty() => self.run.upstream_closes(),
             1 => {
                 let flag = ResponseFlags::DOWNSTREAM_TERMINATION;
-                self.run.stream.fail_downstream(flag);
+                self.run.stream.fail_downstream(flag, "gone");
             }
             _ => {}
         }

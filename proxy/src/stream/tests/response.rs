@@ -197,7 +197,7 @@ fn a_response_that_cannot_be_written_is_replaced_by_502() {
         .response_headers([(":status", "200")].into_iter().collect(), true);
     // The driver takes the headers and finds that it cannot send them.
     assert!(run.stream.next_for_downstream().is_some());
-    run.stream.fail_response("invalid :status");
+    run.stream.fail_response("invalid", "invalid :status");
     run.pump();
     assert_eq!(run.client(), ["headers", "'invalid :status' eos"]);
     assert_eq!(run.response_header(":status").unwrap(), "502");

@@ -133,7 +133,7 @@ impl Chain {
             peer: local,
             local,
         };
-        let info = StreamInfo::new(connection, Protocol::Http11);
+        let info = StreamInfo::new(connection, Protocol::Http11, Arc::default());
         let headers = headers.iter().copied().collect();
         let stream = FilteredStream::new(info, headers, &self.plugins, limit);
         Run::new(stream, self.plugins.clone(), Rc::clone(&self.journal))

@@ -71,14 +71,14 @@ impl Run {
     pub(super) fn feed(&self, direction: Direction, chunk: &str, end_of_stream: bool) {
         let bytes = Bytes::copy_from_slice(chunk.as_bytes());
         match direction {
-            Direction::Request => self.stream.request_body(bytes, end_of_stream),
-            Direction::Response => self.stream.response_body(bytes, end_of_stream),
+            Direction::Request => self.stream.request_body(bytes.into(), end_of_stream),
+            Direction::Response => self.stream.response_body(bytes.into(), end_of_stream),
         }
         self.pump();
     }
 
     pub(super) fn upstream_closes(&self) {
-        self.stream.fail_upstream(UpstreamFailure::Closed);
+        self.stream.fail_upstream(&UpstreamFailure::Closed);
         self.pump();
     }
 

@@ -214,7 +214,9 @@ fn a_stream_paused_in_a_failed_vm_wakes_its_driver() {
     let run = chain.get();
     chain.tick(0);
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    runtime.unwrap().block_on(run.stream.notified());
+    runtime
+        .unwrap()
+        .block_on(std::future::poll_fn(|cx| run.stream.poll_events(cx)));
     run.pump();
     is_503(&run);
     run.finish();

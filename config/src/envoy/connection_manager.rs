@@ -1,0 +1,174 @@
+//! Envoy's `HttpConnectionManager`.
+
+use super::listener::check_terminal;
+use super::message::Message;
+use super::{access_log, protocol_options, route, security, wasm};
+use crate::error::Problem;
+use crate::http_filter::HttpFilter;
+use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
+use crate::listener::Listener;
+
+const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// As much as Envoy takes.
+const MAX_REQUEST_HEADERS_KB: u32 = 8192;
+
+const CODECS: [(&str, i64, Codec); 3] = [
+    ("AUTO", 0, Codec::Auto),
+    ("HTTP1", 1, Codec::Http1),
+    ("HTTP2", 2, Codec::Http2),
+];
+
+const SERVER_HEADERS: [(&str, i64, ServerHeader); 3] = [
+    ("OVERWRITE", 0, ServerHeader::Overwrite),
+    ("APPEND_IF_ABSENT", 1, ServerHeader::AppendIfAbsent),
+    ("PASS_THROUGH", 2, ServerHeader::PassThrough),
+];
+
+const ESCAPED_SLASHES: [(&str, i64, EscapedSlashes); 5] = [
+    (
+        "IMPLEMENTATION_SPECIFIC_DEFAULT",
+        0,
+        EscapedSlashes::KeepUnchanged,
+    ),
+    ("KEEP_UNCHANGED", 1, EscapedSlashes::KeepUnchanged),
+    ("REJECT_REQUEST", 2, EscapedSlashes::RejectRequest),
+    (
+        "UNESCAPE_AND_REDIRECT",
+        3,
+        EscapedSlashes::UnescapeAndRedirect,
+    ),
+    (
+        "UNESCAPE_AND_FORWARD",
+        4,
+        EscapedSlashes::UnescapeAndForward,
+    ),
+];
+
+/// Fills in `listener`.
+pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
+    message.inert("stat_prefix");
+    listener.http = options(message);
+    message.refuse("rds", "write the routes into `route_config`");
+    match message.message("route_config") {
+        Some(config) => listener.virtual_hosts = route::configuration(&config),
+        None if message.node("rds").is_none() => message.missing("route_config"),
+        None => {}
+    }
+    filters(message, listener);
+    access_log::read(message, listener);
+}
+
+fn options(message: &Message<'_, '_>) -> HttpOptions {
+    let other = HttpOptions::envoy();
+    let flag = |name, default: bool| message.flag(name).unwrap_or(default);
+    let mut options = HttpOptions {
+        codec: message.word("codec_type", &CODECS).unwrap_or(other.codec),
+        max_request_headers_bytes: max_request_headers(message)
+            .unwrap_or(other.max_request_headers_bytes),
+        stream_idle_timeout: message.limit("stream_idle_timeout", other.stream_idle_timeout),
+        request_timeout: message.limit("request_timeout", None),
+        request_headers_timeout: message.limit("request_headers_timeout", None),
+        delayed_close_timeout: message.limit("delayed_close_timeout", other.delayed_close_timeout),
+        upgrades: upgrades(message),
+        server_name: message.nonempty("server_name").unwrap_or(other.server_name),
+        server_header: message
+            .word("server_header_transformation", &SERVER_HEADERS)
+            .unwrap_or(other.server_header),
+        generate_request_id: flag("generate_request_id", other.generate_request_id),
+        preserve_external_request_id: flag("preserve_external_request_id", false),
+        use_remote_address: flag("use_remote_address", false),
+        xff_num_trusted_hops: message
+            .number::<u32>("xff_num_trusted_hops")
+            .map_or(0, |hops| hops.value),
+        skip_xff_append: flag("skip_xff_append", false),
+        normalize_path: flag("normalize_path", false),
+        merge_slashes: flag("merge_slashes", false),
+        path_with_escaped_slashes_action: message
+            .word("path_with_escaped_slashes_action", &ESCAPED_SLASHES)
+            .unwrap_or(other.path_with_escaped_slashes_action),
+        proxy_100_continue: flag("proxy_100_continue", false),
+        append_x_forwarded_port: flag("append_x_forwarded_port", false),
+        via: message.nonempty("via"),
+        ..HttpOptions::envoy()
+    };
+    protocol_options::downstream(message, &mut options);
+    options
+}
+
+/// `max_request_headers_kb`, in bytes.
+fn max_request_headers(message: &Message<'_, '_>) -> Option<usize> {
+    let kb = message.number::<u32>("max_request_headers_kb")?;
+    if !(1..=MAX_REQUEST_HEADERS_KB).contains(&kb.value) {
+        let path = message.path_of("max_request_headers_kb");
+        let text = format!("{path} is not between 1 and {MAX_REQUEST_HEADERS_KB}");
+        message.reader.problem(Problem::new(kb.span, text));
+        return None;
+    }
+    usize::try_from(kb.value << 10).ok()
+}
+
+/// `upgrade_configs`: those that are enabled, lower case.
+fn upgrades(message: &Message<'_, '_>) -> Vec<String> {
+    let mut upgrades = Vec::new();
+    for upgrade in message.messages("upgrade_configs") {
+        let kind = upgrade.required_text("upgrade_type").to_ascii_lowercase();
+        if upgrade.flag("enabled").unwrap_or(true) {
+            upgrades.push(kind);
+        }
+    }
+    upgrades
+}
+
+/// `http_filters`, the last of which is the router.
+fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
+    let filters = message.messages("http_filters");
+    if filters.is_empty() {
+        message.missing("http_filters");
+    }
+    let last = filters.len().saturating_sub(1);
+    for (index, filter) in filters.into_iter().enumerate() {
+        let name = filter.required_text("name");
+        filter.only("is_optional", false);
+        // What could enable it for a route is refused.
+        let disabled = filter.flag("disabled").unwrap_or(false);
+        let Some(typed) = filter.typed("typed_config") else {
+            if filter.node("typed_config").is_none() {
+                filter.missing("typed_config");
+            }
+            continue;
+        };
+        if disabled && typed.name != ROUTER {
+            typed.message.close();
+            continue;
+        }
+        match typed.name.as_str() {
+            ROUTER => {
+                check_terminal(&filter, &name, true, index == last);
+                listener.http.envoy_headers = !router_suppresses_headers(&typed.message);
+            }
+            WASM => {
+                check_terminal(&filter, &name, false, index == last);
+                if let Some(wasm) = wasm::plugin(&typed.message) {
+                    let mut name = name;
+                    name.value = wasm::unique(&name.value, &listener.http_filters);
+                    listener.http_filters.push(HttpFilter { name, wasm });
+                }
+            }
+            other => {
+                let what = format!("{}: the HTTP filter `{name}` ({other})", filter.path());
+                security::outside(&filter, &what, &name, other);
+                typed.message.close();
+            }
+        }
+    }
+}
+
+fn router_suppresses_headers(router: &Message<'_, '_>) -> bool {
+    router.inert("dynamic_stats");
+    router.inert("suppress_grpc_request_failure_code_stats");
+    router.only("start_child_span", false);
+    router.only("respect_expected_rq_timeout", false);
+    router.flag("suppress_envoy_headers").unwrap_or(false)
+}

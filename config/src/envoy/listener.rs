@@ -1,0 +1,131 @@
+//! Envoy's `config.listener.v3.Listener`.
+
+use super::message::Message;
+use super::{address, network_filter, security};
+use crate::defaults::BUFFER_LIMIT;
+use crate::error::Problem;
+use crate::http_options::HttpOptions;
+use crate::listener::{Direction, Listener};
+use crate::source::Spanned;
+
+const DIRECTIONS: [(&str, i64, Direction); 3] = [
+    ("UNSPECIFIED", 0, Direction::Unspecified),
+    ("INBOUND", 1, Direction::Inbound),
+    ("OUTBOUND", 2, Direction::Outbound),
+];
+
+/// Why a filter chain must not stand for others.
+const CHAIN: &str = "its filters would be passed by connections that are not for it";
+
+/// `listeners[]`.
+pub(super) fn read(message: &Message<'_, '_>) -> Listener {
+    let address = address::bound(message);
+    let name = message.text("name").filter(|name| !name.is_empty());
+    let mut listener = Listener {
+        // Envoy makes up a name; the address says more.
+        name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
+        address,
+        buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
+        http: HttpOptions::default(),
+        http_filters: Vec::new(),
+        virtual_hosts: Vec::new(),
+        tcp: None,
+        access_log: Vec::new(),
+        access_loggers: Vec::new(),
+        direction: message
+            .word("traffic_direction", &DIRECTIONS)
+            .unwrap_or_default(),
+        metadata: message.metadata("metadata"),
+    };
+    message.inert("stat_prefix");
+    message.only("enable_reuse_port", true);
+    message.only("reuse_port", true);
+    message.only("bind_to_port", true);
+    message.only("use_original_dst", false);
+    message.word("drain_type", &[("DEFAULT", 0, ())]);
+    for filter in message.messages("listener_filters") {
+        let name = filter.nonempty("name").unwrap_or_default();
+        let what = format!("{}: the listener filter `{name}`", filter.path());
+        message.reader.outside(filter.at(), &what, None);
+        filter.close();
+    }
+    let mut chains = message.messages("filter_chains").into_iter();
+    let Some(chain) = chains.next() else {
+        message.missing("filter_chains");
+        return listener;
+    };
+    for other in chains {
+        let what = format!("{}: more than one filter chain", other.path());
+        message.reader.never(other.at(), &what, CHAIN);
+        other.close();
+    }
+    read_chain(&chain, &mut listener);
+    listener
+}
+
+/// `filter_chains[0]`.
+fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
+    chain.inert("name");
+    chain.only("use_proxy_proto", false);
+    if let Some(condition) = chain.message("filter_chain_match") {
+        // An empty one matches everything.
+        if condition.has_unknown() {
+            let at = chain.span_of("filter_chain_match");
+            chain.reader.never(at, condition.path(), CHAIN);
+        }
+        condition.close();
+    }
+    security::old_tls(chain);
+    plain_transport(
+        chain,
+        "terminate TLS in front of Weir, which would take plain text here",
+    );
+    let filters = chain.messages("filters");
+    if filters.is_empty() {
+        chain.missing("filters");
+    }
+    let last = filters.len().saturating_sub(1);
+    for (index, filter) in filters.into_iter().enumerate() {
+        network_filter::read(filter, index == last, listener);
+    }
+}
+
+/// `transport_socket`, which must be one without TLS.
+pub(super) fn plain_transport(message: &Message<'_, '_>, help: &str) {
+    const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+    let Some(socket) = message.message("transport_socket") else {
+        return;
+    };
+    let name = socket.nonempty("name").unwrap_or_default();
+    let typed = socket.typed("typed_config");
+    if typed.as_ref().is_none_or(|typed| typed.name != RAW_BUFFER) {
+        let what = format!("{}: the transport `{name}`", socket.path());
+        message.reader.never(socket.at(), &what, help);
+        if let Some(typed) = typed {
+            typed.message.close();
+        }
+    }
+}
+
+/// A number of bytes of which 0 means no limit.
+pub(super) fn buffer_limit(message: &Message<'_, '_>, name: &'static str) -> usize {
+    match message.number::<u32>(name) {
+        Some(limit) if limit.value == 0 => usize::MAX,
+        Some(limit) => usize::try_from(limit.value).unwrap_or(usize::MAX),
+        None => BUFFER_LIMIT,
+    }
+}
+
+/// Notes that a filter that ends its chain does not stand at its end, or the
+/// other way round.
+pub(super) fn check_terminal(message: &Message<'_, '_>, name: &str, terminal: bool, last: bool) {
+    if terminal != last {
+        let path = message.path();
+        let text = if terminal {
+            format!("{path}: `{name}` ends its chain, and has to be the last filter")
+        } else {
+            format!("{path}: `{name}` cannot be the last filter: it does not end the chain")
+        };
+        message.reader.problem(Problem::new(message.at(), text));
+    }
+}

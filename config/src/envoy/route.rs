@@ -1,0 +1,284 @@
+//! Envoy's `config.route.v3`: route configurations, virtual hosts, routes.
+
+use super::listener::buffer_limit;
+use super::message::Message;
+use super::reader::Reader;
+use super::{route_match, security};
+use crate::any::Base64;
+use crate::listener::Listener;
+use crate::read::FromYaml;
+use crate::route::{
+    Connect, DirectResponse, Forward, HostRewrite, PathMatch, PathRewrite, Redirect, RedirectCode,
+    RedirectPath, RegexRewrite, Route, RouteAction, check_host_or_path, check_regex, check_status,
+};
+use crate::virtual_host::{VirtualHost, check_domain};
+
+const ACTIONS: [&str; 3] = ["route", "redirect", "direct_response"];
+
+/// Why no condition is passed over.
+const CONDITION: &str = "`--lenient` passes over no condition: the route would take requests \
+                         that are not for it, or leave them to another";
+
+const CODES: [(&str, i64, RedirectCode); 5] = [
+    ("MOVED_PERMANENTLY", 0, RedirectCode::MovedPermanently),
+    ("FOUND", 1, RedirectCode::Found),
+    ("SEE_OTHER", 2, RedirectCode::SeeOther),
+    ("TEMPORARY_REDIRECT", 3, RedirectCode::TemporaryRedirect),
+    ("PERMANENT_REDIRECT", 4, RedirectCode::PermanentRedirect),
+];
+
+/// `RouteConfiguration`.
+pub(super) fn configuration(message: &Message<'_, '_>) -> Vec<VirtualHost> {
+    message.inert("name");
+    security::per_route(message);
+    message.only("validate_clusters", true);
+    message.only("most_specific_header_mutations_wins", false);
+    let hosts = message.messages("virtual_hosts");
+    hosts.iter().map(virtual_host).collect()
+}
+
+fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
+    security::require_tls(message);
+    security::per_route(message);
+    message.only("include_request_attempt_count", false);
+    message.only("include_attempt_count_in_response", false);
+    let domains = message.texts("domains");
+    if domains.is_empty() {
+        message.missing("domains");
+    }
+    for domain in &domains {
+        let path = message.path_of("domains");
+        message
+            .reader
+            .native(&path, |problems| check_domain(domain, problems));
+    }
+    let routes = message.messages("routes");
+    VirtualHost {
+        name: message.required_text("name"),
+        domains,
+        routes: routes.iter().filter_map(route).collect(),
+        metadata: message.metadata("metadata"),
+    }
+}
+
+/// `None` if it cannot be had, which has been noted. Nothing takes the place of
+/// a condition that is not known; one whose action is not known takes its
+/// requests all the same, or another route would get them.
+fn route(message: &Message<'_, '_>) -> Option<Route> {
+    message.inert("stat_prefix");
+    let name = message.nonempty("name").unwrap_or_default();
+    let metadata = message.metadata("metadata");
+    let limit = "per_request_buffer_limit_bytes";
+    let limit = message.node(limit).map(|_| buffer_limit(message, limit));
+    security::per_route(message);
+    let matches = message.reader.guarded(CONDITION, || {
+        let Some(condition) = message.message("match") else {
+            message.missing("match");
+            return None;
+        };
+        route_match::read(&condition)
+    });
+    let mut action = action(message);
+    if let (Some(RouteAction::Forward(forward)), Some(matches)) = (&action, &matches)
+        && forward.connect.is_some()
+        && matches.path.value != PathMatch::Connect
+    {
+        let what = format!("{}: CONNECT without a `connect_matcher`", message.path());
+        message.reader.outside(message.at(), &what, None);
+        action = None;
+    }
+    let action = action.unwrap_or_else(|| {
+        let text = format!("{} answers with 503", message.path());
+        message.reader.consequence(message.at(), text);
+        unavailable()
+    });
+    Some(Route {
+        name,
+        matches: matches?,
+        action,
+        metadata,
+        buffer_limit: limit,
+    })
+}
+
+/// What takes the place of an action that is not known.
+fn unavailable() -> RouteAction {
+    RouteAction::DirectResponse(DirectResponse {
+        status: 503,
+        body: Vec::new(),
+    })
+}
+
+/// Routes to one of `missing`, clusters that were passed over, become answers.
+pub(super) fn close_ways(reader: &Reader, missing: &[String], listeners: &mut [Listener]) {
+    let hosts = listeners.iter_mut().flat_map(|l| &mut l.virtual_hosts);
+    for route in hosts.flat_map(|host| &mut host.routes) {
+        let Some(cluster) = route.cluster() else {
+            continue;
+        };
+        if missing.contains(&cluster.value) {
+            let text = format!("the route to `{cluster}`, which is passed over, answers with 503");
+            reader.consequence(cluster.span, text);
+            route.action = unavailable();
+        }
+    }
+}
+
+fn action(message: &Message<'_, '_>) -> Option<RouteAction> {
+    let Some(chosen) = message.one_of(&ACTIONS) else {
+        if !message.has_unknown() {
+            message.missing("route");
+        }
+        return None;
+    };
+    let action = message.message(chosen)?;
+    match chosen {
+        "route" => forward(&action).map(RouteAction::Forward),
+        "redirect" => Some(RouteAction::Redirect(redirect(&action))),
+        _ => direct_response(&action).map(RouteAction::DirectResponse),
+    }
+}
+
+fn forward(action: &Message<'_, '_>) -> Option<Forward> {
+    let Some(cluster) = action.text("cluster") else {
+        action.one_of(&["timeout", "prefix_rewrite"]);
+        if !action.has_unknown() {
+            action.missing("cluster");
+        }
+        return None;
+    };
+    action.word("priority", &[("DEFAULT", 0, ())]);
+    action.only("append_x_forwarded_host", false);
+    let mut forward = Forward::to(cluster);
+    if let Some(timeout) = action.duration("timeout") {
+        forward.timeout = timeout.value;
+    }
+    forward.idle_timeout = action.duration("idle_timeout").map(|timeout| timeout.value);
+    forward.path_rewrite = path_rewrite(action);
+    forward.connect = connect(action);
+    action.one_of(&[
+        "host_rewrite_literal",
+        "host_rewrite_header",
+        "auto_host_rewrite",
+    ]);
+    forward.host_rewrite = host_or_path(action, "host_rewrite_literal")
+        .map(HostRewrite::Literal)
+        .or_else(|| {
+            action
+                .nonempty("host_rewrite_header")
+                .map(HostRewrite::Header)
+        })
+        .or_else(|| {
+            let auto = action.flag("auto_host_rewrite").unwrap_or(false);
+            auto.then_some(HostRewrite::Auto)
+        });
+    Some(forward)
+}
+
+/// `upgrade_configs`, of which CONNECT is read.
+fn connect(action: &Message<'_, '_>) -> Option<Connect> {
+    let mut connect = None;
+    for upgrade in action.messages("upgrade_configs") {
+        let kind = upgrade.required_text("upgrade_type");
+        let enabled = upgrade.flag("enabled").unwrap_or(true);
+        if !kind.eq_ignore_ascii_case("connect") || !enabled {
+            let what = if enabled {
+                "the upgrade"
+            } else {
+                "switching off the upgrade"
+            };
+            let what = format!("{}: {what} `{kind}` of a single route", upgrade.path());
+            let help = "the `upgrade_configs` of the connection manager hold for all routes";
+            let help = Some(help.to_owned());
+            upgrade.reader.outside(upgrade.at(), &what, help);
+            upgrade.close();
+            continue;
+        }
+        connect = Some(match upgrade.message("connect_config") {
+            Some(config) => {
+                config.only("allow_post", false);
+                Connect::Terminate
+            }
+            None => Connect::PassOn,
+        });
+    }
+    connect
+}
+
+fn path_rewrite(action: &Message<'_, '_>) -> Option<PathRewrite> {
+    match action.one_of(&["prefix_rewrite", "regex_rewrite"])? {
+        "prefix_rewrite" => host_or_path(action, "prefix_rewrite").map(PathRewrite::Prefix),
+        _ => {
+            let rewrite = action.message("regex_rewrite")?;
+            let Some(pattern) = rewrite.message("pattern") else {
+                rewrite.missing("pattern");
+                return None;
+            };
+            pattern.inert("google_re2");
+            let regex = pattern.required_text("regex");
+            let path = pattern.path_of("regex");
+            pattern.reader.native(&path, |problems| {
+                check_regex(&regex.value, regex.span, problems);
+            });
+            Some(PathRewrite::Regex(RegexRewrite {
+                pattern: regex,
+                substitution: host_or_path(&rewrite, "substitution").unwrap_or_default(),
+            }))
+        }
+    }
+}
+
+/// A text that becomes part of a host or path.
+fn host_or_path(message: &Message<'_, '_>, name: &'static str) -> Option<String> {
+    let text = message.text(name).filter(|text| !text.is_empty())?;
+    message.reader.native(&message.path_of(name), |problems| {
+        check_host_or_path(&text.value, text.span, problems);
+    });
+    Some(text.value)
+}
+
+fn redirect(action: &Message<'_, '_>) -> Redirect {
+    action.one_of(&["https_redirect", "scheme_redirect"]);
+    let https = action.flag("https_redirect").unwrap_or(false);
+    action.one_of(&["path_redirect", "prefix_rewrite", "regex_rewrite"]);
+    let whole = host_or_path(action, "path_redirect").map(RedirectPath::Whole);
+    let rewrite = || path_rewrite(action).map(RedirectPath::Rewrite);
+    Redirect {
+        scheme: host_or_path(action, "scheme_redirect")
+            .or_else(|| https.then(|| "https".to_owned())),
+        host: host_or_path(action, "host_redirect"),
+        port: action
+            .number::<u16>("port_redirect")
+            .map(|port| port.value)
+            .filter(|port| *port != 0),
+        path: whole.or_else(rewrite),
+        code: action.word("response_code", &CODES).unwrap_or_default(),
+        strip_query: action.flag("strip_query").unwrap_or(false),
+    }
+}
+
+fn direct_response(action: &Message<'_, '_>) -> Option<DirectResponse> {
+    if action.node("status").is_none() {
+        action.missing("status");
+    }
+    let status = action.number::<u16>("status")?;
+    let path = action.path_of("status");
+    action.reader.native(&path, |problems| {
+        check_status(status.value, status.span, problems);
+    });
+    let body = action.message("body").map(|body| {
+        body.one_of(&["inline_string", "inline_bytes"]);
+        match body.node("inline_bytes") {
+            Some(bytes) => {
+                let path = body.path_of("inline_bytes");
+                body.reader
+                    .native(&path, |problems| Base64::read(bytes, problems).0)
+            }
+            None => body.nonempty("inline_string").unwrap_or_default().into(),
+        }
+    });
+    Some(DirectResponse {
+        status: status.value,
+        body: body.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,93 @@
+//! What keeps requests out, or others from reading them. Without it everything
+//! would work, and be open: not even the lenient reader passes it over.
+
+use super::message::Message;
+use crate::yaml::Value;
+
+/// Filters that turn requests or connections away, by the end of their name
+/// or the last package of their type.
+const FILTERS: [&str; 7] = [
+    "rbac",
+    "jwt_authn",
+    "ext_authz",
+    "basic_auth",
+    "oauth2",
+    "api_key_auth",
+    "csrf",
+];
+
+const FILTER: &str = "`--lenient` does not pass it over: what it turns away would come in";
+
+/// Switches a filter on for a route, or gives it another configuration.
+const FILTER_CONFIG: &str = "envoy.config.route.v3.FilterConfig";
+
+/// Notes a filter that Weir does not have.
+pub(super) fn outside(filter: &Message<'_, '_>, what: &str, name: &str, kind: &str) {
+    if guards(name, kind) {
+        filter.reader.never(filter.at(), what, FILTER);
+    } else {
+        filter.reader.outside(filter.at(), what, None);
+    }
+}
+
+/// Whether a filter turns anything away, by its name or its type, such as
+/// `envoy.extensions.filters.http.rbac.v3.RBAC`.
+fn guards(name: &str, kind: &str) -> bool {
+    let parts = name.split('.').chain(kind.split('.'));
+    parts.into_iter().any(|part| FILTERS.contains(&part))
+}
+
+/// `typed_per_filter_config`, which may hold what a filter turns away, or
+/// switch on one that is disabled.
+pub(super) fn per_route(message: &Message<'_, '_>) {
+    const FIELD: &str = "typed_per_filter_config";
+    let Some(node) = message.node(FIELD) else {
+        return;
+    };
+    let Value::Mapping(entries) = &node.value else {
+        message.mismatch(node, &message.path_of(FIELD), "a mapping");
+        return;
+    };
+    let path = message.path_of(FIELD);
+    for entry in entries {
+        let name = entry.key.text.as_str();
+        let at = entry.key.span;
+        let kind = match &entry.value.value {
+            Value::Mapping(fields) => fields.iter().find(|field| field.key.text == "@type"),
+            _ => None,
+        };
+        let kind = kind.and_then(|kind| kind.value.text()).unwrap_or_default();
+        let what = format!("{path}.{name}");
+        if guards(name, kind) || kind.ends_with(FILTER_CONFIG) {
+            message.reader.never(at, &what, FILTER);
+        } else {
+            message.reader.outside(at, &what, None);
+        }
+    }
+}
+
+/// `require_tls`, which must not ask for any.
+pub(super) fn require_tls(message: &Message<'_, '_>) {
+    let Some(wanted) = message.text("require_tls") else {
+        return;
+    };
+    if !matches!(wanted.as_str(), "NONE" | "0") {
+        let what = format!("{}: {}", message.path_of("require_tls"), wanted.value);
+        let why = "requests in plain text would be served; write routes that redirect them";
+        message.reader.never(wanted.span, &what, why);
+    }
+}
+
+/// Older and wider ways to ask for TLS than `transport_socket`.
+pub(super) fn old_tls(message: &Message<'_, '_>) {
+    for field in ["tls_context", "transport_socket_matches"] {
+        if message
+            .node(field)
+            .is_some_and(|node| !node.is_empty_list())
+        {
+            let why = "the connections would be in plain text";
+            let path = message.path_of(field);
+            message.reader.never(message.span_of(field), &path, why);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Routes by the host that a request is for.
+
+use crate::error::Problem;
+use crate::metadata::Metadata;
+use crate::problems::Problems;
+use crate::read::{Block, FromYaml};
+use crate::route::Route;
+use crate::source::Spanned;
+use crate::yaml::Node;
+
+pub(crate) static BLOCK: Block = Block {
+    name: "a virtual host",
+    keys: &[
+        ("name", "shop"),
+        ("domains", "[shop.example]"),
+        ("routes", "[{ match: { prefix: / }, cluster: web }]"),
+        ("metadata", "{ my.filter: { key: value } }"),
+    ],
+    not_yet: &[],
+    hints: &[],
+};
+
+/// The name of the virtual host that `routes` of a listener stand for.
+pub(crate) const DEFAULT_NAME: &str = "default";
+
+/// `virtual_hosts[]`: what happens to requests for some hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualHost {
+    /// `name`: unique in its listener. Required.
+    pub name: Spanned<String>,
+    /// `domains`: `shop.example`, `*.example`, `shop.*` or `*`, with the port
+    /// if the request names one. No two virtual hosts have the same. The whole
+    /// name comes first, then the longest `*.example`, then the longest
+    /// `shop.*`, then `*`. At least one. Required.
+    pub domains: Vec<Spanned<String>>,
+    /// `routes`: the first that matches is taken; a request that none matches
+    /// is answered with 404. Default: none.
+    pub routes: Vec<Route>,
+    /// `metadata`: for filters. Default: empty.
+    pub metadata: Metadata,
+}
+
+impl VirtualHost {
+    /// For every host.
+    pub(crate) fn of_routes(routes: Spanned<Vec<Route>>) -> Self {
+        Self {
+            name: Spanned::new(DEFAULT_NAME.to_owned(), routes.span),
+            domains: vec![Spanned::new("*".to_owned(), routes.span)],
+            routes: routes.value,
+            metadata: Metadata::default(),
+        }
+    }
+
+    /// Whether [`VirtualHost::of_routes`] would give the same.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.name.value == DEFAULT_NAME
+            && self.domains.len() == 1
+            && self.domains[0].value == "*"
+            && self.metadata.is_empty()
+    }
+}
+
+impl FromYaml for VirtualHost {
+    const EXPECTED: &'static str = BLOCK.name;
+
+    fn placeholder() -> Self {
+        Self {
+            name: Spanned::placeholder(),
+            domains: Vec::new(),
+            routes: Vec::new(),
+            metadata: Metadata::default(),
+        }
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        let mut fields = BLOCK.open(node, problems);
+        let domains: Spanned<Vec<Spanned<String>>> = fields.required("domains");
+        if fields.node("domains").is_some_and(Node::is_empty_list) {
+            let problem = Problem::new(domains.span, "a virtual host needs at least one domain");
+            fields
+                .problems
+                .push(problem.help("`*` stands for every host"));
+        }
+        for domain in &domains.value {
+            check_domain(domain, fields.problems);
+        }
+        Self {
+            name: fields.required_text("name"),
+            domains: domains.value,
+            routes: fields.optional("routes").unwrap_or_default(),
+            metadata: fields.optional("metadata").unwrap_or_default(),
+        }
+    }
+}
+
+/// Notes a domain that could not match.
+pub(crate) fn check_domain(domain: &Spanned<String>, problems: &mut Problems) {
+    let text = domain.value.as_str();
+    let inner = text.strip_prefix('*').or_else(|| text.strip_suffix('*'));
+    let problem = if text.is_empty() {
+        Problem::new(domain.span, "the domain is empty").help("`*` stands for every host")
+    } else if inner.unwrap_or(text).contains('*') {
+        Problem::new(domain.span, format!("`{text}` is not a domain"))
+            .help("`*` stands alone, at the beginning or at the end")
+    } else {
+        return;
+    };
+    problems.push(problem);
+}

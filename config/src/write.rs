@@ -1,0 +1,161 @@
+//! A configuration as text, in Weir's own form.
+//!
+//! What has its default is left out, so that the text shows what was asked
+//! for. Reading it gives the same configuration again.
+
+mod clusters;
+mod emit;
+mod listeners;
+mod plugins;
+mod routes;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use crate::config::Config;
+use crate::defaults::DRAIN_TIMEOUT;
+use crate::identity::{Locality, Node};
+use crate::metadata::Metadata;
+use crate::read::{ByteSize, Word};
+
+impl Config {
+    /// The configuration in Weir's own form; [`crate::parse`] gives it back,
+    /// with other places.
+    pub fn to_yaml(&self) -> String {
+        let mut top = Object::default();
+        top.set(
+            "workers",
+            self.workers.map_or(Json::Null, |n| n.get().into()),
+        );
+        top.set("node", node(&self.node));
+        if let Some(admin) = &self.admin {
+            let mut block = Object::default();
+            block.set("address", admin.address.to_string());
+            top.set("admin", block);
+        }
+        top.duration("drain_timeout", self.drain_timeout, DRAIN_TIMEOUT);
+        top.list("listeners", self.listeners.iter().map(listeners::listener));
+        top.list("clusters", self.clusters.iter().map(clusters::cluster));
+        emit::document(&Json::Object(top.0))
+    }
+}
+
+fn node(node: &Node) -> Json {
+    let mut block = Object::default();
+    block.text("id", &node.id);
+    block.text("cluster", &node.cluster);
+    block.set("metadata", Json::Object(node.metadata.clone()));
+    let Locality {
+        region,
+        zone,
+        sub_zone,
+    } = &node.locality;
+    let mut locality = Object::default();
+    locality.text("region", region);
+    locality.text("zone", zone);
+    locality.text("sub_zone", sub_zone);
+    block.set("locality", locality);
+    block.into()
+}
+
+/// A mapping that is being written; empty values are left out.
+#[derive(Default)]
+struct Object(Map<String, Json>);
+
+impl Object {
+    /// Sets a key, unless there is nothing to say.
+    fn set(&mut self, key: &str, value: impl Into<Json>) {
+        let value = value.into();
+        let empty = match &value {
+            Json::Null => true,
+            Json::Object(members) => members.is_empty(),
+            Json::Array(items) => items.is_empty(),
+            Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
+        };
+        if !empty {
+            self.0.insert(key.to_owned(), value);
+        }
+    }
+
+    /// Sets a key to a text, unless it is empty.
+    fn text(&mut self, key: &str, text: &str) {
+        if !text.is_empty() {
+            self.set(key, text);
+        }
+    }
+
+    /// Sets a key to a truth value, unless that is the default.
+    fn flag(&mut self, key: &str, value: bool, default: bool) {
+        if value != default {
+            self.set(key, value);
+        }
+    }
+
+    /// Sets a key to a number of bytes, unless that is the default.
+    fn bytes(&mut self, key: &str, value: usize, default: usize) {
+        if value != default {
+            self.set(key, ByteSize(value as u64).to_string());
+        }
+    }
+
+    /// Sets a key to a duration, unless that is the default.
+    fn duration(&mut self, key: &str, value: Duration, default: Duration) {
+        if value != default {
+            self.set(key, self::duration(value));
+        }
+    }
+
+    /// Sets a key to a time limit, unless that is the default.
+    fn limit(&mut self, key: &str, value: Option<Duration>, default: Option<Duration>) {
+        if value != default {
+            self.set(key, duration(value.unwrap_or_default()));
+        }
+    }
+
+    /// Sets a key to a word, unless that is the default.
+    fn word<T: Word>(&mut self, key: &str, value: T, default: T) {
+        if value != default {
+            self.set(key, value.word());
+        }
+    }
+
+    /// Sets a key to a list.
+    fn list<T: Into<Json>>(&mut self, key: &str, items: impl Iterator<Item = T>) {
+        self.set(key, items.map(Into::into).collect::<Vec<Json>>());
+    }
+
+    fn metadata(&mut self, key: &str, metadata: &Metadata) {
+        let namespaces = metadata.namespaces.iter();
+        let namespaces = namespaces.map(|(name, object)| (name.clone(), object.clone().into()));
+        self.set(key, Json::Object(namespaces.collect()));
+    }
+}
+
+impl From<Object> for Json {
+    fn from(object: Object) -> Self {
+        Self::Object(object.0)
+    }
+}
+
+/// The shortest way to write a duration, to the nanosecond.
+fn duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let units: [(&str, u128); 5] = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+    ];
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    match units
+        .into_iter()
+        .find(|(_, unit)| nanos.is_multiple_of(*unit))
+    {
+        Some((name, unit)) => format!("{}{name}", nanos / unit),
+        None => format!("{}.{:09}s", duration.as_secs(), duration.subsec_nanos()),
+    }
+}

@@ -1,0 +1,187 @@
+//! `listeners`.
+
+use serde_json::Value as Json;
+
+use super::{Object, plugins, routes};
+use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
+use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
+use crate::http_filter::HttpFilter;
+use crate::http_options::HttpOptions;
+use crate::http2_options::Http2Options;
+use crate::listener::{Direction, Listener};
+use crate::virtual_host::VirtualHost;
+
+pub(super) fn listener(listener: &Listener) -> Json {
+    let mut block = Object::default();
+    block.set("name", listener.name.value.as_str());
+    block.set("address", listener.address.to_string());
+    block.bytes("buffer_limit", listener.buffer_limit, BUFFER_LIMIT);
+    block.word("direction", listener.direction, Direction::default());
+    block.metadata("metadata", &listener.metadata);
+    match listener.access_log.as_slice() {
+        [one] => block.set("access_log", access_log(one)),
+        several => block.list("access_log", several.iter().map(access_log)),
+    }
+    block.list("access_loggers", listener.access_loggers.iter().map(filter));
+    if let Some(tcp) = &listener.tcp {
+        let mut proxy = Object::default();
+        proxy.set("cluster", tcp.cluster.value.as_str());
+        proxy.limit("idle_timeout", tcp.idle_timeout, Some(TCP_IDLE_TIMEOUT));
+        block.set("tcp", proxy);
+        return block.into();
+    }
+    block.set("http", http(&listener.http));
+    block.list("http_filters", listener.http_filters.iter().map(filter));
+    match listener.virtual_hosts.as_slice() {
+        [only] if only.is_plain() && !only.routes.is_empty() => {
+            block.list("routes", only.routes.iter().map(routes::route));
+        }
+        hosts => block.list("virtual_hosts", hosts.iter().map(virtual_host)),
+    }
+    block.into()
+}
+
+fn access_log(log: &AccessLog) -> Json {
+    let mut block = Object::default();
+    match &log.path.value {
+        LogPath::Stdout => block.set("path", "stdout"),
+        LogPath::Stderr => block.set("path", "stderr"),
+        // The words mean something else.
+        LogPath::File(path) if matches!(path.to_str(), Some("stdout" | "stderr")) => {
+            block.set("path", format!("./{}", path.display()));
+        }
+        LogPath::File(path) => block.set("path", path.display().to_string()),
+    }
+    match &log.format {
+        LogFormat::Weir => {}
+        LogFormat::Text(template) => block.set("format", template.text.as_str()),
+        LogFormat::Json(members) => {
+            // Even an empty one says something.
+            block.0.insert("format".to_owned(), json(members));
+        }
+    }
+    block.into()
+}
+
+fn json(members: &[(String, JsonFormat)]) -> Json {
+    let member = |(name, value): &(String, JsonFormat)| {
+        let value = match value {
+            JsonFormat::Text(template) => template.text.as_str().into(),
+            JsonFormat::Object(members) => json(members),
+        };
+        (name.clone(), value)
+    };
+    Json::Object(members.iter().map(member).collect())
+}
+
+fn filter(filter: &HttpFilter) -> Json {
+    let mut block = Object::default();
+    block.set("name", filter.name.value.as_str());
+    block.set("wasm", plugins::plugin(&filter.wasm));
+    block.into()
+}
+
+fn virtual_host(host: &VirtualHost) -> Json {
+    let mut block = Object::default();
+    block.set("name", host.name.value.as_str());
+    block.list("domains", host.domains.iter().map(|d| d.value.as_str()));
+    block.metadata("metadata", &host.metadata);
+    block.list("routes", host.routes.iter().map(routes::route));
+    block.into()
+}
+
+fn http(http: &HttpOptions) -> Object {
+    let other = HttpOptions::default();
+    let mut block = Object::default();
+    block.word("codec", http.codec, other.codec);
+    block.bytes(
+        "max_request_headers_bytes",
+        http.max_request_headers_bytes,
+        other.max_request_headers_bytes,
+    );
+    if http.max_headers_count != other.max_headers_count {
+        block.set("max_headers_count", http.max_headers_count);
+    }
+    for (key, value, default) in [
+        (
+            "stream_idle_timeout",
+            http.stream_idle_timeout,
+            other.stream_idle_timeout,
+        ),
+        ("idle_timeout", http.idle_timeout, other.idle_timeout),
+        (
+            "request_timeout",
+            http.request_timeout,
+            other.request_timeout,
+        ),
+        (
+            "request_headers_timeout",
+            http.request_headers_timeout,
+            other.request_headers_timeout,
+        ),
+        (
+            "delayed_close_timeout",
+            http.delayed_close_timeout,
+            other.delayed_close_timeout,
+        ),
+    ] {
+        block.limit(key, value, default);
+    }
+    block.flag("trailers", http.trailers, other.trailers);
+    block.flag("http10", http.http10, other.http10);
+    if http.upgrades != other.upgrades {
+        // An empty list says something here.
+        let upgrades = http.upgrades.iter().map(|name| name.as_str().into());
+        let upgrades = Json::Array(upgrades.collect());
+        block.0.insert("upgrades".to_owned(), upgrades);
+    }
+    if http.server_name != other.server_name {
+        block.set("server_name", http.server_name.as_str());
+    }
+    block.word("server_header", http.server_header, other.server_header);
+    block.set("http2", http2(&http.http2));
+    for (key, value) in [
+        ("generate_request_id", http.generate_request_id),
+        (
+            "preserve_external_request_id",
+            http.preserve_external_request_id,
+        ),
+        ("use_remote_address", http.use_remote_address),
+        ("skip_xff_append", http.skip_xff_append),
+        ("normalize_path", http.normalize_path),
+        ("merge_slashes", http.merge_slashes),
+        ("envoy_headers", http.envoy_headers),
+        ("strip_envoy_headers", http.strip_envoy_headers),
+        ("proxy_100_continue", http.proxy_100_continue),
+        ("append_x_forwarded_port", http.append_x_forwarded_port),
+    ] {
+        block.flag(key, value, false);
+    }
+    if http.xff_num_trusted_hops != 0 {
+        block.set("xff_num_trusted_hops", http.xff_num_trusted_hops);
+    }
+    block.word(
+        "path_with_escaped_slashes_action",
+        http.path_with_escaped_slashes_action,
+        other.path_with_escaped_slashes_action,
+    );
+    block.text("via", http.via.as_deref().unwrap_or_default());
+    block
+}
+
+pub(super) fn http2(options: &Http2Options) -> Object {
+    let mut block = Object::default();
+    block.set("max_concurrent_streams", options.max_concurrent_streams);
+    block.set(
+        "initial_stream_window_size",
+        options.initial_stream_window_size,
+    );
+    block.set(
+        "initial_connection_window_size",
+        options.initial_connection_window_size,
+    );
+    if !options.allow_connect {
+        block.set("allow_connect", false);
+    }
+    block
+}

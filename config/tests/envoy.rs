@@ -1,0 +1,445 @@
+//! Envoy's bootstrap, read as it is.
+//!
+//! `envoy/*.yaml` are bootstraps that are refused with the text of their
+//! `.txt`; `envoy/full.yaml` is one with everything that is not.
+//! `WEIR_UPDATE_GOLDEN=1` writes the texts anew; read them aloud before
+//! committing them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use weir_config::envoy::{self, Leniency};
+use weir_config::{
+    Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint, FailurePolicy, HostRewrite,
+    HttpOptions, LogFormat, LogPath, PathMatch, RouteAction, ServerHeader, UpstreamProtocol,
+};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/envoy")
+}
+
+fn parse(text: &str) -> Config {
+    let (config, warnings) = envoy::parse("envoy.yaml", text, Leniency::Strict);
+    assert!(warnings.iter().next().is_none(), "{warnings:?}");
+    config.unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// What the lenient reader makes of `text`, and its warnings without paths.
+fn lenient(text: &str) -> (Config, Vec<String>) {
+    let (config, warnings) = envoy::parse("envoy.yaml", text, Leniency::Lenient);
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let lines = warnings.iter().map(|warning| {
+        let message = warning.message();
+        message
+            .rsplit(".virtual_hosts[0].")
+            .next()
+            .unwrap_or(message)
+            .to_owned()
+    });
+    (config, lines.collect())
+}
+
+fn full() -> Config {
+    parse(&fs::read_to_string(folder().join("full.yaml")).unwrap())
+}
+
+/// A bootstrap with a listener whose connection manager has `manager`, and
+/// a cluster with `cluster`, each lines of YAML in flow style.
+fn bootstrap(manager: &str, cluster: &str) -> String {
+    format!(
+        r#"
+static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: in
+          {manager}
+          route_config:
+            virtual_hosts:
+            - {{ name: all, domains: ["*"], routes: [{{ match: {{ prefix: "" }}, route: {{ cluster: web }} }}] }}
+          http_filters:
+          - name: router
+            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+  clusters:
+  - name: web
+    {cluster}
+    load_assignment:
+      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: 1 }} }} }} }}] }}]
+"#
+    )
+}
+
+#[test]
+fn what_is_wrong_is_told_by_path_and_name() {
+    let update = std::env::var_os("WEIR_UPDATE_GOLDEN").is_some();
+    let mut failures = Vec::new();
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml" || e == "json"))
+        .filter(|path| !path.ends_with("full.yaml"))
+        .collect();
+    cases.sort();
+    assert!(cases.len() > 5);
+    for case in cases {
+        let text = fs::read_to_string(&case).unwrap();
+        let name = case.file_name().unwrap().to_str().unwrap();
+        let (Err(errors), _) = envoy::parse(name, &text, Leniency::Strict) else {
+            failures.push(format!("{name} is accepted"));
+            continue;
+        };
+        let expected = case.with_extension("txt");
+        if update {
+            fs::write(&expected, errors.plain()).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != errors.plain() {
+            failures.push(format!("{name}:\n{}", errors.plain()));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn every_key_of_the_subset_is_read() {
+    let config = full();
+    assert_eq!(config.node.id, "edge-1");
+    assert_eq!(config.node.metadata["role"], "gateway");
+    assert_eq!(config.node.locality.zone, "a");
+    assert_eq!(
+        config.admin.as_ref().unwrap().address.to_string(),
+        "127.0.0.1:9901"
+    );
+
+    let edge = &config.listeners[0];
+    assert_eq!(edge.buffer_limit, 65536);
+    let http = &edge.http;
+    assert_eq!(
+        *http,
+        HttpOptions {
+            codec: Codec::Http1,
+            max_request_headers_bytes: 96 << 10,
+            max_headers_count: 200,
+            stream_idle_timeout: None,
+            idle_timeout: Some(Duration::from_secs(10)),
+            request_timeout: Some(Duration::from_secs(2)),
+            request_headers_timeout: Some(Duration::from_millis(1500)),
+            delayed_close_timeout: Some(Duration::from_millis(500)),
+            trailers: true,
+            http10: true,
+            upgrades: vec!["websocket".to_owned()],
+            server_name: "edge".to_owned(),
+            server_header: ServerHeader::PassThrough,
+            generate_request_id: false,
+            preserve_external_request_id: true,
+            use_remote_address: true,
+            xff_num_trusted_hops: 1,
+            skip_xff_append: true,
+            normalize_path: true,
+            merge_slashes: true,
+            envoy_headers: false,
+            strip_envoy_headers: true,
+            proxy_100_continue: true,
+            append_x_forwarded_port: true,
+            via: Some("edge".to_owned()),
+            ..http.clone()
+        }
+    );
+    assert_eq!(http.http2.max_concurrent_streams, Some(100));
+    assert_eq!(http.http2.initial_stream_window_size, Some(65536));
+
+    let paths: Vec<_> = edge.access_log.iter().map(|log| &log.path.value).collect();
+    let file = LogPath::File("/tmp/access.log".into());
+    let expected = [&LogPath::Stdout, &LogPath::Stderr, &file, &LogPath::Stdout];
+    assert_eq!(paths, expected);
+    assert!(matches!(&edge.access_log[0].format, LogFormat::Text(t) if t.pieces.len() == 31));
+    assert!(matches!(&edge.access_log[1].format, LogFormat::Json(members) if members.len() == 2));
+
+    assert_eq!(edge.access_loggers[0].wasm.root_id, "log");
+
+    let wasm = &edge.http_filters[0].wasm;
+    assert_eq!(
+        (wasm.name.as_str(), wasm.root_id.as_str()),
+        ("auth", "root")
+    );
+    assert_eq!(wasm.configuration.value, br#"{"rootId":"x"}"#);
+    assert_eq!(wasm.failure_policy, Some(FailurePolicy::Reload));
+    assert_eq!(
+        wasm.reload_config.backoff.base_interval,
+        Duration::from_millis(500)
+    );
+    assert!(wasm.allow_on_headers_stop_iteration);
+    assert!(matches!(&wasm.vm_config.code.value, Code::File(f) if f.ends_with("auth.wasm")));
+    let environment = &wasm.vm_config.environment_variables;
+    assert_eq!(environment.key_values[0].0.value, "myRegion");
+    let names: Vec<_> = edge.http_filters.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["envoy.filters.http.wasm", "envoy.filters.http.wasm-2"]
+    );
+
+    let hosts = &edge.virtual_hosts;
+    assert_eq!(hosts[0].domains[1].value, "*.shop.example");
+    assert_eq!(hosts[0].routes.len(), 7);
+    let api = &hosts[0].routes[0];
+    assert_eq!(api.name, "api");
+    assert_eq!(api.metadata.namespaces[0].1["tier"], 1);
+    assert_eq!(api.buffer_limit, Some(1024));
+    assert_eq!(api.matches.headers.len(), 9);
+    let RouteAction::Forward(forward) = &api.action else {
+        panic!("{api:?}")
+    };
+    assert_eq!(forward.timeout, Duration::ZERO);
+    assert_eq!(forward.idle_timeout, Some(Duration::from_secs(3)));
+    assert_eq!(
+        forward.host_rewrite,
+        Some(HostRewrite::Literal("web".to_owned()))
+    );
+
+    let [web, grpc, names] = &config.clusters[..] else {
+        panic!("{:?}", config.clusters)
+    };
+    assert!(web.trailers);
+    assert_eq!(web.buffer_limit, 32768);
+    assert_eq!(web.idle_timeout, Some(Duration::from_secs(20)));
+    assert_eq!(web.max_requests_per_connection, Some(7));
+    assert_eq!(grpc.protocol, UpstreamProtocol::Http2);
+    assert_eq!(grpc.http2.max_concurrent_streams, Some(10));
+    assert_eq!(names.discovery, Discovery::StrictDns);
+    assert_eq!(names.dns_lookup_family, DnsLookupFamily::V4Only);
+    assert_eq!(names.dns_refresh_rate, Duration::from_millis(500));
+    let name = Endpoint::Name {
+        host: "localhost".to_owned(),
+        port: 9003,
+    };
+    assert_eq!(names.endpoints[0].value, name);
+}
+
+#[test]
+fn what_is_silent_is_as_in_envoy() {
+    let config = parse(&bootstrap("", ""));
+    let listener = &config.listeners[0];
+    assert_eq!(listener.name.value, "127.0.0.1:0");
+    assert_eq!(listener.buffer_limit, 1 << 20);
+    let http = &listener.http;
+    assert_eq!(http.server_name, "envoy");
+    assert!(http.generate_request_id && http.envoy_headers);
+    assert!(!http.trailers && !http.http10 && http.upgrades.is_empty());
+    assert_eq!(http.idle_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!(http.stream_idle_timeout, Some(Duration::from_secs(300)));
+    let route = listener.routes().next().unwrap();
+    assert_eq!(
+        route.matches.path.value,
+        PathMatch::Prefix("/".to_owned()),
+        "the empty prefix"
+    );
+    let web = &config.clusters[0];
+    assert!(!web.trailers);
+    assert_eq!(web.idle_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!(web.connect_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn the_imported_form_means_the_same() {
+    for config in [full(), parse(&bootstrap("", ""))] {
+        let text = config.to_yaml();
+        let again = weir_config::parse("weir.yaml", &text)
+            .unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+        assert_eq!(again.node, config.node);
+        assert_eq!(again.admin, config.admin);
+        assert_eq!(again.listeners, config.listeners);
+        assert_eq!(again.clusters, config.clusters);
+        assert_eq!(again.drain_timeout, config.drain_timeout);
+        assert_eq!(again.to_yaml(), text);
+    }
+}
+
+#[test]
+fn what_is_outside_is_passed_over_on_request_with_a_warning() {
+    let text = bootstrap("tracing: {}\n          rds_typo: 1", "circuit_breakers: {}");
+    let (config, _) = envoy::parse("envoy.yaml", &text, Leniency::Strict);
+    assert!(config.is_err());
+    let (config, warnings) = envoy::parse("envoy.yaml", &text, Leniency::Lenient);
+    assert_eq!(config.unwrap().listeners.len(), 1);
+    let lines: Vec<String> = warnings.iter().map(envoy::Warning::line).collect();
+    let manager = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config";
+    assert_eq!(
+        lines,
+        [
+            format!("envoy.yaml:11:11: {manager}.tracing is not supported: passed over"),
+            format!("envoy.yaml:12:11: {manager}.rds_typo is not supported: passed over"),
+            "envoy.yaml:21:5: static_resources.clusters[0].circuit_breakers is not supported: \
+             passed over"
+                .to_owned(),
+        ]
+    );
+    assert!(
+        warnings
+            .iter()
+            .next()
+            .unwrap()
+            .plain()
+            .starts_with("warning: envoy.yaml:11:11")
+    );
+}
+
+/// The statuses with which the routes answer; `None` for those that go on.
+fn answers(config: &Config) -> Vec<Option<u16>> {
+    let answer = |action: &RouteAction| match action {
+        RouteAction::DirectResponse(answer) => Some(answer.status),
+        _ => None,
+    };
+    let routes = config.listeners[0].routes();
+    routes.map(|route| answer(&route.action)).collect()
+}
+
+#[test]
+fn a_route_that_does_something_unknown_keeps_its_requests() {
+    let text = bootstrap("", "").replace(
+        "routes: [{",
+        "routes: [{ match: { prefix: /a }, route: { weighted_clusters: {} } }, \
+         { match: { prefix: /b }, filter_action: {} }, {",
+    );
+    let (config, warnings) = lenient(&text);
+    assert_eq!(answers(&config), [Some(503), Some(503), None]);
+    assert_eq!(
+        warnings,
+        [
+            "routes[0] answers with 503",
+            "routes[0].route.weighted_clusters is not supported: passed over",
+            "routes[1] answers with 503",
+            "routes[1].filter_action is not supported: passed over",
+        ]
+    );
+
+    let text = bootstrap("", "cluster_type: { name: other }");
+    let (config, warnings) = lenient(&text);
+    assert_eq!(answers(&config), [Some(503)]);
+    assert!(config.clusters.is_empty());
+    assert!(
+        warnings[0].starts_with("the route to `web`, which is passed over,"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn what_keeps_others_out_is_not_passed_over() {
+    let text = bootstrap("", "");
+    let filter = |name: &str, kind: &str| {
+        text.replace(
+            "          - name: router",
+            &format!(
+                "          - name: {name}\n            typed_config: {{ \"@type\": \
+                 type.googleapis.com/{kind}, rules: {{}} }}\n          - name: router"
+            ),
+        )
+    };
+    let in_route = |fields: &str| text.replace("match: { prefix: \"\"", fields);
+    let rbac = "envoy.extensions.filters.http.rbac.v3.RBAC";
+    let cases = [
+        filter("mine", rbac),
+        filter("envoy.filters.http.jwt_authn", "other.Type"),
+        filter("x", "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"),
+        text.replace(
+            "    - filters:",
+            "    - filter_chain_match: { server_names: [a] }\n      filters:",
+        ),
+        text.replace("    - filters:", "    - tls_context: {}\n      filters:"),
+        text.replace(
+            "    - filters:",
+            "    - transport_socket: { name: tls }\n      filters:",
+        ),
+        bootstrap("", "transport_socket: { name: tls }"),
+        bootstrap("", "transport_socket_matches: [{ name: a }]"),
+        text.replace("name: all,", "name: all, require_tls: ALL,"),
+        text.replace(
+            "name: all,",
+            "name: all, typed_per_filter_config: { x: { \"@type\": \
+             type.googleapis.com/envoy.config.route.v3.FilterConfig } },",
+        ),
+        in_route("match: { prefix: \"\", grpc: {}"),
+        in_route("match: { prefix: \"\", headers: [{ name: x, other: 1 }]"),
+    ];
+    for case in cases {
+        assert_ne!(case, text);
+        let (config, _) = envoy::parse("envoy.yaml", &case, Leniency::Lenient);
+        let errors = config.expect_err(&case);
+        assert!(errors.plain().contains("is not supported\n"), "{errors}");
+        assert!(errors.plain().contains("help: "), "{errors}");
+    }
+    let disabled =
+        filter("mine", rbac).replace("- name: mine", "- name: mine\n            disabled: true");
+    assert!(lenient(&disabled).1.is_empty());
+    assert_eq!(parse(&disabled).listeners[0].http_filters.len(), 0);
+}
+
+#[test]
+fn warnings_that_are_not_listed_are_counted() {
+    let fields: Vec<String> = (0..130).map(|n| format!("x{n}: 1")).collect();
+    let text = bootstrap(&fields.join("\n          "), "");
+    let (config, warnings) = envoy::parse("envoy.yaml", &text, Leniency::Lenient);
+    assert!(config.is_ok());
+    assert_eq!((warnings.iter().count(), warnings.omitted()), (100, 30));
+}
+
+#[test]
+fn what_is_null_or_an_empty_list_is_not_there() {
+    let text = bootstrap(
+        "tracing: null\n          request_mirrors: []",
+        "circuit_breakers: ~",
+    )
+    .replace(
+        "routes: [{",
+        "routes: [{ match: { prefix: /, dynamic_metadata: null, grpc: ~, query_parameters: [], \
+         headers: [{ name: x, exact_match: y, other: null }] }, typed_per_filter_config: {}, \
+         route: { cluster: web } }, { match: { prefix: /, headers: [] }, \
+         route: { cluster: web, weighted_clusters: null } }, {",
+    );
+    assert_eq!(parse(&text).listeners[0].routes().count(), 3);
+
+    for wrong in [
+        text.replace("grpc: ~", "grpc: {}"),
+        text.replacen("cluster: web,", "cluster: null,", 1),
+    ] {
+        let (config, _) = envoy::parse("envoy.yaml", &wrong, Leniency::Strict);
+        assert!(config.is_err());
+    }
+}
+
+#[test]
+fn json_and_camel_case_are_read_alike() {
+    let text = bootstrap("generateRequestId: false", "connectTimeout: { seconds: 2 }");
+    let config = parse(&text);
+    assert!(!config.listeners[0].http.generate_request_id);
+    assert_eq!(config.clusters[0].connect_timeout, Duration::from_secs(2));
+    let json = r#"{"staticResources":{"listeners":[{"name":"edge","address":{"socketAddress":
+        {"address":"127.0.0.1","portValue":"8080"}},"filterChains":[{"filters":[{"name":"tcp",
+        "typedConfig":{"@type":"type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "statPrefix":"t","cluster":"web","idleTimeout":"0s"}}]}]}],"clusters":[{"name":"web",
+        "loadAssignment":{"clusterName":"web","endpoints":[{"lbEndpoints":[{"endpoint":{"address":
+        {"socketAddress":{"address":"127.0.0.1","portValue":9}}}}]}]}}]}}"#;
+    let config = parse(json);
+    let tcp = config.listeners[0].tcp.as_ref().unwrap();
+    assert_eq!((tcp.cluster.as_str(), tcp.idle_timeout), ("web", None));
+    assert_eq!(config.listeners[0].address.port(), 8080);
+}
+
+#[test]
+fn a_bootstrap_cut_off_anywhere_is_read_or_refused() {
+    let text = fs::read_to_string(folder().join("full.yaml")).unwrap();
+    for end in (0..text.len())
+        .step_by(7)
+        .filter(|end| text.is_char_boundary(*end))
+    {
+        for leniency in [Leniency::Strict, Leniency::Lenient] {
+            if let (Err(errors), _) = envoy::parse("envoy.yaml", &text[..end], leniency) {
+                assert!(errors.iter().count() > 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The configuration file of a group: one listener and one cluster a case, in
+//! Envoy's own format, for both proxies.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use super::case::{Case, Filter, Group, Protocol};
+
+const TYPES: &str = "type.googleapis.com/";
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+const CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// Where things are that a bootstrap names.
+pub struct Places<'a> {
+    /// The folder of built modules.
+    pub modules: &'a Path,
+    /// A folder for modules made of text.
+    pub scratch: &'a Path,
+    /// An address where nobody listens.
+    pub nobody: SocketAddr,
+}
+
+/// Name of a case's listener, cluster and VMs.
+#[must_use]
+pub fn unique_name(group: &Group, case: &Case) -> String {
+    format!("{}/{}", group.name, case.name)
+}
+
+/// The whole file. `upstreams` are the addresses of the cases' upstreams.
+///
+/// # Errors
+///
+/// If a module cannot be made.
+pub fn bootstrap(
+    group: &Group,
+    cases: &[&Case],
+    upstreams: &[SocketAddr],
+    places: &Places<'_>,
+) -> Result<Value> {
+    let mut listeners = Vec::new();
+    let mut clusters = vec![cluster("dead", places.nobody, Protocol::H1)];
+    for (case, upstream) in cases.iter().zip(upstreams) {
+        let name = unique_name(group, case);
+        let mut own = cluster(&name, *upstream, case.upstream_protocol);
+        merge(&mut own, &case.cluster);
+        clusters.push(own);
+        listeners
+            .push(listener(&name, case, places).with_context(|| format!("case {}", case.name))?);
+    }
+    Ok(json!({
+        "admin": { "address": address("127.0.0.1:0".parse()?) },
+        "static_resources": { "listeners": listeners, "clusters": clusters },
+    }))
+}
+
+fn address(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+}
+
+fn cluster(name: &str, endpoint: SocketAddr, protocol: Protocol) -> Value {
+    let explicit = match protocol {
+        Protocol::H1 => json!({ "http_protocol_options": { "enable_trailers": true } }),
+        Protocol::H2 => json!({ "http2_protocol_options": {} }),
+    };
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(endpoint) } }] }],
+        },
+        "typed_extension_protocol_options": {
+            (PROTOCOL_OPTIONS): {
+                "@type": format!("{TYPES}{PROTOCOL_OPTIONS}"),
+                "explicit_http_config": explicit,
+            },
+        },
+    })
+}
+
+fn listener(name: &str, case: &Case, places: &Places<'_>) -> Result<Value> {
+    let mut filters = Vec::new();
+    for filter in &case.filters {
+        filters.push(json!({
+            "name": filter.name,
+            "typed_config": { "@type": WASM, "config": plugin(name, filter, places)? },
+        }));
+    }
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": ROUTER, "suppress_envoy_headers": true },
+    }));
+    let routes = match &case.routes {
+        Some(routes) => substituted(routes, name),
+        None => {
+            json!([{ "name": "main", "match": { "prefix": "/" }, "route": { "cluster": name, "timeout": "0s" } }])
+        }
+    };
+    let mut manager = json!({
+        "@type": CONNECTION_MANAGER,
+        "stat_prefix": "edge",
+        "codec_type": "AUTO",
+        "server_name": "reference",
+        "generate_request_id": false,
+        "http_protocol_options": { "enable_trailers": true },
+        "route_config": { "name": "routes", "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
+        "http_filters": filters,
+    });
+    merge(&mut manager, &case.connection_manager);
+    let mut listener = json!({
+        "name": name,
+        "address": address("127.0.0.1:0".parse()?),
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": manager,
+        }] }],
+    });
+    merge(&mut listener, &case.listener);
+    Ok(listener)
+}
+
+/// A plugin's configuration; its name, root id and VM id say which it is, as
+/// proxies put them before what a guest logs.
+fn plugin(case: &str, filter: &Filter, places: &Places<'_>) -> Result<Value> {
+    let name = format!("{case}/{}", filter.name.as_deref().unwrap_or_default());
+    let vm_id = filter
+        .vm_id
+        .as_ref()
+        .map_or_else(|| name.clone(), |vm| format!("{case}/{vm}"));
+    let module = match (&filter.wat, &filter.module) {
+        (Some(text), _) => {
+            let path = places
+                .scratch
+                .join(format!("{}.wasm", name.replace('/', "-")));
+            let code = wat::parse_str(text).with_context(|| format!("text of filter {name}"))?;
+            fs::write(&path, code)?;
+            path
+        }
+        (None, Some(module)) => places.modules.join(format!("{module}.wasm")),
+        (None, None) => places.modules.join("probe.wasm"),
+    };
+    let mut plugin = json!({
+        "name": name,
+        "root_id": filter.root_id.as_deref().unwrap_or(&name),
+        "vm_config": {
+            "vm_id": vm_id,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": module } },
+        },
+    });
+    if let Some(script) = &filter.script {
+        let script = script.replace("{cluster}", case);
+        plugin["configuration"] =
+            json!({ "@type": format!("{TYPES}google.protobuf.StringValue"), "value": script });
+    }
+    if let Some(configuration) = &filter.configuration {
+        plugin["configuration"] = configuration.clone();
+    }
+    if let Some(configuration) = &filter.vm_configuration {
+        plugin["vm_config"]["configuration"] = configuration.clone();
+    }
+    if let Some(environment) = &filter.environment {
+        plugin["vm_config"]["environment_variables"] = json!({ "key_values": environment });
+    }
+    if filter.allow_on_headers_stop_iteration {
+        plugin["allow_on_headers_stop_iteration"] = json!(true);
+    }
+    if let Some(policy) = &filter.failure_policy {
+        plugin["failure_policy"] = json!(policy);
+    }
+    merge(&mut plugin, &filter.plugin);
+    Ok(plugin)
+}
+
+/// Puts the fields of `more` over those of `into`, deeply.
+fn merge(into: &mut Value, more: &Map<String, Value>) {
+    let Value::Object(fields) = into else {
+        return;
+    };
+    for (name, value) in more {
+        match (fields.get_mut(name), value) {
+            (Some(old @ Value::Object(_)), Value::Object(new)) => merge(old, new),
+            _ => drop(fields.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
+/// `{cluster}` stands for the case's cluster.
+fn substituted(value: &Value, cluster: &str) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("{cluster}", cluster)),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| substituted(item, cluster))
+            .collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| (name.clone(), substituted(value, cluster)))
+                .collect()
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,205 @@
+//! Cases made by chance: chains of probes that hold, change, answer and close,
+//! between clients and upstreams of all kinds. A seed gives the same cases again.
+
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+
+use super::case::{Case, Filter, Group, Protocol};
+use super::step::Step;
+
+/// The most filters in a chain.
+const MAX_FILTERS: usize = 4;
+
+/// `count` cases from a seed.
+#[must_use]
+pub fn group(seed: u64, count: usize) -> Group {
+    let cases = (0..count).map(|number| case(seed, number)).collect();
+    Group {
+        name: "random".to_owned(),
+        about: format!("Made from seed {seed}"),
+        apart: false,
+        cases,
+    }
+}
+
+fn case(seed: u64, number: usize) -> Case {
+    let mut chance = Chance(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let protocol = |chance: &mut Chance| match chance.one_in(3) {
+        true => Protocol::H2,
+        false => Protocol::H1,
+    };
+    let (downstream, upstream) = (protocol(&mut chance), protocol(&mut chance));
+    let client = client(&mut chance, downstream);
+    let answer = answer(&mut chance, upstream);
+    let trailers = [&client, &answer].map(|lines| lines.iter().any(|l| l.starts_with("trailers")));
+    let filters = (0..=chance.below(MAX_FILTERS)).map(|index| filter(&mut chance, index, trailers));
+    let filters = filters.collect();
+    Case {
+        name: format!("{seed}-{number}"),
+        about: format!(
+            "client: {}; upstream: {}",
+            client.join(", "),
+            answer.join(", ")
+        ),
+        filters,
+        clients: vec![(String::new(), steps(&client))],
+        upstreams: BTreeMap::from([("*".to_owned(), steps(&answer))]),
+        downstream_protocol: downstream,
+        upstream_protocol: upstream,
+        connection_manager: Map::new(),
+        cluster: Map::new(),
+        listener: Map::new(),
+        routes: None,
+        any_chunks: false,
+        terminate: false,
+        start: false,
+        differs: Vec::new(),
+        crashes_envoy: false,
+    }
+}
+
+/// `trailers`: whether request and response have some.
+fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2]) -> Filter {
+    let mut script = "configure: tick_period 10\n".to_owned();
+    let holds_headers = chance.one_in(3);
+    for (direction, has_trailers) in ["request", "response"].into_iter().zip(trailers) {
+        let mut at_headers = vec![format!("add {direction} x-f {index}")];
+        // a body of another size needs the freedom to be so
+        let changes_body = chance.one_in(3);
+        if changes_body {
+            at_headers.push(format!("remove {direction} content-length"));
+        }
+        match chance.below(8) {
+            // Envoy loses count of trailers behind held headers.
+            0 if has_trailers => {}
+            // The body lets the headers go.
+            0 if holds_headers => {
+                script += &format!("{direction}_headers more: pause\n");
+            }
+            0 => {
+                at_headers.push("pause".to_owned());
+                script += &format!(
+                    "tick after={direction}_headers x1: effective oldest ; resume {direction}\n"
+                );
+            }
+            1 if chance.one_in(2) => {
+                script += &format!("{direction}_headers #1: reply 403 d denied-{index}\n");
+            }
+            2 if chance.one_in(3) => script += &format!("{direction}_headers: close {direction}\n"),
+            _ => {}
+        }
+        script += &format!("{direction}_headers: {}\n", at_headers.join(" ; "));
+        let body = format!("{direction}_body");
+        script += &match chance.below(6) {
+            0 => format!("{body} more: pause\n"),
+            1 => format!("{body} more: pause\n{body} end: read {direction} 0 50\n"),
+            2 if changes_body => {
+                format!("{body} more: pause\n{body} end: write {direction} 0 max changed-{index}\n")
+            }
+            3 if changes_body => format!("{body}: write {direction} 0 0 {index}\n"),
+            4 if chance.one_in(3) => format!("{body} end: reply 418 d tea-{index}\n"),
+            _ => String::new(),
+        };
+        if chance.one_in(4) {
+            script += &format!(
+                "{direction}_trailers: add {direction}_trailers x-f {index} ; pairs {direction}_trailers\n"
+            );
+        }
+    }
+    Filter {
+        name: Some(char::from(b'a' + u8::try_from(index).unwrap_or(0)).to_string()),
+        allow_on_headers_stop_iteration: holds_headers,
+        ..Filter::probe(script)
+    }
+}
+
+/// What a client does that sends everything at once: when pieces arrive would be
+/// a matter of luck.
+fn client(chance: &mut Chance, protocol: Protocol) -> Vec<String> {
+    let chunked = chunked(protocol);
+    match chance.below(6) {
+        0 => lines(["GET /x"]),
+        1 => lines(["HEAD /x"]),
+        2 => lines(["POST /x | content-length: 6", "last abcdef"]),
+        3 => lines([&format!("PUT /x{chunked}"), "last abcdef"]),
+        4 => lines([&format!("POST /x{chunked}"), "end"]),
+        _ => lines([
+            &format!("POST /x{chunked}"),
+            "body abcdef",
+            "trailers x-t: 1",
+        ]),
+    }
+}
+
+fn answer(chance: &mut Chance, protocol: Protocol) -> Vec<String> {
+    let chunked = chunked(protocol);
+    match chance.below(8) {
+        0 => lines(["204"]),
+        1 => lines([&format!("200{chunked}"), "last hello"]),
+        2 => lines([&format!("200{chunked}"), "body hello", "trailers x-u: 1"]),
+        3 => lines(["503 | content-length: 5", "last hello"]),
+        4 => lines(["reset"]),
+        5 => lines(["304 | etag: x"]),
+        _ => lines(["200 | content-length: 5", "last hello"]),
+    }
+}
+
+fn chunked(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::H1 => " | transfer-encoding: chunked",
+        Protocol::H2 => "",
+    }
+}
+
+fn lines<const N: usize>(lines: [&str; N]) -> Vec<String> {
+    lines.map(str::to_owned).to_vec()
+}
+
+/// The lines as steps; all of them are some, as a test sees to.
+fn steps(lines: &[String]) -> Vec<Step> {
+    lines.iter().flat_map(|line| Step::parse(line)).collect()
+}
+
+/// Splitmix64: small, and the same everywhere.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number less than `limit`.
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap_or(0)
+    }
+
+    fn one_in(&mut self, odds: usize) -> bool {
+        self.below(odds) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_a_step() {
+        let mut chance = Chance(1);
+        for protocol in [Protocol::H1, Protocol::H2].repeat(100) {
+            let lines = [client(&mut chance, protocol), answer(&mut chance, protocol)].concat();
+            assert_eq!(steps(&lines).len(), lines.len());
+        }
+    }
+
+    #[test]
+    fn seed_gives_the_same_cases_again() {
+        let text = |seed| format!("{:?}", group(seed, 20));
+        assert_eq!(text(7), text(7));
+        assert_ne!(text(7), text(8));
+    }
+}

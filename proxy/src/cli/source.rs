@@ -1,0 +1,74 @@
+//! Where a command's configuration comes from.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use weir_config::Config;
+use weir_config::envoy::{self, Leniency};
+
+use super::Error;
+use crate::generation::Generation;
+
+/// A file, in Weir's own form or in Envoy's.
+#[derive(Args)]
+pub(super) struct Source {
+    /// The configuration, a YAML file.
+    #[arg(required_unless_present = "envoy", conflicts_with = "envoy")]
+    file: Option<PathBuf>,
+    /// In its place, a static bootstrap of Envoy's, in YAML or JSON.
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+    /// Pass over what Weir does not do, with a warning, instead of refusing it.
+    #[arg(long, requires = "envoy", conflicts_with = "file")]
+    lenient: bool,
+}
+
+impl Source {
+    /// The file's name.
+    pub(super) fn path(&self) -> &Path {
+        let path = self.file.as_deref().or(self.envoy.as_deref());
+        path.unwrap_or(Path::new(""))
+    }
+
+    /// Reads, parses and tries out the configuration.
+    pub(super) fn load(&self) -> Result<(Config, Generation), Error> {
+        let path = self.path();
+        let (config, folder) = if self.envoy.is_some() {
+            // Envoy's file names are relative to the working directory.
+            (read_envoy(path, self.lenient)?, Path::new("."))
+        } else {
+            let config = weir_config::parse(&path.display().to_string(), &read(path)?)?;
+            (config, path.parent().unwrap_or(Path::new(".")))
+        };
+        let generation = Generation::build(&config, folder)?;
+        Ok((config, generation))
+    }
+}
+
+/// Reads Envoy's bootstrap in `path`; warnings go to standard error and into
+/// the log.
+pub(super) fn read_envoy(path: &Path, lenient: bool) -> Result<Config, Error> {
+    let leniency = if lenient {
+        Leniency::Lenient
+    } else {
+        Leniency::Strict
+    };
+    let (config, warnings) = envoy::parse(&path.display().to_string(), &read(path)?, leniency);
+    for warning in &warnings {
+        tracing::warn!("{}", warning.line());
+        eprintln!("{warning}");
+    }
+    if warnings.omitted() > 0 {
+        let omitted = warnings.omitted();
+        tracing::warn!(omitted, "more of the bootstrap is passed over");
+        eprintln!("warning: {omitted} more of this kind are not listed");
+    }
+    Ok(config?)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,96 @@
+//! [`Timers`]: how long an exchange may take, and how long nothing may move on
+//! it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Which time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// The endpoint's, to complete its response.
+    Response,
+    /// The client's, to complete its request.
+    Request,
+    /// The stream's, without any movement.
+    Idle,
+}
+
+/// The deadlines of one exchange.
+pub(super) struct Timers {
+    /// Armed once, for the deadline that was earliest then: moving the idle
+    /// deadline ahead with every movement costs nothing.
+    sleep: Option<Pin<Box<Sleep>>>,
+    request: Option<Instant>,
+    response: Option<Instant>,
+    idle_timeout: Option<Duration>,
+    moved: Instant,
+}
+
+impl Timers {
+    pub(super) fn new(request_timeout: Option<Duration>, idle_timeout: Option<Duration>) -> Self {
+        Self {
+            sleep: None,
+            request: request_timeout.map(|t| Instant::now() + t),
+            response: None,
+            idle_timeout,
+            moved: Instant::now(),
+        }
+    }
+
+    /// Something has moved on the stream.
+    pub(super) fn moved(&mut self) {
+        self.moved = Instant::now();
+    }
+
+    pub(super) fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
+        self.idle_timeout = timeout;
+    }
+
+    /// The request has come, or is not waited for any more.
+    pub(super) fn stop_request(&mut self) {
+        self.request = None;
+    }
+
+    /// The endpoint has this long from now. Has no effect a second time.
+    pub(super) fn start_response(&mut self, timeout: Option<Duration>) {
+        if self.response.is_none() {
+            self.response = timeout.map(|t| Instant::now() + t);
+        }
+    }
+
+    /// The endpoint is no longer waited for.
+    pub(super) fn stop_response(&mut self) {
+        self.response = None;
+    }
+
+    /// Waits for the first deadline.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
+        loop {
+            let idle = self.idle_timeout.map(|t| self.moved + t);
+            let deadlines = [
+                (self.request, Expired::Request),
+                (self.response, Expired::Response),
+                (idle, Expired::Idle),
+            ];
+            let deadlines = deadlines.into_iter();
+            let deadlines = deadlines.filter_map(|(at, expired)| Some((at?, expired)));
+            let Some((deadline, expired)) = deadlines.min_by_key(|(at, _)| *at) else {
+                return Poll::Pending;
+            };
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if sleep.deadline() > deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            ready!(sleep.as_mut().poll(context));
+            if Instant::now() >= deadline {
+                return Poll::Ready(expired);
+            }
+            sleep.as_mut().reset(deadline);
+        }
+    }
+}

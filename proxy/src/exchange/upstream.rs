@@ -1,0 +1,127 @@
+//! What comes from the endpoint: its response, or why there is none.
+
+use super::Exchange;
+use super::endpoint::{EndpointState, Target};
+use crate::http::{AnyUpstream, Downstream, ResponsePiece, UpstreamError, reset};
+use crate::limits::INFORMATIONAL_MAX;
+use crate::stream::{ResponseState, UpstreamFailure};
+
+impl<D: Downstream> Exchange<'_, D> {
+    pub(super) fn response_piece(&mut self, piece: ResponsePiece) {
+        let EndpointState::Active(active) = &mut self.endpoint else {
+            return;
+        };
+        active.stale = false;
+        match piece {
+            ResponsePiece::Informational(headers) => {
+                active.informational += 1;
+                if active.informational > INFORMATIONAL_MAX {
+                    let reason = "1xx without end".to_owned();
+                    return self.upstream_failed(&UpstreamError::Malformed(reason));
+                }
+                // What a filter holds back or answers itself, has no forerunner.
+                // Weir itself has told the client to continue, or is not to.
+                let awaited = self.stream.response_state() == ResponseState::Awaited;
+                let passes = self.listener.http.proxy_100_continue
+                    || headers.get(b":status").is_none_or(|s| s != "100");
+                if awaited && passes {
+                    self.downstream.send_informational(&headers);
+                    self.unflushed = true;
+                }
+            }
+            ResponsePiece::Headers {
+                mut headers,
+                end_of_stream,
+            } => {
+                // A switch of protocols lets go what has waited for it.
+                active.flush_again();
+                if self.listener.http.envoy_headers {
+                    let took = active.sent.elapsed().as_millis().to_string();
+                    headers.replace("x-envoy-upstream-service-time", took);
+                }
+                if end_of_stream {
+                    self.response_ended();
+                }
+                self.stream.response_headers(headers, end_of_stream);
+            }
+            ResponsePiece::Body {
+                data,
+                end_of_stream,
+            } => {
+                if end_of_stream {
+                    self.response_ended();
+                }
+                self.stream.response_body(data, end_of_stream);
+            }
+            ResponsePiece::Trailers(trailers) => {
+                self.response_ended();
+                self.stream.response_trailers(trailers);
+            }
+        }
+    }
+
+    /// The whole response has come.
+    fn response_ended(&mut self) {
+        if let EndpointState::Active(active) = &self.endpoint {
+            let latency = &self.stream.info.upstream_latency;
+            latency.set(Some(active.sent.elapsed()));
+        }
+        self.release_endpoint();
+    }
+
+    /// The exchange with the endpoint is over: its connection goes back to the
+    /// pool, if both messages went over it whole.
+    pub(super) fn release_endpoint(&mut self) {
+        self.timers.stop_response();
+        let state = std::mem::replace(&mut self.endpoint, EndpointState::Done);
+        if let EndpointState::Active(active) = state
+            && let AnyUpstream::H1(upstream) = active.upstream
+        {
+            self.shared.pool.release(&active.target.endpoint, *upstream);
+        }
+    }
+
+    pub(super) fn upstream_failed(&mut self, error: &UpstreamError) {
+        tracing::debug!("upstream: {error}");
+        let state = std::mem::replace(&mut self.endpoint, EndpointState::Done);
+        let unseen = match error {
+            UpstreamError::Refused => true,
+            // It may have been seen after all (RFC 9110, section 9.2.2).
+            UpstreamError::Closed(_) => self.is_idempotent(),
+            _ => false,
+        };
+        if let EndpointState::Active(active) = &state
+            && unseen
+            && active.stale
+            && !active.body_sent
+        {
+            // The endpoint closed a connection just as it was taken from the
+            // pool: the request has not been seen there.
+            let Target { cluster, endpoint } = active.target.clone();
+            return self.connect(cluster, endpoint, true);
+        }
+        self.timers.stop_response();
+        self.shared.metrics.upstream_failure();
+        if let UpstreamError::Connect(cause) = error {
+            let failure = &self.stream.info.upstream_failure;
+            failure.borrow_mut().clone_from(cause);
+        }
+        self.stream.fail_upstream(&match error {
+            UpstreamError::Connect(cause) => UpstreamFailure::Connect(cause.clone()),
+            UpstreamError::ConnectTimeout => UpstreamFailure::ConnectTimeout,
+            UpstreamError::Malformed(_) => UpstreamFailure::Protocol,
+            UpstreamError::Closed(_) => UpstreamFailure::Closed,
+            UpstreamError::Reset(code) => UpstreamFailure::Reset(*code),
+            UpstreamError::Refused => UpstreamFailure::Reset(reset::REFUSED_STREAM),
+        });
+    }
+
+    /// Whether the request may be sent twice.
+    fn is_idempotent(&self) -> bool {
+        let headers = self.stream.request_map();
+        headers.get(b":method").is_some_and(|method| {
+            let methods = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+            methods.iter().any(|m| method == m)
+        })
+    }
+}

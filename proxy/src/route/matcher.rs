@@ -1,0 +1,178 @@
+//! Whether a request matches a route: path and headers.
+
+use bytes::Bytes;
+use regex::bytes::Regex;
+use weir_abi::HeaderMap;
+
+use super::without_query;
+
+/// The `match` of a route.
+#[derive(Debug)]
+pub(super) struct RouteMatcher {
+    pub(super) path: PathMatcher,
+    pub(super) headers: Vec<HeaderMatcher>,
+}
+
+impl RouteMatcher {
+    /// A request without a path is CONNECT.
+    pub(super) fn matches(&self, path: Option<&[u8]>, request: &HeaderMap) -> bool {
+        self.path.matches(path.map(without_query))
+            && self.headers.iter().all(|h| h.matches(request))
+    }
+}
+
+/// What a path without its query must be like.
+#[derive(Debug)]
+pub(super) enum PathMatcher {
+    Text(TextMatcher),
+    /// A prefix that ends at a slash or with the path.
+    SeparatedPrefix {
+        prefix: String,
+        ignore_case: bool,
+    },
+    /// There is none.
+    Connect,
+}
+
+impl PathMatcher {
+    fn matches(&self, path: Option<&[u8]>) -> bool {
+        let Some(path) = path else {
+            return matches!(self, Self::Connect);
+        };
+        match self {
+            Self::Connect => false,
+            Self::Text(text) => text.matches(path),
+            Self::SeparatedPrefix {
+                prefix,
+                ignore_case,
+            } => {
+                let (start, rest) = path.split_at(prefix.len().min(path.len()));
+                (rest.is_empty() || rest[0] == b'/')
+                    && equal(start, prefix.as_bytes(), *ignore_case)
+            }
+        }
+    }
+
+    /// How much of a path it matches.
+    pub(super) fn matched(&self) -> Matched {
+        match self {
+            Self::SeparatedPrefix { prefix, .. } | Self::Text(TextMatcher::Prefix(prefix, _)) => {
+                Matched::Bytes(prefix.len())
+            }
+            Self::Text(_) | Self::Connect => Matched::Whole,
+        }
+    }
+}
+
+/// How much of a path a route has matched, which a rewrite of the prefix
+/// replaces.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Matched {
+    Bytes(usize),
+    /// All but the query.
+    Whole,
+}
+
+impl Matched {
+    pub(super) fn len(self, path: &[u8]) -> usize {
+        match self {
+            Self::Bytes(len) => len,
+            Self::Whole => without_query(path).len(),
+        }
+    }
+}
+
+/// What a text must be like; the truth value ignores the case of ASCII letters.
+#[derive(Debug)]
+pub(super) enum TextMatcher {
+    Exact(String, bool),
+    Prefix(String, bool),
+    Suffix(String, bool),
+    Contains(String, bool),
+    /// Matches the text as a whole.
+    Regex(Regex),
+}
+
+impl TextMatcher {
+    fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Exact(wanted, fold) => equal(text, wanted.as_bytes(), *fold),
+            Self::Prefix(wanted, fold) => text
+                .get(..wanted.len())
+                .is_some_and(|start| equal(start, wanted.as_bytes(), *fold)),
+            Self::Suffix(wanted, fold) => {
+                let at = text.len().checked_sub(wanted.len());
+                at.is_some_and(|at| equal(&text[at..], wanted.as_bytes(), *fold))
+            }
+            Self::Contains(wanted, fold) => {
+                wanted.is_empty()
+                    || text
+                        .windows(wanted.len())
+                        .any(|part| equal(part, wanted.as_bytes(), *fold))
+            }
+            Self::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+fn equal(a: &[u8], b: &[u8], ignore_case: bool) -> bool {
+    if ignore_case {
+        a.eq_ignore_ascii_case(b)
+    } else {
+        a == b
+    }
+}
+
+/// What one header must be like.
+#[derive(Debug)]
+pub(super) struct HeaderMatcher {
+    /// Lower case; `host` as `:authority`.
+    pub(super) name: String,
+    pub(super) value: ValueMatcher,
+    pub(super) invert: bool,
+    pub(super) treat_missing_as_empty: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum ValueMatcher {
+    Present(bool),
+    Text(TextMatcher),
+    /// From the first up to, but not including, the second.
+    Range(i64, i64),
+}
+
+impl HeaderMatcher {
+    fn matches(&self, request: &HeaderMap) -> bool {
+        let value = joined(request, self.name.as_bytes());
+        let holds = match (&self.value, value) {
+            (ValueMatcher::Present(wanted), value) => {
+                (value.is_some() || self.treat_missing_as_empty) == *wanted
+            }
+            (_, None) if !self.treat_missing_as_empty => return false,
+            (ValueMatcher::Text(text), value) => text.matches(&value.unwrap_or_default()),
+            (ValueMatcher::Range(start, end), value) => {
+                number(&value.unwrap_or_default()).is_some_and(|n| (*start..*end).contains(&n))
+            }
+        };
+        holds != self.invert
+    }
+}
+
+fn number(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.trim_ascii().parse().ok()
+}
+
+/// The values of a header, with commas between them.
+fn joined(headers: &HeaderMap, name: &[u8]) -> Option<Bytes> {
+    let mut values = headers.get_all(name);
+    let first = values.next()?;
+    let Some(second) = values.next() else {
+        return Some(first.clone());
+    };
+    let mut all = first.to_vec();
+    for value in std::iter::once(second).chain(values) {
+        all.push(b',');
+        all.extend_from_slice(value);
+    }
+    Some(all.into())
+}

@@ -1,0 +1,80 @@
+//! Routing: what happens to a request that has passed the filters.
+//!
+//! A [`RouteTable`] is compiled once and shared by all workers. A request finds
+//! its virtual host by its authority, and there the first route whose match
+//! holds, all as in Envoy.
+
+mod build;
+mod hosts;
+mod matcher;
+mod redirect;
+mod rewrite;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use weir_config::{Connect, Metadata};
+
+use self::matcher::Matched;
+pub(crate) use self::redirect::Redirect;
+use self::rewrite::{HostRewrite, PathRewrite};
+pub(crate) use self::table::RouteTable;
+
+/// One rule of a virtual host.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: String,
+    pub(crate) virtual_host: String,
+    pub(crate) metadata: Metadata,
+    pub(crate) virtual_host_metadata: Arc<Metadata>,
+    /// Bytes that one filter may hold of a body, if not the listener's.
+    pub(crate) buffer_limit: Option<usize>,
+    pub(crate) action: Action,
+}
+
+/// What a route does with a request.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Forward(Forward),
+    Redirect(Redirect),
+    DirectResponse(DirectResponse),
+}
+
+/// The request goes to a cluster.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    /// Index of the cluster in the generation.
+    pub(crate) cluster: usize,
+    pub(crate) cluster_metadata: Metadata,
+    /// From the end of the request to the end of the response; `None` for no
+    /// limit.
+    pub(crate) timeout: Option<Duration>,
+    /// How long nothing may move, if not as long as the listener says; zero
+    /// for no limit.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// The authority becomes the endpoint's host name, where it has one.
+    pub(crate) auto_host_rewrite: bool,
+    /// What happens to CONNECT, whatever the listener allows.
+    pub(crate) connect: Option<Connect>,
+    path_rewrite: Option<(PathRewrite, Matched)>,
+    host_rewrite: Option<HostRewrite>,
+    /// Whether `x-envoy-original-path` and `-host` tell what was rewritten.
+    envoy_headers: bool,
+}
+
+/// The request is answered at once.
+#[derive(Debug)]
+pub(crate) struct DirectResponse {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
+/// A path without its query and fragment.
+fn without_query(path: &[u8]) -> &[u8] {
+    let end = path.iter().position(|b| matches!(b, b'?' | b'#'));
+    &path[..end.unwrap_or(path.len())]
+}

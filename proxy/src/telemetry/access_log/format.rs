@@ -1,0 +1,214 @@
+//! Lines in a format of Envoy's.
+
+use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Map, Value as Json};
+use weir_abi::{Direction, HeaderMap};
+use weir_config::{Field, HeaderField, JsonFormat, Operator, Piece, Template, TimePiece};
+
+use crate::stream::FilteredStream;
+
+/// What an operator comes to.
+enum Value {
+    Missing,
+    Number(u64),
+    Text(String),
+}
+
+/// A text, as it is written.
+pub(super) fn text(template: &Template, stream: &FilteredStream) -> String {
+    let mut out = String::with_capacity(256);
+    for piece in &template.pieces {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Operator(operator) => match value(operator, stream) {
+                Value::Missing => out.push('-'),
+                Value::Number(number) => {
+                    // Writing to a string cannot fail.
+                    let _ = write!(out, "{number}");
+                }
+                Value::Text(text) => out.push_str(&text),
+            },
+        }
+    }
+    out
+}
+
+/// A line of JSON.
+pub(super) fn json_line(members: &[(String, JsonFormat)], stream: &FilteredStream) -> String {
+    let mut line = object(members, stream).to_string();
+    line.push('\n');
+    line
+}
+
+fn object(members: &[(String, JsonFormat)], stream: &FilteredStream) -> Json {
+    let member = |(name, format): &(String, JsonFormat)| {
+        let value = match format {
+            JsonFormat::Object(members) => object(members, stream),
+            // An operator alone keeps its type.
+            JsonFormat::Text(Template { pieces, .. }) if pieces.len() == 1 => match &pieces[0] {
+                Piece::Text(text) => text.as_str().into(),
+                Piece::Operator(operator) => match value(operator, stream) {
+                    Value::Missing => Json::Null,
+                    Value::Number(number) => number.into(),
+                    Value::Text(text) => text.into(),
+                },
+            },
+            JsonFormat::Text(template) => text(template, stream).into(),
+        };
+        (name.clone(), value)
+    };
+    Json::Object(members.iter().map(member).collect::<Map<_, _>>())
+}
+
+fn value(operator: &Operator, stream: &FilteredStream) -> Value {
+    let value = field(&operator.field, stream);
+    match (value, operator.max_length) {
+        (Value::Text(mut text), Some(length)) => {
+            text.truncate(text.floor_char_boundary(length));
+            Value::Text(text)
+        }
+        (value, _) => value,
+    }
+}
+
+fn field(field: &Field, stream: &FilteredStream) -> Value {
+    let info = &stream.info;
+    let address = |address: Option<std::net::SocketAddr>| some(address.map(|a| a.to_string()));
+    match field {
+        Field::StartTime(pieces) => Value::Text(time(pieces, info.start_time())),
+        Field::Request(name) => header(Some(&stream.request_map()), name),
+        Field::RequestWithoutQuery(name) => match header(Some(&stream.request_map()), name) {
+            Value::Text(mut path) => {
+                path.truncate(path.find('?').unwrap_or(path.len()));
+                Value::Text(path)
+            }
+            other => other,
+        },
+        Field::Response(name) => header(stream.response_map().as_deref(), name),
+        Field::Trailer(name) => header(stream.trailers(Direction::Response).as_deref(), name),
+        Field::Protocol => match info.protocol.name() {
+            "-" => Value::Missing,
+            name => Value::Text(name.to_owned()),
+        },
+        Field::ResponseCode => Value::Number(info.response_code.get().unwrap_or(0).into()),
+        Field::ResponseCodeDetails => {
+            let details = info.code_details();
+            let text = String::from_utf8_lossy(&details).into_owned();
+            some((!details.is_empty()).then_some(text))
+        }
+        Field::ResponseFlags => match info.flags().to_string() {
+            flags if flags == "-" => Value::Missing,
+            flags => Value::Text(flags),
+        },
+        Field::BytesReceived => Value::Number(info.bytes_received.get()),
+        Field::BytesSent => Value::Number(info.bytes_sent.get()),
+        Field::RequestHeadersBytes => Value::Number(info.request_headers_bytes.get()),
+        Field::ResponseHeadersBytes => Value::Number(info.response_headers_bytes.get()),
+        Field::Duration => {
+            let millis = info.elapsed().as_millis();
+            Value::Number(u64::try_from(millis).unwrap_or(u64::MAX))
+        }
+        Field::UpstreamHost => address(info.upstream.get()),
+        Field::UpstreamCluster => some(info.cluster.borrow().as_deref().map(str::to_owned)),
+        Field::UpstreamLocalAddress => address(info.upstream_local.get()),
+        Field::UpstreamRequestAttemptCount => Value::Number(info.upstream_attempts.get()),
+        Field::DownstreamRemoteAddress => address(Some(info.client)),
+        Field::DownstreamRemoteAddressWithoutPort => Value::Text(info.client.ip().to_string()),
+        Field::DownstreamDirectRemoteAddress => address(Some(info.connection.peer)),
+        Field::DownstreamDirectRemoteAddressWithoutPort => {
+            Value::Text(info.connection.peer.ip().to_string())
+        }
+        Field::DownstreamLocalAddress => address(Some(info.connection.local)),
+        Field::DownstreamLocalAddressWithoutPort => {
+            Value::Text(info.connection.local.ip().to_string())
+        }
+        Field::DownstreamLocalPort => Value::Number(info.connection.local.port().into()),
+        Field::ConnectionId => Value::Number(info.connection.id),
+        Field::RouteName => {
+            let route = info.route.borrow();
+            let name = route.as_ref().map(|route| route.name.clone());
+            some(name.filter(|name| !name.is_empty()))
+        }
+    }
+}
+
+fn some(text: Option<String>) -> Value {
+    text.map_or(Value::Missing, Value::Text)
+}
+
+/// The value of a header, or else of the other one; what could break a line is
+/// escaped.
+fn header(headers: Option<&HeaderMap>, field: &HeaderField) -> Value {
+    let Some(headers) = headers else {
+        return Value::Missing;
+    };
+    let found = headers.get(field.name.as_bytes());
+    let found = found.or_else(|| headers.get(field.alternative.as_ref()?.as_bytes()));
+    let Some(value) = found else {
+        return Value::Missing;
+    };
+    let mut text = String::with_capacity(value.len());
+    for c in String::from_utf8_lossy(value).chars() {
+        if c.is_control() && c != '\t' {
+            text.extend(c.escape_unicode());
+        } else {
+            text.push(c);
+        }
+    }
+    Value::Text(text)
+}
+
+/// A time since the Unix epoch, in UTC.
+fn time(pieces: &[TimePiece], since_epoch: Duration) -> String {
+    // YYYY-MM-DDTHH:MM:SS.NNNNNNNNNZ
+    let full = humantime::format_rfc3339_nanos(UNIX_EPOCH + since_epoch).to_string();
+    let part = |start: usize, end: usize| full.get(start..end).unwrap_or_default();
+    let mut out = String::with_capacity(full.len());
+    for piece in pieces {
+        match piece {
+            TimePiece::Text(c) => out.push(*c),
+            TimePiece::Year => out.push_str(part(0, 4)),
+            TimePiece::Month => out.push_str(part(5, 7)),
+            TimePiece::Day => out.push_str(part(8, 10)),
+            TimePiece::Hour => out.push_str(part(11, 13)),
+            TimePiece::Minute => out.push_str(part(14, 16)),
+            TimePiece::Second => out.push_str(part(17, 19)),
+            TimePiece::Fraction(digits) => out.push_str(part(20, 20 + digits)),
+            TimePiece::Epoch => {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "{}", since_epoch.as_secs());
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_utc() {
+        let pieces = [
+            TimePiece::Year,
+            TimePiece::Text('/'),
+            TimePiece::Month,
+            TimePiece::Text('/'),
+            TimePiece::Day,
+            TimePiece::Text(' '),
+            TimePiece::Hour,
+            TimePiece::Text(':'),
+            TimePiece::Minute,
+            TimePiece::Text(':'),
+            TimePiece::Second,
+            TimePiece::Text('.'),
+            TimePiece::Fraction(3),
+            TimePiece::Text(' '),
+            TimePiece::Epoch,
+        ];
+        let at = Duration::new(1_000_000_000, 12_345_678);
+        assert_eq!(time(&pieces, at), "2001/09/09 01:46:40.012 1000000000");
+    }
+}

@@ -1,0 +1,157 @@
+//! What filters read of configuration and connections, through real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
+
+use std::fmt::Write;
+
+use weir_conformance::{Upstream, Weir};
+
+/// A filter that answers requests with the values at `paths`: for each a byte
+/// with the status, one with the length, and the value.
+fn telling(paths: &[&str]) -> Vec<u8> {
+    let mut data = String::new();
+    let mut calls = String::new();
+    let mut at = 1024;
+    for path in paths {
+        let text = path.replace('.', "\\00");
+        writeln!(data, "(data (i32.const {at}) \"{text}\")").unwrap();
+        writeln!(
+            calls,
+            "(call $tell (i32.const {at}) (i32.const {}))",
+            path.len()
+        )
+        .unwrap();
+        at += path.len();
+    }
+    let text = format!(
+        r#"(module
+  (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_send_local_response"
+    (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (global $heap (mut i32) (i32.const 65536))
+  (global $out (mut i32) (i32.const 16384))
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get $size))))
+  (func $tell (param $path i32) (param $length i32)
+    (i32.store (i32.const 4) (i32.const 0))
+    (i32.store8 (global.get $out)
+      (call $get (local.get $path) (local.get $length) (i32.const 0) (i32.const 4)))
+    (i32.store8 (i32.add (global.get $out) (i32.const 1)) (i32.load (i32.const 4)))
+    (memory.copy (i32.add (global.get $out) (i32.const 2))
+      (i32.load (i32.const 0)) (i32.load (i32.const 4)))
+    (global.set $out
+      (i32.add (global.get $out) (i32.add (i32.load (i32.const 4)) (i32.const 2)))))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (global.set $out (i32.const 16384))
+    {calls}
+    (drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 16384)
+      (i32.sub (global.get $out) (i32.const 16384)) (i32.const 0) (i32.const 0) (i32.const -1)))
+    (i32.const 1))
+  {data})"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// The values that such a filter has told, with their status.
+fn told(body: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut values = Vec::new();
+    let mut rest = body;
+    while let [status, length, more @ ..] = rest {
+        let (value, more) = more.split_at(usize::from(*length));
+        values.push((*status, value.to_vec()));
+        rest = more;
+    }
+    values
+}
+
+#[test]
+fn filters_read_what_is_configured_for_them() {
+    let upstream = Upstream::echo();
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+node: {{ id: edge-1, cluster: edge, metadata: {{ role: gateway }}, locality: {{ zone: a }} }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  direction: outbound
+  metadata: {{ my.filter: {{ on: listener }} }}
+  http_filters:
+  - {{ name: telling, wasm: {{ vm_config: {{ code: {{ local: {{ filename: telling.wasm }} }} }} }} }}
+  virtual_hosts:
+  - name: all
+    domains: ['*']
+    metadata: {{ f: {{ on: host }} }}
+    routes:
+    - match: {{ prefix: /direct }}
+      direct_response: {{ status: 204 }}
+    - match: {{ prefix: / }}
+      cluster: web
+      metadata: {{ f: {{ tier: gold, weight: 0.5, beta: true, none: null, list: [a, b] }} }}
+clusters:
+- name: web
+  endpoints: [\"{}\"]
+  metadata: {{ f: {{ on: cluster }} }}
+",
+        upstream.address
+    );
+    let values = |path: &str, names: &[&str]| {
+        let weir = Weir::start_with(&config, |folder| {
+            std::fs::write(folder.join("telling.wasm"), telling(names)).unwrap();
+        });
+        told(&weir.connect().get(path).body)
+    };
+    let ok = |value: &[u8]| (0, value.to_vec());
+    let missing = (1, Vec::new());
+
+    let names = [
+        "xds.route_metadata.filter_metadata.f.tier",
+        "xds.route_metadata.filter_metadata.f.weight",
+        "xds.route_metadata.filter_metadata.f.beta",
+        "xds.route_metadata.filter_metadata.f.list.1",
+        "xds.route_metadata.filter_metadata.f.other",
+        "xds.route_metadata.filter_metadata.other",
+        "xds.virtual_host_metadata.filter_metadata.f.on",
+        "xds.cluster_metadata.filter_metadata.f.on",
+        "xds.cluster_metadata",
+        "xds.listener_direction",
+        "xds.node.id",
+        "xds.node.cluster",
+        "xds.node.metadata.role",
+        "xds.node.locality.zone",
+        "xds.node.more",
+        "upstream.transport_failure_reason",
+    ];
+    let expected = [
+        ok(b"gold"),
+        ok(&0.5_f64.to_le_bytes()),
+        ok(&[1]),
+        ok(b"b"),
+        missing.clone(),
+        missing.clone(),
+        ok(b"host"),
+        ok(b"cluster"),
+        ok(b"\x0a\x16\x0a\x01f\x12\x11\x0a\x0f\x0a\x02on\x12\x09\x1a\x07cluster"),
+        ok(&2_u64.to_le_bytes()),
+        ok(b"edge-1"),
+        ok(b"edge"),
+        ok(b"gateway"),
+        ok(b"a"),
+        missing.clone(),
+        missing.clone(),
+    ];
+    assert_eq!(values("/", &names), expected);
+
+    let names = [
+        "xds.cluster_metadata",
+        "xds.route_metadata",
+        "xds.listener_metadata",
+    ];
+    let got = values("/direct", &names);
+    assert_eq!(got[0], missing);
+    assert_eq!(got[1], ok(b""));
+    assert_eq!(got[2].0, 0);
+    assert!(got[2].1.windows(9).any(|w| w == b"my.filter"));
+}

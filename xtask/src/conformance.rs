@@ -1,0 +1,43 @@
+//! `cargo xtask conformance`: Weir and a real Envoy, case by case.
+
+use anyhow::Result;
+
+use crate::process::{self, cargo};
+use crate::{envoy, guests, layout};
+
+/// Prepares everything and runs the suite. Returns a line for what could not be
+/// done.
+pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
+    guests::build_probe()?;
+    process::build(
+        cargo()
+            .current_dir(layout::root())
+            .args(["build", "--workspace", "--bins"]),
+    )?;
+    let programs = layout::root().join("target/debug");
+    let mut suite = std::process::Command::new(programs.join("weir-conformance"));
+    suite.arg("--modules").arg(layout::modules());
+    suite
+        .arg("--scratch")
+        .arg(layout::root().join("target/conformance"));
+    suite
+        .arg("--weir")
+        .arg(programs.join("weir"))
+        .args(arguments);
+    let mut missing = Vec::new();
+    match envoy::find() {
+        Ok(program) => drop(suite.arg("--envoy").arg(program)),
+        Err(reason) => {
+            eprintln!(
+                "\n    !!! There is no Envoy here: {reason:#}\
+                 \n    !!! Weir is compared with what was RECORDED of Envoy.\n"
+            );
+            if arguments.contains(&"--random") {
+                return Ok(vec!["not without Envoy, to compare with".to_owned()]);
+            }
+            missing.push("without Envoy, against its record".to_owned());
+        }
+    }
+    process::run(&mut suite)?;
+    Ok(missing)
+}
