@@ -10,7 +10,9 @@ type F1 = GuestFn<(u32,), ()>;
 type F1r = GuestFn<(u32,), u32>;
 type F2 = GuestFn<(u32, u32), ()>;
 type F2r = GuestFn<(u32, u32), u32>;
+type F3 = GuestFn<(u32, u32, u32), ()>;
 type F3r = GuestFn<(u32, u32, u32), u32>;
+type F5 = GuestFn<(u32, u32, u32, u32, u32), ()>;
 
 /// A headers callback: two parameters in ABI 0.1.0, three from 0.2.0 on.
 pub(crate) enum HeadersFn {
@@ -40,6 +42,11 @@ pub(crate) struct Callbacks {
     pub(crate) on_response_headers: Option<HeadersFn>,
     pub(crate) on_response_body: Option<F3r>,
     pub(crate) on_response_trailers: Option<F2r>,
+    pub(crate) on_http_call_response: Option<F5>,
+    pub(crate) on_grpc_receive_initial_metadata: Option<F3>,
+    pub(crate) on_grpc_receive: Option<F3>,
+    pub(crate) on_grpc_receive_trailing_metadata: Option<F3>,
+    pub(crate) on_grpc_close: Option<F3>,
     pub(crate) on_done: Option<F1r>,
     pub(crate) on_log: Option<F1>,
     pub(crate) on_delete: Option<F1>,
@@ -58,6 +65,13 @@ impl Callbacks {
             on_response_headers: HeadersFn::of(instance, "proxy_on_response_headers", abi),
             on_response_body: instance.function("proxy_on_response_body"),
             on_response_trailers: instance.function("proxy_on_response_trailers"),
+            on_http_call_response: instance.function("proxy_on_http_call_response"),
+            on_grpc_receive_initial_metadata: instance
+                .function("proxy_on_grpc_receive_initial_metadata"),
+            on_grpc_receive: instance.function("proxy_on_grpc_receive"),
+            on_grpc_receive_trailing_metadata: instance
+                .function("proxy_on_grpc_receive_trailing_metadata"),
+            on_grpc_close: instance.function("proxy_on_grpc_close"),
             on_done: instance.function("proxy_on_done"),
             on_log: instance.function("proxy_on_log"),
             on_delete: instance.function("proxy_on_delete"),

@@ -15,6 +15,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::body::BodyBuffer;
+use crate::callout::{
+    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+};
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel};
@@ -63,6 +66,52 @@ pub trait Host {
     /// [`Unsupported`] when this host has no metrics.
     fn define_metric(&self, _kind: MetricType, _name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
         Err(Unsupported)
+    }
+
+    /// Makes an HTTP call, whose end is told by [`Vm::on_http_call_response`], not
+    /// from within this method; after the end the guard is dropped, too.
+    ///
+    /// [`Vm::on_http_call_response`]: crate::Vm::on_http_call_response
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the call is not made.
+    fn http_call(
+        &self,
+        _token: CalloutToken,
+        _call: HttpCall,
+    ) -> Result<CalloutGuard, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
+    /// Makes a unary gRPC call, whose end is told by [`Vm::on_grpc_message`] when
+    /// its status is 0, or else by [`Vm::on_grpc_close`].
+    ///
+    /// [`Vm::on_grpc_message`]: crate::Vm::on_grpc_message
+    /// [`Vm::on_grpc_close`]: crate::Vm::on_grpc_close
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the call is not made.
+    fn grpc_call(
+        &self,
+        _token: CalloutToken,
+        _call: GrpcCall,
+    ) -> Result<CalloutGuard, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
+    /// Opens a gRPC stream. What comes on it is told by the four
+    /// `Vm::on_grpc_*`; [`Vm::on_grpc_close`] is the last of it.
+    ///
+    /// [`Vm::on_grpc_close`]: crate::Vm::on_grpc_close
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the stream is not opened.
+    fn grpc_stream(
+        &self,
+        _token: CalloutToken,
+        _start: GrpcStart,
+    ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        Err(CalloutError::Unsupported)
     }
 
     /// Wall clock, since the Unix epoch.

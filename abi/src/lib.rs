@@ -15,6 +15,7 @@
 
 mod body;
 mod callbacks;
+mod callout;
 mod engine;
 mod failure;
 mod headers;
@@ -29,6 +30,10 @@ mod vm;
 pub mod wire;
 
 pub use body::BodyBuffer;
+pub use callout::{
+    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+    HttpCallResponse,
+};
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{

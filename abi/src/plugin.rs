@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use crate::callout::CalloutStatus;
 use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
 
@@ -48,6 +49,7 @@ pub(crate) struct Root {
     pub(crate) id: ContextId,
     pub(crate) plugin: PluginConfig,
     pub(crate) state: Cell<RootState>,
+    pub(crate) callout: CalloutStatus,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,7 @@ impl Vm {
             id: self.state.new_id(),
             plugin,
             state: Cell::new(RootState::Created),
+            callout: CalloutStatus::default(),
         });
         let id = root.id;
         self.state.insert(Context::Root(Rc::clone(&root)));
@@ -169,9 +172,10 @@ impl Vm {
         self.forget_root(root.id);
     }
 
-    /// Removes a root context, and its timer with it.
+    /// Removes a root context, and its timer and callouts with it.
     fn forget_root(&self, id: ContextId) {
         self.state.remove(id);
+        self.state.callouts.forget_root(id);
         // A host without timers has none to stop.
         let _ = self.state.host.set_tick_period(id, None);
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::callbacks::Callbacks;
+use crate::callout::Callouts;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
@@ -90,6 +91,12 @@ impl Vm {
         let contexts = self.state.contexts.borrow();
         let streams = contexts.values();
         streams.filter(|c| matches!(c, Context::Stream(_))).count()
+    }
+
+    /// Number of callouts under way.
+    #[must_use]
+    pub fn active_callouts(&self) -> usize {
+        self.state.callouts.len()
     }
 
     /// Bytes of guest memory; 0 once the VM has failed.
@@ -283,6 +290,7 @@ pub(crate) struct VmState {
     after_call: RefCell<std::collections::VecDeque<AfterCall>>,
     /// The metrics that the guest has defined, by kind and in order.
     pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
+    pub(crate) callouts: Callouts,
 }
 
 impl VmState {
@@ -298,6 +306,7 @@ impl VmState {
             effective: RefCell::default(),
             after_call: RefCell::default(),
             metrics: RefCell::default(),
+            callouts: Callouts::default(),
         }
     }
 
@@ -333,6 +342,7 @@ impl VmState {
     fn clear(&self) {
         let contexts = self.contexts.take();
         let after_call = self.after_call.take();
+        self.callouts.clear();
         drop((contexts, after_call));
     }
 

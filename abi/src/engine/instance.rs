@@ -123,7 +123,7 @@ fn trap_of_instantiation(error: InstantiationError) -> GuestTrap {
 /// An exported function, looked up once.
 pub(crate) struct GuestFn<A: GuestArgs, R: Results>(TypedFunction<A::List, R>);
 
-/// Arguments of an exported function: none to four `u32`.
+/// Arguments of an exported function: none to five `u32`.
 pub(crate) trait GuestArgs: Sized {
     type List: Results;
     fn call<R: Results>(
@@ -152,3 +152,4 @@ guest_args!((););
 guest_args!(u32; a: u32);
 guest_args!((u32, u32); a: u32, b: u32);
 guest_args!((u32, u32, u32); a: u32, b: u32, c: u32);
+guest_args!((u32, u32, u32, u32, u32); a: u32, b: u32, c: u32, d: u32, e: u32);

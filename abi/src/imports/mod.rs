@@ -5,6 +5,7 @@
 //! refuse the whole module.
 
 mod buffers;
+mod callouts;
 mod context;
 mod guest;
 mod headers;
@@ -115,6 +116,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     stream::define(&mut t);
     context::define(&mut t);
     metrics::define(&mut t);
+    callouts::define(&mut t);
     wasi::define(&mut t);
     define_unimplemented(&mut t);
     t
@@ -126,26 +128,6 @@ fn define_unimplemented(t: &mut Table) {
         Err(Status::Unimplemented.into())
     }
     type P = u32;
-    t.unimplemented(
-        "proxy_http_call",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_grpc_call",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| {
-            no()
-        },
-    );
-    t.unimplemented(
-        "proxy_grpc_stream",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_grpc_send",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented("proxy_grpc_cancel", |_: &mut Cx<'_>, _: P| no());
-    t.unimplemented("proxy_grpc_close", |_: &mut Cx<'_>, _: P| no());
     t.unimplemented(
         "proxy_get_shared_data",
         |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P| no(),
