@@ -8,10 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_abi::{Module, PluginConfig, VmConfig};
 use weir_config::{
-    Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter, HttpOptions, Span,
-    Spanned,
+    Callouts, Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter,
+    HttpOptions, Span, Spanned,
 };
 
+use crate::callout::ClusterNames;
 use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
@@ -23,6 +24,7 @@ use crate::tcp::TcpProxy;
 pub(crate) struct Generation {
     pub(crate) listeners: Vec<ListenerSpec>,
     pub(crate) clusters: Vec<ClusterSpec>,
+    pub(crate) callouts: Callouts,
     pub(crate) vms: Vec<Arc<FilterVmSpec>>,
 }
 
@@ -148,6 +150,7 @@ impl Generation {
         Ok(Self {
             listeners,
             clusters: clusters.collect(),
+            callouts: config.callouts,
             vms,
         })
     }
@@ -252,12 +255,15 @@ impl Builder {
 
     /// Tries every VM out, on this thread.
     fn finish(self, config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<FilterVmSpec>> {
+        let names = config.clusters.iter().map(|c| c.name.value.as_str());
+        let clusters = Arc::new(ClusterNames::new(names));
         let mut vms = Vec::with_capacity(self.vms.len());
         for draft in self.vms {
             let spec = FilterVmSpec {
                 module: draft.module,
                 config: draft.config,
                 plugins: draft.plugins,
+                clusters: Arc::clone(&clusters),
             };
             if let Err(error) = spec.canary() {
                 errors.push(start_error(config, &draft.places, &error));

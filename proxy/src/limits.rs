@@ -71,3 +71,10 @@ pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes that may wait to be sent on one gRPC stream of a filter; more is
+/// refused. The endpoint reads more slowly than the filter writes.
+pub(crate) const GRPC_OUTBOX_BYTES: usize = 16 << 20;
+
+/// Bytes of a gRPC stream that wait on the connection before more is handed over.
+pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use weir_abi::{Direction, HeaderMap, LocalResponse};
 
-use crate::http::reset;
+use crate::http::{UpstreamError, reset};
 
 use super::{FilteredStream, ResponseFlags, ResponseSource, ResponseState};
 
@@ -45,6 +45,11 @@ impl UpstreamFailure {
         }
     }
 
+    /// Status and body of the answer to a callout that has none.
+    pub(crate) fn answer_of_callout(&self) -> (u16, String) {
+        (self.answer().0, self.words(false).1)
+    }
+
     /// Details and body of the answer. `started`: the upstream's response had
     /// begun.
     fn words(&self, started: bool) -> (String, String) {
@@ -80,6 +85,19 @@ impl UpstreamFailure {
                 "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
             ),
         )
+    }
+}
+
+impl From<&UpstreamError> for UpstreamFailure {
+    fn from(error: &UpstreamError) -> Self {
+        match error {
+            UpstreamError::Connect(cause) => Self::Connect(cause.clone()),
+            UpstreamError::ConnectTimeout => Self::ConnectTimeout,
+            UpstreamError::Malformed(_) => Self::Protocol,
+            UpstreamError::Closed(_) => Self::Closed,
+            UpstreamError::Reset(code) => Self::Reset(*code),
+            UpstreamError::Refused => Self::Reset(reset::REFUSED_STREAM),
+        }
     }
 }
 
@@ -296,7 +314,7 @@ fn own(code: u16, details: &str, body: &str) -> LocalResponse {
 }
 
 /// gRPC status for an HTTP status (gRPC, `doc/http-grpc-status-mapping.md`).
-pub(super) fn grpc_status(code: u16) -> u32 {
+pub(crate) fn grpc_status(code: u16) -> u32 {
     match code {
         400 => 13,
         401 => 16,
