@@ -19,7 +19,7 @@ pub(super) struct Attempt<'a> {
     upstream: Option<AnyUpstream>,
     /// The connection was used before: the endpoint may have closed it by now.
     pub(super) reused: bool,
-    pub(super) began: Instant,
+    began: Instant,
     unflushed: bool,
 }
 
@@ -90,6 +90,14 @@ impl<'a> Attempt<'a> {
             }
         }
         upstream.poll_read(context)
+    }
+
+    /// Says how long the endpoint took, if that is asked for.
+    pub(super) fn add_service_time(&self, worker: &WorkerShared, headers: &mut HeaderMap) {
+        if worker.callouts.envoy_headers {
+            let took = self.began.elapsed().as_millis().to_string();
+            headers.replace("x-envoy-upstream-service-time", took);
+        }
     }
 
     /// The response is whole: the connection may serve others.

@@ -6,7 +6,10 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{BufMut, Bytes, BytesMut};
 use weir_abi::{
     BodyBuffer, CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream,
@@ -17,7 +20,7 @@ use super::attempt::Attempt;
 use super::service::GrpcTarget;
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::limits::{GRPC_OUTBOX_BYTES, GRPC_SEND_BYTES};
-use crate::stream::{UpstreamFailure, grpc_status};
+use crate::stream::{UpstreamFailure, clean_details, grpc_status};
 use crate::worker::WorkerShared;
 
 /// Bytes before each message: whether it is compressed, and its length.
@@ -26,6 +29,7 @@ const FRAME_HEADER: usize = 5;
 const OK: u32 = 0;
 const UNKNOWN: u32 = 2;
 const INTERNAL: u32 = 13;
+const UNAVAILABLE: u32 = 14;
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -35,11 +39,23 @@ pub(super) struct GrpcStatus {
 }
 
 impl GrpcStatus {
-    fn of(code: u32) -> Self {
+    /// The peer's message, if it has one, and in braces where it comes from, as
+    /// Envoy tells it.
+    fn new(code: u32, message: &[u8], details: &[u8]) -> Self {
+        let details: Vec<u8> = clean_details(details);
+        let message = if message.is_empty() {
+            details
+        } else {
+            [message, b"{", &details, b"}"].concat()
+        };
         Self {
             code,
-            message: Bytes::new(),
+            message: message.into(),
         }
+    }
+
+    fn of_peer(code: u32, message: &[u8]) -> Self {
+        Self::new(code, message, b"via_upstream")
     }
 }
 
@@ -60,15 +76,7 @@ pub(super) async fn unary(
     outbox.push(&call.message, true);
     let answer = RefCell::new(None);
     let timeout = call.timeout.or(target.timeout);
-    let mut headers = headers(worker, target, &call.start);
-    if let Some(timeout) = timeout {
-        let milliseconds = timeout.as_millis();
-        headers.add("grpc-timeout", format!("{milliseconds}m"));
-        if worker.callouts.envoy_headers {
-            let name = "x-envoy-expected-rq-timeout-ms";
-            headers.add(name, milliseconds.to_string());
-        }
-    }
+    let headers = headers(worker, target, &call.start, timeout);
     let exchange = exchange(worker, target.cluster, &headers, &outbox, |event| {
         if let Event::Message(message) = event {
             answer.replace(Some(message));
@@ -78,11 +86,14 @@ pub(super) async fn unary(
         None => exchange.await,
         Some(timeout) => tokio::time::timeout(timeout, exchange)
             .await
-            .unwrap_or_else(|_| failed(worker, &UpstreamFailure::Timeout)),
+            .unwrap_or_else(|_| failed(worker, &UpstreamFailure::Timeout, &mut |_| {})),
     };
     match (status.code, answer.take()) {
         (OK, Some(message)) => Ok(message),
-        (OK, None) => Err(GrpcStatus::of(INTERNAL)),
+        (OK, None) => Err(GrpcStatus {
+            code: INTERNAL,
+            message: Bytes::new(),
+        }),
         _ => Err(status),
     }
 }
@@ -118,7 +129,7 @@ pub(super) async fn stream(
     outbox: &Outbox,
     events: &VmEvents,
 ) {
-    let headers = headers(worker, target, start);
+    let headers = headers(worker, target, start, None);
     let tell = |event| events.tell(event);
     let status = exchange(worker, target.cluster, &headers, outbox, tell).await;
     if let Some(vm) = events.vm.upgrade() {
@@ -126,7 +137,12 @@ pub(super) async fn stream(
     }
 }
 
-fn headers(worker: &WorkerShared, target: &GrpcTarget, start: &GrpcStart) -> HeaderMap {
+fn headers(
+    worker: &WorkerShared,
+    target: &GrpcTarget,
+    start: &GrpcStart,
+    timeout: Option<Duration>,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8 + start.metadata.len());
     headers.add(":method", "POST");
     let path = [b"/", &start.service[..], b"/", &start.method].concat();
@@ -134,14 +150,31 @@ fn headers(worker: &WorkerShared, target: &GrpcTarget, start: &GrpcStart) -> Hea
     headers.add(":authority", target.authority.clone());
     headers.add(":scheme", "http");
     headers.add("te", "trailers");
+    let milliseconds = timeout.map(|t| t.as_millis());
+    if let Some(milliseconds) = milliseconds {
+        headers.add("grpc-timeout", format!("{milliseconds}m"));
+    }
     headers.add("content-type", "application/grpc");
     for (name, value) in target.metadata.iter().chain(start.metadata.entries()) {
-        headers.add(name.clone(), value.clone());
+        headers.add(name.clone(), on_the_wire(name, value));
     }
     if worker.callouts.envoy_headers {
         headers.add("x-envoy-internal", "true");
+        if let Some(milliseconds) = milliseconds {
+            let name = "x-envoy-expected-rq-timeout-ms";
+            headers.add(name, milliseconds.to_string());
+        }
     }
     headers
+}
+
+/// Binary metadata travels in base64 (gRPC, `PROTOCOL-HTTP2.md`).
+fn on_the_wire(name: &[u8], value: &Bytes) -> Bytes {
+    if name.ends_with(b"-bin") {
+        BASE64.encode(value).into()
+    } else {
+        value.clone()
+    }
 }
 
 /// One exchange with an endpoint of the cluster.
@@ -157,11 +190,12 @@ async fn exchange(
     let (mut attempt, first) = loop {
         let mut attempt = match Attempt::connect(worker, cluster, fresh).await {
             Ok(attempt) => attempt,
-            Err(failure) => return failed(worker, &failure),
+            Err(failure) => return failed(worker, &failure, &mut tell),
         };
         if let Err(reason) = attempt.send_headers(headers, false) {
             tracing::warn!("a filter's gRPC request cannot be sent: {reason}");
-            return GrpcStatus::of(INTERNAL);
+            let details = format!("filter_removed_required_request_headers{{{reason}}}");
+            return GrpcStatus::new(UNAVAILABLE, reason.as_bytes(), details.as_bytes());
         }
         outbox.rewind();
         match poll_fn(|context| poll(&mut attempt, outbox, context)).await {
@@ -179,14 +213,18 @@ async fn exchange(
             None => poll_fn(|context| poll(&mut attempt, outbox, context)).await,
         };
         let ended = match piece {
-            Ok(piece) => response.take(piece, worker.callouts.response_limit, &mut tell),
+            Ok(piece) => {
+                let piece = complete(worker, &attempt, outbox, piece);
+                response.take(piece, worker.callouts.response_limit, &mut tell)
+            }
             Err(error) if response.begun => {
                 worker.metrics.upstream_failure();
                 tracing::debug!("a gRPC callout is cut: {error}");
                 tell(Event::TrailingMetadata(HeaderMap::new()));
-                Some(GrpcStatus::of(INTERNAL))
+                let details = UpstreamFailure::from(&error).words(true).0;
+                Some(GrpcStatus::new(INTERNAL, b"", details.as_bytes()))
             }
-            Err(error) => Some(failed(worker, &UpstreamFailure::from(&error))),
+            Err(error) => Some(failed(worker, &UpstreamFailure::from(&error), &mut tell)),
         };
         if let Some(status) = ended {
             if response.whole {
@@ -213,14 +251,49 @@ fn poll(
     attempt.poll(context)
 }
 
-/// The endpoint cannot be reached, or does not answer.
-fn failed(worker: &WorkerShared, failure: &UpstreamFailure) -> GrpcStatus {
-    worker.metrics.upstream_failure();
-    let (status, message) = failure.answer_of_callout();
-    GrpcStatus {
-        code: grpc_status(status),
-        message: message.into(),
+/// Adds the headers that are the host's business.
+fn complete(
+    worker: &WorkerShared,
+    attempt: &Attempt<'_>,
+    outbox: &Outbox,
+    piece: ResponsePiece,
+) -> ResponsePiece {
+    match piece {
+        ResponsePiece::Headers {
+            mut headers,
+            end_of_stream,
+        } => {
+            // How long the endpoint took, is known when it had all of the request.
+            if outbox.end_sent.get() {
+                attempt.add_service_time(worker, &mut headers);
+            }
+            ResponsePiece::Headers {
+                headers,
+                end_of_stream,
+            }
+        }
+        other => other,
     }
+}
+
+/// The endpoint cannot be reached, or does not answer. What a stream sees of it
+/// is a reply in the endpoint's place, as Envoy's router makes it.
+fn failed(
+    worker: &WorkerShared,
+    failure: &UpstreamFailure,
+    tell: &mut impl FnMut(Event),
+) -> GrpcStatus {
+    worker.metrics.upstream_failure();
+    let code = grpc_status(failure.answer().0);
+    let (details, message) = failure.words(false);
+    let mut trailers = HeaderMap::with_capacity(4);
+    trailers.add(":status", "200");
+    trailers.add("content-type", "application/grpc");
+    trailers.add("grpc-status", code.to_string());
+    trailers.add("grpc-message", message.clone());
+    tell(Event::InitialMetadata(HeaderMap::new()));
+    tell(Event::TrailingMetadata(trailers));
+    GrpcStatus::new(code, message.as_bytes(), details.as_bytes())
 }
 
 /// A response as far as it has come.
@@ -253,9 +326,11 @@ impl Response {
                 if let Some(http) = http.filter(|_| !trailers_only) {
                     let http = std::str::from_utf8(&http).ok();
                     let http = http.and_then(|s| s.parse().ok()).unwrap_or(0);
+                    tell(Event::InitialMetadata(HeaderMap::new()));
                     return Some(self.error(grpc_status(http), tell));
                 }
                 if end_of_stream {
+                    tell(Event::InitialMetadata(HeaderMap::new()));
                     return Some(Self::trailers(headers, tell));
                 }
                 tell(Event::InitialMetadata(headers));
@@ -288,7 +363,7 @@ impl Response {
 
     fn error(&self, code: u32, tell: &mut impl FnMut(Event)) -> GrpcStatus {
         tell(Event::TrailingMetadata(HeaderMap::new()));
-        GrpcStatus::of(code)
+        GrpcStatus::of_peer(code, b"")
     }
 
     fn trailers(trailers: HeaderMap, tell: &mut impl FnMut(Event)) -> GrpcStatus {
@@ -296,10 +371,7 @@ impl Response {
         let code = code.and_then(|c| std::str::from_utf8(c).ok()?.parse().ok());
         let message = trailers.get(b"grpc-message").cloned();
         tell(Event::TrailingMetadata(trailers));
-        GrpcStatus {
-            code: code.unwrap_or(UNKNOWN),
-            message: message.unwrap_or_default(),
-        }
+        GrpcStatus::of_peer(code.unwrap_or(UNKNOWN), &message.unwrap_or_default())
     }
 
     /// Takes the next message, if it is whole. A compressed one was not asked

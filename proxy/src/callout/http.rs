@@ -35,10 +35,7 @@ pub(super) async fn perform(
         Ok(response) => Some(response),
         Err(_) if begun.get() => None,
         Err(Failure::Cut) => None,
-        Err(Failure::Upstream(failure)) => {
-            let (status, body) = failure.answer_of_callout();
-            Some(own(status, body))
-        }
+        Err(Failure::Upstream(failure)) => Some(own(failure.answer().0, failure.words(false).1)),
         Err(Failure::Unsendable(reason)) => Some(own(503, reason)),
     }
 }
@@ -146,11 +143,7 @@ async fn receive(
             } => {
                 begun.set(true);
                 response.headers = headers;
-                if worker.callouts.envoy_headers {
-                    let took = attempt.began.elapsed().as_millis().to_string();
-                    let name = "x-envoy-upstream-service-time";
-                    response.headers.replace(name, took);
-                }
+                attempt.add_service_time(worker, &mut response.headers);
                 end_of_stream
             }
             ResponsePiece::Body {

@@ -34,7 +34,7 @@ use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
 use self::event::Event;
 pub(crate) use self::flags::ResponseFlags;
-pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, count};
+pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, clean_details, count};
 pub(crate) use self::iterate::parse_status;
 pub(crate) use self::log_view::LogView;
 pub(crate) use self::reply::{UpstreamFailure, grpc_status};

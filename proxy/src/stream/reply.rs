@@ -31,7 +31,7 @@ pub(crate) enum UpstreamFailure {
 
 impl UpstreamFailure {
     /// Status and flag of the answer.
-    fn answer(&self) -> (u16, ResponseFlags) {
+    pub(crate) fn answer(&self) -> (u16, ResponseFlags) {
         match self {
             Self::NoRoute => (404, ResponseFlags::NO_ROUTE),
             Self::NoEndpoint => (503, ResponseFlags::NO_HEALTHY_UPSTREAM),
@@ -45,14 +45,9 @@ impl UpstreamFailure {
         }
     }
 
-    /// Status and body of the answer to a callout that has none.
-    pub(crate) fn answer_of_callout(&self) -> (u16, String) {
-        (self.answer().0, self.words(false).1)
-    }
-
     /// Details and body of the answer. `started`: the upstream's response had
     /// begun.
-    fn words(&self, started: bool) -> (String, String) {
+    pub(crate) fn words(&self, started: bool) -> (String, String) {
         let reason = match self {
             Self::NoRoute => return ("route_not_found".to_owned(), String::new()),
             Self::NoEndpoint => {
