@@ -193,7 +193,7 @@ mod tests {
     fn a_service_names_its_cluster_authority_timeout_and_metadata() {
         // envoy_grpc { cluster_name: auth, authority: a }, timeout 1.5s,
         // initial_metadata { key: k, value: v }
-        let service = b"\x0a\x09\x0a\x04auth\x12\x01a\x1a\x07\x08\x01\x10\x80\xca\xb5\xee\x01\x2a\x06\x0a\x01k\x12\x01v";
+        let service = b"\x0a\x09\x0a\x04auth\x12\x01a\x1a\x08\x08\x01\x10\x80\xca\xb5\xee\x01\x2a\x06\x0a\x01k\x12\x01v";
         let target = target(service).unwrap();
         assert_eq!(target.cluster, 3);
         assert_eq!(target.authority, "a");
