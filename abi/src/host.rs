@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::body::BodyBuffer;
 use crate::callout::{
-    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+    CalloutError, CalloutGuard, CalloutToken, DnsToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
 };
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
@@ -111,6 +111,17 @@ pub trait Host {
         _token: CalloutToken,
         _start: GrpcStart,
     ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
+    /// Looks a name up, whose addresses are told by [`Vm::on_resolve_dns`], not
+    /// from within this method.
+    ///
+    /// [`Vm::on_resolve_dns`]: crate::Vm::on_resolve_dns
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the name is not looked up.
+    fn resolve_dns(&self, _token: DnsToken, _name: &str) -> Result<CalloutGuard, CalloutError> {
         Err(CalloutError::Unsupported)
     }
 
