@@ -92,9 +92,10 @@ mod tests {
             ttl: Duration::from_secs(seconds),
         };
         let addresses = [address("127.0.0.1:0", 60), address("[::1]:0", 7)];
+        let numbers = [2u32, 60, 7].map(u32::to_le_bytes).concat();
         assert_eq!(
-            &encode(&addresses)[..],
-            b"\x02\0\0\0\x3c\0\0\0\x07\0\0\0127.0.0.1:0\0[::1]:0\0"
+            encode(&addresses),
+            [&numbers[..], b"127.0.0.1:0\0", b"[::1]:0\0"].concat()
         );
         assert_eq!(encode(&[]), "\0\0\0\0");
     }
