@@ -93,6 +93,12 @@ impl Vm {
         streams.filter(|c| matches!(c, Context::Stream(_))).count()
     }
 
+    /// Number of streams that have come to their end in this VM.
+    #[must_use]
+    pub fn completed_streams(&self) -> u64 {
+        self.state.completed.get()
+    }
+
     /// Number of callouts under way.
     #[must_use]
     pub fn active_callouts(&self) -> usize {
@@ -291,6 +297,8 @@ pub(crate) struct VmState {
     /// The metrics that the guest has defined, by kind and in order.
     pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
     pub(crate) callouts: Callouts,
+    /// Streams that have come to their end.
+    pub(crate) completed: Cell<u64>,
 }
 
 impl VmState {
@@ -307,6 +315,7 @@ impl VmState {
             after_call: RefCell::default(),
             metrics: RefCell::default(),
             callouts: Callouts::default(),
+            completed: Cell::new(0),
         }
     }
 

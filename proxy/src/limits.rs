@@ -27,12 +27,17 @@ pub(crate) const CHUNK_LINE_BYTES: usize = 4 * 1024;
 /// counted, a worker never waits.
 pub(crate) const ACCESS_LOG_QUEUE: usize = 16 * 1024;
 
-/// How often a worker publishes the memory of its VMs.
-pub(crate) const MEMORY_SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a worker looks after its VMs: publishes their memory, replaces what
+/// has grown too large.
+pub(crate) const VM_CARE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long an idle connection is kept open once the process drains: a client
 /// that is just sending its next request is still answered.
 pub(crate) const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// Failures in a row, with no stream coming to its end in between, that are a
+/// crash loop. Fewer may be bad luck with a few requests.
+pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;
 
 /// Connections that the kernel may have accepted before Weir does.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;

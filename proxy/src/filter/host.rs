@@ -19,6 +19,8 @@ pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
+    /// While the VM stands by, nothing ticks; these are to.
+    standing_by: RefCell<Option<HashMap<ContextId, Duration>>>,
     callouts: Callouts,
 }
 
@@ -28,6 +30,7 @@ impl FilterHost {
             metrics,
             vm: RefCell::default(),
             timers: RefCell::default(),
+            standing_by: RefCell::new(Some(HashMap::new())),
             callouts,
         })
     }
@@ -35,6 +38,22 @@ impl FilterHost {
     /// Names the VM that timers tick in.
     pub(super) fn attach(&self, vm: &Rc<Vm>) {
         self.vm.replace(Rc::downgrade(vm));
+    }
+
+    /// The VM stands by no longer: its timers begin.
+    pub(super) fn promote(&self) {
+        let waiting = self.standing_by.take().into_iter().flatten();
+        for (root, period) in waiting {
+            self.start_timer(root, period);
+        }
+    }
+
+    fn start_timer(&self, root: ContextId, period: Duration) {
+        // Outside of a worker, where a module is only tried, nothing ticks.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
+            self.timers.borrow_mut().insert(root, timer);
+        }
     }
 
     fn vm(&self) -> Weak<Vm> {
@@ -138,12 +157,13 @@ impl Host for FilterHost {
         if let Some(timer) = self.timers.borrow_mut().remove(&root) {
             timer.abort();
         }
-        // Outside of a worker, where a module is only tried, nothing ticks.
-        if let Some(period) = period
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
-            self.timers.borrow_mut().insert(root, timer);
+        if let Some(waiting) = &mut *self.standing_by.borrow_mut() {
+            match period {
+                Some(period) => waiting.insert(root, period),
+                None => waiting.remove(&root),
+            };
+        } else if let Some(period) = period {
+            self.start_timer(root, period);
         }
         Ok(())
     }

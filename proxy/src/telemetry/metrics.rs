@@ -62,6 +62,7 @@ pub(crate) struct VmCounters {
     failures: Counter,
     restarts: Counter,
     memory: Counter,
+    crash_loop: Counter,
 }
 
 impl WorkerMetrics {
@@ -146,6 +147,11 @@ impl VmMetrics {
 
     pub(crate) fn restarted(&self) {
         self.0.restarts.add(1);
+    }
+
+    /// Whether the VM fails again and again.
+    pub(crate) fn crash_loop(&self, is_one: bool) {
+        self.0.crash_loop.set(is_one.into());
     }
 
     /// A metric that the VM's guest defines.
@@ -258,6 +264,11 @@ impl Metrics {
             "Guest memory, all workers",
             &labels,
         )?;
+        let crash_loop = gauge(
+            "weir_wasm_vm_crash_loop",
+            "Workers on which the VM fails again and again",
+            &labels,
+        )?;
         let mut bytes: HashMap<[String; 2], u64> = HashMap::new();
         for worker in &self.workers {
             let vms = worker.vms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -270,6 +281,9 @@ impl Metrics {
                 restarts
                     .with_label_values(&values)
                     .inc_by(vm.restarts.get());
+                crash_loop
+                    .with_label_values(&values)
+                    .add(signed(vm.crash_loop.get()));
                 *bytes.entry(values.map(str::to_owned)).or_default() += vm.memory.get();
             }
         }
