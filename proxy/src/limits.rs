@@ -35,6 +35,9 @@ pub(crate) const VM_CARE_INTERVAL: Duration = Duration::from_millis(250);
 /// that is just sending its next request is still answered.
 pub(crate) const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
 
+/// Failures of one VM that a worker logs in a second; more are counted.
+pub(crate) const FAILURE_REPORTS_MAX: u32 = 10;
+
 /// Failures in a row, with no stream coming to its end in between, that are a
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;

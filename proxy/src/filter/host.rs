@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DnsToken, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpCall, LogLevel, Metric, MetricType, Origin, Unsupported, Vm,
+    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, Stream, Unsupported,
+    Vm,
 };
 
 use crate::callout::Callouts;
@@ -113,14 +114,23 @@ impl Host for FilterHost {
         }
     }
 
-    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>) {
         self.metrics.failed();
         self.stop_timers();
+        let Some(unsaid) = self.metrics.reports.admit(Instant::now()) else {
+            return;
+        };
+        if unsaid > 0 {
+            tracing::error!(vm_id = origin.vm_id, "{unsaid} more failures of this VM");
+        }
+        let request_id = stream.and_then(request_id);
         tracing::error!(
             plugin = origin.plugin,
             root_id = origin.root_id,
             vm_id = origin.vm_id,
             context = origin.context.0,
+            worker = self.metrics.worker(),
+            request_id,
             "filter failed: {failure}"
         );
     }
@@ -167,6 +177,13 @@ impl Host for FilterHost {
         }
         Ok(())
     }
+}
+
+/// The request that a stream is about, by the name that its log lines have.
+fn request_id(stream: &dyn Stream) -> Option<String> {
+    let headers = stream.headers(HttpMap::RequestHeaders)?;
+    let id = headers.get(b"x-request-id")?;
+    Some(String::from_utf8_lossy(id).into_owned())
 }
 
 /// Ticks until the VM is gone or has failed; the period is the gap between two

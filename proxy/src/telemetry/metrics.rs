@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use weir_abi::{Metric, MetricType};
 
-use super::GuestMetrics;
+use super::{GuestMetrics, Reports};
 use crate::filter::FilterVmSpec;
 
 /// A number that one thread writes and others read.
@@ -124,43 +124,57 @@ impl WorkerMetrics {
 }
 
 /// A VM's view of its counters.
-#[derive(Debug)]
-pub(crate) struct VmMetrics(Arc<VmCounters>);
+#[derive(Debug, Default)]
+pub(crate) struct VmMetrics {
+    counters: Arc<VmCounters>,
+    /// What of its failures is logged.
+    pub(crate) reports: Reports,
+}
 
 impl VmMetrics {
     pub(crate) fn new(counters: Arc<VmCounters>) -> Self {
-        Self(counters)
+        Self {
+            counters,
+            reports: Reports::default(),
+        }
     }
 
     /// Counters that nobody reads, for a VM that is only tried out.
     pub(crate) fn detached() -> Self {
-        Self(Arc::default())
+        Self::default()
+    }
+
+    /// Number of the worker that it is on.
+    pub(crate) fn worker(&self) -> usize {
+        self.counters.worker
     }
 
     pub(crate) fn started(&self) {
-        self.0.starts.add(1);
+        self.counters.starts.add(1);
     }
 
     pub(crate) fn failed(&self) {
-        self.0.failures.add(1);
+        self.counters.failures.add(1);
     }
 
     pub(crate) fn restarted(&self) {
-        self.0.restarts.add(1);
+        self.counters.restarts.add(1);
     }
 
     /// Whether the VM fails again and again.
     pub(crate) fn crash_loop(&self, is_one: bool) {
-        self.0.crash_loop.set(is_one.into());
+        self.counters.crash_loop.set(is_one.into());
     }
 
     /// A metric that the VM's guest defines.
     pub(crate) fn define(&self, kind: MetricType, name: &str) -> Rc<dyn Metric> {
-        self.0.guests.define(self.0.worker, kind, name)
+        self.counters
+            .guests
+            .define(self.counters.worker, kind, name)
     }
 
     pub(crate) fn memory(&self, bytes: usize) {
-        self.0.memory.set(bytes as u64);
+        self.counters.memory.set(bytes as u64);
     }
 }
 

@@ -56,7 +56,7 @@ impl Host for TestHost {
         Some(LogLevel::Info)
     }
 
-    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, _: Option<&dyn Stream>) {
         self.journal
             .push(format!("failed: {} of {}", failure.callback, origin.plugin));
         self.failures.borrow_mut().push(failure.clone());
