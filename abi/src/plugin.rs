@@ -136,6 +136,24 @@ impl Vm {
         Ok(())
     }
 
+    /// Runs `proxy_on_queue_ready` of a root context for an item that came into a
+    /// queue; nothing when the context is gone.
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before.
+    pub fn on_queue_ready(&self, root: ContextId, queue: u32) -> Result<(), VmFailed> {
+        let Some(context @ Context::Root(_)) = self.state.get(root) else {
+            return self.alive();
+        };
+        self.call(
+            &context,
+            "proxy_on_queue_ready",
+            self.callbacks.on_queue_ready.as_ref(),
+            (root.0, queue),
+        )?;
+        Ok(())
+    }
+
     /// Ends a root context: `proxy_on_done`, and `proxy_on_delete` at once or,
     /// when the guest asks for time, after it has called `proxy_done`.
     ///

@@ -4,18 +4,21 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::callbacks::Callbacks;
 use crate::callout::Callouts;
+use crate::capabilities::Capabilities;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
+use crate::shared::Space;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, ContextId, Direction};
 
@@ -28,6 +31,10 @@ pub struct VmConfig {
     pub configuration: Bytes,
     /// Environment variables that WASI shows, and no others.
     pub environment: Vec<(String, String)>,
+    /// What it may call, and be called by.
+    pub capabilities: Capabilities,
+    /// What it shares with the other VMs of its `vm_id`.
+    pub shared: Arc<Space>,
 }
 
 /// The VM cannot take a call: it has failed, or a guest call is under way.
@@ -68,7 +75,7 @@ impl Vm {
         let mut instance =
             Instance::new(&module.compiled, Rc::clone(&state), imports::host_function)
                 .map_err(|trap| start_failed("instantiation", trap))?;
-        let callbacks = Callbacks::of(&instance, module.abi());
+        let callbacks = Callbacks::of(&instance, module.abi(), &state.config.capabilities);
         run_start_functions(&mut instance).map_err(|(name, trap)| start_failed(name, trap))?;
         state.phase.set(Phase::Running);
         Ok(Self {
@@ -419,5 +426,13 @@ impl State for VmState {
         } else {
             Err(HostTrap::Restricted(name))
         }
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        self.config.capabilities.allow(name)
+    }
+
+    fn denied(&self, name: &'static str) {
+        self.with_origin(|origin| self.host.denied(origin, name));
     }
 }

@@ -3,11 +3,15 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use weir_abi::{ContextId, Failure, Host, LogLevel, Metric, MetricType, Origin, Unsupported, Vm};
+use weir_abi::{
+    ContextId, Failure, Host, LogLevel, Metric, MetricType, Origin, QueueConsumer, Unsupported, Vm,
+};
 
+use super::queue::Consumers;
 use crate::telemetry::VmMetrics;
 
 /// The [`Host`] of one VM.
@@ -15,6 +19,7 @@ pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
+    queues: Consumers,
 }
 
 impl FilterHost {
@@ -23,6 +28,7 @@ impl FilterHost {
             metrics,
             vm: RefCell::default(),
             timers: RefCell::default(),
+            queues: Consumers::default(),
         })
     }
 
@@ -87,6 +93,7 @@ impl Host for FilterHost {
     fn failed(&self, origin: Origin<'_>, failure: &Failure) {
         self.metrics.failed();
         self.stop_timers();
+        self.queues.close();
         tracing::error!(
             plugin = origin.plugin,
             root_id = origin.root_id,
@@ -98,6 +105,29 @@ impl Host for FilterHost {
 
     fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
         Ok(self.metrics.define(kind, name))
+    }
+
+    fn queue_consumer(&self, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        self.queues.of(&self.vm.borrow(), root)
+    }
+
+    fn denied(&self, origin: Origin<'_>, capability: &str) {
+        tracing::error!(
+            plugin = origin.plugin,
+            root_id = origin.root_id,
+            vm_id = origin.vm_id,
+            "the filter called `{capability}`, which its `capability_restriction_config` \
+             does not allow"
+        );
+    }
+
+    fn limit_reached(&self, origin: Origin<'_>, limit: &str) {
+        tracing::warn!(
+            plugin = origin.plugin,
+            root_id = origin.root_id,
+            vm_id = origin.vm_id,
+            "no room for more in `limits.{limit}`; /metrics counts what is refused"
+        );
     }
 
     fn set_tick_period(

@@ -2,6 +2,7 @@
 //! one.
 
 mod host;
+mod queue;
 mod vm;
 
 use std::rc::Rc;

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use weir_abi::{ContextId, LoadError, Module, PluginConfig, PluginError, Vm, VmConfig};
+use weir_abi::{
+    ContextId, LoadError, Module, PluginConfig, PluginError, SharedLimits, Vm, VmConfig,
+};
 use weir_config::FailurePolicy;
 
 use super::Admission;
@@ -18,6 +20,8 @@ pub(crate) struct FilterVmSpec {
     pub(crate) module: Module,
     pub(crate) config: VmConfig,
     pub(crate) plugins: Vec<PluginSpec>,
+    /// For what the VM shares by its `vm_id`.
+    pub(crate) shared_limits: SharedLimits,
 }
 
 /// One plugin of a VM.
@@ -31,7 +35,7 @@ pub(crate) struct PluginSpec {
 
 impl FilterVmSpec {
     /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
-    /// configuration, code) it holds the environment.
+    /// configuration, code) it holds the environment and the capabilities.
     pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -41,9 +45,13 @@ impl FilterVmSpec {
         part(config.vm_id.as_bytes());
         part(&config.configuration);
         part(module.digest());
+        part(&config.environment.len().to_le_bytes());
         for (name, value) in &config.environment {
             part(name.as_bytes());
             part(value.as_bytes());
+        }
+        for name in config.capabilities.names() {
+            part(name.as_bytes());
         }
         digest.finalize().into()
     }
@@ -113,6 +121,7 @@ impl FilterVm {
         spec: std::sync::Arc<FilterVmSpec>,
         metrics: Rc<VmMetrics>,
     ) -> Result<Self, StartError> {
+        spec.config.shared.set_limits(spec.shared_limits);
         let live = spec.start(&metrics)?;
         Ok(Self {
             spec,

@@ -83,6 +83,7 @@ impl Filter {
             reload_interval: self.reload_interval,
         };
         let spec = FilterVmSpec {
+            shared_limits: weir_abi::SharedLimits::default(),
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,
             config: VmConfig::default(),
