@@ -54,9 +54,12 @@ pub(crate) struct Root {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RootState {
+    /// In `proxy_on_context_create`; the guest may read its plugin configuration,
+    /// as in Envoy.
     Created,
-    /// In `proxy_on_configure`: the only time at which the guest may read its
-    /// plugin configuration.
+    /// In `proxy_on_vm_start`.
+    Starting,
+    /// In `proxy_on_configure`; the guest may read its plugin configuration.
     Configuring,
     Running,
     /// `proxy_on_done` asked for time; `proxy_done` ends it.
@@ -96,6 +99,7 @@ impl Vm {
             callbacks.on_context_create.as_ref(),
             (id.0, 0),
         )?;
+        root.state.set(RootState::Starting);
         let started = self.call(
             &context,
             "proxy_on_vm_start",

@@ -67,8 +67,8 @@ pub struct PluginConfig {
     /// the headers are held. Default: false, which holds the body back too.
     pub allow_on_headers_stop_iteration: bool,
     /// `capability_restriction_config`: the hostcalls and callbacks that the filter
-    /// may have. Default: none, which allows all. Those of `vm_config` count
-    /// instead, where there are any.
+    /// may have. Default: none, which allows all. What `vm_config` says counts
+    /// instead, where it says something.
     pub allowed_capabilities: Vec<String>,
     /// `limits`: what the filter may use.
     pub limits: Limits,

@@ -48,8 +48,9 @@ pub struct VmConfig {
     /// Default: none.
     pub environment_variables: EnvironmentVariables,
     /// `capability_restriction_config`: the hostcalls and callbacks that the code
-    /// may have. Default: none, which leaves it to the plugin.
-    pub allowed_capabilities: Vec<String>,
+    /// may have; an empty list allows all. Default: `None`, which leaves it to the
+    /// plugin.
+    pub allowed_capabilities: Option<Vec<String>>,
 }
 
 impl FromYaml for VmConfig {
@@ -61,7 +62,7 @@ impl FromYaml for VmConfig {
             code: FromYaml::placeholder(),
             configuration: Spanned::new(Vec::new(), crate::Span::default()),
             environment_variables: EnvironmentVariables::default(),
-            allowed_capabilities: Vec::new(),
+            allowed_capabilities: None,
         }
     }
 
@@ -70,15 +71,14 @@ impl FromYaml for VmConfig {
         fields.optional::<Runtime>("runtime");
         fields.optional::<bool>("allow_precompiled");
         fields.optional::<bool>("nack_on_code_cache_miss");
-        let restriction: CapabilityRestriction = fields
-            .optional("capability_restriction_config")
-            .unwrap_or_default();
+        let restriction: Option<CapabilityRestriction> =
+            fields.optional("capability_restriction_config");
         Self {
             vm_id: fields.optional("vm_id").unwrap_or_default(),
             code: fields.required("code"),
             configuration: any::field(&mut fields, "configuration"),
             environment_variables: fields.optional("environment_variables").unwrap_or_default(),
-            allowed_capabilities: restriction.allowed,
+            allowed_capabilities: restriction.map(|restriction| restriction.allowed),
         }
     }
 }

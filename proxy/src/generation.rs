@@ -322,11 +322,7 @@ fn start_error(config: &Config, places: &[Place], error: &StartError) -> ConfigE
 /// plugin's.
 fn capabilities(plugin: &weir_config::PluginConfig) -> Capabilities {
     let of_vm = &plugin.vm_config.allowed_capabilities;
-    let names = if of_vm.is_empty() {
-        &plugin.allowed_capabilities
-    } else {
-        of_vm
-    };
+    let names = of_vm.as_ref().unwrap_or(&plugin.allowed_capabilities);
     Capabilities::only(names.iter().cloned())
 }
 

@@ -75,3 +75,7 @@ pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 /// Changes from one shared queue to another, in the notes about new items that
 /// wait for a busy VM; beyond that, notes of one queue come together.
 pub(crate) const QUEUE_RUNS_MAX: usize = 4096;
+
+/// Calls about items in shared queues that one VM gets before anything else on
+/// its worker.
+pub(crate) const QUEUE_CALLS_IN_A_ROW: u32 = 64;

@@ -207,6 +207,7 @@ fn get_configuration_of_0_1_0_gives_that_of_the_plugin_then_that_of_the_vm() {
     };
     let guest = Guest::new()
         .markers(&["proxy_abi_version_0_1_0"])
+        .on("proxy_on_context_create", "get_configuration")
         .on("proxy_on_vm_start", "get_configuration")
         .on("proxy_on_configure", "get_configuration")
         .on("proxy_on_tick", "get_configuration");
@@ -216,6 +217,11 @@ fn get_configuration_of_0_1_0_gives_that_of_the_plugin_then_that_of_the_vm() {
     vm.on_tick(root).unwrap();
     assert_eq!(
         host.journal.take(),
-        ["0 of the vm", "0 plugin configuration", "0 of the vm"]
+        [
+            "0 plugin configuration",
+            "0 of the vm",
+            "0 plugin configuration",
+            "0 of the vm"
+        ]
     );
 }

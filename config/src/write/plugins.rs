@@ -92,8 +92,14 @@ fn vm(vm: &VmConfig) -> Object {
         "environment_variables",
         environment(&vm.environment_variables),
     );
-    let allowed = &vm.allowed_capabilities;
-    block.set("capability_restriction_config", restriction(allowed));
+    if let Some(allowed) = &vm.allowed_capabilities {
+        // An empty one says that the plugin's does not count.
+        let mut names = restriction(allowed).0;
+        names
+            .entry("allowed_capabilities")
+            .or_insert_with(|| Json::Object(Map::new()));
+        block.set("capability_restriction_config", Json::Object(names));
+    }
     block
 }
 

@@ -15,42 +15,55 @@
   (global.set $at (i32.add (global.get $at) (i32.const 1))))
 (func $digit (param $divided i32)
   (call $byte (i32.add (i32.const 48) (i32.rem_u (local.get $divided) (i32.const 10)))))
-;; A blank and a number below 1000.
+;; A number below 1000.
 (func $number (param $n i32)
-  (call $byte (i32.const 32))
   (if (i32.ge_u (local.get $n) (i32.const 100))
     (then (call $digit (i32.div_u (local.get $n) (i32.const 100)))))
   (if (i32.ge_u (local.get $n) (i32.const 10))
     (then (call $digit (i32.div_u (local.get $n) (i32.const 10)))))
   (call $digit (local.get $n)))
+;; `. text = `
 (func $begin (param $text i32) (param $length i32)
   (global.set $at (i32.const 512))
-  (call $put (local.get $text) (local.get $length)))
+  (call $byte (i32.const 46))
+  (call $byte (i32.const 32))
+  (call $put (local.get $text) (local.get $length))
+  (call $byte (i32.const 32))
+  (call $byte (i32.const 61))
+  (call $byte (i32.const 32)))
 (func $end
   (drop (call $log (i32.const 2) (i32.const 512)
     (i32.sub (global.get $at) (i32.const 512)))))
-;; A callback with its number of arguments, and three of which so many count.
+;; A callback on a context, and two more arguments of which so many count.
 (func $say (param $text i32) (param $length i32) (param $count i32)
-    (param $a i32) (param $b i32) (param $c i32)
-  (call $begin (local.get $text) (local.get $length))
-  (call $number (local.get $a))
-  (if (i32.ge_u (local.get $count) (i32.const 2)) (then (call $number (local.get $b))))
-  (if (i32.ge_u (local.get $count) (i32.const 3)) (then (call $number (local.get $c))))
+    (param $context i32) (param $a i32) (param $b i32)
+  (global.set $at (i32.const 512))
+  (call $byte (i32.const 35))
+  (call $number (local.get $context))
+  (call $byte (i32.const 32))
+  (call $put (local.get $text) (local.get $length))
+  (if (i32.ge_u (local.get $count) (i32.const 2))
+    (then (call $byte (i32.const 32)) (call $number (local.get $a))))
+  (if (i32.ge_u (local.get $count) (i32.const 3))
+    (then (call $byte (i32.const 32)) (call $number (local.get $b))))
   (call $end))
 ;; A hostcall and its status.
 (func $status (param $text i32) (param $length i32) (param $status i32)
   (call $begin (local.get $text) (local.get $length))
   (call $number (local.get $status))
   (call $end))
-;; A hostcall that has left address and length at 0 and 4: its status, whether
-;; the address is not 0, the length, and the bytes.
+;; A hostcall that has left address and length at 0 and 4: its status, the
+;; length with a 0 before it for an address that is 0, and the bytes.
 (func $given (param $text i32) (param $length i32) (param $status i32)
   (call $begin (local.get $text) (local.get $length))
   (call $number (local.get $status))
   (if (i32.eqz (local.get $status))
     (then
-      (call $number (i32.ne (i32.load (i32.const 0)) (i32.const 0)))
-      (call $number (i32.load (i32.const 4)))
       (call $byte (i32.const 32))
-      (call $put (i32.load (i32.const 0)) (i32.load (i32.const 4)))))
+      (if (i32.eqz (i32.load (i32.const 0))) (then (call $digit (i32.const 0))))
+      (call $number (i32.load (i32.const 4)))
+      (if (i32.load (i32.const 4))
+        (then
+          (call $byte (i32.const 32))
+          (call $put (i32.load (i32.const 0)) (i32.load (i32.const 4)))))))
   (call $end))

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use weir_abi::{ContextId, QueueConsumer, Vm};
 
-use crate::limits::QUEUE_RUNS_MAX;
+use crate::limits::{QUEUE_CALLS_IN_A_ROW, QUEUE_RUNS_MAX};
 
 /// What one VM consumes.
 #[derive(Default)]
@@ -150,17 +150,21 @@ impl Notes {
     }
 }
 
-/// Makes the calls that are due until the VM is gone or has failed. Others on
-/// the worker have their turn between two of them.
+/// Makes the calls that are due until the VM is gone or has failed. After so
+/// many in a row others on the worker have their turn.
 async fn deliver(vm: Weak<Vm>, inbox: Arc<Inbox>) {
     loop {
         inbox.posted.notified().await;
+        let mut made = 0;
         while let Some((root, queue)) = inbox.take() {
             let vm = vm.upgrade();
             if !vm.is_some_and(|vm| vm.on_queue_ready(root, queue).is_ok()) {
                 return inbox.close();
             }
-            tokio::task::yield_now().await;
+            made += 1;
+            if made % QUEUE_CALLS_IN_A_ROW == 0 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
