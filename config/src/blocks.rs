@@ -7,6 +7,7 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::identity::BLOCK,
     &crate::identity::LOCALITY_BLOCK,
     &crate::admin::BLOCK,
+    &crate::callouts::BLOCK,
     &crate::listener::BLOCK,
     &crate::access_log::BLOCK,
     &crate::http_filter::BLOCK,

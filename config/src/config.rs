@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Admin;
+use crate::callouts::Callouts;
 use crate::check;
 use crate::cluster::Cluster;
 use crate::defaults::DRAIN_TIMEOUT;
@@ -27,6 +28,7 @@ pub(crate) static BLOCK: Block = Block {
         ("admin", "{ address: 127.0.0.1:9901 }"),
         ("drain_timeout", "30s"),
         ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
+        ("callouts", "{ response_limit: 16MiB }"),
         ("clusters", "[{ name: web, endpoints: [127.0.0.1:9000] }]"),
     ],
     not_yet: &[],
@@ -52,6 +54,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `clusters`: where requests go. Default: none.
     pub clusters: Vec<Cluster>,
+    /// `callouts`: requests that filters make themselves.
+    pub callouts: Callouts,
     /// `drain_timeout`: how long connections get to finish after a stop or a
     /// reload before they are closed. Default: 30s.
     pub drain_timeout: Duration,
@@ -148,6 +152,7 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
         admin: fields.optional("admin"),
         listeners: listeners.value,
         clusters: fields.optional("clusters").unwrap_or_default(),
+        callouts: fields.optional("callouts").unwrap_or_default(),
         drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         source: Arc::clone(source),
     };

@@ -13,6 +13,7 @@ mod access_log;
 mod admin;
 mod any;
 mod blocks;
+mod callouts;
 mod capability;
 mod check;
 mod cluster;
@@ -50,6 +51,7 @@ pub use access_log::{
     TimePiece,
 };
 pub use admin::Admin;
+pub use callouts::Callouts;
 pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
 pub use code::Code;
 pub use config::{Config, parse};

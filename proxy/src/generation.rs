@@ -11,10 +11,11 @@ use weir_abi::{
     SharedState, VmConfig,
 };
 use weir_config::{
-    Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter, HttpOptions,
-    SharedDataEviction, Span, Spanned,
+    Callouts, Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter,
+    HttpOptions, SharedDataEviction, Span, Spanned,
 };
 
+use crate::callout::ClusterNames;
 use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
@@ -26,6 +27,7 @@ use crate::tcp::TcpProxy;
 pub(crate) struct Generation {
     pub(crate) listeners: Vec<ListenerSpec>,
     pub(crate) clusters: Vec<ClusterSpec>,
+    pub(crate) callouts: Callouts,
     pub(crate) vms: Vec<Arc<FilterVmSpec>>,
     /// Where the VMs' shared data and queues are: it outlives the generation.
     pub(crate) shared: Arc<SharedState>,
@@ -162,6 +164,7 @@ impl Generation {
         Ok(Self {
             listeners,
             clusters: clusters.collect(),
+            callouts: config.callouts,
             vms,
             shared: Arc::clone(shared),
         })
@@ -271,6 +274,8 @@ impl Builder {
 
     /// Tries every VM out, on this thread.
     fn finish(self, config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<FilterVmSpec>> {
+        let names = config.clusters.iter().map(|c| c.name.value.as_str());
+        let clusters = Arc::new(ClusterNames::new(names));
         let mut vms = Vec::with_capacity(self.vms.len());
         for draft in self.vms {
             let spec = FilterVmSpec {
@@ -278,6 +283,7 @@ impl Builder {
                 config: draft.config,
                 plugins: draft.plugins,
                 shared_limits: draft.shared_limits,
+                clusters: Arc::clone(&clusters),
             };
             if let Err(error) = spec.canary() {
                 errors.push(start_error(config, &draft.places, &error));

@@ -79,3 +79,10 @@ pub(crate) const QUEUE_RUNS_MAX: usize = 4096;
 /// Calls about items in shared queues that one VM gets before anything else on
 /// its worker.
 pub(crate) const QUEUE_CALLS_IN_A_ROW: u32 = 64;
+
+/// Bytes that may wait to be sent on one gRPC stream of a filter; more is
+/// refused. The endpoint reads more slowly than the filter writes.
+pub(crate) const GRPC_OUTBOX_BYTES: usize = 16 << 20;
+
+/// Bytes of a gRPC stream that wait on the connection before more is handed over.
+pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;

@@ -182,10 +182,6 @@ impl Vm {
         let Some(root) = callouts.root_of(token) else {
             return self.alive();
         };
-        let ended = match Kind::of(token.0) {
-            Some(Kind::GrpcCall) => callouts.remove(token),
-            _ => None,
-        };
         let args = (root.id.0, token.0, size(message.len()));
         let function = self.callbacks.on_grpc_receive.as_ref();
         let called = callouts.while_showing(Received::Message(message), || {
@@ -196,7 +192,9 @@ impl Vm {
                 args,
             )
         });
-        drop(ended);
+        if Kind::of(token.0) == Some(Kind::GrpcCall) {
+            drop(callouts.remove(token));
+        }
         called.map(drop)
     }
 
@@ -240,7 +238,7 @@ impl Vm {
         let Some(root) = callouts.root_of(token) else {
             return self.alive();
         };
-        let ended = self.remote_closed(token);
+        self.remote_closed(token);
         root.callout.set(status, message);
         let args = (root.id.0, token.0, status);
         let function = self.callbacks.on_grpc_close.as_ref();
@@ -251,20 +249,28 @@ impl Vm {
             args,
         );
         root.callout.forget_message();
-        drop(ended);
+        self.forget_closed(token);
         called.map(drop)
+    }
+
+    fn remote_closed(&self, token: CalloutToken) {
+        let mut open = self.state.callouts.open.borrow_mut();
+        if let Some(Open::Stream(_, stream)) = open.get_mut(&token) {
+            stream.remote_closed = true;
+        }
     }
 
     /// Takes a callout out of the books that has ended on both sides; a stream
     /// whose own side is open stays known until the guest closes it.
-    fn remote_closed(&self, token: CalloutToken) -> Option<Open> {
+    fn forget_closed(&self, token: CalloutToken) {
         let callouts = &self.state.callouts;
-        if let Some(Open::Stream(_, open)) = callouts.open.borrow_mut().get_mut(&token)
-            && !open.local_closed
-        {
-            open.remote_closed = true;
-            return None;
+        let open = match callouts.open.borrow().get(&token) {
+            Some(Open::Stream(_, stream)) => !stream.local_closed,
+            Some(Open::Call(..)) => false,
+            None => return,
+        };
+        if !open {
+            drop(callouts.remove(token));
         }
-        callouts.remove(token)
     }
 }

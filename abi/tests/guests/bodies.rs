@@ -159,7 +159,7 @@ fn buffers_of_callouts_and_connections_answer_as_in_envoy() {
 }
 
 #[test]
-fn the_plugin_configuration_is_readable_while_it_is_configured_only() {
+fn the_plugin_configuration_is_readable_while_its_root_is_created_or_configured() {
     let read = "get_buffer_bytes 7 0 100";
     let guest = Guest::new()
         .on("proxy_on_context_create", read)
@@ -177,7 +177,14 @@ fn the_plugin_configuration_is_readable_while_it_is_configured_only() {
     vm.on_tick(root).unwrap();
     assert_eq!(
         host.journal.take(),
-        ["1", "1", "0 configuration", "0 20 0", "2", "1"]
+        [
+            "0 plugin configuration",
+            "1",
+            "0 configuration",
+            "0 20 0",
+            "2",
+            "1"
+        ]
     );
 }
 

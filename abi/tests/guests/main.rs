@@ -9,6 +9,7 @@ mod allocator;
 mod arbitrary;
 mod bodies;
 mod callbacks;
+mod callouts;
 mod capabilities;
 mod context;
 mod failure;

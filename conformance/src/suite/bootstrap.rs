@@ -34,7 +34,7 @@ pub struct Places<'a> {
 /// Name of a case's listener, cluster and VMs.
 #[must_use]
 pub fn unique_name(group: &Group, case: &Case) -> String {
-    format!("{}/{}", group.name, case.name)
+    format!("{}.{}", group.name, case.name)
 }
 
 /// The whole file. `upstreams` are the addresses of the cases' upstreams.

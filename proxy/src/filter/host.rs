@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use weir_abi::{
-    ContextId, Failure, Host, LogLevel, Metric, MetricType, Origin, QueueConsumer, Unsupported, Vm,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, Failure, GrpcCall, GrpcStart, GrpcStream,
+    Host, HttpCall, LogLevel, Metric, MetricType, Origin, QueueConsumer, Unsupported, Vm,
 };
 
 use super::queue::Consumers;
+use crate::callout::Callouts;
 use crate::telemetry::VmMetrics;
 
 /// The [`Host`] of one VM.
@@ -20,21 +22,27 @@ pub(super) struct FilterHost {
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
     queues: Consumers,
+    callouts: Callouts,
 }
 
 impl FilterHost {
-    pub(super) fn new(metrics: Rc<VmMetrics>) -> Rc<Self> {
+    pub(super) fn new(metrics: Rc<VmMetrics>, callouts: Callouts) -> Rc<Self> {
         Rc::new(Self {
             metrics,
             vm: RefCell::default(),
             timers: RefCell::default(),
             queues: Consumers::default(),
+            callouts,
         })
     }
 
     /// Names the VM that timers tick in.
     pub(super) fn attach(&self, vm: &Rc<Vm>) {
         self.vm.replace(Rc::downgrade(vm));
+    }
+
+    fn vm(&self) -> Weak<Vm> {
+        self.vm.borrow().clone()
     }
 
     fn stop_timers(&self) {
@@ -130,6 +138,22 @@ impl Host for FilterHost {
         );
     }
 
+    fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {
+        self.callouts.http_call(self.vm(), token, call)
+    }
+
+    fn grpc_call(&self, token: CalloutToken, call: GrpcCall) -> Result<CalloutGuard, CalloutError> {
+        self.callouts.grpc_call(self.vm(), token, call)
+    }
+
+    fn grpc_stream(
+        &self,
+        token: CalloutToken,
+        start: GrpcStart,
+    ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        self.callouts.grpc_stream(self.vm(), token, start)
+    }
+
     fn set_tick_period(
         &self,
         root: ContextId,
@@ -142,8 +166,7 @@ impl Host for FilterHost {
         if let Some(period) = period
             && tokio::runtime::Handle::try_current().is_ok()
         {
-            let vm = self.vm.borrow().clone();
-            let timer = tokio::task::spawn_local(tick(vm, root, period));
+            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
             self.timers.borrow_mut().insert(root, timer);
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -13,7 +14,9 @@ use weir_config::FailurePolicy;
 
 use super::Admission;
 use super::host::FilterHost;
+use crate::callout::{Callouts, ClusterNames};
 use crate::telemetry::VmMetrics;
+use crate::worker::WorkerShared;
 
 /// What a VM and its plugins are made from; shared by all workers.
 pub(crate) struct FilterVmSpec {
@@ -22,6 +25,8 @@ pub(crate) struct FilterVmSpec {
     pub(crate) plugins: Vec<PluginSpec>,
     /// For what the VM shares by its `vm_id`.
     pub(crate) shared_limits: SharedLimits,
+    /// Whom its guests can call.
+    pub(crate) clusters: Arc<ClusterNames>,
 }
 
 /// One plugin of a VM.
@@ -56,9 +61,14 @@ impl FilterVmSpec {
         digest.finalize().into()
     }
 
-    /// Starts the VM and all its plugins.
-    fn start(&self, metrics: &Rc<VmMetrics>) -> Result<Live, StartError> {
-        let host = FilterHost::new(Rc::clone(metrics));
+    /// Starts the VM and all its plugins; on no worker, it is only tried out.
+    fn start(
+        &self,
+        metrics: &Rc<VmMetrics>,
+        worker: Option<Rc<WorkerShared>>,
+    ) -> Result<Live, StartError> {
+        let callouts = Callouts::new(Arc::clone(&self.clusters), worker);
+        let host = FilterHost::new(Rc::clone(metrics), callouts);
         let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
         let vm =
             Vm::new(&self.module, self.config.clone(), host_of_vm).map_err(StartError::Load)?;
@@ -84,7 +94,7 @@ impl FilterVmSpec {
 
     /// Starts and drops a VM: whether it would start on a worker.
     pub(crate) fn canary(&self) -> Result<(), StartError> {
-        self.start(&Rc::new(VmMetrics::detached())).map(drop)
+        self.start(&Rc::new(VmMetrics::detached()), None).map(drop)
     }
 }
 
@@ -109,7 +119,8 @@ struct Live {
 
 /// The VM of one or more plugins on one worker.
 pub(crate) struct FilterVm {
-    spec: std::sync::Arc<FilterVmSpec>,
+    spec: Arc<FilterVmSpec>,
+    worker: Option<Rc<WorkerShared>>,
     live: RefCell<Option<Live>>,
     started: Cell<Instant>,
     metrics: Rc<VmMetrics>,
@@ -118,13 +129,15 @@ pub(crate) struct FilterVm {
 impl FilterVm {
     /// Starts a VM on this worker.
     pub(crate) fn start(
-        spec: std::sync::Arc<FilterVmSpec>,
+        spec: Arc<FilterVmSpec>,
         metrics: Rc<VmMetrics>,
+        worker: Option<Rc<WorkerShared>>,
     ) -> Result<Self, StartError> {
         spec.config.shared.set_limits(spec.shared_limits);
-        let live = spec.start(&metrics)?;
+        let live = spec.start(&metrics, worker.clone())?;
         Ok(Self {
             spec,
+            worker,
             live: RefCell::new(Some(live)),
             started: Cell::new(Instant::now()),
             metrics,
@@ -166,7 +179,7 @@ impl FilterVm {
     fn restart(&self) {
         self.live.take();
         self.started.set(Instant::now());
-        match self.spec.start(&self.metrics) {
+        match self.spec.start(&self.metrics, self.worker.clone()) {
             Ok(live) => {
                 self.metrics.restarted();
                 self.live.replace(Some(live));

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use weir_abi::{
-    ContextId, Direction, Failure, Host, HttpMap, LogLevel, Metric, MetricType, Origin,
-    QueueConsumer, Stream, Unsupported,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, Failure, GrpcCall, GrpcStart,
+    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, QueueConsumer,
+    Stream, Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -28,6 +30,8 @@ pub struct TestHost {
     pub looks_at: RefCell<Option<Rc<TestStream>>>,
     /// Stands for every root context that registers a queue.
     pub consumer: Arc<TestConsumer>,
+    /// What callouts are answered with in the place of being made.
+    pub callouts: Cell<Option<CalloutError>>,
 }
 
 /// Remembers of which queues it was told.
@@ -112,12 +116,80 @@ impl Host for TestHost {
         self.journal.push(format!("no room in {limit}"));
     }
 
+    fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {
+        let method = call.headers.get(b":method").unwrap();
+        let (cluster, timeout) = (call.cluster.escape_ascii(), call.timeout);
+        self.callout(
+            token,
+            &format!("call {cluster} {} {timeout:?}", method.escape_ascii()),
+        )
+    }
+
+    fn grpc_call(&self, token: CalloutToken, call: GrpcCall) -> Result<CalloutGuard, CalloutError> {
+        let (start, message) = (call.start, call.message.escape_ascii());
+        let method = start.method.escape_ascii();
+        self.callout(token, &format!("gRPC call {method} {message}"))
+    }
+
+    fn grpc_stream(
+        &self,
+        token: CalloutToken,
+        start: GrpcStart,
+    ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        let guard = self.callout(
+            token,
+            &format!("gRPC stream {}", start.method.escape_ascii()),
+        )?;
+        let journal = self.journal.clone();
+        Ok(Rc::new(TestGrpcStream {
+            journal,
+            _guard: guard,
+        }))
+    }
+
     fn wall_clock(&self) -> Duration {
         Duration::from_nanos(NOW)
     }
 
     fn monotonic_clock(&self) -> Duration {
         Duration::from_nanos(UPTIME)
+    }
+}
+
+impl TestHost {
+    fn callout(&self, token: CalloutToken, what: &str) -> Result<CalloutGuard, CalloutError> {
+        if let Some(error) = self.callouts.get() {
+            return Err(error);
+        }
+        self.journal.push(format!("{what}: {}", token.0));
+        let journal = self.journal.clone();
+        Ok(Box::new(Dropped(journal, token)))
+    }
+}
+
+/// Tells when a callout is let go.
+struct Dropped(Journal, CalloutToken);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.push(format!("let go of {}", self.1.0));
+    }
+}
+
+struct TestGrpcStream {
+    journal: Journal,
+    _guard: CalloutGuard,
+}
+
+impl GrpcStream for TestGrpcStream {
+    fn send(&self, message: Bytes, end_of_stream: bool) -> Result<(), CalloutError> {
+        let message = message.escape_ascii();
+        self.journal.push(format!("send {message} {end_of_stream}"));
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.journal.push("half close");
     }
 }
 
@@ -150,7 +222,7 @@ fn report(message: &[u8]) -> String {
             let words: Vec<_> = (0..status as usize)
                 .map(|i| word(2 + i).to_string())
                 .collect();
-            let name = String::from_utf8_lossy(&message[20..]);
+            let name = String::from_utf8_lossy(&message[28..]);
             format!("{name}({})", words.join(", "))
         }
         1 if status == 0 && word(2) == 0 => format!("0 null {}", word(3)),

@@ -87,9 +87,10 @@ impl Filter {
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,
             config: VmConfig::default(),
+            clusters: Arc::default(),
         };
         let metrics = Rc::new(VmMetrics::detached());
-        let vm = Rc::new(FilterVm::start(Arc::new(spec), metrics).unwrap());
+        let vm = Rc::new(FilterVm::start(Arc::new(spec), metrics, None).unwrap());
         (0..self.plugins)
             .map(|index| Rc::new(Plugin::new(Rc::clone(&vm), index)))
             .collect()
