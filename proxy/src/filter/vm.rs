@@ -40,7 +40,7 @@ pub(crate) struct PluginSpec {
 
 impl FilterVmSpec {
     /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
-    /// configuration, code) it holds the environment and the capabilities.
+    /// configuration, code, capabilities) it holds the environment.
     pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
