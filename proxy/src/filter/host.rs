@@ -99,9 +99,9 @@ impl Host for FilterHost {
     }
 
     fn failed(&self, origin: Origin<'_>, failure: &Failure) {
-        self.metrics.failed();
-        self.stop_timers();
         self.queues.close();
+        self.stop_timers();
+        self.metrics.failed();
         tracing::error!(
             plugin = origin.plugin,
             root_id = origin.root_id,
