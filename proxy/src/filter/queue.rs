@@ -158,7 +158,8 @@ async fn deliver(vm: Weak<Vm>, inbox: Arc<Inbox>) {
         let mut made = 0;
         while let Some((root, queue)) = inbox.take() {
             let vm = vm.upgrade();
-            if !vm.is_some_and(|vm| vm.on_queue_ready(root, queue).is_ok()) {
+            let ended = vm.is_none_or(|vm| vm.on_queue_ready(root, queue).is_err());
+            if ended {
                 return inbox.close();
             }
             made += 1;
