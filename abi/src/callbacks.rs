@@ -63,6 +63,7 @@ pub(crate) struct Callbacks {
     pub(crate) on_grpc_receive: Option<F3>,
     pub(crate) on_grpc_receive_trailing_metadata: Option<F3>,
     pub(crate) on_grpc_close: Option<F3>,
+    pub(crate) on_resolve_dns: Option<F3>,
     pub(crate) on_done: Option<F1r>,
     pub(crate) on_log: Option<F1>,
     pub(crate) on_delete: Option<F1>,
@@ -90,6 +91,7 @@ impl Callbacks {
             on_grpc_receive_trailing_metadata: instance
                 .function("proxy_on_grpc_receive_trailing_metadata"),
             on_grpc_close: instance.function("proxy_on_grpc_close"),
+            on_resolve_dns: instance.function("envoy_on_resolve_dns"),
             on_done: instance.function("proxy_on_done"),
             on_log: instance.function("proxy_on_log"),
             on_delete: instance.function("proxy_on_delete"),
@@ -128,6 +130,7 @@ const CALLBACKS: &[(&str, usize, usize)] = &[
     ("proxy_on_log", 1, 0),
     ("proxy_on_delete", 1, 0),
     ("proxy_on_foreign_function", 3, 0),
+    ("envoy_on_resolve_dns", 3, 0),
 ];
 
 /// The start functions that a module's exports make it use, with their number

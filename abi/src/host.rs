@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use crate::body::BodyBuffer;
 use crate::callout::{
-    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+    CalloutError, CalloutGuard, CalloutToken, DnsToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
 };
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
@@ -131,6 +131,17 @@ pub trait Host {
     /// A guest wanted to keep more than its `vm_id` may, which was refused. Said
     /// now and then, not every time.
     fn limit_reached(&self, _origin: Origin<'_>, _limit: &str) {}
+
+    /// Looks a name up, whose addresses are told by [`Vm::on_resolve_dns`], not
+    /// from within this method.
+    ///
+    /// [`Vm::on_resolve_dns`]: crate::Vm::on_resolve_dns
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the name is not looked up.
+    fn resolve_dns(&self, _token: DnsToken, _name: &str) -> Result<CalloutGuard, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
 
     /// Wall clock, since the Unix epoch.
     fn wall_clock(&self) -> Duration {

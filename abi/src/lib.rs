@@ -33,8 +33,8 @@ pub mod wire;
 
 pub use body::BodyBuffer;
 pub use callout::{
-    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
-    HttpCallResponse,
+    CalloutError, CalloutGuard, CalloutToken, DnsAddress, DnsToken, GrpcCall, GrpcStart,
+    GrpcStream, HttpCall, HttpCallResponse,
 };
 pub use capabilities::Capabilities;
 pub use failure::{Failure, Frame, Reason};

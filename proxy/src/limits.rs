@@ -86,3 +86,7 @@ pub(crate) const GRPC_OUTBOX_BYTES: usize = 16 << 20;
 
 /// Bytes of a gRPC stream that wait on the connection before more is handed over.
 pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;
+
+/// How long an address that a filter has looked up is said to hold: the system's
+/// resolver does not tell, and Envoy says as much in its place.
+pub(crate) const DNS_TTL: Duration = Duration::from_secs(60);

@@ -139,7 +139,6 @@ fn define_unimplemented(t: &mut Table) {
         "proxy_call_foreign_function",
         |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P| no(),
     );
-    t.unimplemented("envoy_resolve_dns", |_: &mut Cx<'_>, _: P, _: P, _: P| no());
 }
 
 /// Names of the hostcalls that answer [`Status::Unimplemented`].

@@ -112,9 +112,7 @@ fn pointers_outside_of_the_memory_are_refused_and_lose_no_item() {
         report(&format!(
             "$proxy_get_shared_data (i32.const 0) (i32.const 0) {ok} {ok} (i32.const -1)"
         )),
-        report(&format!(
-            "$proxy_register_shared_queue (i32.const 0) (i32.const 0) (i32.const -1)"
-        )),
+        report("$proxy_register_shared_queue (i32.const 0) (i32.const 0) (i32.const -1)"),
         "register_shared_queue ''".to_owned(),
         KEEP_QUEUE.to_owned(),
         report(&format!(

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, Failure, GrpcCall, GrpcStart, GrpcStream,
-    Host, HttpCall, LogLevel, Metric, MetricType, Origin, QueueConsumer, Unsupported, Vm,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DnsToken, Failure, GrpcCall, GrpcStart,
+    GrpcStream, Host, HttpCall, LogLevel, Metric, MetricType, Origin, QueueConsumer, Unsupported,
+    Vm,
 };
 
 use super::queue::Consumers;
@@ -140,6 +141,10 @@ impl Host for FilterHost {
 
     fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {
         self.callouts.http_call(self.vm(), token, call)
+    }
+
+    fn resolve_dns(&self, token: DnsToken, name: &str) -> Result<CalloutGuard, CalloutError> {
+        Ok(self.callouts.resolve_dns(self.vm(), token, name))
     }
 
     fn grpc_call(&self, token: CalloutToken, call: GrpcCall) -> Result<CalloutGuard, CalloutError> {

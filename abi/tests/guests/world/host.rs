@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, QueueConsumer,
-    Stream, Unsupported,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, DnsToken, Failure, GrpcCall,
+    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin,
+    QueueConsumer, Stream, Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -145,6 +145,14 @@ impl Host for TestHost {
             journal,
             _guard: guard,
         }))
+    }
+
+    fn resolve_dns(&self, token: DnsToken, name: &str) -> Result<CalloutGuard, CalloutError> {
+        if let Some(error) = self.callouts.get() {
+            return Err(error);
+        }
+        self.journal.push(format!("look {name} up: {}", token.0));
+        Ok(Box::new(()))
     }
 
     fn wall_clock(&self) -> Duration {
