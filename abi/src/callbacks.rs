@@ -1,7 +1,9 @@
 //! The guest's exports, typed, with the arity that its ABI version gives them.
 
+use crate::capabilities::Capabilities;
 use crate::engine::{
-    ALLOCATORS, CompiledModule, ExternType, GuestFn, Instance, Signature, ValueType,
+    ALLOCATORS, CompiledModule, ExternType, GuestArgs, GuestFn, Instance, Results, Signature,
+    ValueType,
 };
 use crate::module::LoadError;
 use crate::types::AbiVersion;
@@ -14,6 +16,19 @@ type F3 = GuestFn<(u32, u32, u32), ()>;
 type F3r = GuestFn<(u32, u32, u32), u32>;
 type F5 = GuestFn<(u32, u32, u32, u32, u32), ()>;
 
+/// The exports that the host may call.
+struct Exports<'a> {
+    instance: &'a Instance,
+    allowed: &'a Capabilities,
+}
+
+impl Exports<'_> {
+    fn function<A: GuestArgs, R: Results>(&self, name: &str) -> Option<GuestFn<A, R>> {
+        let allowed = self.allowed.allow(name);
+        allowed.then(|| self.instance.function(name)).flatten()
+    }
+}
+
 /// A headers callback: two parameters in ABI 0.1.0, three from 0.2.0 on.
 pub(crate) enum HeadersFn {
     WithoutEndOfStream(F2r),
@@ -21,7 +36,7 @@ pub(crate) enum HeadersFn {
 }
 
 impl HeadersFn {
-    fn of(instance: &Instance, name: &str, abi: AbiVersion) -> Option<Self> {
+    fn of(instance: &Exports<'_>, name: &str, abi: AbiVersion) -> Option<Self> {
         if abi == AbiVersion::V0_1_0 {
             instance.function(name).map(Self::WithoutEndOfStream)
         } else {
@@ -36,6 +51,7 @@ pub(crate) struct Callbacks {
     pub(crate) on_vm_start: Option<F2r>,
     pub(crate) on_configure: Option<F2r>,
     pub(crate) on_tick: Option<F1>,
+    pub(crate) on_queue_ready: Option<F2>,
     pub(crate) on_request_headers: Option<HeadersFn>,
     pub(crate) on_request_body: Option<F3r>,
     pub(crate) on_request_trailers: Option<F2r>,
@@ -54,12 +70,14 @@ pub(crate) struct Callbacks {
 }
 
 impl Callbacks {
-    pub(crate) fn of(instance: &Instance, abi: AbiVersion) -> Self {
+    pub(crate) fn of(instance: &Instance, abi: AbiVersion, allowed: &Capabilities) -> Self {
+        let instance = &Exports { instance, allowed };
         Self {
             on_context_create: instance.function("proxy_on_context_create"),
             on_vm_start: instance.function("proxy_on_vm_start"),
             on_configure: instance.function("proxy_on_configure"),
             on_tick: instance.function("proxy_on_tick"),
+            on_queue_ready: instance.function("proxy_on_queue_ready"),
             on_request_headers: HeadersFn::of(instance, "proxy_on_request_headers", abi),
             on_request_body: instance.function("proxy_on_request_body"),
             on_request_trailers: instance.function("proxy_on_request_trailers"),

@@ -10,6 +10,7 @@
 
 use std::cell::RefMut;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::callout::{
 };
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
+use crate::shared::QueueConsumer;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel};
 
 /// Whose log line or failure it is.
@@ -114,6 +116,23 @@ pub trait Host {
     ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
         Err(CalloutError::Unsupported)
     }
+
+    /// Who is to be told of the items of a queue that `root` registers: something
+    /// that has [`Vm::on_queue_ready`] called. `None` when nobody can be told, as
+    /// where a VM is only tried out, or not yet: [`Vm::consume_queues`] asks again.
+    ///
+    /// [`Vm::on_queue_ready`]: crate::Vm::on_queue_ready
+    /// [`Vm::consume_queues`]: crate::Vm::consume_queues
+    fn queue_consumer(&self, _root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        None
+    }
+
+    /// A guest has called something that its VM may not call.
+    fn denied(&self, _origin: Origin<'_>, _capability: &str) {}
+
+    /// A guest wanted to keep more than its `vm_id` may, which was refused. Said
+    /// now and then, not every time.
+    fn limit_reached(&self, _origin: Origin<'_>, _limit: &str) {}
 
     /// Looks a name up, whose addresses are told by [`Vm::on_resolve_dns`], not
     /// from within this method.

@@ -4,19 +4,22 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::callbacks::Callbacks;
 use crate::callout::Callouts;
+use crate::capabilities::Capabilities;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
-use crate::limits::LAST_WORDS_MAX;
+use crate::limits::{LAST_WORDS_MAX, SHARED_QUEUES};
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
+use crate::shared::Space;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, ContextId, Direction, LogLevel};
 
@@ -29,6 +32,10 @@ pub struct VmConfig {
     pub configuration: Bytes,
     /// Environment variables that WASI shows, and no others.
     pub environment: Vec<(String, String)>,
+    /// What it may call, and be called by.
+    pub capabilities: Capabilities,
+    /// What it shares with the other VMs of its `vm_id`.
+    pub shared: Arc<Space>,
 }
 
 /// The VM cannot take a call: it has failed, or a guest call is under way.
@@ -70,7 +77,7 @@ impl Vm {
         let mut instance =
             Instance::new(&module.compiled, Rc::clone(&state), imports::host_function)
                 .map_err(|trap| start_failed("instantiation", trap))?;
-        let callbacks = Callbacks::of(&instance, module.abi());
+        let callbacks = Callbacks::of(&instance, module.abi(), &state.config.capabilities);
         run_start_functions(&mut instance).map_err(|(name, trap)| start_failed(name, trap))?;
         state.phase.set(Phase::Running);
         Ok(Self {
@@ -93,6 +100,17 @@ impl Vm {
         let contexts = self.state.contexts.borrow();
         let streams = contexts.values();
         streams.filter(|c| matches!(c, Context::Stream(_))).count()
+    }
+
+    /// Has root contexts told of the queues that they have registered while the
+    /// host had no consumer for them.
+    pub fn consume_queues(&self) {
+        let state = &self.state;
+        for (root, queue) in state.waiting_queues.take() {
+            let consumer = state.host.queue_consumer(root);
+            // It exists: there is no room to be missed.
+            let _ = state.config.shared.register_queue(&queue, consumer);
+        }
     }
 
     /// Number of streams that have come to their end in this VM.
@@ -303,6 +321,9 @@ pub(crate) struct VmState {
     pub(crate) callouts: Callouts,
     /// Streams that have come to their end.
     pub(crate) completed: Cell<u64>,
+    /// Queues that a root context has registered while the host had no consumer
+    /// for it.
+    waiting_queues: RefCell<Vec<(ContextId, Bytes)>>,
     /// What the guest has logged last in the call under way, at level error or
     /// above.
     last_words: RefCell<String>,
@@ -323,6 +344,7 @@ impl VmState {
             metrics: RefCell::default(),
             callouts: Callouts::default(),
             completed: Cell::new(0),
+            waiting_queues: RefCell::default(),
             last_words: RefCell::default(),
         }
     }
@@ -413,6 +435,16 @@ impl VmState {
         self.after_call.borrow_mut().pop_front()
     }
 
+    /// A root context has registered a queue, and the host has nobody to be told
+    /// of its items.
+    pub(crate) fn not_yet_told_of(&self, root: ContextId, queue: &Bytes) {
+        let mut waiting = self.waiting_queues.borrow_mut();
+        let known = |(of, name): &(ContextId, Bytes)| *of == root && name == queue;
+        if waiting.len() < SHARED_QUEUES && !waiting.iter().any(known) {
+            waiting.push((root, queue.clone()));
+        }
+    }
+
     /// Logs what the guest says.
     pub(crate) fn say(&self, level: LogLevel, message: &[u8]) {
         if level >= LogLevel::Error {
@@ -452,5 +484,13 @@ impl State for VmState {
         } else {
             Err(HostTrap::Restricted(name))
         }
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        self.config.capabilities.allow(name)
+    }
+
+    fn denied(&self, name: &'static str) {
+        self.with_origin(|origin| self.host.denied(origin, name));
     }
 }

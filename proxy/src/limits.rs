@@ -80,6 +80,14 @@ pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 
+/// Changes from one shared queue to another, in the notes about new items that
+/// wait for a busy VM; beyond that, notes of one queue come together.
+pub(crate) const QUEUE_RUNS_MAX: usize = 4096;
+
+/// Calls about items in shared queues that one VM gets before anything else on
+/// its worker.
+pub(crate) const QUEUE_CALLS_IN_A_ROW: u32 = 64;
+
 /// Bytes that may wait to be sent on one gRPC stream of a filter; more is
 /// refused. The endpoint reads more slowly than the filter writes.
 pub(crate) const GRPC_OUTBOX_BYTES: usize = 16 << 20;

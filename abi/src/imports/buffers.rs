@@ -91,10 +91,11 @@ impl Source {
     }
 }
 
-/// The plugin's configuration, while it is configured.
+/// The plugin's configuration, while its root context is created or configured.
 fn plugin_configuration(state: &VmState) -> Option<Bytes> {
     let root = state.root()?;
-    (root.state.get() == RootState::Configuring).then(|| root.plugin.configuration.clone())
+    let readable = [RootState::Created, RootState::Configuring].contains(&root.state.get());
+    readable.then(|| root.plugin.configuration.clone())
 }
 
 fn body(cx: &StreamContext, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
@@ -150,8 +151,8 @@ fn set_bytes(
     Ok(())
 }
 
-/// ABI 0.1.0: the plugin's configuration while it is configured, the VM's at
-/// any other time.
+/// ABI 0.1.0: the plugin's configuration while it can be read, the VM's at any
+/// other time.
 fn get_configuration(c: &mut Cx<'_>, bytes_out: u32, length_out: u32) -> Outcome {
     let state = c.state();
     let bytes = plugin_configuration(state).unwrap_or_else(|| state.config.configuration.clone());

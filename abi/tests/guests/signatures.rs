@@ -130,6 +130,7 @@ pub const CALLBACKS: &[(&str, usize, Option<u32>)] = &[
     ("proxy_on_vm_start", 2, Some(1)),
     ("proxy_on_configure", 2, Some(1)),
     ("proxy_on_tick", 1, None),
+    ("proxy_on_queue_ready", 2, None),
     ("proxy_on_request_headers", 3, Some(0)),
     ("proxy_on_request_body", 3, Some(0)),
     ("proxy_on_request_trailers", 2, Some(0)),

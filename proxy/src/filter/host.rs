@@ -3,15 +3,17 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DnsToken, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, Stream, Unsupported,
-    Vm,
+    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, QueueConsumer,
+    Stream, Unsupported, Vm,
 };
 
+use super::queue::Consumers;
 use crate::callout::Callouts;
 use crate::telemetry::VmMetrics;
 
@@ -22,6 +24,7 @@ pub(super) struct FilterHost {
     timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
     /// While the VM stands by, nothing ticks; these are to.
     standing_by: RefCell<Option<HashMap<ContextId, Duration>>>,
+    queues: Consumers,
     callouts: Callouts,
 }
 
@@ -32,6 +35,7 @@ impl FilterHost {
             vm: RefCell::default(),
             timers: RefCell::default(),
             standing_by: RefCell::new(Some(HashMap::new())),
+            queues: Consumers::default(),
             callouts,
         })
     }
@@ -116,6 +120,7 @@ impl Host for FilterHost {
 
     fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>) {
         self.metrics.failed();
+        self.queues.close();
         self.stop_timers();
         let Some(unsaid) = self.metrics.reports.admit(Instant::now()) else {
             return;
@@ -137,6 +142,33 @@ impl Host for FilterHost {
 
     fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
         Ok(self.metrics.define(kind, name))
+    }
+
+    fn queue_consumer(&self, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        // A VM that stands by is told of nothing that is for the one that serves.
+        if self.standing_by.borrow().is_some() {
+            return None;
+        }
+        self.queues.of(&self.vm.borrow(), root)
+    }
+
+    fn denied(&self, origin: Origin<'_>, capability: &str) {
+        tracing::error!(
+            plugin = origin.plugin,
+            root_id = origin.root_id,
+            vm_id = origin.vm_id,
+            "the filter called `{capability}`, which its `capability_restriction_config` \
+             does not allow"
+        );
+    }
+
+    fn limit_reached(&self, origin: Origin<'_>, limit: &str) {
+        tracing::warn!(
+            plugin = origin.plugin,
+            root_id = origin.root_id,
+            vm_id = origin.vm_id,
+            "no room for more in `limits.{limit}`; /metrics counts what is refused"
+        );
     }
 
     fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {

@@ -2,6 +2,7 @@
 //! one.
 
 mod host;
+mod queue;
 mod recovery;
 mod spec;
 mod vm;

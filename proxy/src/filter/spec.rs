@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use weir_abi::{ContextId, LoadError, Module, PluginConfig, PluginError, Vm, VmConfig};
+use weir_abi::{
+    ContextId, LoadError, Module, PluginConfig, PluginError, SharedLimits, Vm, VmConfig,
+};
 use weir_config::FailurePolicy;
 
 use super::host::FilterHost;
@@ -18,6 +20,8 @@ pub(crate) struct FilterVmSpec {
     pub(crate) module: Module,
     pub(crate) config: VmConfig,
     pub(crate) plugins: Vec<PluginSpec>,
+    /// For what the VM shares by its `vm_id`.
+    pub(crate) shared_limits: SharedLimits,
     /// Whom its guests can call.
     pub(crate) clusters: Arc<ClusterNames>,
 }
@@ -38,7 +42,7 @@ pub(crate) struct PluginSpec {
 
 impl FilterVmSpec {
     /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
-    /// configuration, code) it holds the environment.
+    /// configuration, code, capabilities) it holds the environment.
     pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -48,9 +52,13 @@ impl FilterVmSpec {
         part(config.vm_id.as_bytes());
         part(&config.configuration);
         part(module.digest());
+        part(&config.environment.len().to_le_bytes());
         for (name, value) in &config.environment {
             part(name.as_bytes());
             part(value.as_bytes());
+        }
+        for name in config.capabilities.names() {
+            part(name.as_bytes());
         }
         digest.finalize().into()
     }
@@ -119,6 +127,7 @@ impl Live {
     /// Streams come from now on: what waited for that begins.
     pub(super) fn promote(&self) {
         self.host.promote();
+        self.vm.consume_queues();
     }
 
     /// Ends the root contexts, and the VM.

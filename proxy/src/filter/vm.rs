@@ -38,6 +38,7 @@ impl FilterVm {
         metrics: Rc<VmMetrics>,
         worker: Option<Rc<WorkerShared>>,
     ) -> Result<Self, StartError> {
+        spec.config.shared.set_limits(spec.shared_limits);
         let live = spec.start(&metrics, worker.clone())?;
         live.promote();
         let shortest = |a, b| if a < b { a } else { b };

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use weir_abi::{Metric, MetricType};
+use weir_abi::{Metric, MetricType, SharedState};
 
-use super::{GuestMetrics, Reports};
+use super::{GuestMetrics, Reports, shared_metrics};
 use crate::filter::FilterVmSpec;
 
 /// A number that one thread writes and others read.
@@ -183,11 +183,20 @@ impl VmMetrics {
 pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     guests: Arc<GuestMetrics>,
+    shared: Arc<SharedState>,
 }
 
 impl Metrics {
-    pub(crate) fn new(workers: Vec<Arc<WorkerMetrics>>, guests: Arc<GuestMetrics>) -> Self {
-        Self { workers, guests }
+    pub(crate) fn new(
+        workers: Vec<Arc<WorkerMetrics>>,
+        guests: Arc<GuestMetrics>,
+        shared: Arc<SharedState>,
+    ) -> Self {
+        Self {
+            workers,
+            guests,
+            shared,
+        }
     }
 
     fn sum(&self, of: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
@@ -252,6 +261,7 @@ impl Metrics {
             self.sum(|w| &w.upstream_failures),
         )?;
         self.render_vms(&counter, &gauge)?;
+        shared_metrics::render(&self.shared, &counter, &gauge)?;
         let own = TextEncoder::new().encode_to_string(&registry.gather())?;
         Ok(own + &self.guests.render())
     }

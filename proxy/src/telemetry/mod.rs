@@ -4,6 +4,7 @@ mod access_log;
 mod guest_metrics;
 mod metrics;
 mod reports;
+mod shared_metrics;
 
 pub(crate) use self::access_log::AccessLog;
 pub(crate) use self::guest_metrics::GuestMetrics;

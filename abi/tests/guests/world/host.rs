@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, DnsToken, Failure, GrpcCall,
-    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, Stream,
-    Unsupported,
+    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin,
+    QueueConsumer, Stream, Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -27,8 +28,31 @@ pub struct TestHost {
     pub panics: Cell<bool>,
     /// A stream whose maps and buffers are looked at whenever a guest logs.
     pub looks_at: RefCell<Option<Rc<TestStream>>>,
+    /// Stands for every root context that registers a queue.
+    pub consumer: Arc<TestConsumer>,
     /// What callouts are answered with in the place of being made.
     pub callouts: Cell<Option<CalloutError>>,
+}
+
+/// Remembers of which queues it was told.
+#[derive(Default)]
+pub struct TestConsumer(Mutex<Vec<u32>>);
+
+impl TestConsumer {
+    pub fn told(&self) -> Vec<u32> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl QueueConsumer for TestConsumer {
+    fn ready(&self, queue: u32) -> bool {
+        self.0.lock().unwrap().push(queue);
+        true
+    }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 impl Host for TestHost {
@@ -77,6 +101,19 @@ impl Host for TestHost {
             name: name.into(),
             journal: self.journal.clone(),
         }))
+    }
+
+    fn queue_consumer(&self, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        self.journal.push(format!("consumer {root}"));
+        Some(Arc::<TestConsumer>::clone(&self.consumer))
+    }
+
+    fn denied(&self, _: Origin<'_>, capability: &str) {
+        self.journal.push(format!("denied {capability}"));
+    }
+
+    fn limit_reached(&self, _: Origin<'_>, limit: &str) {
+        self.journal.push(format!("no room in {limit}"));
     }
 
     fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {

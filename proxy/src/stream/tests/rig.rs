@@ -85,6 +85,7 @@ impl Filter {
             spare: false,
         };
         let spec = FilterVmSpec {
+            shared_limits: weir_abi::SharedLimits::default(),
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,
             config: VmConfig::default(),
