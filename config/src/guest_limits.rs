@@ -13,6 +13,8 @@ pub(crate) static BLOCK: Block = Block {
     keys: &[
         ("callback", "10ms"),
         ("memory", "64MiB"),
+        ("recycle_above", "96MiB"),
+        ("recycle_after", "1000000"),
         ("shared_data", "{ bytes: 64MiB }"),
         ("shared_queues", "{ items: 65536 }"),
     ],
@@ -45,6 +47,11 @@ pub struct Limits {
     pub callback: Option<Duration>,
     /// `memory`: bytes of linear memory of the VM. Refused until it can be kept.
     pub memory: Option<ByteSize>,
+    /// `recycle_above`: bytes of linear memory above which another VM takes the
+    /// place of this one, whose streams end in it. Default: none.
+    pub recycle_above: Option<ByteSize>,
+    /// `recycle_after`: streams after which it does. Default: none.
+    pub recycle_after: Option<u32>,
     /// `shared_data`: what may be kept for the `vm_id`.
     pub shared_data: Option<Spanned<SharedDataLimits>>,
     /// `shared_queues`: what may wait in queues of the `vm_id`.
@@ -115,6 +122,8 @@ impl FromYaml for Limits {
         Self {
             callback: fields.optional("callback"),
             memory: fields.optional("memory"),
+            recycle_above: fields.optional("recycle_above"),
+            recycle_after: fields.optional("recycle_after"),
             shared_data: fields.optional("shared_data"),
             shared_queues: fields.optional("shared_queues"),
         }

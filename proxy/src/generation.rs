@@ -11,7 +11,7 @@ use weir_abi::{
     SharedState, VmConfig,
 };
 use weir_config::{
-    Callouts, Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter,
+    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter,
     HttpOptions, SharedDataEviction, Span, Spanned,
 };
 
@@ -216,6 +216,8 @@ impl Builder {
             reload_interval: wasm.reload_config.backoff.base_interval,
             reload_interval_max: wasm.reload_config.backoff.max_interval,
             spare: wasm.spare,
+            recycle_above: wasm.limits.recycle_above.and_then(size),
+            recycle_after: wasm.limits.recycle_after.map(u64::from),
         };
         let key = FilterVmSpec::key(&module, &vm_config);
         let index = self.vms.iter().position(|d| d.key == key);
@@ -368,6 +370,11 @@ fn environment(variables: &weir_config::EnvironmentVariables) -> Vec<(String, St
         .iter()
         .map(|(key, value)| (key.value.clone(), value.clone()));
     of_host.chain(given).collect()
+}
+
+/// Bytes, if there can be so many.
+fn size(size: ByteSize) -> Option<usize> {
+    usize::try_from(size.bytes()).ok()
 }
 
 fn endpoints(cluster: &weir_config::Cluster) -> EndpointsSpec {

@@ -42,6 +42,13 @@ pub(crate) const FAILURE_REPORTS_MAX: u32 = 10;
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;
 
+/// A VM is not recycled for its size before it has grown by this part of what it
+/// began with: another one would be as large at once.
+pub(crate) const RECYCLE_GROWTH_PART: usize = 4;
+
+/// How long the streams of a VM that has been replaced may go on in it.
+pub(crate) const RECYCLE_DRAIN: Duration = Duration::from_secs(60);
+
 /// Connections that the kernel may have accepted before Weir does.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 

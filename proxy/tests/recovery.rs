@@ -1,11 +1,14 @@
 //! What comes after a failure: spares, crash loops, reports.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use weir_conformance::{Upstream, Weir, eventually};
 
-/// Traps on requests with `x-trap`, after an error in the log; marks all others.
+/// Traps on requests with `x-trap`, after an error in the log; marks all others,
+/// and takes a MiB for good for those with `x-leak`.
 const GUEST: &str = r#"(module
   (import "env" "proxy_get_header_map_value"
     (func $get (param i32 i32 i32 i32 i32) (result i32)))
@@ -16,6 +19,7 @@ const GUEST: &str = r#"(module
   (data (i32.const 16) "x-trap")
   (data (i32.const 32) "x-marked")
   (data (i32.const 48) "these are the last words")
+  (data (i32.const 80) "x-leak")
   (global $heap (mut i32) (i32.const 1024))
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "malloc") (param $n i32) (result i32)
@@ -31,6 +35,9 @@ const GUEST: &str = r#"(module
         unreachable))
     (drop (call $add (i32.const 0) (i32.const 32) (i32.const 8)
                      (i32.const 16) (i32.const 6)))
+    (if (i32.eqz (call $get (i32.const 0) (i32.const 80) (i32.const 6)
+                            (i32.const 0) (i32.const 4)))
+      (then (drop (memory.grow (i32.const 16)))))
     (i32.const 0)))"#;
 
 fn start(upstream: &Upstream, wasm: &str) -> Weir {
@@ -162,4 +169,63 @@ fn a_flood_of_failures_is_counted_and_not_logged_one_by_one() {
     let failures = weir.metric("weir_wasm_vm_failures_total");
     assert_eq!(failures, 41);
     assert!(log.matches("filter failed").count() < 41);
+}
+
+#[test]
+fn a_vm_that_has_grown_too_large_is_replaced_and_its_memory_freed() {
+    let upstream = Upstream::echo();
+    let weir = start(&upstream, "limits: { recycle_above: 8MiB }");
+    let mut client = weir.connect();
+    for round in 1..=3 {
+        for _ in 0..10 {
+            let leaky = client.get_with("/", &[("x-leak", "1")]);
+            assert!(leaky.text().contains("x-marked: x-trap\n"));
+        }
+        weir.eventually_metric("weir_wasm_vm_recycles_total", round);
+        eventually("the memory of new VMs alone", || {
+            (weir.metric("weir_wasm_vm_memory_bytes") < 1 << 20).then_some(())
+        });
+    }
+    assert_eq!(weir.metric("weir_wasm_vm_failures_total"), 0);
+}
+
+#[test]
+fn a_vm_is_replaced_after_so_many_streams_and_nobody_notices() {
+    let upstream = Upstream::echo();
+    let weir = start(&upstream, "limits: { recycle_after: 20 }, spare: false");
+    let mut clients: Vec<_> = (0..4).map(|_| weir.connect()).collect();
+    eventually("three replacements", || {
+        for client in &mut clients {
+            let answer = client.get("/");
+            assert_eq!(answer.status, 200);
+            assert!(answer.text().contains("x-marked: x-trap\n"));
+        }
+        (weir.metric("weir_wasm_vm_recycles_total") >= 3).then_some(())
+    });
+}
+
+#[test]
+fn a_stream_ends_in_the_vm_in_which_it_began() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let arrived = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&arrived);
+    let upstream = Upstream::start(move |request| {
+        if request.path == "/slow" {
+            seen.store(true, Ordering::Release);
+            released.lock().unwrap().recv().unwrap();
+        }
+        weir_conformance::Answer::ok("done")
+    });
+    let weir = start(&upstream, "limits: { recycle_after: 1 }");
+    let mut slow = weir.connect();
+    slow.send(b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
+    eventually("the request at the upstream", || {
+        (arrived.load(Ordering::Acquire)).then_some(())
+    });
+    let mut client = weir.connect();
+    assert_eq!(client.get("/").status, 200);
+    weir.eventually_metric("weir_wasm_vm_recycles_total", 1);
+    release.send(()).unwrap();
+    assert_eq!(slow.response().status, 200);
 }

@@ -57,6 +57,8 @@ fn restriction(allowed: &[String]) -> Object {
 fn limits(limits: &Limits) -> Object {
     let size = |size: Option<ByteSize>| size.map(|size| size.to_string());
     let mut block = Object::default();
+    block.set("recycle_above", size(limits.recycle_above));
+    block.set("recycle_after", limits.recycle_after);
     if let Some(data) = &limits.shared_data {
         let mut keys = Object::default();
         keys.set("bytes", size(data.bytes));

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use weir_abi::{ContextId, Stream, Vm};
 
-pub(crate) use self::spec::{FilterVmSpec, PluginSpec, StartError};
+pub(crate) use self::spec::{FilterVmSpec, PluginSpec, StartError, Worn};
 pub(crate) use self::vm::FilterVm;
 
 /// One configured filter on one worker.

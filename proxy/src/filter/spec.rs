@@ -12,6 +12,7 @@ use weir_config::FailurePolicy;
 
 use super::host::FilterHost;
 use crate::callout::{Callouts, ClusterNames};
+use crate::limits::RECYCLE_GROWTH_PART;
 use crate::telemetry::VmMetrics;
 use crate::worker::WorkerShared;
 
@@ -38,6 +39,10 @@ pub(crate) struct PluginSpec {
     pub(crate) reload_interval_max: Duration,
     /// Whether another VM stands by.
     pub(crate) spare: bool,
+    /// Bytes of guest memory above which the VM is replaced.
+    pub(crate) recycle_above: Option<usize>,
+    /// Streams after which it is.
+    pub(crate) recycle_after: Option<u64>,
 }
 
 impl FilterVmSpec {
@@ -92,7 +97,13 @@ impl FilterVmSpec {
             .map(start)
             .collect::<Result<Vec<_>, _>>()?;
         metrics.started();
-        Ok(Live { vm, roots, host })
+        let initial_memory = vm.memory_size();
+        Ok(Live {
+            vm,
+            roots,
+            host,
+            initial_memory,
+        })
     }
 
     /// Starts and drops a VM: whether it would start on a worker.
@@ -115,12 +126,23 @@ pub(crate) enum StartError {
     },
 }
 
+/// Why a VM is replaced though it has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Worn {
+    /// Its memory has grown too large.
+    Memory,
+    /// It has had enough streams.
+    Streams,
+}
+
 /// A VM with its plugins started.
 pub(super) struct Live {
     pub(super) vm: Rc<Vm>,
     /// The root contexts, in the order of the plugins.
     pub(super) roots: Vec<ContextId>,
     host: Rc<FilterHost>,
+    /// Bytes of guest memory when it had started.
+    initial_memory: usize,
 }
 
 impl Live {
@@ -128,6 +150,26 @@ impl Live {
     pub(super) fn promote(&self) {
         self.host.promote();
         self.vm.consume_queues();
+    }
+
+    /// Why another VM is to take its place, if one is.
+    pub(super) fn worn(&self, plugins: &[PluginSpec]) -> Option<Worn> {
+        let above = plugins.iter().filter_map(|p| p.recycle_above).min();
+        let after = plugins.iter().filter_map(|p| p.recycle_after).min();
+        let memory = self.vm.memory_size();
+        // Another VM would have as much at once.
+        let grown = memory > self.initial_memory + self.initial_memory / RECYCLE_GROWTH_PART;
+        if above.is_some_and(|limit| memory > limit) && grown {
+            return Some(Worn::Memory);
+        }
+        let streams = self.vm.completed_streams();
+        let many = after.is_some_and(|limit| streams >= limit);
+        many.then_some(Worn::Streams)
+    }
+
+    /// Whether nothing is under way in it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.vm.active_streams() == 0 && self.vm.active_callouts() == 0
     }
 
     /// Ends the root contexts, and the VM.

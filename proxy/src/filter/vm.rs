@@ -13,6 +13,7 @@ use weir_config::FailurePolicy;
 use super::Admission;
 use super::recovery::Recovery;
 use super::spec::{FilterVmSpec, Live, StartError};
+use crate::limits::RECYCLE_DRAIN;
 use crate::telemetry::VmMetrics;
 use crate::worker::WorkerShared;
 
@@ -24,6 +25,8 @@ pub(crate) struct FilterVm {
     live: RefCell<Option<Live>>,
     /// Started and configured, to take the place of `live` at once.
     spare: RefCell<Option<Live>>,
+    /// VMs that have been replaced, and end with their streams.
+    retired: RefCell<Vec<(Live, Instant)>>,
     /// The failure of `live` is in the books.
     counted: Cell<bool>,
     started: Cell<Instant>,
@@ -50,6 +53,7 @@ impl FilterVm {
             worker,
             live: RefCell::new(Some(live)),
             spare: RefCell::default(),
+            retired: RefCell::default(),
             counted: Cell::default(),
             started: Cell::new(Instant::now()),
             recovery: RefCell::new(Recovery::new(base, max)),
@@ -169,28 +173,70 @@ impl FilterVm {
         }
     }
 
-    /// Looks after the VM: publishes the size of its memory, and takes note of
-    /// its success.
+    /// Looks after the VM: publishes the size of its memory, takes note of its
+    /// success, replaces it when it is worn, and ends those that were.
     pub(crate) fn look_after(self: &Rc<Self>) {
-        let size = |live: &Option<Live>| live.as_ref().map_or(0, |l| l.vm.memory_size());
-        let sizes = size(&self.live.borrow()) + size(&self.spare.borrow());
-        self.metrics.memory(sizes);
-        let live = self.live.borrow();
+        self.publish_memory();
+        self.end_crash_loop();
+        self.recycle();
+        self.end_retired(Instant::now());
+    }
+
+    fn publish_memory(&self) {
+        let (live, spare) = (self.live.borrow(), self.spare.borrow());
+        let retired = self.retired.borrow();
+        let all = live.iter().chain(spare.iter());
+        let all = all.chain(retired.iter().map(|(live, _)| live));
+        self.metrics.memory(all.map(|l| l.vm.memory_size()).sum());
+    }
+
+    fn end_crash_loop(self: &Rc<Self>) {
         let fruitful = |l: &Live| l.vm.failure().is_none() && l.vm.completed_streams() > 0;
-        let mut recovery = self.recovery.borrow_mut();
-        if recovery.is_crash_loop() && live.as_ref().is_some_and(fruitful) {
-            recovery.succeeded();
+        let runs = self.live.borrow().as_ref().is_some_and(fruitful);
+        if runs && self.recovery.borrow().is_crash_loop() {
+            self.recovery.borrow_mut().succeeded();
             self.metrics.crash_loop(false);
-            drop((live, recovery));
             self.prepare_spare();
         }
     }
 
+    /// Replaces a VM that is worn. Its streams end in it.
+    fn recycle(self: &Rc<Self>) {
+        let worn = |l: &Live| {
+            let healthy = l.vm.failure().is_none();
+            l.worn(&self.spec.plugins).filter(|_| healthy)
+        };
+        let Some(worn) = self.live.borrow().as_ref().and_then(worn) else {
+            return;
+        };
+        self.make_spare();
+        // Without another one, it goes on.
+        if let Some(spare) = self.spare.take() {
+            spare.promote();
+            self.metrics.recycled(worn);
+            let old = self.live.replace(Some(spare));
+            let now = Instant::now();
+            self.retired.borrow_mut().extend(old.map(|old| (old, now)));
+            self.prepare_spare();
+        }
+    }
+
+    /// Ends the VMs that have been replaced, when their streams have ended or
+    /// have had long enough.
+    fn end_retired(&self, now: Instant) {
+        let over = |(live, since): &mut (Live, Instant)| {
+            live.is_idle() || now.saturating_duration_since(*since) >= RECYCLE_DRAIN
+        };
+        let ended: Vec<_> = self.retired.borrow_mut().extract_if(.., over).collect();
+        ended.iter().for_each(|(live, _)| live.stop());
+    }
+
     /// Ends the root contexts.
     pub(crate) fn stop(&self) {
-        let spare = self.spare.take();
-        for live in self.live.take().iter().chain(&spare) {
-            live.stop();
-        }
+        let (live, spare) = (self.live.take(), self.spare.take());
+        let retired = self.retired.take();
+        let all = live.iter().chain(&spare);
+        all.chain(retired.iter().map(|(live, _)| live))
+            .for_each(Live::stop);
     }
 }

@@ -10,7 +10,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use weir_abi::{Metric, MetricType, SharedState};
 
 use super::{GuestMetrics, Reports, shared_metrics};
-use crate::filter::FilterVmSpec;
+use crate::filter::{FilterVmSpec, Worn};
 
 /// A number that one thread writes and others read.
 #[derive(Debug, Default)]
@@ -63,6 +63,8 @@ pub(crate) struct VmCounters {
     restarts: Counter,
     memory: Counter,
     crash_loop: Counter,
+    recycled_for_memory: Counter,
+    recycled_after_streams: Counter,
 }
 
 impl WorkerMetrics {
@@ -164,6 +166,15 @@ impl VmMetrics {
     /// Whether the VM fails again and again.
     pub(crate) fn crash_loop(&self, is_one: bool) {
         self.counters.crash_loop.set(is_one.into());
+    }
+
+    /// Another VM has taken the place of one that was worn.
+    pub(crate) fn recycled(&self, worn: Worn) {
+        let counter = match worn {
+            Worn::Memory => &self.counters.recycled_for_memory,
+            Worn::Streams => &self.counters.recycled_after_streams,
+        };
+        counter.add(1);
     }
 
     /// A metric that the VM's guest defines.
@@ -288,6 +299,11 @@ impl Metrics {
             "Guest memory, all workers",
             &labels,
         )?;
+        let recycles = counter(
+            "weir_wasm_vm_recycles_total",
+            "VMs replaced because they had grown too large or served long enough",
+            &["vm_id", "plugins", "reason"],
+        )?;
         let crash_loop = gauge(
             "weir_wasm_vm_crash_loop",
             "Workers on which the VM fails again and again",
@@ -305,6 +321,14 @@ impl Metrics {
                 restarts
                     .with_label_values(&values)
                     .inc_by(vm.restarts.get());
+                for (reason, counter) in [
+                    ("memory", &vm.recycled_for_memory),
+                    ("streams", &vm.recycled_after_streams),
+                ] {
+                    recycles
+                        .with_label_values(&[values[0], values[1], reason])
+                        .inc_by(counter.get());
+                }
                 crash_loop
                     .with_label_values(&values)
                     .add(signed(vm.crash_loop.get()));

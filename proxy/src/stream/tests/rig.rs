@@ -83,6 +83,8 @@ impl Filter {
             reload_interval: self.reload_interval,
             reload_interval_max: self.reload_interval,
             spare: false,
+            recycle_above: None,
+            recycle_after: None,
         };
         let spec = FilterVmSpec {
             shared_limits: weir_abi::SharedLimits::default(),
