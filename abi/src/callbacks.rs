@@ -47,6 +47,7 @@ pub(crate) struct Callbacks {
     pub(crate) on_grpc_receive: Option<F3>,
     pub(crate) on_grpc_receive_trailing_metadata: Option<F3>,
     pub(crate) on_grpc_close: Option<F3>,
+    pub(crate) on_resolve_dns: Option<F3>,
     pub(crate) on_done: Option<F1r>,
     pub(crate) on_log: Option<F1>,
     pub(crate) on_delete: Option<F1>,
@@ -72,6 +73,7 @@ impl Callbacks {
             on_grpc_receive_trailing_metadata: instance
                 .function("proxy_on_grpc_receive_trailing_metadata"),
             on_grpc_close: instance.function("proxy_on_grpc_close"),
+            on_resolve_dns: instance.function("envoy_on_resolve_dns"),
             on_done: instance.function("proxy_on_done"),
             on_log: instance.function("proxy_on_log"),
             on_delete: instance.function("proxy_on_delete"),
@@ -81,7 +83,7 @@ impl Callbacks {
 
 /// Every callback of the ABI, its number of `i32` parameters and results. The
 /// headers callbacks stand with their arity from 0.2.0 on.
-const CALLBACKS: &[(&str, usize, usize)] = &[
+pub(crate) const CALLBACKS: &[(&str, usize, usize)] = &[
     ("proxy_on_context_create", 2, 0),
     ("proxy_on_vm_start", 2, 1),
     ("proxy_validate_configuration", 2, 1),
@@ -110,6 +112,7 @@ const CALLBACKS: &[(&str, usize, usize)] = &[
     ("proxy_on_log", 1, 0),
     ("proxy_on_delete", 1, 0),
     ("proxy_on_foreign_function", 3, 0),
+    ("envoy_on_resolve_dns", 3, 0),
 ];
 
 /// The start functions that a module's exports make it use, with their number

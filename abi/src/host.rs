@@ -16,10 +16,12 @@ use bytes::Bytes;
 
 use crate::body::BodyBuffer;
 use crate::callout::{
-    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+    CalloutError, CalloutGuard, CalloutToken, DnsToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
 };
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
+use crate::meter::Meter;
+use crate::plugin::PluginConfig;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel};
 
 /// Whose log line or failure it is.
@@ -63,9 +65,15 @@ pub trait Host {
     /// whichever VM defines it.
     ///
     /// # Errors
-    /// [`Unsupported`] when this host has no metrics.
-    fn define_metric(&self, _kind: MetricType, _name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
-        Err(Unsupported)
+    /// [`DefineError`] when the guest does not get it.
+    fn define_metric(&self, _kind: MetricType, _name: &str) -> Result<Rc<dyn Metric>, DefineError> {
+        Err(DefineError::Unsupported)
+    }
+
+    /// What counts for `plugin`, which is about to start; without one, nothing is
+    /// counted and no clock is read.
+    fn meter(&self, _plugin: &PluginConfig) -> Option<Rc<dyn Meter>> {
+        None
     }
 
     /// Makes an HTTP call, whose end is told by [`Vm::on_http_call_response`], not
@@ -114,6 +122,17 @@ pub trait Host {
         Err(CalloutError::Unsupported)
     }
 
+    /// Looks a name up, whose addresses are told by [`Vm::on_resolve_dns`], not
+    /// from within this method.
+    ///
+    /// [`Vm::on_resolve_dns`]: crate::Vm::on_resolve_dns
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the name is not looked up.
+    fn resolve_dns(&self, _token: DnsToken, _name: &str) -> Result<CalloutGuard, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
     /// Wall clock, since the Unix epoch.
     fn wall_clock(&self) -> Duration {
         SystemTime::now()
@@ -147,6 +166,15 @@ pub trait Metric {
     fn record(&self, value: u64);
     /// Value of a counter or gauge over all threads.
     fn value(&self) -> u64;
+}
+
+/// Why a guest does not get a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefineError {
+    /// This host has no metrics.
+    Unsupported,
+    /// There are too many already.
+    TooMany,
 }
 
 /// The host does not offer what a guest asked for.

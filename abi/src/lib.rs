@@ -22,6 +22,7 @@ mod headers;
 mod host;
 mod imports;
 pub mod limits;
+mod meter;
 mod module;
 mod plugin;
 mod stream;
@@ -31,16 +32,17 @@ pub mod wire;
 
 pub use body::BodyBuffer;
 pub use callout::{
-    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
-    HttpCallResponse,
+    CalloutError, CalloutGuard, CalloutToken, DnsAddress, DnsToken, GrpcCall, GrpcStart,
+    GrpcStream, HttpCall, HttpCallResponse,
 };
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property, PropertyError, Stream,
-    Unsupported,
+    DefineError, FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property,
+    PropertyError, Stream, Unsupported,
 };
 pub use imports::unimplemented_hostcalls;
+pub use meter::{Callback, ContextKind, Hostcall, Meter};
 pub use module::{LoadError, Module};
 pub use plugin::{PluginConfig, PluginError};
 pub use types::{

@@ -4,6 +4,7 @@
 //! the stream that made it, and is cancelled without a word when its root
 //! context or its VM goes. However it ends, the guest hears of the end once.
 
+mod dns;
 mod grpc;
 mod http;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+pub use self::dns::{DnsAddress, DnsToken};
 pub use self::grpc::{GrpcCall, GrpcStart, GrpcStream};
 pub use self::http::{HttpCall, HttpCallResponse};
 use crate::body::BodyBuffer;
@@ -96,22 +98,38 @@ pub(crate) enum Received {
     InitialMetadata(Rc<HeaderMap>),
     Message(Bytes),
     TrailingMetadata(Rc<HeaderMap>),
+    /// What a lookup has found.
+    Addresses(Bytes),
 }
 
 /// The callouts of one VM.
-#[derive(Default)]
 pub(crate) struct Callouts {
     open: RefCell<FxHashMap<CalloutToken, Open>>,
     /// The number given last, by kind.
     last: [Cell<u32>; 3],
+    lookups: RefCell<FxHashMap<DnsToken, (Rc<Root>, CalloutGuard)>>,
+    last_lookup: Cell<u32>,
     /// What the callback under way is about.
     received: RefCell<Option<Received>>,
+}
+
+impl Default for Callouts {
+    fn default() -> Self {
+        Self {
+            open: RefCell::default(),
+            last: <[Cell<u32>; 3]>::default(),
+            lookups: RefCell::default(),
+            // The first lookup is number 2, as in Envoy.
+            last_lookup: Cell::new(1),
+            received: RefCell::default(),
+        }
+    }
 }
 
 impl Callouts {
     /// Number of callouts under way.
     pub(crate) fn len(&self) -> usize {
-        self.open.borrow().len()
+        self.open.borrow().len() + self.lookups.borrow().len()
     }
 
     /// The next free token: numbers count up by kind, which stands in the low
@@ -125,6 +143,18 @@ impl Callouts {
             let token = CalloutToken(number << Kind::BITS | kind as u32);
             if number > 0 && !open.contains_key(&token) {
                 return token;
+            }
+        }
+    }
+
+    /// The next free number of a lookup.
+    fn new_dns_token(&self) -> DnsToken {
+        let lookups = self.lookups.borrow();
+        loop {
+            let number = self.last_lookup.get().wrapping_add(1);
+            self.last_lookup.set(number);
+            if number > 0 && !lookups.contains_key(&DnsToken(number)) {
+                return DnsToken(number);
             }
         }
     }
@@ -146,18 +176,26 @@ impl Callouts {
 
     /// Cancels the callouts of a root context.
     pub(crate) fn forget_root(&self, root: ContextId) {
-        let mut open = self.open.borrow_mut();
-        let (gone, kept) = open.drain().partition(|(_, o)| o.root().id == root);
-        *open = kept;
-        drop(open);
-        drop::<FxHashMap<_, _>>(gone);
+        // Dropped when the books are free again: what a guard does is not ours
+        // to know.
+        let gone: Vec<_> = self
+            .open
+            .borrow_mut()
+            .extract_if(|_, open| open.root().id == root)
+            .collect();
+        let lookups: Vec<_> = self
+            .lookups
+            .borrow_mut()
+            .extract_if(|_, (of, _)| of.id == root)
+            .collect();
+        drop((gone, lookups));
     }
 
     /// Cancels all callouts.
     pub(crate) fn clear(&self) {
-        let open = self.open.take();
+        let (open, lookups) = (self.open.take(), self.lookups.take());
         self.received.take();
-        drop(open);
+        drop((open, lookups));
     }
 
     /// What the callback under way may read, if it is one of a callout.

@@ -8,9 +8,18 @@ use super::trap::HostTrap;
 
 /// What an instance's host functions share.
 pub(crate) trait State: 'static {
-    /// Whether the host function `name` may run now; `anytime` is set for the
-    /// few that may run in start functions and in the allocator.
-    fn admit(&self, name: &'static str, anytime: bool) -> Result<(), HostTrap>;
+    /// Whether a host function may run now.
+    fn admit(&self, entry: Entry) -> Result<(), HostTrap>;
+}
+
+/// How a host function is entered in the books.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    /// Which of all it is.
+    pub(crate) number: usize,
+    /// Set for the few that may run in start functions and in the allocator.
+    pub(crate) anytime: bool,
 }
 
 /// A result that a host function may give.
@@ -65,15 +74,11 @@ pub(crate) struct HostFunction<T> {
 }
 
 impl<T: State> HostFunction<T> {
-    /// The host function `name` that runs `function`.
-    pub(crate) fn new<Args, F: HostFn<T, Args>>(
-        name: &'static str,
-        anytime: bool,
-        function: F,
-    ) -> Self {
+    /// The host function that runs `function`.
+    pub(crate) fn new<Args, F: HostFn<T, Args>>(entry: Entry, function: F) -> Self {
         Self {
             signature: F::signature(),
-            define: Box::new(move |store, env| function.define(name, anytime, store, env)),
+            define: Box::new(move |store, env| function.define(entry, store, env)),
         }
     }
 
@@ -92,8 +97,7 @@ pub(crate) trait HostFn<T, Args>: Copy + Send + Sync + 'static {
     fn signature() -> Signature;
     fn define(
         self,
-        name: &'static str,
-        anytime: bool,
+        entry: Entry,
         store: &mut Store,
         env: &FunctionEnv<Confined<Env<T>>>,
     ) -> Function;
@@ -115,8 +119,7 @@ macro_rules! host_fn {
 
             fn define(
                 self,
-                name: &'static str,
-                anytime: bool,
+                entry: Entry,
                 store: &mut Store,
                 env: &FunctionEnv<Confined<Env<T>>>,
             ) -> Function {
@@ -126,7 +129,7 @@ macro_rules! host_fn {
                     move |env: FunctionEnvMut<'_, Confined<Env<T>>>, $($arg: $arg),*|
                         -> Result<R::Wasm, RuntimeError> {
                         let mut caller = Caller::new(env);
-                        caller.state().admit(name, anytime)?;
+                        caller.state().admit(entry)?;
                         Ok(self(&mut caller, $($arg),*).into_wasm()?)
                     },
                 )

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, Failure, GrpcCall, GrpcStart, GrpcStream,
-    Host, HttpCall, LogLevel, Metric, MetricType, Origin, Unsupported, Vm,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Failure, GrpcCall, GrpcStart,
+    GrpcStream, Host, HttpCall, LogLevel, Meter, Metric, MetricType, Origin, PluginConfig,
+    Unsupported, Vm,
 };
 
 use crate::callout::Callouts;
@@ -95,7 +96,7 @@ impl Host for FilterHost {
     }
 
     fn failed(&self, origin: Origin<'_>, failure: &Failure) {
-        self.metrics.failed();
+        self.metrics.failed(origin.plugin, failure.reason);
         self.stop_timers();
         tracing::error!(
             plugin = origin.plugin,
@@ -106,8 +107,12 @@ impl Host for FilterHost {
         );
     }
 
-    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
-        Ok(self.metrics.define(kind, name))
+    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, DefineError> {
+        self.metrics.define(kind, name)
+    }
+
+    fn meter(&self, plugin: &PluginConfig) -> Option<Rc<dyn Meter>> {
+        Some(self.metrics.meter(&plugin.name))
     }
 
     fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {

@@ -59,7 +59,7 @@ impl FilterVmSpec {
         metrics: &Rc<VmMetrics>,
         worker: Option<Rc<WorkerShared>>,
     ) -> Result<Live, StartError> {
-        let callouts = Callouts::new(Arc::clone(&self.clusters), worker);
+        let callouts = Callouts::new(Arc::clone(&self.clusters), worker, metrics);
         let host = FilterHost::new(Rc::clone(metrics), callouts);
         let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
         let vm =
@@ -143,7 +143,13 @@ impl FilterVm {
         let restart = match spec.policy {
             Some(FailurePolicy::Open) => return Admission::PassBy,
             Some(FailurePolicy::Closed) => false,
-            Some(FailurePolicy::Reload) => self.started.get().elapsed() >= spec.reload_interval,
+            Some(FailurePolicy::Reload) => {
+                let due = self.started.get().elapsed() >= spec.reload_interval;
+                if !due {
+                    self.metrics.backed_off();
+                }
+                due
+            }
             // Weir's own way: the failed request bears it, the next one does not.
             None => true,
         };
@@ -172,13 +178,16 @@ impl FilterVm {
         self.started.set(Instant::now());
         match self.spec.start(&self.metrics, self.worker.clone()) {
             Ok(live) => {
-                self.metrics.restarted();
+                self.metrics.restarted(true);
                 self.live.replace(Some(live));
             }
-            Err(error) => tracing::error!(
-                vm_id = self.spec.config.vm_id,
-                "filter VM does not start again: {error}"
-            ),
+            Err(error) => {
+                self.metrics.restarted(false);
+                tracing::error!(
+                    vm_id = self.spec.config.vm_id,
+                    "filter VM does not start again: {error}"
+                );
+            }
         }
     }
 
@@ -190,6 +199,7 @@ impl FilterVm {
                 let _ = live.vm.stop_plugin(root);
             }
             live.vm.discard();
+            self.metrics.stopped();
         }
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, Stream, Unsupported,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Direction, Failure, GrpcCall,
+    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, Stream,
+    Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -70,7 +71,7 @@ impl Host for TestHost {
         Ok(())
     }
 
-    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
+    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, DefineError> {
         self.journal.push(format!("{kind:?} {name}"));
         Ok(Rc::new(TestMetric {
             name: name.into(),
