@@ -45,8 +45,9 @@ pub trait Host {
     /// The lowest level that is logged; `None` when logging is off.
     fn log_level(&self) -> Option<LogLevel>;
 
-    /// A VM has failed. Called once, after the guest call has ended.
-    fn failed(&self, origin: Origin<'_>, failure: &Failure);
+    /// A VM has failed. Called once, after the guest call has ended; `stream` is
+    /// the one that the call was made for, if it was made for one.
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>);
 
     /// Sets the period of `proxy_on_tick` for a root context; `None` stops it,
     /// and is also said when the root context is gone.

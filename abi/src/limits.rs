@@ -28,3 +28,7 @@ pub const METRIC_NAME_BYTES_MAX: u32 = 4096;
 /// Metrics that one VM may define; a guest that defines one for each request
 /// would grow without end.
 pub const METRICS_MAX: usize = 4096;
+
+/// Bytes of a guest's last words that a failure keeps. A panic message is one
+/// line.
+pub const LAST_WORDS_MAX: usize = 1024;

@@ -14,11 +14,12 @@ use crate::engine::{Entry, GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Re
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
+use crate::limits::LAST_WORDS_MAX;
 use crate::meter::{ContextKind, Meter, Tally};
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
 use crate::stream::StreamContext;
-use crate::types::{AbiVersion, ContextId, Direction};
+use crate::types::{AbiVersion, ContextId, Direction, LogLevel};
 
 /// What a VM is started with.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +65,7 @@ impl Vm {
                 context: ContextId::VM,
                 message: trap.message,
                 backtrace: trap.backtrace,
+                last_words: state.take_last_words(),
             })
         };
         let mut instance =
@@ -94,6 +96,12 @@ impl Vm {
         let contexts = self.state.contexts.borrow();
         let streams = contexts.values();
         streams.filter(|c| matches!(c, Context::Stream(_))).count()
+    }
+
+    /// Number of streams that have come to their end in this VM.
+    #[must_use]
+    pub fn completed_streams(&self) -> u64 {
+        self.state.completed.get()
     }
 
     /// Number of callouts under way.
@@ -189,10 +197,12 @@ impl Vm {
             context: context.id(),
             message: trap.message,
             backtrace: trap.backtrace,
+            last_words: self.state.take_last_words(),
         });
         self.state.clear();
         let origin = self.state.origin_of(Some(context));
-        self.state.host.failed(origin, failure);
+        let stream = context.stream().map(|cx| &*cx.stream);
+        self.state.host.failed(origin, failure, stream);
     }
 
     fn run_after_call(&self) {
@@ -329,6 +339,11 @@ pub(crate) struct VmState {
     pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
     pub(crate) callouts: Callouts,
     tally: Tally,
+    /// Streams that have come to their end.
+    pub(crate) completed: Cell<u64>,
+    /// What the guest has logged last in the call under way, at level error or
+    /// above.
+    last_words: RefCell<String>,
 }
 
 impl VmState {
@@ -346,6 +361,8 @@ impl VmState {
             metrics: RefCell::default(),
             callouts: Callouts::default(),
             tally: Tally::default(),
+            completed: Cell::new(0),
+            last_words: RefCell::default(),
         }
     }
 
@@ -393,6 +410,7 @@ impl VmState {
     }
 
     fn enter(&self, context: Context) {
+        self.last_words.borrow_mut().clear();
         *self.current.borrow_mut() = Some(context);
         *self.effective.borrow_mut() = None;
     }
@@ -439,6 +457,21 @@ impl VmState {
 
     fn next_after_call(&self) -> Option<AfterCall> {
         self.after_call.borrow_mut().pop_front()
+    }
+
+    /// Logs what the guest says.
+    pub(crate) fn say(&self, level: LogLevel, message: &[u8]) {
+        if level >= LogLevel::Error {
+            let kept = &message[..message.len().min(LAST_WORDS_MAX)];
+            let mut last_words = self.last_words.borrow_mut();
+            last_words.clear();
+            last_words.push_str(&String::from_utf8_lossy(kept));
+        }
+        self.with_origin(|origin| self.host.log(origin, level, message));
+    }
+
+    fn take_last_words(&self) -> Option<String> {
+        Some(self.last_words.take()).filter(|words| !words.is_empty())
     }
 
     /// Whose name a log line of the current call carries.

@@ -25,6 +25,7 @@ pub(crate) static BLOCK: Block = Block {
         ("reload_config", "{ backoff: { base_interval: 1s } }"),
         ("capability_restriction_config", "{}"),
         ("allow_on_headers_stop_iteration", "true"),
+        ("spare", "false"),
         ("limits", "{ callback: 10ms }"),
     ],
     not_yet: &[],
@@ -72,6 +73,10 @@ pub struct PluginConfig {
     /// `on_request_headers` or `on_response_headers` gets to see the body while
     /// the headers are held. Default: false, which holds the body back too.
     pub allow_on_headers_stop_iteration: bool,
+    /// `spare`: whether each worker has another VM standing by, started and
+    /// configured, to take the place of one that fails. Default: true; false in
+    /// Envoy's own configuration.
+    pub spare: bool,
     /// `limits`: what the filter may use. Refused until it can be kept.
     pub limits: Limits,
 }
@@ -97,6 +102,7 @@ impl FromYaml for PluginConfig {
             failure_policy: None,
             reload_config: ReloadConfig::default(),
             allow_on_headers_stop_iteration: false,
+            spare: true,
             limits: Limits::default(),
         }
     }
@@ -118,6 +124,7 @@ impl FromYaml for PluginConfig {
             allow_on_headers_stop_iteration: fields
                 .optional("allow_on_headers_stop_iteration")
                 .unwrap_or_default(),
+            spare: fields.optional("spare").unwrap_or(true),
             limits: fields.optional("limits").unwrap_or_default(),
         }
     }

@@ -196,6 +196,8 @@ impl Builder {
             },
             policy: wasm.failure_policy,
             reload_interval: wasm.reload_config.backoff.base_interval,
+            reload_interval_max: wasm.reload_config.backoff.max_interval,
+            spare: wasm.spare,
         };
         let key = FilterVmSpec::key(&module, &vm_config);
         let index = self.vms.iter().position(|d| d.key == key);

@@ -54,7 +54,13 @@ impl Source {
                     _ => Bytes::new(),
                 }));
             }
-            BufferType::DownstreamData | BufferType::UpstreamData | BufferType::CallData => {
+            BufferType::CallData => {
+                return Ok(Self::ReadOnly(match state.callouts.received() {
+                    Some(Received::Addresses(addresses)) => addresses,
+                    _ => Bytes::new(),
+                }));
+            }
+            BufferType::DownstreamData | BufferType::UpstreamData => {
                 return Ok(Self::ReadOnly(Bytes::new()));
             }
         };

@@ -1,7 +1,9 @@
 //! Callouts: tokens, ends, and what may be read when.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use weir_abi::{CalloutError, CalloutToken, HeaderMap, HttpCallResponse};
+use weir_abi::{CalloutError, CalloutToken, DnsAddress, DnsToken, HeaderMap, HttpCallResponse};
 
 use crate::guest::Guest;
 use crate::headers::pairs;
@@ -259,4 +261,25 @@ fn what_is_no_grpc_token_is_told_apart_from_what_is_gone() {
         http_call("0")
     );
     assert_eq!(told(&script)[2..], ["2", "2", "2", "2", "1", "1", "1", "2"]);
+}
+
+#[test]
+fn a_name_that_is_looked_up_is_answered_once() {
+    let guest = Guest::new()
+        .on("proxy_on_request_headers", "envoy_resolve_dns 'host'")
+        .on("envoy_on_resolve_dns", "args\nget_buffer_bytes 8 0 99");
+    let rig = Rig::new(&guest);
+    rig.request_headers();
+    assert_eq!(rig.told(), ["look host up: 2", "0 2"]);
+    let token = DnsToken(2);
+    let addresses = [DnsAddress {
+        address: ([127, 0, 0, 1], 0).into(),
+        ttl: Duration::from_secs(5),
+    }];
+    rig.vm.on_resolve_dns(token, &addresses).unwrap();
+    rig.vm.on_resolve_dns(token, &addresses).unwrap();
+    let root = rig.root.0;
+    let callback = format!("envoy_on_resolve_dns({root}, 2, 20)");
+    let answer = r"0 \x01\x00\x00\x00\x05\x00\x00\x00127.0.0.1:0\x00";
+    assert_eq!(rig.told(), [&callback[..], answer]);
 }

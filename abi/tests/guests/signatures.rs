@@ -141,6 +141,7 @@ pub const CALLBACKS: &[(&str, usize, Option<u32>)] = &[
     ("proxy_on_grpc_receive", 3, None),
     ("proxy_on_grpc_receive_trailing_metadata", 3, None),
     ("proxy_on_grpc_close", 3, None),
+    ("envoy_on_resolve_dns", 3, None),
     ("proxy_on_done", 1, Some(1)),
     ("proxy_on_log", 1, None),
     ("proxy_on_delete", 1, None),

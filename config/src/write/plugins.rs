@@ -37,6 +37,7 @@ pub(super) fn plugin(plugin: &PluginConfig) -> Json {
         plugin.allow_on_headers_stop_iteration,
         false,
     );
+    block.flag("spare", plugin.spare, true);
     block.into()
 }
 

@@ -3,24 +3,28 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpCall, LogLevel, Meter, Metric, MetricType, Origin, PluginConfig,
-    Unsupported, Vm,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, DnsToken, Failure, GrpcCall,
+    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Meter, Metric, MetricType, Origin,
+    PluginConfig, Stream, Unsupported, Vm,
 };
 
 use crate::callout::Callouts;
-use crate::telemetry::VmMetrics;
+use crate::telemetry::{RunningVm, VmMetrics};
 
 /// The [`Host`] of one VM.
 pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
+    /// While the VM stands by, nothing ticks; these are to.
+    standing_by: RefCell<Option<HashMap<ContextId, Duration>>>,
     callouts: Callouts,
+    /// While the VM takes calls.
+    running: RefCell<Option<RunningVm>>,
 }
 
 impl FilterHost {
@@ -29,13 +33,36 @@ impl FilterHost {
             metrics,
             vm: RefCell::default(),
             timers: RefCell::default(),
+            standing_by: RefCell::new(Some(HashMap::new())),
             callouts,
+            running: RefCell::default(),
         })
     }
 
     /// Names the VM that timers tick in.
     pub(super) fn attach(&self, vm: &Rc<Vm>) {
         self.vm.replace(Rc::downgrade(vm));
+    }
+
+    /// The VM and its plugins have started.
+    pub(super) fn started(&self) {
+        self.running.replace(Some(self.metrics.started()));
+    }
+
+    /// The VM stands by no longer: its timers begin.
+    pub(super) fn promote(&self) {
+        let waiting = self.standing_by.take().into_iter().flatten();
+        for (root, period) in waiting {
+            self.start_timer(root, period);
+        }
+    }
+
+    fn start_timer(&self, root: ContextId, period: Duration) {
+        // Outside of a worker, where a module is only tried, nothing ticks.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
+            self.timers.borrow_mut().insert(root, timer);
+        }
     }
 
     fn vm(&self) -> Weak<Vm> {
@@ -95,14 +122,24 @@ impl Host for FilterHost {
         }
     }
 
-    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>) {
         self.metrics.failed(origin.plugin, failure.reason);
+        self.running.take();
         self.stop_timers();
+        let Some(unsaid) = self.metrics.reports.admit(Instant::now()) else {
+            return;
+        };
+        if unsaid > 0 {
+            tracing::error!(vm_id = origin.vm_id, "{unsaid} more failures of this VM");
+        }
+        let request_id = stream.and_then(request_id);
         tracing::error!(
             plugin = origin.plugin,
             root_id = origin.root_id,
             vm_id = origin.vm_id,
             context = origin.context.0,
+            worker = self.metrics.worker(),
+            request_id,
             "filter failed: {failure}"
         );
     }
@@ -117,6 +154,10 @@ impl Host for FilterHost {
 
     fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {
         self.callouts.http_call(self.vm(), token, call)
+    }
+
+    fn resolve_dns(&self, token: DnsToken, name: &str) -> Result<CalloutGuard, CalloutError> {
+        Ok(self.callouts.resolve_dns(self.vm(), token, name))
     }
 
     fn grpc_call(&self, token: CalloutToken, call: GrpcCall) -> Result<CalloutGuard, CalloutError> {
@@ -139,15 +180,23 @@ impl Host for FilterHost {
         if let Some(timer) = self.timers.borrow_mut().remove(&root) {
             timer.abort();
         }
-        // Outside of a worker, where a module is only tried, nothing ticks.
-        if let Some(period) = period
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
-            self.timers.borrow_mut().insert(root, timer);
+        if let Some(waiting) = &mut *self.standing_by.borrow_mut() {
+            match period {
+                Some(period) => waiting.insert(root, period),
+                None => waiting.remove(&root),
+            };
+        } else if let Some(period) = period {
+            self.start_timer(root, period);
         }
         Ok(())
     }
+}
+
+/// The request that a stream is about, by the name that its log lines have.
+fn request_id(stream: &dyn Stream) -> Option<String> {
+    let headers = stream.headers(HttpMap::RequestHeaders)?;
+    let id = headers.get(b"x-request-id")?;
+    Some(String::from_utf8_lossy(id).into_owned())
 }
 
 /// Ticks until the VM is gone or has failed; the period is the gap between two

@@ -2,13 +2,16 @@
 //! one.
 
 mod host;
+mod recovery;
+mod spec;
 mod vm;
 
 use std::rc::Rc;
 
 use weir_abi::{ContextId, Stream, Vm};
 
-pub(crate) use self::vm::{FilterVm, FilterVmSpec, PluginSpec, StartError};
+pub(crate) use self::spec::{FilterVmSpec, PluginSpec, StartError};
+pub(crate) use self::vm::FilterVm;
 
 /// One configured filter on one worker.
 pub(crate) struct Plugin {

@@ -86,7 +86,7 @@ families! {
     VM_STARTS = Counter "weir_wasm_vm_starts_total" ["vm_id", "plugins"]
         "VMs started";
     VM_ACTIVE = Gauge "weir_wasm_vms_active" ["vm_id", "plugins"]
-        "VMs that take calls, one a worker";
+        "VMs that take calls, spares included";
     VM_MEMORY = Gauge "weir_wasm_vm_memory_bytes" ["vm_id", "plugins"]
         "Guest memory, all workers; published four times a second";
     VM_RESTARTS = Counter "weir_wasm_vm_restarts_total" ["vm_id", "plugins"]
@@ -95,6 +95,8 @@ families! {
         "VMs that did not start again; Envoy's `vm_reload_failure`";
     VM_RESTART_BACKOFFS = Counter "weir_wasm_vm_restart_backoffs_total" ["vm_id", "plugins"]
         "Streams refused as it was too early to start again; Envoy's `vm_reload_backoff`";
+    VM_CRASH_LOOP = Gauge "weir_wasm_vm_crash_loop" ["vm_id", "plugins"]
+        "Workers on which the VM fails again and again";
     VM_FAILURES = Counter "weir_wasm_vm_failures_total" ["vm_id", "plugin", "reason"]
         "VMs ended by a failure in a callback: `trap`, `stack`, `exit` or `host`";
     CALLBACK_SECONDS = Histogram "weir_wasm_callback_seconds" ["vm_id", "plugin", "callback"]
@@ -102,11 +104,11 @@ families! {
     HOSTCALLS = Counter "weir_wasm_hostcalls_total" ["vm_id", "plugin", "hostcall"]
         "Hostcalls made in callbacks";
     CONTEXTS_ACTIVE = Gauge "weir_wasm_contexts_active" ["vm_id", "plugin", "kind"]
-        "Contexts alive: `root`, one a worker, and `stream`";
+        "Contexts alive: `root`, one a VM, and `stream`";
     LOCAL_RESPONSES = Counter "weir_wasm_local_responses_total" ["vm_id", "plugin"]
         "Requests that a filter answered itself";
     CALLOUTS = Counter "weir_wasm_callouts_total" ["vm_id", "plugins", "kind", "outcome"]
-        "Requests of filters, `http`, `grpc_call` or `grpc_stream`, that are over: `answered`, `failed`, `timed_out`, `cancelled`, or `refused` at once";
+        "Requests of filters, `http`, `grpc_call`, `grpc_stream` or `dns`, that are over: `answered`, `failed`, `timed_out`, `cancelled`, or `refused` at once";
     CALLOUTS_ACTIVE = Gauge "weir_wasm_callouts_active" ["vm_id", "plugins", "kind"]
         "Requests of filters under way";
     GUEST_METRICS = Gauge "weir_wasm_guest_metrics" []

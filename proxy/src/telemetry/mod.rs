@@ -8,6 +8,7 @@ mod http_metrics;
 mod metrics;
 mod page;
 mod plugin_metrics;
+mod reports;
 mod tags;
 mod vm_metrics;
 
@@ -17,4 +18,7 @@ pub(crate) use self::http_metrics::{
     ClusterMetrics, DownstreamRequest, ListenerMetrics, UpstreamRequest,
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
-pub(crate) use self::vm_metrics::{CalloutKind, CalloutOutcome, CalloutRecord, VmMetrics};
+pub(crate) use self::reports::Reports;
+pub(crate) use self::vm_metrics::{
+    CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,
+};

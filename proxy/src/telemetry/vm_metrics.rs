@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_abi::{DefineError, Meter, Metric, MetricType, Reason};
 
-use super::GuestMetrics;
 use super::cell::Counter;
 use super::family as f;
 use super::page::Page;
 use super::plugin_metrics::{PluginCells, PluginMeter};
+use super::{GuestMetrics, Reports};
 use crate::filter::FilterVmSpec;
 
 /// What a filter asks for.
@@ -19,9 +19,10 @@ pub(crate) enum CalloutKind {
     Http,
     GrpcCall,
     GrpcStream,
+    Dns,
 }
 
-const KINDS: [&str; 3] = ["http", "grpc_call", "grpc_stream"];
+const KINDS: [&str; 4] = ["http", "grpc_call", "grpc_stream", "dns"];
 
 /// How a callout ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub(super) struct VmCells {
     restart_failures: Counter,
     restart_backoffs: Counter,
     memory: Counter,
+    crash_loop: Counter,
     callouts: [[Counter; OUTCOMES.len()]; KINDS.len()],
     active_callouts: [Counter; KINDS.len()],
     /// By name. Locked to start a plugin and to read, not to count.
@@ -92,6 +94,7 @@ impl VmCells {
         page.count(&f::VM_RESTARTS, &vm, self.restarts.get());
         page.count(&f::VM_RESTART_FAILURES, &vm, self.restart_failures.get());
         page.count(&f::VM_RESTART_BACKOFFS, &vm, self.restart_backoffs.get());
+        page.level(&f::VM_CRASH_LOOP, &vm, self.crash_loop.get());
         for ((kind, counts), active) in KINDS.iter().zip(&self.callouts).zip(&self.active_callouts)
         {
             let active = active.get();
@@ -114,34 +117,46 @@ impl VmCells {
 }
 
 /// A VM's view of its numbers.
-#[derive(Debug)]
-pub(crate) struct VmMetrics(Arc<VmCells>);
+#[derive(Debug, Default)]
+pub(crate) struct VmMetrics {
+    cells: Arc<VmCells>,
+    /// What of its failures is logged.
+    pub(crate) reports: Reports,
+}
 
 impl VmMetrics {
     pub(super) fn new(cells: Arc<VmCells>) -> Self {
-        Self(cells)
+        Self {
+            cells,
+            reports: Reports::default(),
+        }
+    }
+
+    /// Number of the worker that it is on.
+    pub(crate) fn worker(&self) -> usize {
+        self.cells.worker
     }
 
     /// Numbers that nobody reads, for a VM that is only tried out.
     pub(crate) fn detached() -> Self {
-        Self(Arc::default())
+        Self::default()
     }
 
-    /// The VM takes calls.
-    pub(crate) fn started(&self) {
-        self.0.starts.add(1);
-        self.0.active.set(1);
+    /// A VM has started, and takes calls as long as the guard lives.
+    pub(crate) fn started(&self) -> RunningVm {
+        self.cells.starts.add(1);
+        self.cells.active.add(1);
+        RunningVm(Arc::clone(&self.cells))
     }
 
-    /// The VM takes no calls any more.
-    pub(crate) fn stopped(&self) {
-        self.0.active.set(0);
+    /// Whether the VM fails again and again.
+    pub(crate) fn crash_loop(&self, is_one: bool) {
+        self.cells.crash_loop.set(is_one.into());
     }
 
     /// A callback of `plugin` has ended the VM.
     pub(crate) fn failed(&self, plugin: &str, reason: Reason) {
-        self.stopped();
-        self.0.plugin(plugin).failed(reason);
+        self.cells.plugin(plugin).failed(reason);
     }
 
     /// The VM has started again, or not.
@@ -150,13 +165,13 @@ impl VmMetrics {
             restarts,
             restart_failures,
             ..
-        } = &*self.0;
+        } = &*self.cells;
         (if started { restarts } else { restart_failures }).add(1);
     }
 
     /// It was too early to start again.
     pub(crate) fn backed_off(&self) {
-        self.0.restart_backoffs.add(1);
+        self.cells.restart_backoffs.add(1);
     }
 
     /// A metric that the VM's guest defines.
@@ -168,21 +183,21 @@ impl VmMetrics {
         kind: MetricType,
         name: &str,
     ) -> Result<Rc<dyn Metric>, DefineError> {
-        self.0.guests.define(self.0.worker, kind, name)
+        self.cells.guests.define(self.cells.worker, kind, name)
     }
 
     /// What counts for `plugin`.
     pub(crate) fn meter(&self, plugin: &str) -> Rc<dyn Meter> {
-        Rc::new(PluginMeter::new(self.0.plugin(plugin)))
+        Rc::new(PluginMeter::new(self.cells.plugin(plugin)))
     }
 
     pub(crate) fn memory(&self, bytes: usize) {
-        self.0.memory.set(bytes as u64);
+        self.cells.memory.set(bytes as u64);
     }
 
     /// Counts a callout that is under way as long as the record lives.
     pub(crate) fn callout(self: &Rc<Self>, kind: CalloutKind) -> CalloutRecord {
-        self.0.active_callouts[kind as usize].add(1);
+        self.cells.active_callouts[kind as usize].add(1);
         CalloutRecord {
             metrics: Rc::clone(self),
             kind,
@@ -192,7 +207,17 @@ impl VmMetrics {
 
     /// A callout was not made.
     pub(crate) fn callout_refused(&self, kind: CalloutKind) {
-        self.0.callouts[kind as usize][CalloutOutcome::Refused as usize].add(1);
+        self.cells.callouts[kind as usize][CalloutOutcome::Refused as usize].add(1);
+    }
+}
+
+/// A VM that takes calls.
+#[derive(Debug)]
+pub(crate) struct RunningVm(Arc<VmCells>);
+
+impl Drop for RunningVm {
+    fn drop(&mut self) {
+        self.0.active.subtract(1);
     }
 }
 
@@ -213,7 +238,7 @@ impl CalloutRecord {
 
 impl Drop for CalloutRecord {
     fn drop(&mut self) {
-        let cells = &self.metrics.0;
+        let cells = &self.metrics.cells;
         cells.active_callouts[self.kind as usize].subtract(1);
         cells.callouts[self.kind as usize][self.outcome as usize].add(1);
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Direction, Failure, GrpcCall,
-    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, Stream,
-    Unsupported,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Direction, DnsToken, Failure,
+    GrpcCall, GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin,
+    Stream, Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -56,7 +56,7 @@ impl Host for TestHost {
         Some(LogLevel::Info)
     }
 
-    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, _: Option<&dyn Stream>) {
         self.journal
             .push(format!("failed: {} of {}", failure.callback, origin.plugin));
         self.failures.borrow_mut().push(failure.clone());
@@ -108,6 +108,14 @@ impl Host for TestHost {
             journal,
             _guard: guard,
         }))
+    }
+
+    fn resolve_dns(&self, token: DnsToken, name: &str) -> Result<CalloutGuard, CalloutError> {
+        if let Some(error) = self.callouts.get() {
+            return Err(error);
+        }
+        self.journal.push(format!("look {name} up: {}", token.0));
+        Ok(Box::new(()))
     }
 
     fn wall_clock(&self) -> Duration {

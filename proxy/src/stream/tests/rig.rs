@@ -81,6 +81,8 @@ impl Filter {
             },
             policy: self.policy,
             reload_interval: self.reload_interval,
+            reload_interval_max: self.reload_interval,
+            spare: false,
         };
         let spec = FilterVmSpec {
             plugins: names.take(self.plugins).map(plugin).collect(),
