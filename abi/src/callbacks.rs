@@ -101,7 +101,7 @@ impl Callbacks {
 
 /// Every callback of the ABI, its number of `i32` parameters and results. The
 /// headers callbacks stand with their arity from 0.2.0 on.
-const CALLBACKS: &[(&str, usize, usize)] = &[
+pub(crate) const CALLBACKS: &[(&str, usize, usize)] = &[
     ("proxy_on_context_create", 2, 0),
     ("proxy_on_vm_start", 2, 1),
     ("proxy_validate_configuration", 2, 1),

@@ -21,6 +21,8 @@ use crate::callout::{
 };
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
+use crate::meter::Meter;
+use crate::plugin::PluginConfig;
 use crate::shared::QueueConsumer;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel};
 
@@ -66,9 +68,15 @@ pub trait Host {
     /// whichever VM defines it.
     ///
     /// # Errors
-    /// [`Unsupported`] when this host has no metrics.
-    fn define_metric(&self, _kind: MetricType, _name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
-        Err(Unsupported)
+    /// [`DefineError`] when the guest does not get it.
+    fn define_metric(&self, _kind: MetricType, _name: &str) -> Result<Rc<dyn Metric>, DefineError> {
+        Err(DefineError::Unsupported)
+    }
+
+    /// What counts for `plugin`, which is about to start; without one, nothing is
+    /// counted and no clock is read.
+    fn meter(&self, _plugin: &PluginConfig) -> Option<Rc<dyn Meter>> {
+        None
     }
 
     /// Makes an HTTP call, whose end is told by [`Vm::on_http_call_response`], not
@@ -178,6 +186,15 @@ pub trait Metric {
     fn record(&self, value: u64);
     /// Value of a counter or gauge over all threads.
     fn value(&self) -> u64;
+}
+
+/// Why a guest does not get a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefineError {
+    /// This host has no metrics.
+    Unsupported,
+    /// There are too many already.
+    TooMany,
 }
 
 /// The host does not offer what a guest asked for.

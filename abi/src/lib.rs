@@ -23,6 +23,7 @@ mod headers;
 mod host;
 mod imports;
 pub mod limits;
+mod meter;
 mod module;
 mod plugin;
 mod shared;
@@ -40,10 +41,11 @@ pub use capabilities::Capabilities;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property, PropertyError, Stream,
-    Unsupported,
+    DefineError, FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property,
+    PropertyError, Stream, Unsupported,
 };
 pub use imports::unimplemented_hostcalls;
+pub use meter::{Callback, ContextKind, Hostcall, Meter};
 pub use module::{LoadError, Module};
 pub use plugin::{PluginConfig, PluginError};
 pub use shared::{

@@ -20,6 +20,13 @@ pub const IOVECS_MAX: u32 = 1024;
 /// and a recursion would keep thousands.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
 
+/// Hostcalls that are counted apart: as many as a bit set of 128 holds, and more
+/// than there are.
+pub const HOSTCALLS_MAX: usize = 128;
+
+/// Bytes of a metric's name. Names with tags, as Istio has them, stay below 1 KiB.
+pub const METRIC_NAME_BYTES_MAX: u32 = 4096;
+
 /// Metrics that one VM may define; a guest that defines one for each request
 /// would grow without end.
 pub const METRICS_MAX: usize = 4096;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::callout::CalloutStatus;
+use crate::meter::Meter;
 use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
 
@@ -50,6 +51,7 @@ pub(crate) struct Root {
     pub(crate) plugin: PluginConfig,
     pub(crate) state: Cell<RootState>,
     pub(crate) callout: CalloutStatus,
+    pub(crate) meter: Option<Rc<dyn Meter>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,7 @@ impl Vm {
     pub fn start_plugin(&self, plugin: PluginConfig) -> Result<ContextId, PluginError> {
         let root = Rc::new(Root {
             id: self.state.new_id(),
+            meter: self.state.host.meter(&plugin),
             plugin,
             state: Cell::new(RootState::Created),
             callout: CalloutStatus::default(),

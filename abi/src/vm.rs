@@ -12,11 +12,12 @@ use rustc_hash::FxHashMap;
 use crate::callbacks::Callbacks;
 use crate::callout::Callouts;
 use crate::capabilities::Capabilities;
-use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
+use crate::engine::{Entry, GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
 use crate::limits::{LAST_WORDS_MAX, SHARED_QUEUES};
+use crate::meter::{ContextKind, Meter, Tally};
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
 use crate::shared::Space;
@@ -79,6 +80,8 @@ impl Vm {
                 .map_err(|trap| start_failed("instantiation", trap))?;
         let callbacks = Callbacks::of(&instance, module.abi(), &state.config.capabilities);
         run_start_functions(&mut instance).map_err(|(name, trap)| start_failed(name, trap))?;
+        // These were made for no plugin.
+        state.tally.drain(|_, _| {});
         state.phase.set(Phase::Running);
         Ok(Self {
             state,
@@ -168,7 +171,7 @@ impl Vm {
             return Ok(None);
         };
         self.state.enter(context.clone());
-        let result = instance.call(function, args);
+        let result = self.metered(context, function, || instance.call(function, args));
         self.state.leave();
         match result {
             Ok(result) => {
@@ -183,6 +186,26 @@ impl Vm {
                 Err(VmFailed)
             }
         }
+    }
+
+    /// Runs a guest call, and has the meter of its plugin count it.
+    fn metered<A: GuestArgs, R: Results, T>(
+        &self,
+        context: &Context,
+        function: &GuestFn<A, R>,
+        call: impl FnOnce() -> T,
+    ) -> T {
+        let Some(meter) = &context.root().meter else {
+            return call();
+        };
+        let began = meter.now();
+        let result = call();
+        if let Some(callback) = function.callback() {
+            meter.called(callback, began);
+        }
+        let tally = &self.state.tally;
+        tally.drain(|hostcall, count| meter.hostcalls(hostcall, count));
+        result
     }
 
     fn fail(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
@@ -208,6 +231,9 @@ impl Vm {
                 }
                 AfterCall::Close(context) => context.stream.close_stream(context.filter),
                 AfterCall::LocalResponse(context, response) => {
+                    if let Some(meter) = &context.root.meter {
+                        meter.local_response();
+                    }
                     context.stream.send_local_response(context.filter, response);
                 }
                 AfterCall::RootDone(root) => self.delete_root(&root),
@@ -285,6 +311,17 @@ impl Context {
         }
     }
 
+    /// Has the meter of its plugin count that it has come or gone.
+    fn count(&self, count: impl FnOnce(&dyn Meter, ContextKind)) {
+        let kind = match self {
+            Self::Root(_) => ContextKind::Root,
+            Self::Stream(_) => ContextKind::Stream,
+        };
+        if let Some(meter) = &self.root().meter {
+            count(&**meter, kind);
+        }
+    }
+
     pub(crate) fn stream(&self) -> Option<&Rc<StreamContext>> {
         match self {
             Self::Root(_) => None,
@@ -319,6 +356,7 @@ pub(crate) struct VmState {
     /// The metrics that the guest has defined, by kind and in order.
     pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
     pub(crate) callouts: Callouts,
+    tally: Tally,
     /// Streams that have come to their end.
     pub(crate) completed: Cell<u64>,
     /// Queues that a root context has registered while the host had no consumer
@@ -343,6 +381,7 @@ impl VmState {
             after_call: RefCell::default(),
             metrics: RefCell::default(),
             callouts: Callouts::default(),
+            tally: Tally::default(),
             completed: Cell::new(0),
             waiting_queues: RefCell::default(),
             last_words: RefCell::default(),
@@ -364,6 +403,7 @@ impl VmState {
     }
 
     pub(crate) fn insert(&self, context: Context) {
+        context.count(|meter, kind| meter.context_created(kind));
         self.contexts.borrow_mut().insert(context.id(), context);
     }
 
@@ -371,6 +411,9 @@ impl VmState {
         // Dropped when the map is free again: it may hold the last reference to
         // a stream, whose own drop is not ours to know.
         let removed = self.contexts.borrow_mut().remove(&id);
+        if let Some(context) = &removed {
+            context.count(|meter, kind| meter.context_deleted(kind));
+        }
         drop(removed);
     }
 
@@ -380,6 +423,9 @@ impl VmState {
 
     fn clear(&self) {
         let contexts = self.contexts.take();
+        for context in contexts.values() {
+            context.count(|meter, kind| meter.context_deleted(kind));
+        }
         let after_call = self.after_call.take();
         self.callouts.clear();
         drop((contexts, after_call));
@@ -477,12 +523,20 @@ impl VmState {
     }
 }
 
+impl Drop for VmState {
+    /// Also when a VM is dropped with contexts in it, they are counted as gone.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl State for VmState {
-    fn admit(&self, name: &'static str, anytime: bool) -> Result<(), HostTrap> {
-        if anytime || self.phase.get() == Phase::Running {
+    fn admit(&self, entry: Entry) -> Result<(), HostTrap> {
+        if entry.anytime || self.phase.get() == Phase::Running {
+            self.tally.count(entry.number);
             Ok(())
         } else {
-            Err(HostTrap::Restricted(name))
+            Err(HostTrap::Restricted(entry.name))
         }
     }
 

@@ -8,6 +8,7 @@
 #![allow(missing_docs)]
 
 mod client;
+mod exposition;
 pub mod frames;
 pub mod guests;
 pub mod h2;
@@ -18,6 +19,7 @@ mod upstream;
 mod weir;
 
 pub use self::client::{Client, Response};
+pub use self::exposition::Exposition;
 pub use self::peer::{Peer, read_head};
 pub use self::setup::Setup;
 pub use self::upstream::{Answer, Request, Upstream};

@@ -27,6 +27,11 @@ pub(crate) const CHUNK_LINE_BYTES: usize = 4 * 1024;
 /// counted, a worker never waits.
 pub(crate) const ACCESS_LOG_QUEUE: usize = 16 * 1024;
 
+/// Metrics that all filters together may define, by kind and full name: a filter
+/// that is started again and again, or has requests in its names, would make the
+/// page grow without end.
+pub(crate) const GUEST_METRICS_MAX: usize = 32 * 1024;
+
 /// How often a worker looks after its VMs: publishes their memory, replaces what
 /// has grown too large.
 pub(crate) const VM_CARE_INTERVAL: Duration = Duration::from_millis(250);

@@ -11,6 +11,7 @@ use weir_abi::HeaderMap;
 
 use crate::limits::TCP_CHUNK_BYTES;
 use crate::stream::{ConnectionInfo, FilteredStream, Protocol, ResponseFlags, StreamInfo, count};
+use crate::telemetry::UpstreamRequest;
 use crate::worker::{WorkerListener, WorkerShared};
 
 /// What a listener does with its connections.
@@ -43,7 +44,7 @@ pub(crate) async fn serve(
     let info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
     let stream = FilteredStream::new(info, HeaderMap::new(), &[], 0);
     match connect(&stream, proxy, shared).await {
-        Ok(upstream) => {
+        Ok((upstream, _active)) => {
             // Its end, whatever it was, is in the log.
             if let Err(error) = pass(connection, upstream, &stream, proxy.idle_timeout).await {
                 tracing::debug!("tcp: {error}");
@@ -60,24 +61,26 @@ async fn connect(
     stream: &FilteredStream,
     proxy: TcpProxy,
     shared: &WorkerShared,
-) -> Result<TcpStream, ResponseFlags> {
+) -> Result<(TcpStream, UpstreamRequest), ResponseFlags> {
     let cluster = &shared.clusters[proxy.cluster];
     let info = &stream.info;
     *info.cluster.borrow_mut() = Some(cluster.name.clone());
     let endpoint = cluster.pick().ok_or(ResponseFlags::NO_HEALTHY_UPSTREAM)?;
     info.upstream.set(Some(endpoint.address));
     info.upstream_attempts.set(1);
-    shared.metrics.upstream_request();
+    let active = cluster.metrics.request();
     let connecting = TcpStream::connect(endpoint.address);
-    match timeout(cluster.connect_timeout, connecting).await {
+    let connected = timeout(cluster.connect_timeout, connecting).await;
+    cluster.metrics.connected(matches!(connected, Ok(Ok(_))));
+    match connected {
         Ok(Ok(upstream)) => {
             info.upstream_local.set(upstream.local_addr().ok());
-            return Ok(upstream);
+            return Ok((upstream, active));
         }
         Ok(Err(error)) => tracing::debug!("tcp: {}: {error}", endpoint.address),
         Err(_) => tracing::debug!("tcp: {}: no connection in time", endpoint.address),
     }
-    shared.metrics.upstream_failure();
+    active.failure();
     Err(ResponseFlags::UPSTREAM_CONNECTION_FAILURE)
 }
 

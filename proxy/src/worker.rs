@@ -17,7 +17,7 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 use weir_config::{Callouts, Codec, HttpOptions};
 
-use crate::cluster::{Cluster, Pool};
+use crate::cluster::{Cluster, ClusterSpec, Pool};
 use crate::exchange::Exchange;
 use crate::filter::{FilterVm, Plugin, StartError};
 use crate::generation::{Generation, ListenerSpec};
@@ -28,7 +28,7 @@ use crate::limits::{DRAIN_IDLE_GRACE, LISTEN_BACKLOG, VM_CARE_INTERVAL};
 use crate::route::RouteTable;
 use crate::stream::{ConnectionInfo, Facts, FilteredStream, LogView};
 use crate::tcp::{self, TcpProxy};
-use crate::telemetry::{AccessLog, VmMetrics, WorkerMetrics};
+use crate::telemetry::{AccessLog, ListenerMetrics, WorkerMetrics};
 
 /// What a worker is started with.
 pub(crate) struct WorkerSpec {
@@ -93,6 +93,7 @@ pub(crate) struct WorkerListener {
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
     pub(crate) tcp: Option<TcpProxy>,
+    pub(crate) metrics: Arc<ListenerMetrics>,
     access_log: Option<AccessLog>,
     /// Plugins that log every stream.
     access_loggers: Vec<Plugin>,
@@ -146,7 +147,7 @@ struct Worker {
 impl Worker {
     fn start(spec: WorkerSpec, draining: watch::Receiver<bool>) -> Result<Self, WorkerError> {
         let generation = &spec.generation;
-        let cluster = |c| Cluster::new(c, spec.number);
+        let cluster = |c: &ClusterSpec| Cluster::new(c, spec.number, spec.metrics.cluster(&c.name));
         let shared = Rc::new(WorkerShared {
             clusters: generation.clusters.iter().map(cluster).collect(),
             pool: Pool::new(),
@@ -161,11 +162,13 @@ impl Worker {
             .vms
             .iter()
             .map(|vm| {
-                let metrics = Rc::new(VmMetrics::new(spec.metrics.vm(vm)));
+                let metrics = Rc::new(spec.metrics.vm(vm));
                 FilterVm::start(Arc::clone(vm), metrics, Some(Rc::clone(&shared))).map(Rc::new)
             })
             .collect::<Result<Rc<[_]>, _>>()?;
-        let listener = |(listener, access_log): (&ListenerSpec, Option<AccessLog>)| {
+        let listener = |socket: &Socket, listener: &ListenerSpec, access_log| {
+            let bound = socket.local_addr().ok().and_then(|a| a.as_socket());
+            let address = bound.unwrap_or(listener.address);
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
             Rc::new(WorkerListener {
                 plugins: listener
@@ -176,6 +179,9 @@ impl Worker {
                 access_loggers: listener.access_loggers.iter().map(plugin).collect(),
                 routes: Arc::clone(&listener.routes),
                 tcp: listener.tcp,
+                metrics: spec
+                    .metrics
+                    .listener(&listener.name, address, listener.tcp.is_some()),
                 access_log,
                 codec: Rc::new(CodecOptions::of_listener(&listener.http)),
                 http: Arc::clone(&listener.http),
@@ -184,7 +190,11 @@ impl Worker {
             })
         };
         let listeners = generation.listeners.iter().zip(spec.access_logs);
-        let listeners = spec.sockets.into_iter().zip(listeners.map(listener));
+        let listeners = spec.sockets.into_iter().zip(listeners);
+        let listeners = listeners.map(|(socket, (spec, access_log))| {
+            let listener = listener(&socket, spec, access_log);
+            (socket, listener)
+        });
         let listeners = listeners.collect();
         Ok(Self {
             shared,
@@ -279,7 +289,7 @@ fn spawn_connection(
         peer,
         local,
     };
-    let guard = ConnectionGuard::new(shared);
+    let guard = (listener.metrics.connection(), Alive::new(shared));
     let (listener, shared) = (Rc::clone(listener), Rc::clone(shared));
     tokio::task::spawn_local(async move {
         match listener.tcp {
@@ -305,22 +315,6 @@ impl Drop for Alive {
         let shared = &self.0;
         shared.alive.set(shared.alive.get() - 1);
         shared.ended.notify_one();
-    }
-}
-
-/// Counts a connection for as long as it lives.
-struct ConnectionGuard(Alive);
-
-impl ConnectionGuard {
-    fn new(shared: &Rc<WorkerShared>) -> Self {
-        shared.metrics.connection_opened();
-        Self(Alive::new(shared))
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.0.0.metrics.connection_closed();
     }
 }
 

@@ -8,15 +8,24 @@ use super::trap::HostTrap;
 
 /// What an instance's host functions share.
 pub(crate) trait State: 'static {
-    /// Whether the host function `name` may run now; `anytime` is set for the
-    /// few that may run in start functions and in the allocator.
-    fn admit(&self, name: &'static str, anytime: bool) -> Result<(), HostTrap>;
+    /// Whether a host function may run now.
+    fn admit(&self, entry: Entry) -> Result<(), HostTrap>;
 
     /// Whether the instance is given the host function `name` at all.
     fn allows(&self, name: &str) -> bool;
 
     /// The guest has called a host function that it is not given.
     fn denied(&self, name: &'static str);
+}
+
+/// How a host function is entered in the books.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    /// Which of all it is.
+    pub(crate) number: usize,
+    /// Set for the few that may run in start functions and in the allocator.
+    pub(crate) anytime: bool,
 }
 
 /// A result that a host function may give.
@@ -82,16 +91,12 @@ pub(crate) struct HostFunction<T> {
 }
 
 impl<T: State> HostFunction<T> {
-    /// The host function `name` that runs `function`.
-    pub(crate) fn new<Args, F: HostFn<T, Args>>(
-        name: &'static str,
-        anytime: bool,
-        function: F,
-    ) -> Self {
+    /// The host function that runs `function`.
+    pub(crate) fn new<Args, F: HostFn<T, Args>>(entry: Entry, function: F) -> Self {
         Self {
             signature: F::signature(),
             define: Box::new(move |store, env, allowed| {
-                function.define(name, anytime, allowed, store, env)
+                function.define(entry, allowed, store, env)
             }),
         }
     }
@@ -113,8 +118,7 @@ pub(crate) trait HostFn<T, Args>: Copy + Send + Sync + 'static {
     fn signature() -> Signature;
     fn define(
         self,
-        name: &'static str,
-        anytime: bool,
+        entry: Entry,
         allowed: bool,
         store: &mut Store,
         env: &FunctionEnv<Confined<Env<T>>>,
@@ -137,9 +141,8 @@ macro_rules! host_fn {
 
             fn define(
                 self,
-                name: &'static str,
-                anytime: bool,
-                allowed: bool,
+        entry: Entry,
+        allowed: bool,
                 store: &mut Store,
                 env: &FunctionEnv<Confined<Env<T>>>,
             ) -> Function {
@@ -149,9 +152,9 @@ macro_rules! host_fn {
                     move |env: FunctionEnvMut<'_, Confined<Env<T>>>, $($arg: $arg),*|
                         -> Result<R::Wasm, RuntimeError> {
                         let mut caller = Caller::new(env);
-                        caller.state().admit(name, anytime)?;
+                        caller.state().admit(entry)?;
                         if !allowed {
-                            caller.state().denied(name);
+                            caller.state().denied(entry.name);
                             return Ok(R::denied());
                         }
                         Ok(self(&mut caller, $($arg),*).into_wasm()?)

@@ -14,6 +14,7 @@ use super::host_fn::{HostFunction, State};
 use super::module::CompiledModule;
 use super::trap::GuestTrap;
 use crate::failure::Reason;
+use crate::meter::Callback;
 
 /// A running module with a store of its own. Dropping it frees all of it.
 pub(crate) struct Instance {
@@ -86,7 +87,10 @@ impl Instance {
     /// The exported function `name`, if there is one of this type.
     pub(crate) fn function<A: GuestArgs, R: Results>(&self, name: &str) -> Option<GuestFn<A, R>> {
         let function = self.instance.exports.get_typed_function(&self.store, name);
-        function.ok().map(GuestFn)
+        Some(GuestFn {
+            function: function.ok()?,
+            callback: Callback::of(name),
+        })
     }
 
     /// Calls `function`, which is one of this instance. A panic in a host
@@ -97,7 +101,7 @@ impl Instance {
         function: &GuestFn<A, R>,
         args: A,
     ) -> Result<R, GuestTrap> {
-        caught(|| A::call(&function.0, &mut self.store, args).map_err(Into::into))
+        caught(|| A::call(&function.function, &mut self.store, args).map_err(Into::into))
     }
 }
 
@@ -123,7 +127,17 @@ fn trap_of_instantiation(error: InstantiationError) -> GuestTrap {
 }
 
 /// An exported function, looked up once.
-pub(crate) struct GuestFn<A: GuestArgs, R: Results>(TypedFunction<A::List, R>);
+pub(crate) struct GuestFn<A: GuestArgs, R: Results> {
+    function: TypedFunction<A::List, R>,
+    callback: Option<Callback>,
+}
+
+impl<A: GuestArgs, R: Results> GuestFn<A, R> {
+    /// Which callback it is, if it is one.
+    pub(crate) fn callback(&self) -> Option<Callback> {
+        self.callback
+    }
+}
 
 /// Arguments of an exported function: none to five `u32`.
 pub(crate) trait GuestArgs: Sized {

@@ -12,7 +12,7 @@ mod module;
 mod trap;
 
 pub(crate) use caller::{AllocateError, Caller};
-pub(crate) use host_fn::{HostFn, HostFunction, IntoWasm, State};
+pub(crate) use host_fn::{Entry, HostFn, HostFunction, IntoWasm, State};
 pub(crate) use instance::{ALLOCATORS, GuestArgs, GuestFn, Instance, Results};
 pub(crate) use module::{CompiledModule, ExternType, Signature, ValueType};
 pub(crate) use trap::{GuestTrap, HostTrap};

@@ -2,8 +2,8 @@
 //! that counts up by VM and kind, with the kind in its two low bits.
 
 use super::{Cx, Outcome, Table};
-use crate::host::MetricType;
-use crate::limits::METRICS_MAX;
+use crate::host::{DefineError, MetricType};
+use crate::limits::{METRIC_NAME_BYTES_MAX, METRICS_MAX};
 use crate::types::Status;
 
 pub(super) fn define(t: &mut Table) {
@@ -26,6 +26,9 @@ fn define_metric(c: &mut Cx<'_>, kind: u32, name: u32, length: u32, id_out: u32)
     let number = kind;
     let kind = kind_of(kind).ok_or(Status::BadArgument)?;
     c.slice(id_out, 4)?;
+    if length > METRIC_NAME_BYTES_MAX {
+        return Err(Status::BadArgument.into());
+    }
     let state = c.state().clone();
     let name = String::from_utf8_lossy(c.read(name, length)?).into_owned();
     let mut metrics = state.metrics.borrow_mut();
@@ -35,7 +38,10 @@ fn define_metric(c: &mut Cx<'_>, kind: u32, name: u32, length: u32, id_out: u32)
     let metric = state
         .host
         .define_metric(kind, &name)
-        .map_err(|_| Status::Unimplemented)?;
+        .map_err(|error| match error {
+            DefineError::Unsupported => Status::Unimplemented,
+            DefineError::TooMany => Status::InternalFailure,
+        })?;
     let of_kind = &mut metrics[number as usize];
     of_kind.push(metric);
     let id = u32::try_from(of_kind.len()).map_err(|_| Status::InternalFailure)?;

@@ -22,7 +22,7 @@ use std::sync::LazyLock;
 use rustc_hash::FxHashMap;
 
 use crate::engine::{
-    Caller, CompiledModule, ExternType, HostFn, HostFunction, HostTrap, IntoWasm, ValueType,
+    Caller, CompiledModule, Entry, ExternType, HostFn, HostFunction, HostTrap, IntoWasm, ValueType,
 };
 use crate::module::LoadError;
 use crate::types::Status;
@@ -67,6 +67,8 @@ impl IntoWasm for Outcome {
 /// The host functions by namespace and name.
 struct Table {
     functions: FxHashMap<&'static str, FxHashMap<&'static str, HostFunction<VmState>>>,
+    /// Every name once; its place is the hostcall's number.
+    names: Vec<&'static str>,
     unimplemented: Vec<&'static str>,
 }
 
@@ -78,7 +80,17 @@ impl Table {
         anytime: bool,
         function: F,
     ) {
-        let function = HostFunction::new(name, anytime, function);
+        let number = self.names.iter().position(|n| *n == name);
+        let number = number.unwrap_or_else(|| {
+            self.names.push(name);
+            self.names.len() - 1
+        });
+        let entry = Entry {
+            name,
+            number,
+            anytime,
+        };
+        let function = HostFunction::new(entry, function);
         self.functions
             .entry(namespace)
             .or_default()
@@ -112,6 +124,7 @@ impl Table {
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut t = Table {
         functions: FxHashMap::default(),
+        names: Vec::new(),
         unimplemented: Vec::new(),
     };
     log::define(&mut t);
@@ -139,6 +152,11 @@ fn define_unimplemented(t: &mut Table) {
         "proxy_call_foreign_function",
         |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P| no(),
     );
+}
+
+/// Names of all hostcalls, by their numbers.
+pub(crate) fn hostcall_names() -> &'static [&'static str] {
+    &TABLE.names
 }
 
 /// Names of the hostcalls that answer [`Status::Unimplemented`].

@@ -89,10 +89,11 @@ fn answer(
 ) -> (u16, String) {
     let path = request.get(b":path").map_or(&b"/"[..], |p| p);
     let path = path.split(|b| *b == b'?').next().unwrap_or_default();
+    let live = state.ready.load(Ordering::Acquire) && !*draining.borrow();
     match path {
         b"/" | b"/help" => (200, HELP.to_owned()),
         b"/ready" if *draining.borrow() => (503, "DRAINING\n".to_owned()),
-        b"/ready" if state.ready.load(Ordering::Acquire) => (200, "LIVE\n".to_owned()),
+        b"/ready" if live => (200, "LIVE\n".to_owned()),
         b"/ready" => (503, "INITIALIZING\n".to_owned()),
         b"/listeners" => {
             let mut list = String::new();
@@ -101,7 +102,7 @@ fn answer(
             }
             (200, list)
         }
-        b"/metrics" | b"/stats/prometheus" => match state.metrics.render() {
+        b"/metrics" | b"/stats/prometheus" => match state.metrics.render(live) {
             Ok(text) => (200, text),
             Err(error) => (500, format!("{error}\n")),
         },

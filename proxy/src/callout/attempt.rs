@@ -10,6 +10,7 @@ use weir_abi::{BodyBuffer, HeaderMap};
 use crate::cluster::{Cluster, Endpoint};
 use crate::http::{AnyUpstream, ResponsePiece, Upstream, UpstreamError};
 use crate::stream::UpstreamFailure;
+use crate::telemetry::UpstreamRequest;
 use crate::worker::WorkerShared;
 
 /// One request on a connection of the worker's.
@@ -21,6 +22,7 @@ pub(super) struct Attempt<'a> {
     pub(super) reused: bool,
     began: Instant,
     unflushed: bool,
+    metrics: UpstreamRequest,
 }
 
 impl<'a> Attempt<'a> {
@@ -32,10 +34,10 @@ impl<'a> Attempt<'a> {
         fresh: bool,
     ) -> Result<Self, UpstreamFailure> {
         let endpoint = cluster.pick().ok_or(UpstreamFailure::NoEndpoint)?;
-        worker.metrics.upstream_request();
+        let metrics = cluster.metrics.request();
         let lease = worker.pool.connect(cluster, &endpoint, fresh).await;
         let lease = lease.map_err(|error| {
-            worker.metrics.upstream_failure();
+            metrics.failure();
             UpstreamFailure::from(&error)
         })?;
         Ok(Self {
@@ -45,6 +47,7 @@ impl<'a> Attempt<'a> {
             reused: lease.reused,
             began: Instant::now(),
             unflushed: false,
+            metrics,
         })
     }
 
@@ -89,7 +92,11 @@ impl<'a> Attempt<'a> {
                 Poll::Ready(_) => self.unflushed = false,
             }
         }
-        upstream.poll_read(context)
+        let read = upstream.poll_read(context);
+        if let Poll::Ready(Ok(piece)) = &read {
+            self.metrics.received(piece);
+        }
+        read
     }
 
     /// Says how long the endpoint took, if that is asked for.

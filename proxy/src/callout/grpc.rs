@@ -21,6 +21,7 @@ use super::service::GrpcTarget;
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::limits::{GRPC_OUTBOX_BYTES, GRPC_SEND_BYTES};
 use crate::stream::{UpstreamFailure, clean_details, grpc_status};
+use crate::telemetry::{CalloutOutcome, CalloutRecord};
 use crate::worker::WorkerShared;
 
 /// Bytes before each message: whether it is compressed, and its length.
@@ -36,6 +37,7 @@ const UNAVAILABLE: u32 = 14;
 pub(super) struct GrpcStatus {
     pub(super) code: u32,
     pub(super) message: Bytes,
+    pub(super) outcome: CalloutOutcome,
 }
 
 impl GrpcStatus {
@@ -51,11 +53,15 @@ impl GrpcStatus {
         Self {
             code,
             message: message.into(),
+            outcome: CalloutOutcome::Failed,
         }
     }
 
     fn of_peer(code: u32, message: &[u8]) -> Self {
-        Self::new(code, message, b"via_upstream")
+        Self {
+            outcome: CalloutOutcome::Answered,
+            ..Self::new(code, message, b"via_upstream")
+        }
     }
 }
 
@@ -71,6 +77,7 @@ pub(super) async fn unary(
     worker: &WorkerShared,
     target: &GrpcTarget,
     call: GrpcCall,
+    record: CalloutRecord,
 ) -> Result<Bytes, GrpcStatus> {
     let outbox = Outbox::new();
     outbox.push(&call.message, true);
@@ -86,13 +93,18 @@ pub(super) async fn unary(
         None => exchange.await,
         Some(timeout) => tokio::time::timeout(timeout, exchange)
             .await
-            .unwrap_or_else(|_| failed(worker, &UpstreamFailure::Timeout, &mut |_| {})),
+            .unwrap_or_else(|_| {
+                worker.clusters[target.cluster].metrics.timeout();
+                failed(&UpstreamFailure::Timeout, &mut |_| {})
+            }),
     };
+    record.end(status.outcome);
     match (status.code, answer.take()) {
         (OK, Some(message)) => Ok(message),
         (OK, None) => Err(GrpcStatus {
             code: INTERNAL,
             message: Bytes::new(),
+            outcome: CalloutOutcome::Answered,
         }),
         _ => Err(status),
     }
@@ -128,10 +140,12 @@ pub(super) async fn stream(
     start: &GrpcStart,
     outbox: &Outbox,
     events: &VmEvents,
+    record: CalloutRecord,
 ) {
     let headers = headers(worker, target, start, None);
     let tell = |event| events.tell(event);
     let status = exchange(worker, target.cluster, &headers, outbox, tell).await;
+    record.end(status.outcome);
     if let Some(vm) = events.vm.upgrade() {
         let _ = vm.on_grpc_close(events.token, status.code, status.message);
     }
@@ -190,7 +204,7 @@ async fn exchange(
     let (mut attempt, first) = loop {
         let mut attempt = match Attempt::connect(worker, cluster, fresh).await {
             Ok(attempt) => attempt,
-            Err(failure) => return failed(worker, &failure, &mut tell),
+            Err(failure) => return failed(&failure, &mut tell),
         };
         if let Err(reason) = attempt.send_headers(headers, false) {
             tracing::warn!("a filter's gRPC request cannot be sent: {reason}");
@@ -218,13 +232,16 @@ async fn exchange(
                 response.take(piece, worker.callouts.response_limit, &mut tell)
             }
             Err(error) if response.begun => {
-                worker.metrics.upstream_failure();
+                cluster.metrics.failure();
                 tracing::debug!("a gRPC callout is cut: {error}");
                 tell(Event::TrailingMetadata(HeaderMap::new()));
                 let details = UpstreamFailure::from(&error).words(true).0;
                 Some(GrpcStatus::new(INTERNAL, b"", details.as_bytes()))
             }
-            Err(error) => Some(failed(worker, &UpstreamFailure::from(&error), &mut tell)),
+            Err(error) => {
+                cluster.metrics.failure();
+                Some(failed(&UpstreamFailure::from(&error), &mut tell))
+            }
         };
         if let Some(status) = ended {
             if response.whole {
@@ -278,12 +295,7 @@ fn complete(
 
 /// The endpoint cannot be reached, or does not answer. What a stream sees of it
 /// is a reply in the endpoint's place, as Envoy's router makes it.
-fn failed(
-    worker: &WorkerShared,
-    failure: &UpstreamFailure,
-    tell: &mut impl FnMut(Event),
-) -> GrpcStatus {
-    worker.metrics.upstream_failure();
+fn failed(failure: &UpstreamFailure, tell: &mut impl FnMut(Event)) -> GrpcStatus {
     let code = grpc_status(failure.answer().0);
     let (details, message) = failure.words(false);
     let mut trailers = HeaderMap::with_capacity(4);
@@ -293,7 +305,14 @@ fn failed(
     trailers.add("grpc-message", message.clone());
     tell(Event::InitialMetadata(HeaderMap::new()));
     tell(Event::TrailingMetadata(trailers));
-    GrpcStatus::new(code, message.as_bytes(), details.as_bytes())
+    let outcome = match failure {
+        UpstreamFailure::Timeout => CalloutOutcome::TimedOut,
+        _ => CalloutOutcome::Failed,
+    };
+    GrpcStatus {
+        outcome,
+        ..GrpcStatus::new(code, message.as_bytes(), details.as_bytes())
+    }
 }
 
 /// A response as far as it has come.

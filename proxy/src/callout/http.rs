@@ -11,14 +11,16 @@ use weir_abi::{BodyBuffer, HeaderMap, HttpCall, HttpCallResponse};
 use super::attempt::Attempt;
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::stream::UpstreamFailure;
+use crate::telemetry::CalloutOutcome;
 use crate::worker::WorkerShared;
 
-/// Makes a call, from beginning to end. `None`: the response was cut.
+/// Makes a call, from beginning to end. `None`: the response was cut. What the
+/// call came to stands beside it: a failure can be a response, too.
 pub(super) async fn perform(
     worker: &WorkerShared,
     cluster: usize,
     mut call: HttpCall,
-) -> Option<HttpCallResponse> {
+) -> (Option<HttpCallResponse>, CalloutOutcome) {
     complete(worker, &mut call);
     let begun = Cell::new(false);
     let exchange = exchange(worker, cluster, &call, &begun);
@@ -27,17 +29,23 @@ pub(super) async fn perform(
         Some(timeout) => tokio::time::timeout(timeout, exchange)
             .await
             .unwrap_or_else(|_| {
-                worker.metrics.upstream_failure();
+                worker.clusters[cluster].metrics.timeout();
                 Err(Failure::Upstream(UpstreamFailure::Timeout))
             }),
     };
-    match ended {
+    let outcome = match &ended {
+        Ok(_) => CalloutOutcome::Answered,
+        Err(Failure::Upstream(UpstreamFailure::Timeout)) => CalloutOutcome::TimedOut,
+        Err(_) => CalloutOutcome::Failed,
+    };
+    let response = match ended {
         Ok(response) => Some(response),
         Err(_) if begun.get() => None,
         Err(Failure::Cut) => None,
         Err(Failure::Upstream(failure)) => Some(own(failure.answer().0, failure.words(false).1)),
         Err(Failure::Unsendable(reason)) => Some(own(503, reason)),
-    }
+    };
+    (response, outcome)
 }
 
 /// Why a call has no response of the endpoint's.
@@ -85,10 +93,13 @@ async fn exchange(
                 fresh = true;
             }
             Err(Broken::Upstream(error)) => {
-                worker.metrics.upstream_failure();
+                cluster.metrics.failure();
                 return Err(Failure::Upstream(UpstreamFailure::from(&error)));
             }
-            Err(Broken::TooLarge) => return Err(Failure::Cut),
+            Err(Broken::TooLarge) => {
+                cluster.metrics.failure();
+                return Err(Failure::Cut);
+            }
         }
     }
 }

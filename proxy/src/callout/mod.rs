@@ -20,6 +20,7 @@ use weir_abi::{
 };
 
 use self::service::GrpcTarget;
+use crate::telemetry::{CalloutKind, CalloutOutcome, CalloutRecord, VmMetrics};
 use crate::worker::WorkerShared;
 
 /// Where each cluster stands in its generation, by name.
@@ -41,11 +42,20 @@ pub(crate) struct Callouts {
     clusters: Arc<ClusterNames>,
     /// `None` where a VM is only tried out: nothing goes out, and nothing comes.
     worker: Option<Rc<WorkerShared>>,
+    metrics: Rc<VmMetrics>,
 }
 
 impl Callouts {
-    pub(crate) fn new(clusters: Arc<ClusterNames>, worker: Option<Rc<WorkerShared>>) -> Self {
-        Self { clusters, worker }
+    pub(crate) fn new(
+        clusters: Arc<ClusterNames>,
+        worker: Option<Rc<WorkerShared>>,
+        metrics: &Rc<VmMetrics>,
+    ) -> Self {
+        Self {
+            clusters,
+            worker,
+            metrics: Rc::clone(metrics),
+        }
     }
 
     /// Makes an HTTP call.
@@ -58,10 +68,12 @@ impl Callouts {
         token: CalloutToken,
         call: HttpCall,
     ) -> Result<CalloutGuard, CalloutError> {
+        let kind = CalloutKind::Http;
         let cluster = self.clusters.find(&call.cluster);
-        let cluster = cluster.ok_or(CalloutError::UnknownCluster)?;
-        Ok(self.spawn(|worker| async move {
-            let response = http::perform(&worker, cluster, call).await;
+        let cluster = self.made(kind, cluster.ok_or(CalloutError::UnknownCluster))?;
+        Ok(self.spawn(kind, |worker, record| async move {
+            let (response, outcome) = http::perform(&worker, cluster, call).await;
+            record.end(outcome);
             if let Some(vm) = vm.upgrade() {
                 // A VM that fails has reported it.
                 let _ = vm.on_http_call_response(token, response);
@@ -72,8 +84,13 @@ impl Callouts {
     /// Looks a name up.
     pub(crate) fn resolve_dns(&self, vm: Weak<Vm>, token: DnsToken, name: &str) -> CalloutGuard {
         let name = name.to_owned();
-        self.spawn(|_| async move {
+        self.spawn(CalloutKind::Dns, |_, record| async move {
             let addresses = dns::look_up(&name).await;
+            record.end(if addresses.is_empty() {
+                CalloutOutcome::Failed
+            } else {
+                CalloutOutcome::Answered
+            });
             if let Some(vm) = vm.upgrade() {
                 let _ = vm.on_resolve_dns(token, &addresses);
             }
@@ -90,9 +107,10 @@ impl Callouts {
         token: CalloutToken,
         call: GrpcCall,
     ) -> Result<CalloutGuard, CalloutError> {
-        let target = self.grpc_target(&call.start.target)?;
-        Ok(self.spawn(|worker| async move {
-            let ended = grpc::unary(&worker, &target, call).await;
+        let kind = CalloutKind::GrpcCall;
+        let target = self.made(kind, self.grpc_target(&call.start.target))?;
+        Ok(self.spawn(kind, |worker, record| async move {
+            let ended = grpc::unary(&worker, &target, call, record).await;
             let Some(vm) = vm.upgrade() else {
                 return;
             };
@@ -113,12 +131,13 @@ impl Callouts {
         token: CalloutToken,
         start: GrpcStart,
     ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
-        let target = self.grpc_target(&start.target)?;
+        let kind = CalloutKind::GrpcStream;
+        let target = self.made(kind, self.grpc_target(&start.target))?;
         let outbox = grpc::Outbox::new();
         let sent = Rc::clone(&outbox);
-        let task = self.spawn(|worker| async move {
+        let task = self.spawn(kind, |worker, record| async move {
             let events = grpc::VmEvents::new(vm, token);
-            grpc::stream(&worker, &target, &start, &sent, &events).await;
+            grpc::stream(&worker, &target, &start, &sent, &events, record).await;
         });
         Ok(Rc::new(grpc::Stream::new(outbox, task)))
     }
@@ -129,10 +148,26 @@ impl Callouts {
 
     fn spawn<F: Future<Output = ()> + 'static>(
         &self,
-        task: impl FnOnce(Rc<WorkerShared>) -> F,
+        kind: CalloutKind,
+        task: impl FnOnce(Rc<WorkerShared>, CalloutRecord) -> F,
     ) -> CalloutGuard {
-        let worker = self.worker.clone();
-        Box::new(worker.map(|worker| Guard::of(&tokio::task::spawn_local(task(worker)))))
+        let spawn = |worker| {
+            let record = self.metrics.callout(kind);
+            Guard::of(&tokio::task::spawn_local(task(worker, record)))
+        };
+        Box::new(self.worker.clone().map(spawn))
+    }
+
+    /// Counts a callout that is not made.
+    fn made<T>(
+        &self,
+        kind: CalloutKind,
+        target: Result<T, CalloutError>,
+    ) -> Result<T, CalloutError> {
+        if target.is_err() {
+            self.metrics.callout_refused(kind);
+        }
+        target
     }
 }
 

@@ -21,6 +21,7 @@ use self::dns::{Found, Resolved};
 use crate::http::{
     AnyUpstream, CodecOptions, Connection, H1Upstream, H2Endpoint, RawUpstream, UpstreamError,
 };
+use crate::telemetry::ClusterMetrics;
 
 /// A cluster as configured; shared by all workers.
 #[derive(Debug, Clone)]
@@ -56,6 +57,7 @@ pub(crate) struct Cluster {
     next: Cell<usize>,
     protocol: UpstreamProtocol,
     codec: Rc<CodecOptions>,
+    pub(crate) metrics: Arc<ClusterMetrics>,
 }
 
 /// One endpoint of a cluster.
@@ -73,7 +75,7 @@ pub(crate) struct Endpoint {
 impl Cluster {
     /// `worker` is the worker's number: workers start their rounds at different
     /// endpoints.
-    pub(crate) fn new(spec: &ClusterSpec, worker: usize) -> Self {
+    pub(crate) fn new(spec: &ClusterSpec, worker: usize, metrics: Arc<ClusterMetrics>) -> Self {
         let cluster = Self {
             name: spec.name.as_str().into(),
             connect_timeout: spec.connect_timeout,
@@ -91,6 +93,7 @@ impl Cluster {
             next: Cell::new(worker),
             protocol: spec.protocol,
             codec: Rc::new(spec.codec.clone()),
+            metrics,
         };
         if let EndpointsSpec::Addresses(addresses) = &spec.endpoints {
             let endpoints = addresses.iter();
@@ -190,13 +193,16 @@ impl Pool {
         endpoint: &Endpoint,
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
-        let (stream, reused) = if fresh {
+        let found = if fresh {
             let made = self.connector.new_stream(&endpoint.peer).await;
-            (made.map_err(refused)?, false)
+            made.map(|stream| (stream, false))
         } else {
-            let found = self.connector.get_stream(&endpoint.peer).await;
-            found.map_err(refused)?
+            self.connector.get_stream(&endpoint.peer).await
         };
+        if !found.as_ref().is_ok_and(|(_, reused)| *reused) {
+            cluster.metrics.connected(found.is_ok());
+        }
+        let (stream, reused) = found.map_err(refused)?;
         if endpoint.requests_max.is_some() {
             let mut requests = self.requests.borrow_mut();
             let carried = requests.entry(stream.id()).or_default();
@@ -232,6 +238,7 @@ impl Pool {
         let mut local = None;
         let make = async || {
             let stream = self.connector.new_stream(&endpoint.peer).await;
+            cluster.metrics.connected(stream.is_ok());
             let stream = stream.map_err(refused)?;
             local = local_address(&stream);
             Ok(Connection::from(stream))
@@ -247,8 +254,13 @@ impl Pool {
     }
 
     /// A new connection for what is in a tunnel.
-    pub(crate) async fn connect_raw(&self, endpoint: &Endpoint) -> Result<Lease, UpstreamError> {
+    pub(crate) async fn connect_raw(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+    ) -> Result<Lease, UpstreamError> {
         let stream = self.connector.new_stream(&endpoint.peer).await;
+        cluster.metrics.connected(stream.is_ok());
         let stream = stream.map_err(refused)?;
         let local = local_address(&stream);
         let upstream = RawUpstream::new(stream.into());
@@ -311,7 +323,7 @@ mod tests {
             buffer_limit: 1,
             codec: CodecOptions::default(),
         };
-        let cluster = Cluster::new(&spec, 1);
+        let cluster = Cluster::new(&spec, 1, ClusterMetrics::new("c"));
         let ports: Vec<u16> = (0..4)
             .filter_map(|_| cluster.pick())
             .map(|endpoint| endpoint.address.port())

@@ -147,13 +147,14 @@ impl<D: Downstream> Exchange<'_, D> {
         let info = &self.stream.info;
         info.upstream.set(Some(endpoint.address));
         info.upstream_attempts.set(info.upstream_attempts.get() + 1);
-        self.shared.metrics.upstream_request();
+        let metrics = &self.shared.clusters[cluster].metrics;
+        self.upstream_metrics = Some(metrics.request());
         let shared = Rc::clone(self.shared);
         let terminates = self.route_connect() == Some(Connect::Terminate);
         self.endpoint = EndpointState::Connecting(Box::pin(async move {
             let cluster = &shared.clusters[target.cluster];
             let lease = if terminates {
-                shared.pool.connect_raw(&endpoint).await
+                shared.pool.connect_raw(cluster, &endpoint).await
             } else {
                 shared.pool.connect(cluster, &endpoint, fresh).await
             };

@@ -33,6 +33,7 @@ use crate::request::{self, Rejected};
 use crate::stream::{
     ConnectionInfo, FilteredStream, ResponseFlags, ResponseState, StreamInfo, UpstreamFailure,
 };
+use crate::telemetry::{DownstreamRequest, UpstreamRequest};
 use crate::worker::{WorkerListener, WorkerShared};
 
 /// One request and its response on their way through Weir.
@@ -47,6 +48,9 @@ pub(crate) struct Exchange<'a, D> {
     /// Why the request goes no further.
     rejected: Option<Rejected>,
     endpoint: EndpointState,
+    metrics: DownstreamRequest,
+    /// Of the request to the endpoint that is under way.
+    upstream_metrics: Option<UpstreamRequest>,
     pending: PendingRequest,
     timers: Timers,
     /// The endpoint's time, once the request is complete.
@@ -108,7 +112,6 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         info.client = client;
         let stream =
             FilteredStream::new(info, head.headers, &listener.plugins, listener.buffer_limit);
-        shared.metrics.downstream_request();
         Self {
             downstream,
             stream,
@@ -122,6 +125,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             switch: head.switch,
             rejected: prepared.err(),
             endpoint: EndpointState::None,
+            metrics: listener.metrics.request(),
+            upstream_metrics: None,
             pending: PendingRequest::default(),
             timers: Timers::new(
                 Some(&listener.http)
@@ -326,6 +331,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             Happening::Expired(Expired::Response) => {
                 self.timers.stop_response();
                 self.endpoint = EndpointState::Done;
+                if let Some(metrics) = self.upstream_metrics.take() {
+                    metrics.timeout();
+                }
                 self.stream.fail_upstream(&UpstreamFailure::Timeout);
                 return;
             }
@@ -403,10 +411,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             self.downstream.reset(self.stream.reset_code());
         }
         self.endpoint = EndpointState::Done;
+        self.upstream_metrics = None;
         self.stream.finish();
-        self.shared
-            .metrics
-            .downstream_response(self.stream.info.response_code.get());
+        self.metrics.complete(self.stream.info.response_code.get());
         self.listener.log(&self.stream);
     }
 }

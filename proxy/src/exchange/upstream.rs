@@ -12,6 +12,9 @@ impl<D: Downstream> Exchange<'_, D> {
             return;
         };
         active.stale = false;
+        if let Some(metrics) = &self.upstream_metrics {
+            metrics.received(&piece);
+        }
         match piece {
             ResponsePiece::Informational(headers) => {
                 active.informational += 1;
@@ -73,6 +76,7 @@ impl<D: Downstream> Exchange<'_, D> {
     /// pool, if both messages went over it whole.
     pub(super) fn release_endpoint(&mut self) {
         self.timers.stop_response();
+        self.upstream_metrics = None;
         let state = std::mem::replace(&mut self.endpoint, EndpointState::Done);
         if let EndpointState::Active(active) = state
             && let AnyUpstream::H1(upstream) = active.upstream
@@ -101,7 +105,9 @@ impl<D: Downstream> Exchange<'_, D> {
             return self.connect(cluster, endpoint, true);
         }
         self.timers.stop_response();
-        self.shared.metrics.upstream_failure();
+        if let Some(metrics) = self.upstream_metrics.take() {
+            metrics.failure();
+        }
         if let UpstreamError::Connect(cause) = error {
             let failure = &self.stream.info.upstream_failure;
             failure.borrow_mut().clone_from(cause);

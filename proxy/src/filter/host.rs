@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, DnsToken, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, QueueConsumer,
-    Stream, Unsupported, Vm,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, DnsToken, Failure, GrpcCall,
+    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Meter, Metric, MetricType, Origin,
+    PluginConfig, QueueConsumer, Stream, Unsupported, Vm,
 };
 
 use super::queue::Consumers;
 use crate::callout::Callouts;
-use crate::telemetry::VmMetrics;
+use crate::telemetry::{RunningVm, VmMetrics};
 
 /// The [`Host`] of one VM.
 pub(super) struct FilterHost {
@@ -26,6 +26,8 @@ pub(super) struct FilterHost {
     standing_by: RefCell<Option<HashMap<ContextId, Duration>>>,
     queues: Consumers,
     callouts: Callouts,
+    /// While the VM takes calls.
+    running: RefCell<Option<RunningVm>>,
 }
 
 impl FilterHost {
@@ -37,12 +39,18 @@ impl FilterHost {
             standing_by: RefCell::new(Some(HashMap::new())),
             queues: Consumers::default(),
             callouts,
+            running: RefCell::default(),
         })
     }
 
     /// Names the VM that timers tick in.
     pub(super) fn attach(&self, vm: &Rc<Vm>) {
         self.vm.replace(Rc::downgrade(vm));
+    }
+
+    /// The VM and its plugins have started.
+    pub(super) fn started(&self) {
+        self.running.replace(Some(self.metrics.started()));
     }
 
     /// The VM stands by no longer: its timers begin.
@@ -119,7 +127,8 @@ impl Host for FilterHost {
     }
 
     fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>) {
-        self.metrics.failed();
+        self.metrics.failed(origin.plugin, failure.reason);
+        self.running.take();
         self.queues.close();
         self.stop_timers();
         let Some(unsaid) = self.metrics.reports.admit(Instant::now()) else {
@@ -140,8 +149,12 @@ impl Host for FilterHost {
         );
     }
 
-    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
-        Ok(self.metrics.define(kind, name))
+    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, DefineError> {
+        self.metrics.define(kind, name)
+    }
+
+    fn meter(&self, plugin: &PluginConfig) -> Option<Rc<dyn Meter>> {
+        Some(self.metrics.meter(&plugin.name))
     }
 
     fn queue_consumer(&self, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {

@@ -75,7 +75,7 @@ impl FilterVmSpec {
         metrics: &Rc<VmMetrics>,
         worker: Option<Rc<WorkerShared>>,
     ) -> Result<Live, StartError> {
-        let callouts = Callouts::new(Arc::clone(&self.clusters), worker);
+        let callouts = Callouts::new(Arc::clone(&self.clusters), worker, metrics);
         let host = FilterHost::new(Rc::clone(metrics), callouts);
         let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
         let vm =
@@ -96,7 +96,7 @@ impl FilterVmSpec {
             .enumerate()
             .map(start)
             .collect::<Result<Vec<_>, _>>()?;
-        metrics.started();
+        host.started();
         let initial_memory = vm.memory_size();
         Ok(Live {
             vm,

@@ -72,10 +72,21 @@ impl FilterVm {
             Some(FailurePolicy::Open) => return Admission::PassBy,
             Some(FailurePolicy::Closed) => false,
             Some(FailurePolicy::Reload) => {
-                now.saturating_duration_since(self.started.get()) >= spec.reload_interval
+                let passed = now.saturating_duration_since(self.started.get());
+                let due = passed >= spec.reload_interval;
+                if !due {
+                    self.metrics.backed_off();
+                }
+                due
             }
             // Weir's own way: the failed request bears it, the next one does not.
-            None => self.recovery.borrow().may_start(now),
+            None => {
+                let due = self.recovery.borrow().may_start(now);
+                if !due {
+                    self.metrics.backed_off();
+                }
+                due
+            }
         };
         if restart {
             self.restart(now);
@@ -126,7 +137,7 @@ impl FilterVm {
         match live {
             Ok(live) => {
                 live.promote();
-                self.metrics.restarted();
+                self.metrics.restarted(true);
                 self.live.replace(Some(live));
                 self.counted.set(false);
                 if !self.recovery.borrow().is_crash_loop() {
@@ -134,6 +145,7 @@ impl FilterVm {
                 }
             }
             Err(error) => {
+                self.metrics.restarted(false);
                 tracing::error!(
                     vm_id = self.spec.config.vm_id,
                     "filter VM does not start again: {error}"

@@ -1,39 +1,20 @@
 //! Metrics: each worker counts in cells of its own that no other thread writes;
 //! a scrape adds them up.
 
-use std::collections::HashMap;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use weir_abi::{Metric, MetricType, SharedState};
+use weir_abi::SharedState;
 
-use super::{GuestMetrics, Reports, shared_metrics};
-use crate::filter::{FilterVmSpec, Worn};
-
-/// A number that one thread writes and others read.
-#[derive(Debug, Default)]
-struct Counter(AtomicU64);
-
-impl Counter {
-    /// The owning thread adds: a plain load and store, as nobody else writes.
-    fn add(&self, n: u64) {
-        self.set(self.get().wrapping_add(n));
-    }
-
-    fn subtract(&self, n: u64) {
-        self.set(self.get().wrapping_sub(n));
-    }
-
-    fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use super::GuestMetrics;
+use super::cell::Counter;
+use super::family as f;
+use super::http_metrics::{ClusterMetrics, ListenerMetrics};
+use super::page::Page;
+use super::shared_metrics;
+use super::vm_metrics::{VmCells, VmMetrics};
+use crate::filter::FilterVmSpec;
 
 /// One worker's numbers.
 #[derive(Debug, Default)]
@@ -41,30 +22,16 @@ pub(crate) struct WorkerMetrics {
     worker: usize,
     guests: Arc<GuestMetrics>,
     connections: Counter,
-    active_connections: Counter,
-    requests: Counter,
-    /// By class of the response's status: 1xx to 5xx, and none.
-    responses: [Counter; 6],
-    upstream_requests: Counter,
-    upstream_failures: Counter,
-    vms: Mutex<Vec<Arc<VmCounters>>>,
+    /// Locked when the worker starts and to read, not to count.
+    parts: Mutex<Parts>,
 }
 
-/// The numbers of one VM on one worker.
+/// What a worker has numbers of.
 #[derive(Debug, Default)]
-pub(crate) struct VmCounters {
-    worker: usize,
-    guests: Arc<GuestMetrics>,
-    vm_id: String,
-    /// Names of its plugins.
-    plugins: String,
-    starts: Counter,
-    failures: Counter,
-    restarts: Counter,
-    memory: Counter,
-    crash_loop: Counter,
-    recycled_for_memory: Counter,
-    recycled_after_streams: Counter,
+struct Parts {
+    listeners: Vec<Arc<ListenerMetrics>>,
+    clusters: Vec<Arc<ClusterMetrics>>,
+    vms: Vec<Arc<VmCells>>,
 }
 
 impl WorkerMetrics {
@@ -80,121 +47,57 @@ impl WorkerMetrics {
     /// Number for a new connection; the worker's own number keeps it unique in
     /// the process.
     pub(crate) fn next_connection_id(&self) -> u64 {
-        self.connections.get() << 10 | (self.worker & 0x3ff) as u64
-    }
-
-    pub(crate) fn connection_opened(&self) {
+        let id = self.connections.get() << 10 | (self.worker & 0x3ff) as u64;
         self.connections.add(1);
-        self.active_connections.add(1);
+        id
     }
 
-    pub(crate) fn connection_closed(&self) {
-        self.active_connections.subtract(1);
+    fn with_parts<R>(&self, with: impl FnOnce(&mut Parts) -> R) -> R {
+        with(&mut self.parts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn downstream_request(&self) {
-        self.requests.add(1);
+    /// Numbers of a VM of this worker.
+    pub(crate) fn vm(&self, spec: &FilterVmSpec) -> VmMetrics {
+        let cells = VmCells::new(self.worker, &self.guests, spec);
+        self.with_parts(|parts| parts.vms.push(Arc::clone(&cells)));
+        VmMetrics::new(cells)
     }
 
-    pub(crate) fn downstream_response(&self, code: Option<u16>) {
-        let class = usize::from(code.unwrap_or(0) / 100).min(5);
-        self.responses[class].add(1);
+    /// Numbers of a listener of this worker, bound to `address`.
+    pub(crate) fn listener(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        tcp: bool,
+    ) -> Arc<ListenerMetrics> {
+        let metrics = ListenerMetrics::new(name, &address.to_string(), tcp);
+        self.with_parts(|parts| parts.listeners.push(Arc::clone(&metrics)));
+        metrics
     }
 
-    pub(crate) fn upstream_request(&self) {
-        self.upstream_requests.add(1);
+    /// Numbers of a cluster on this worker.
+    pub(crate) fn cluster(&self, name: &str) -> Arc<ClusterMetrics> {
+        let metrics = ClusterMetrics::new(name);
+        self.with_parts(|parts| parts.clusters.push(Arc::clone(&metrics)));
+        metrics
     }
 
-    pub(crate) fn upstream_failure(&self) {
-        self.upstream_failures.add(1);
-    }
-
-    /// Counters for a VM of this worker.
-    pub(crate) fn vm(&self, spec: &FilterVmSpec) -> Arc<VmCounters> {
-        let plugins: Vec<&str> = spec.plugins.iter().map(|p| &*p.plugin.name).collect();
-        let counters = Arc::new(VmCounters {
-            worker: self.worker,
-            guests: Arc::clone(&self.guests),
-            vm_id: spec.config.vm_id.clone(),
-            plugins: plugins.join(","),
-            ..VmCounters::default()
+    fn show(&self, page: &mut Page) {
+        self.with_parts(|parts| {
+            parts.listeners.iter().for_each(|l| l.show(page));
+            parts.clusters.iter().for_each(|c| c.show(page));
+            parts.vms.iter().for_each(|vm| vm.show(page));
         });
-        let mut vms = self.vms.lock().unwrap_or_else(PoisonError::into_inner);
-        vms.push(Arc::clone(&counters));
-        counters
-    }
-}
-
-/// A VM's view of its counters.
-#[derive(Debug, Default)]
-pub(crate) struct VmMetrics {
-    counters: Arc<VmCounters>,
-    /// What of its failures is logged.
-    pub(crate) reports: Reports,
-}
-
-impl VmMetrics {
-    pub(crate) fn new(counters: Arc<VmCounters>) -> Self {
-        Self {
-            counters,
-            reports: Reports::default(),
-        }
-    }
-
-    /// Counters that nobody reads, for a VM that is only tried out.
-    pub(crate) fn detached() -> Self {
-        Self::default()
-    }
-
-    /// Number of the worker that it is on.
-    pub(crate) fn worker(&self) -> usize {
-        self.counters.worker
-    }
-
-    pub(crate) fn started(&self) {
-        self.counters.starts.add(1);
-    }
-
-    pub(crate) fn failed(&self) {
-        self.counters.failures.add(1);
-    }
-
-    pub(crate) fn restarted(&self) {
-        self.counters.restarts.add(1);
-    }
-
-    /// Whether the VM fails again and again.
-    pub(crate) fn crash_loop(&self, is_one: bool) {
-        self.counters.crash_loop.set(is_one.into());
-    }
-
-    /// Another VM has taken the place of one that was worn.
-    pub(crate) fn recycled(&self, worn: Worn) {
-        let counter = match worn {
-            Worn::Memory => &self.counters.recycled_for_memory,
-            Worn::Streams => &self.counters.recycled_after_streams,
-        };
-        counter.add(1);
-    }
-
-    /// A metric that the VM's guest defines.
-    pub(crate) fn define(&self, kind: MetricType, name: &str) -> Rc<dyn Metric> {
-        self.counters
-            .guests
-            .define(self.counters.worker, kind, name)
-    }
-
-    pub(crate) fn memory(&self, bytes: usize) {
-        self.counters.memory.set(bytes as u64);
     }
 }
 
 /// The numbers of all workers.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     guests: Arc<GuestMetrics>,
     shared: Arc<SharedState>,
+    started: Instant,
 }
 
 impl Metrics {
@@ -207,141 +110,26 @@ impl Metrics {
             workers,
             guests,
             shared,
+            started: Instant::now(),
         }
     }
 
-    fn sum(&self, of: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
-        self.workers.iter().map(|w| of(w).get()).sum()
-    }
-
-    /// All numbers in Prometheus' text format.
+    /// All numbers in Prometheus' text format; `live` while Weir serves.
     ///
     /// # Errors
     /// Those of the encoder.
-    pub(crate) fn render(&self) -> prometheus::Result<String> {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            prometheus::Result::Ok(counter)
-        };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauge.clone()))?;
-            prometheus::Result::Ok(gauge)
-        };
-        let plain = |name: &str, help: &str, value: u64| {
-            counter(name, help, &[]).map(|c| c.with_label_values::<&str>(&[]).inc_by(value))
-        };
-
-        plain(
-            "envoy_http_downstream_cx_total",
-            "Connections from clients",
-            self.sum(|w| &w.connections),
-        )?;
-        gauge(
-            "envoy_http_downstream_cx_active",
-            "Open connections from clients",
-            &[],
-        )?
-        .with_label_values::<&str>(&[])
-        .set(signed(self.sum(|w| &w.active_connections)));
-        plain(
-            "envoy_http_downstream_rq_total",
-            "Requests from clients",
-            self.sum(|w| &w.requests),
-        )?;
-        let responses = counter(
-            "envoy_http_downstream_rq_xx",
-            "Responses to clients by class of their status",
-            &["envoy_response_code_class"],
-        )?;
-        for class in 1..=5usize {
-            responses
-                .with_label_values(&[&class.to_string()])
-                .inc_by(self.sum(|w| &w.responses[class]));
-        }
-        plain(
-            "envoy_cluster_upstream_rq_total",
-            "Requests to endpoints",
-            self.sum(|w| &w.upstream_requests),
-        )?;
-        plain(
-            "weir_upstream_rq_failures_total",
-            "Requests to endpoints that got no response",
-            self.sum(|w| &w.upstream_failures),
-        )?;
-        self.render_vms(&counter, &gauge)?;
-        shared_metrics::render(&self.shared, &counter, &gauge)?;
-        let own = TextEncoder::new().encode_to_string(&registry.gather())?;
-        Ok(own + &self.guests.render())
-    }
-
-    fn render_vms(
-        &self,
-        counter: &impl Fn(&str, &str, &[&str]) -> prometheus::Result<IntCounterVec>,
-        gauge: &impl Fn(&str, &str, &[&str]) -> prometheus::Result<IntGaugeVec>,
-    ) -> prometheus::Result<()> {
-        let labels = ["vm_id", "plugins"];
-        let starts = counter("weir_wasm_vm_starts_total", "VMs started", &labels)?;
-        let failures = counter(
-            "weir_wasm_vm_failures_total",
-            "VMs ended by a failure",
-            &labels,
-        )?;
-        let restarts = counter(
-            "weir_wasm_vm_restarts_total",
-            "VMs started again after a failure",
-            &labels,
-        )?;
-        let memory = gauge(
-            "weir_wasm_vm_memory_bytes",
-            "Guest memory, all workers",
-            &labels,
-        )?;
-        let recycles = counter(
-            "weir_wasm_vm_recycles_total",
-            "VMs replaced because they had grown too large or served long enough",
-            &["vm_id", "plugins", "reason"],
-        )?;
-        let crash_loop = gauge(
-            "weir_wasm_vm_crash_loop",
-            "Workers on which the VM fails again and again",
-            &labels,
-        )?;
-        let mut bytes: HashMap<[String; 2], u64> = HashMap::new();
+    pub(crate) fn render(&self, live: bool) -> prometheus::Result<String> {
+        let mut page = Page::default();
+        page.level(&f::SERVER_LIVE, &[], live.into());
+        page.level(&f::SERVER_UPTIME, &[], self.started.elapsed().as_secs());
+        page.level(&f::SERVER_CONCURRENCY, &[], self.workers.len() as u64);
+        page.level(&f::BUILD, &[env!("CARGO_PKG_VERSION")], 1);
+        page.level(&f::GENERATION, &[], 1);
         for worker in &self.workers {
-            let vms = worker.vms.lock().unwrap_or_else(PoisonError::into_inner);
-            for vm in vms.iter() {
-                let values = [&*vm.vm_id, &*vm.plugins];
-                starts.with_label_values(&values).inc_by(vm.starts.get());
-                failures
-                    .with_label_values(&values)
-                    .inc_by(vm.failures.get());
-                restarts
-                    .with_label_values(&values)
-                    .inc_by(vm.restarts.get());
-                for (reason, counter) in [
-                    ("memory", &vm.recycled_for_memory),
-                    ("streams", &vm.recycled_after_streams),
-                ] {
-                    recycles
-                        .with_label_values(&[values[0], values[1], reason])
-                        .inc_by(counter.get());
-                }
-                crash_loop
-                    .with_label_values(&values)
-                    .add(signed(vm.crash_loop.get()));
-                *bytes.entry(values.map(str::to_owned)).or_default() += vm.memory.get();
-            }
+            worker.show(&mut page);
         }
-        for (values, bytes) in bytes {
-            memory.with_label_values(&values).set(signed(bytes));
-        }
-        Ok(())
+        shared_metrics::show(&self.shared, &mut page);
+        self.guests.show(&mut page);
+        page.render()
     }
-}
-
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -1,12 +1,25 @@
 //! What operators see of Weir: metrics and the access log.
 
 mod access_log;
+mod cell;
+mod family;
 mod guest_metrics;
+mod http_metrics;
 mod metrics;
+mod page;
+mod plugin_metrics;
 mod reports;
 mod shared_metrics;
+mod tags;
+mod vm_metrics;
 
 pub(crate) use self::access_log::AccessLog;
 pub(crate) use self::guest_metrics::GuestMetrics;
-pub(crate) use self::metrics::{Metrics, VmMetrics, WorkerMetrics};
+pub(crate) use self::http_metrics::{
+    ClusterMetrics, DownstreamRequest, ListenerMetrics, UpstreamRequest,
+};
+pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::reports::Reports;
+pub(crate) use self::vm_metrics::{
+    CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,
+};

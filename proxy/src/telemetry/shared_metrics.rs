@@ -1,68 +1,21 @@
 //! Metrics of what VMs share by their `vm_id`.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Result};
 use weir_abi::SharedState;
 
-const LABELS: [&str; 1] = ["vm_id"];
+use super::family as f;
+use super::page::Page;
 
-/// Registers a sample for each `vm_id`.
-pub(super) fn render(
-    shared: &SharedState,
-    counter: &impl Fn(&str, &str, &[&str]) -> Result<IntCounterVec>,
-    gauge: &impl Fn(&str, &str, &[&str]) -> Result<IntGaugeVec>,
-) -> Result<()> {
-    let bytes = gauge(
-        "weir_wasm_shared_data_bytes",
-        "Shared data, keys and values",
-        &LABELS,
-    )?;
-    let entries = gauge(
-        "weir_wasm_shared_data_entries",
-        "Keys of shared data",
-        &LABELS,
-    )?;
-    let refused = counter(
-        "weir_wasm_shared_data_refused_total",
-        "Values for which a limit left no room",
-        &LABELS,
-    )?;
-    let evicted = counter(
-        "weir_wasm_shared_data_evicted_total",
-        "Entries that made room for others",
-        &LABELS,
-    )?;
-    let queues = gauge("weir_wasm_shared_queues", "Shared queues", &LABELS)?;
-    let queue_bytes = gauge(
-        "weir_wasm_shared_queue_bytes",
-        "Bytes in shared queues",
-        &LABELS,
-    )?;
-    let queue_items = gauge(
-        "weir_wasm_shared_queue_items",
-        "Items in shared queues",
-        &LABELS,
-    )?;
-    let queue_refused = counter(
-        "weir_wasm_shared_queue_refused_total",
-        "Items and queues for which a limit left no room",
-        &LABELS,
-    )?;
+/// Shows the numbers of each `vm_id`.
+pub(super) fn show(shared: &SharedState, page: &mut Page) {
     for space in shared.stats() {
-        let set = |gauge: &IntGaugeVec, value: usize| {
-            let value = i64::try_from(value).unwrap_or(i64::MAX);
-            gauge.with_label_values(&[&space.vm_id]).set(value);
-        };
-        let count = |counter: &IntCounterVec, value| {
-            counter.with_label_values(&[&space.vm_id]).inc_by(value);
-        };
-        set(&bytes, space.data_bytes);
-        set(&entries, space.data_entries);
-        count(&refused, space.data_refused);
-        count(&evicted, space.data_evicted);
-        set(&queues, space.queues);
-        set(&queue_bytes, space.queue_bytes);
-        set(&queue_items, space.queue_items);
-        count(&queue_refused, space.queue_refused);
+        let vm_id = [&*space.vm_id];
+        page.level(&f::SHARED_DATA_BYTES, &vm_id, space.data_bytes as u64);
+        page.level(&f::SHARED_DATA_ENTRIES, &vm_id, space.data_entries as u64);
+        page.count(&f::SHARED_DATA_REFUSED, &vm_id, space.data_refused);
+        page.count(&f::SHARED_DATA_EVICTED, &vm_id, space.data_evicted);
+        page.level(&f::SHARED_QUEUES, &vm_id, space.queues as u64);
+        page.level(&f::SHARED_QUEUE_BYTES, &vm_id, space.queue_bytes as u64);
+        page.level(&f::SHARED_QUEUE_ITEMS, &vm_id, space.queue_items as u64);
+        page.count(&f::SHARED_QUEUE_REFUSED, &vm_id, space.queue_refused);
     }
-    Ok(())
 }

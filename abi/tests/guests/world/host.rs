@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, DnsToken, Failure, GrpcCall,
-    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Direction, DnsToken, Failure,
+    GrpcCall, GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin,
     QueueConsumer, Stream, Unsupported,
 };
 
@@ -95,7 +95,7 @@ impl Host for TestHost {
         Ok(())
     }
 
-    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
+    fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, DefineError> {
         self.journal.push(format!("{kind:?} {name}"));
         Ok(Rc::new(TestMetric {
             name: name.into(),

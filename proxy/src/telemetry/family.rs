@@ -1,0 +1,185 @@
+//! The host's own metrics: every family there is, in one table that
+//! `docs/operations.md` repeats.
+
+use weir_abi::MetricType;
+
+/// A family of metrics.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(pub(super) static $constant: Family = Family {
+            name: $name,
+            kind: MetricType::$kind,
+            labels: &[$($label),*],
+            help: $help,
+        };)*
+
+        /// Every family, in the order of the documentation.
+        pub(super) static ALL: &[&Family] = &[$(&$constant),*];
+    };
+}
+
+families! {
+    SERVER_LIVE = Gauge "envoy_server_live" []
+        "1 while Weir serves, 0 while it starts or drains";
+    SERVER_UPTIME = Gauge "envoy_server_uptime" []
+        "Seconds since the start";
+    SERVER_CONCURRENCY = Gauge "envoy_server_concurrency" []
+        "Workers";
+    BUILD = Gauge "weir_build_info" ["version"]
+        "1, with the version";
+    GENERATION = Gauge "weir_generation" []
+        "Number of the configuration that is served, from 1";
+
+    LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
+        "Connections that a listener has taken";
+    LISTENER_CX_ACTIVE = Gauge "envoy_listener_downstream_cx_active" ["envoy_listener_address"]
+        "Those that are open";
+    TCP_CX_TOTAL = Counter "envoy_tcp_downstream_cx_total" ["envoy_tcp_prefix"]
+        "Connections that a listener with `tcp` has taken";
+
+    HTTP_CX_TOTAL = Counter "envoy_http_downstream_cx_total" ["envoy_http_conn_manager_prefix"]
+        "Connections from HTTP clients";
+    HTTP_CX_ACTIVE = Gauge "envoy_http_downstream_cx_active" ["envoy_http_conn_manager_prefix"]
+        "Those that are open";
+    HTTP_RQ_TOTAL = Counter "envoy_http_downstream_rq_total" ["envoy_http_conn_manager_prefix"]
+        "Requests from clients";
+    HTTP_RQ_ACTIVE = Gauge "envoy_http_downstream_rq_active" ["envoy_http_conn_manager_prefix"]
+        "Those under way";
+    HTTP_RQ_COMPLETED = Counter "envoy_http_downstream_rq_completed" ["envoy_http_conn_manager_prefix"]
+        "Those that have got a response";
+    HTTP_RQ_XX = Counter "envoy_http_downstream_rq_xx" ["envoy_response_code_class", "envoy_http_conn_manager_prefix"]
+        "Responses to clients by class of their status";
+    HTTP_RQ_TIME = Histogram "envoy_http_downstream_rq_time" ["envoy_http_conn_manager_prefix"]
+        "Milliseconds from a request's head to the end of its exchange";
+
+    CLUSTER_CX_TOTAL = Counter "envoy_cluster_upstream_cx_total" ["envoy_cluster_name"]
+        "Connections made to endpoints";
+    CLUSTER_CX_CONNECT_FAIL = Counter "envoy_cluster_upstream_cx_connect_fail" ["envoy_cluster_name"]
+        "Connections that could not be made";
+    CLUSTER_RQ_TOTAL = Counter "envoy_cluster_upstream_rq_total" ["envoy_cluster_name"]
+        "Requests to endpoints, those that filters make included; with `tcp`, connections";
+    CLUSTER_RQ_ACTIVE = Gauge "envoy_cluster_upstream_rq_active" ["envoy_cluster_name"]
+        "Those under way";
+    CLUSTER_RQ_COMPLETED = Counter "envoy_cluster_upstream_rq_completed" ["envoy_cluster_name"]
+        "Those that an endpoint has answered";
+    CLUSTER_RQ_XX = Counter "envoy_cluster_upstream_rq_xx" ["envoy_response_code_class", "envoy_cluster_name"]
+        "Responses of endpoints by class of their status";
+    CLUSTER_RQ_TIME = Histogram "envoy_cluster_upstream_rq_time" ["envoy_cluster_name"]
+        "Milliseconds from the choice of an endpoint to the end of its response";
+    CLUSTER_RQ_TIMEOUT = Counter "envoy_cluster_upstream_rq_timeout" ["envoy_cluster_name"]
+        "Requests whose response was not complete in time";
+    CLUSTER_RQ_FAILURES = Counter "weir_upstream_rq_failures_total" ["envoy_cluster_name"]
+        "Requests that got no response, or not all of it";
+
+    RUNTIME_CREATED = Counter "envoy_wasm_envoy_wasm_runtime_wasmer_created" []
+        "VMs started";
+    RUNTIME_ACTIVE = Gauge "envoy_wasm_envoy_wasm_runtime_wasmer_active" []
+        "VMs that take calls";
+    VM_STARTS = Counter "weir_wasm_vm_starts_total" ["vm_id", "plugins"]
+        "VMs started";
+    VM_ACTIVE = Gauge "weir_wasm_vms_active" ["vm_id", "plugins"]
+        "VMs that take calls, spares included";
+    VM_MEMORY = Gauge "weir_wasm_vm_memory_bytes" ["vm_id", "plugins"]
+        "Guest memory, all workers; published four times a second";
+    VM_RESTARTS = Counter "weir_wasm_vm_restarts_total" ["vm_id", "plugins"]
+        "VMs started again after a failure; Envoy's `vm_reload_success`";
+    VM_RESTART_FAILURES = Counter "weir_wasm_vm_restart_failures_total" ["vm_id", "plugins"]
+        "VMs that did not start again; Envoy's `vm_reload_failure`";
+    VM_RESTART_BACKOFFS = Counter "weir_wasm_vm_restart_backoffs_total" ["vm_id", "plugins"]
+        "Streams refused as it was too early to start again; Envoy's `vm_reload_backoff`";
+    VM_CRASH_LOOP = Gauge "weir_wasm_vm_crash_loop" ["vm_id", "plugins"]
+        "Workers on which the VM fails again and again";
+    VM_RECYCLES = Counter "weir_wasm_vm_recycles_total" ["vm_id", "plugins", "reason"]
+        "VMs replaced as they had grown too large (`memory`) or served long enough (`streams`)";
+    VM_FAILURES = Counter "weir_wasm_vm_failures_total" ["vm_id", "plugin", "reason"]
+        "VMs ended by a failure in a callback: `trap`, `stack`, `exit` or `host`";
+    CALLBACK_SECONDS = Histogram "weir_wasm_callback_seconds" ["vm_id", "plugin", "callback"]
+        "Seconds that callbacks took, their hostcalls included";
+    HOSTCALLS = Counter "weir_wasm_hostcalls_total" ["vm_id", "plugin", "hostcall"]
+        "Hostcalls made in callbacks";
+    CONTEXTS_ACTIVE = Gauge "weir_wasm_contexts_active" ["vm_id", "plugin", "kind"]
+        "Contexts alive: `root`, one a VM, and `stream`";
+    LOCAL_RESPONSES = Counter "weir_wasm_local_responses_total" ["vm_id", "plugin"]
+        "Requests that a filter answered itself";
+    CALLOUTS = Counter "weir_wasm_callouts_total" ["vm_id", "plugins", "kind", "outcome"]
+        "Requests of filters, `http`, `grpc_call`, `grpc_stream` or `dns`, that are over: `answered`, `failed`, `timed_out`, `cancelled`, or `refused` at once";
+    CALLOUTS_ACTIVE = Gauge "weir_wasm_callouts_active" ["vm_id", "plugins", "kind"]
+        "Requests of filters under way";
+    SHARED_DATA_BYTES = Gauge "weir_wasm_shared_data_bytes" ["vm_id"]
+        "Shared data, keys and values";
+    SHARED_DATA_ENTRIES = Gauge "weir_wasm_shared_data_entries" ["vm_id"]
+        "Keys of shared data";
+    SHARED_DATA_REFUSED = Counter "weir_wasm_shared_data_refused_total" ["vm_id"]
+        "Values for which a limit left no room";
+    SHARED_DATA_EVICTED = Counter "weir_wasm_shared_data_evicted_total" ["vm_id"]
+        "Entries that made room for others";
+    SHARED_QUEUES = Gauge "weir_wasm_shared_queues" ["vm_id"]
+        "Shared queues";
+    SHARED_QUEUE_BYTES = Gauge "weir_wasm_shared_queue_bytes" ["vm_id"]
+        "Bytes in shared queues";
+    SHARED_QUEUE_ITEMS = Gauge "weir_wasm_shared_queue_items" ["vm_id"]
+        "Items in shared queues";
+    SHARED_QUEUE_REFUSED = Counter "weir_wasm_shared_queue_refused_total" ["vm_id"]
+        "Items and queues for which a limit left no room";
+    GUEST_METRICS = Gauge "weir_wasm_guest_metrics" []
+        "Metrics that filters have defined, by kind and full name";
+    GUEST_METRICS_REFUSED = Counter "weir_wasm_guest_metrics_refused_total" []
+        "Metrics that filters did not get, as there were too many";
+}
+
+/// Type of a metric as Prometheus calls it.
+pub(super) fn word(kind: MetricType) -> &'static str {
+    match kind {
+        MetricType::Counter => "counter",
+        MetricType::Gauge => "gauge",
+        MetricType::Histogram => "histogram",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_a_row_for_every_metric_and_no_other() {
+        let mut expected = String::from("| Metric | Type | Labels | |\n|---|---|---|---|\n");
+        for family in ALL {
+            let labels: Vec<_> = family.labels.iter().map(|l| format!("`{l}`")).collect();
+            let (name, kind, help) = (family.name, word(family.kind), family.help);
+            let _ = writeln!(
+                expected,
+                "| `{name}` | {kind} | {} | {help} |",
+                labels.join(", ")
+            );
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md");
+        let docs = std::fs::read_to_string(path).unwrap();
+        assert!(
+            docs.contains(&format!("\n{expected}\n")),
+            "expected:\n{expected}"
+        );
+    }
+
+    #[test]
+    fn names_are_told_apart_and_labels_are_well_formed() {
+        for (index, family) in ALL.iter().enumerate() {
+            assert!(
+                ALL[..index].iter().all(|f| f.name != family.name),
+                "{}",
+                family.name
+            );
+            assert!(family.name.starts_with("envoy_") || family.name.starts_with("weir_"));
+            assert!(family.labels.iter().all(|l| *l != "le"));
+        }
+    }
+}

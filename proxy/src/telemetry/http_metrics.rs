@@ -1,0 +1,267 @@
+//! What passes listeners and clusters, under Envoy's names.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cell::{Counter, REQUEST_TIME, Samples};
+use super::family as f;
+use super::page::Page;
+use crate::http::ResponsePiece;
+use crate::stream::parse_status;
+
+/// Classes of status codes.
+const CLASSES: [&str; 5] = ["1", "2", "3", "4", "5"];
+
+/// Counts by class of the status.
+#[derive(Debug, Default)]
+struct Codes([Counter; CLASSES.len()]);
+
+impl Codes {
+    fn count(&self, code: u16) {
+        let class = usize::from(code / 100).checked_sub(1);
+        if let Some(counter) = class.and_then(|c| self.0.get(c)) {
+            counter.add(1);
+        }
+    }
+}
+
+fn microseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A listener's numbers on one worker.
+#[derive(Debug)]
+pub(crate) struct ListenerMetrics {
+    /// Of the listener.
+    name: String,
+    address: String,
+    tcp: bool,
+    connections: Counter,
+    active_connections: Counter,
+    requests: Counter,
+    active_requests: Counter,
+    responses: Counter,
+    codes: Codes,
+    time: Samples,
+}
+
+impl ListenerMetrics {
+    /// `address` as it is bound; `tcp` for one that takes no HTTP.
+    pub(super) fn new(name: &str, address: &str, tcp: bool) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            // As Envoy writes it: a colon would end a part of the name.
+            address: address.replace(':', "_"),
+            tcp,
+            connections: Counter::default(),
+            active_connections: Counter::default(),
+            requests: Counter::default(),
+            active_requests: Counter::default(),
+            responses: Counter::default(),
+            codes: Codes::default(),
+            time: Samples::new(&REQUEST_TIME),
+        })
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    pub(crate) fn connection(self: &Arc<Self>) -> DownstreamConnection {
+        self.connections.add(1);
+        self.active_connections.add(1);
+        DownstreamConnection(Arc::clone(self))
+    }
+
+    /// Counts a request for as long as the guard lives.
+    pub(crate) fn request(self: &Arc<Self>) -> DownstreamRequest {
+        self.requests.add(1);
+        self.active_requests.add(1);
+        DownstreamRequest {
+            metrics: Arc::clone(self),
+            began: Instant::now(),
+        }
+    }
+
+    pub(super) fn show(&self, page: &mut Page) {
+        let address = &[&*self.address];
+        page.count(&f::LISTENER_CX_TOTAL, address, self.connections.get());
+        page.level(
+            &f::LISTENER_CX_ACTIVE,
+            address,
+            self.active_connections.get(),
+        );
+        let name = &[&*self.name];
+        if self.tcp {
+            page.count(&f::TCP_CX_TOTAL, name, self.connections.get());
+            return;
+        }
+        page.count(&f::HTTP_CX_TOTAL, name, self.connections.get());
+        page.level(&f::HTTP_CX_ACTIVE, name, self.active_connections.get());
+        page.count(&f::HTTP_RQ_TOTAL, name, self.requests.get());
+        page.level(&f::HTTP_RQ_ACTIVE, name, self.active_requests.get());
+        page.count(&f::HTTP_RQ_COMPLETED, name, self.responses.get());
+        for (class, count) in CLASSES.iter().zip(&self.codes.0) {
+            page.count(&f::HTTP_RQ_XX, &[class, &self.name], count.get());
+        }
+        page.samples(&f::HTTP_RQ_TIME, name, self.time.snapshot());
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct DownstreamConnection(Arc<ListenerMetrics>);
+
+impl Drop for DownstreamConnection {
+    fn drop(&mut self) {
+        self.0.active_connections.subtract(1);
+    }
+}
+
+/// A client's request.
+#[derive(Debug)]
+pub(crate) struct DownstreamRequest {
+    metrics: Arc<ListenerMetrics>,
+    began: Instant,
+}
+
+impl DownstreamRequest {
+    /// The exchange is over; `code` of the response, if there was one.
+    pub(crate) fn complete(&self, code: Option<u16>) {
+        if let Some(code) = code {
+            self.metrics.responses.add(1);
+            self.metrics.codes.count(code);
+        }
+        self.metrics.time.record(microseconds(self.began));
+    }
+}
+
+impl Drop for DownstreamRequest {
+    fn drop(&mut self) {
+        self.metrics.active_requests.subtract(1);
+    }
+}
+
+/// A cluster's numbers on one worker.
+#[derive(Debug)]
+pub(crate) struct ClusterMetrics {
+    name: String,
+    connections: Counter,
+    connect_failures: Counter,
+    requests: Counter,
+    active_requests: Counter,
+    responses: Counter,
+    codes: Codes,
+    time: Samples,
+    timeouts: Counter,
+    failures: Counter,
+}
+
+impl ClusterMetrics {
+    pub(crate) fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            connections: Counter::default(),
+            connect_failures: Counter::default(),
+            requests: Counter::default(),
+            active_requests: Counter::default(),
+            responses: Counter::default(),
+            codes: Codes::default(),
+            time: Samples::new(&REQUEST_TIME),
+            timeouts: Counter::default(),
+            failures: Counter::default(),
+        })
+    }
+
+    /// A connection has been made, or not.
+    pub(crate) fn connected(&self, made: bool) {
+        if made {
+            self.connections.add(1);
+        } else {
+            self.connect_failures.add(1);
+        }
+    }
+
+    /// Counts a request for as long as the guard lives.
+    pub(crate) fn request(self: &Arc<Self>) -> UpstreamRequest {
+        self.requests.add(1);
+        self.active_requests.add(1);
+        UpstreamRequest {
+            metrics: Arc::clone(self),
+            began: Instant::now(),
+        }
+    }
+
+    /// A request got no response, or not all of it.
+    pub(crate) fn failure(&self) {
+        self.failures.add(1);
+    }
+
+    /// The same, since it took too long.
+    pub(crate) fn timeout(&self) {
+        self.timeouts.add(1);
+        self.failure();
+    }
+
+    pub(super) fn show(&self, page: &mut Page) {
+        let name = &[&*self.name];
+        page.count(&f::CLUSTER_CX_TOTAL, name, self.connections.get());
+        page.count(
+            &f::CLUSTER_CX_CONNECT_FAIL,
+            name,
+            self.connect_failures.get(),
+        );
+        page.count(&f::CLUSTER_RQ_TOTAL, name, self.requests.get());
+        page.level(&f::CLUSTER_RQ_ACTIVE, name, self.active_requests.get());
+        page.count(&f::CLUSTER_RQ_COMPLETED, name, self.responses.get());
+        for (class, count) in CLASSES.iter().zip(&self.codes.0) {
+            page.count(&f::CLUSTER_RQ_XX, &[class, &self.name], count.get());
+        }
+        page.samples(&f::CLUSTER_RQ_TIME, name, self.time.snapshot());
+        page.count(&f::CLUSTER_RQ_TIMEOUT, name, self.timeouts.get());
+        page.count(&f::CLUSTER_RQ_FAILURES, name, self.failures.get());
+    }
+}
+
+/// A request to an endpoint.
+#[derive(Debug)]
+pub(crate) struct UpstreamRequest {
+    metrics: Arc<ClusterMetrics>,
+    began: Instant,
+}
+
+impl UpstreamRequest {
+    /// Counts what has come of the response.
+    pub(crate) fn received(&self, piece: &ResponsePiece) {
+        let ended = match piece {
+            ResponsePiece::Informational(_) => false,
+            ResponsePiece::Headers {
+                headers,
+                end_of_stream,
+            } => {
+                self.metrics.responses.add(1);
+                let code = headers.get(b":status").and_then(|s| parse_status(s));
+                self.metrics.codes.count(code.unwrap_or(0));
+                *end_of_stream
+            }
+            ResponsePiece::Body { end_of_stream, .. } => *end_of_stream,
+            ResponsePiece::Trailers(_) => true,
+        };
+        if ended {
+            self.metrics.time.record(microseconds(self.began));
+        }
+    }
+
+    /// It has ended without a response, or not with all of it.
+    pub(crate) fn failure(&self) {
+        self.metrics.failure();
+    }
+
+    /// The same, since it took too long.
+    pub(crate) fn timeout(&self) {
+        self.metrics.timeout();
+    }
+}
+
+impl Drop for UpstreamRequest {
+    fn drop(&mut self) {
+        self.metrics.active_requests.subtract(1);
+    }
+}

@@ -1,0 +1,136 @@
+//! What one plugin does in its VM on one worker: callbacks, hostcalls, contexts.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use weir_abi::{Callback, ContextKind, Hostcall, Meter, Reason};
+
+use super::cell::{CALLBACK_TIME, Counter, Samples};
+use super::family as f;
+use super::page::Page;
+
+/// The moment that [`PluginMeter::now`] counts from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+const REASONS: [&str; 4] = ["trap", "stack", "exit", "host"];
+
+/// The numbers of one plugin of a VM on one worker.
+#[derive(Debug)]
+pub(super) struct PluginCells {
+    vm_id: String,
+    name: String,
+    /// By callback.
+    callbacks: Vec<Samples>,
+    /// By hostcall.
+    hostcalls: [Counter; Hostcall::COUNT],
+    roots: Counter,
+    streams: Counter,
+    local_responses: Counter,
+    failures: [Counter; REASONS.len()],
+}
+
+impl PluginCells {
+    pub(super) fn new(vm_id: &str, name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            vm_id: vm_id.to_owned(),
+            name: name.to_owned(),
+            callbacks: Callback::all()
+                .map(|_| Samples::new(&CALLBACK_TIME))
+                .collect(),
+            hostcalls: [const { Counter::new() }; Hostcall::COUNT],
+            roots: Counter::default(),
+            streams: Counter::default(),
+            local_responses: Counter::default(),
+            failures: Default::default(),
+        })
+    }
+
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    pub(super) fn failed(&self, reason: Reason) {
+        let place = match reason {
+            Reason::Trap => 0,
+            Reason::Stack => 1,
+            Reason::Exit(_) => 2,
+            Reason::Host => 3,
+        };
+        self.failures[place].add(1);
+    }
+
+    pub(super) fn show(&self, page: &mut Page) {
+        let plugin = [&*self.vm_id, &*self.name];
+        let with = |label| [plugin[0], plugin[1], label];
+        for (reason, count) in REASONS.iter().zip(&self.failures) {
+            page.count(&f::VM_FAILURES, &with(reason), count.get());
+        }
+        // What a filter does not have or use, would only make the page longer.
+        for (callback, samples) in Callback::all().zip(&self.callbacks) {
+            let snapshot = samples.snapshot();
+            if snapshot.count() > 0 {
+                page.samples(&f::CALLBACK_SECONDS, &with(callback.name()), snapshot);
+            }
+        }
+        for (hostcall, count) in Hostcall::all().zip(&self.hostcalls) {
+            if count.get() > 0 {
+                page.count(&f::HOSTCALLS, &with(hostcall.name()), count.get());
+            }
+        }
+        page.level(&f::CONTEXTS_ACTIVE, &with("root"), self.roots.get());
+        page.level(&f::CONTEXTS_ACTIVE, &with("stream"), self.streams.get());
+        page.count(&f::LOCAL_RESPONSES, &plugin, self.local_responses.get());
+    }
+}
+
+/// The [`Meter`] of a plugin.
+#[derive(Debug)]
+pub(super) struct PluginMeter {
+    cells: Arc<PluginCells>,
+    start: Instant,
+}
+
+impl PluginMeter {
+    pub(super) fn new(cells: Arc<PluginCells>) -> Self {
+        Self {
+            cells,
+            start: *START,
+        }
+    }
+
+    fn contexts(&self, kind: ContextKind) -> &Counter {
+        match kind {
+            ContextKind::Root => &self.cells.roots,
+            ContextKind::Stream => &self.cells.streams,
+        }
+    }
+}
+
+impl Meter for PluginMeter {
+    /// Nanoseconds since the first use.
+    fn now(&self) -> u64 {
+        let passed = self.start.elapsed();
+        passed.as_secs() * 1_000_000_000 + u64::from(passed.subsec_nanos())
+    }
+
+    fn called(&self, callback: Callback, began: u64) {
+        let took = self.now().saturating_sub(began);
+        self.cells.callbacks[callback.index()].record(took);
+    }
+
+    fn hostcalls(&self, hostcall: Hostcall, count: u64) {
+        self.cells.hostcalls[hostcall.index()].add(count);
+    }
+
+    fn context_created(&self, kind: ContextKind) {
+        self.contexts(kind).add(1);
+    }
+
+    fn context_deleted(&self, kind: ContextKind) {
+        self.contexts(kind).subtract(1);
+    }
+
+    fn local_response(&self) {
+        self.cells.local_responses.add(1);
+    }
+}

@@ -1,0 +1,257 @@
+//! What a filter's VM on one worker comes to: starts, failures, memory,
+//! callouts.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use weir_abi::{DefineError, Meter, Metric, MetricType, Reason};
+
+use super::cell::Counter;
+use super::family as f;
+use super::page::Page;
+use super::plugin_metrics::{PluginCells, PluginMeter};
+use super::{GuestMetrics, Reports};
+use crate::filter::{FilterVmSpec, Worn};
+
+/// What a filter asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CalloutKind {
+    Http,
+    GrpcCall,
+    GrpcStream,
+    Dns,
+}
+
+const KINDS: [&str; 4] = ["http", "grpc_call", "grpc_stream", "dns"];
+
+/// How a callout ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CalloutOutcome {
+    /// The endpoint has answered, whatever it said.
+    Answered,
+    /// It cannot be reached, or its answer is no whole one.
+    Failed,
+    /// Its time was over.
+    TimedOut,
+    /// The filter or its VM let go of it.
+    Cancelled,
+    /// It was not made.
+    Refused,
+}
+
+/// As in [`Worn`].
+const RECYCLE_REASONS: [&str; 2] = ["memory", "streams"];
+
+const OUTCOMES: [&str; 5] = ["answered", "failed", "timed_out", "cancelled", "refused"];
+
+/// The numbers of one VM on one worker.
+#[derive(Debug, Default)]
+pub(super) struct VmCells {
+    worker: usize,
+    guests: Arc<GuestMetrics>,
+    vm_id: String,
+    /// Names of its plugins.
+    plugin_names: String,
+    starts: Counter,
+    active: Counter,
+    restarts: Counter,
+    restart_failures: Counter,
+    restart_backoffs: Counter,
+    memory: Counter,
+    crash_loop: Counter,
+    recycles: [Counter; RECYCLE_REASONS.len()],
+    callouts: [[Counter; OUTCOMES.len()]; KINDS.len()],
+    active_callouts: [Counter; KINDS.len()],
+    /// By name. Locked to start a plugin and to read, not to count.
+    plugins: Mutex<Vec<Arc<PluginCells>>>,
+}
+
+impl VmCells {
+    pub(super) fn new(worker: usize, guests: &Arc<GuestMetrics>, spec: &FilterVmSpec) -> Arc<Self> {
+        let plugins: Vec<&str> = spec.plugins.iter().map(|p| &*p.plugin.name).collect();
+        Arc::new(Self {
+            worker,
+            guests: Arc::clone(guests),
+            vm_id: spec.config.vm_id.clone(),
+            plugin_names: plugins.join(","),
+            ..Self::default()
+        })
+    }
+
+    fn plugin(&self, name: &str) -> Arc<PluginCells> {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cells) = plugins.iter().find(|p| p.is_of(name)) {
+            return Arc::clone(cells);
+        }
+        let cells = PluginCells::new(&self.vm_id, name);
+        plugins.push(Arc::clone(&cells));
+        cells
+    }
+
+    pub(super) fn show(&self, page: &mut Page) {
+        page.count(&f::RUNTIME_CREATED, &[], self.starts.get());
+        page.level(&f::RUNTIME_ACTIVE, &[], self.active.get());
+        let vm = [&*self.vm_id, &*self.plugin_names];
+        page.count(&f::VM_STARTS, &vm, self.starts.get());
+        page.level(&f::VM_ACTIVE, &vm, self.active.get());
+        page.level(&f::VM_MEMORY, &vm, self.memory.get());
+        page.count(&f::VM_RESTARTS, &vm, self.restarts.get());
+        page.count(&f::VM_RESTART_FAILURES, &vm, self.restart_failures.get());
+        page.count(&f::VM_RESTART_BACKOFFS, &vm, self.restart_backoffs.get());
+        page.level(&f::VM_CRASH_LOOP, &vm, self.crash_loop.get());
+        for (reason, recycles) in RECYCLE_REASONS.iter().zip(&self.recycles) {
+            page.count(&f::VM_RECYCLES, &[vm[0], vm[1], reason], recycles.get());
+        }
+        for ((kind, counts), active) in KINDS.iter().zip(&self.callouts).zip(&self.active_callouts)
+        {
+            let active = active.get();
+            let ended: u64 = counts.iter().map(Counter::get).sum();
+            // Most filters make none.
+            if active + ended == 0 {
+                continue;
+            }
+            page.level(&f::CALLOUTS_ACTIVE, &[vm[0], vm[1], kind], active);
+            for (outcome, count) in OUTCOMES.iter().zip(counts) {
+                let labels = [vm[0], vm[1], kind, outcome];
+                page.count(&f::CALLOUTS, &labels, count.get());
+            }
+        }
+        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        for plugin in plugins.iter() {
+            plugin.show(page);
+        }
+    }
+}
+
+/// A VM's view of its numbers.
+#[derive(Debug, Default)]
+pub(crate) struct VmMetrics {
+    cells: Arc<VmCells>,
+    /// What of its failures is logged.
+    pub(crate) reports: Reports,
+}
+
+impl VmMetrics {
+    pub(super) fn new(cells: Arc<VmCells>) -> Self {
+        Self {
+            cells,
+            reports: Reports::default(),
+        }
+    }
+
+    /// Number of the worker that it is on.
+    pub(crate) fn worker(&self) -> usize {
+        self.cells.worker
+    }
+
+    /// Numbers that nobody reads, for a VM that is only tried out.
+    pub(crate) fn detached() -> Self {
+        Self::default()
+    }
+
+    /// A VM has started, and takes calls as long as the guard lives.
+    pub(crate) fn started(&self) -> RunningVm {
+        self.cells.starts.add(1);
+        self.cells.active.add(1);
+        RunningVm(Arc::clone(&self.cells))
+    }
+
+    /// Whether the VM fails again and again.
+    pub(crate) fn crash_loop(&self, is_one: bool) {
+        self.cells.crash_loop.set(is_one.into());
+    }
+
+    /// Another VM has taken the place of one that was worn.
+    pub(crate) fn recycled(&self, worn: Worn) {
+        self.cells.recycles[worn as usize].add(1);
+    }
+
+    /// A callback of `plugin` has ended the VM.
+    pub(crate) fn failed(&self, plugin: &str, reason: Reason) {
+        self.cells.plugin(plugin).failed(reason);
+    }
+
+    /// The VM has started again, or not.
+    pub(crate) fn restarted(&self, started: bool) {
+        let VmCells {
+            restarts,
+            restart_failures,
+            ..
+        } = &*self.cells;
+        (if started { restarts } else { restart_failures }).add(1);
+    }
+
+    /// It was too early to start again.
+    pub(crate) fn backed_off(&self) {
+        self.cells.restart_backoffs.add(1);
+    }
+
+    /// A metric that the VM's guest defines.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(crate) fn define(
+        &self,
+        kind: MetricType,
+        name: &str,
+    ) -> Result<Rc<dyn Metric>, DefineError> {
+        self.cells.guests.define(self.cells.worker, kind, name)
+    }
+
+    /// What counts for `plugin`.
+    pub(crate) fn meter(&self, plugin: &str) -> Rc<dyn Meter> {
+        Rc::new(PluginMeter::new(self.cells.plugin(plugin)))
+    }
+
+    pub(crate) fn memory(&self, bytes: usize) {
+        self.cells.memory.set(bytes as u64);
+    }
+
+    /// Counts a callout that is under way as long as the record lives.
+    pub(crate) fn callout(self: &Rc<Self>, kind: CalloutKind) -> CalloutRecord {
+        self.cells.active_callouts[kind as usize].add(1);
+        CalloutRecord {
+            metrics: Rc::clone(self),
+            kind,
+            outcome: CalloutOutcome::Cancelled,
+        }
+    }
+
+    /// A callout was not made.
+    pub(crate) fn callout_refused(&self, kind: CalloutKind) {
+        self.cells.callouts[kind as usize][CalloutOutcome::Refused as usize].add(1);
+    }
+}
+
+/// A VM that takes calls.
+#[derive(Debug)]
+pub(crate) struct RunningVm(Arc<VmCells>);
+
+impl Drop for RunningVm {
+    fn drop(&mut self) {
+        self.0.active.subtract(1);
+    }
+}
+
+/// A callout under way; cancelled, if nothing else is said.
+#[derive(Debug)]
+pub(crate) struct CalloutRecord {
+    metrics: Rc<VmMetrics>,
+    kind: CalloutKind,
+    outcome: CalloutOutcome,
+}
+
+impl CalloutRecord {
+    /// It is over.
+    pub(crate) fn end(mut self, outcome: CalloutOutcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for CalloutRecord {
+    fn drop(&mut self) {
+        let cells = &self.metrics.cells;
+        cells.active_callouts[self.kind as usize].subtract(1);
+        cells.callouts[self.kind as usize][self.outcome as usize].add(1);
+    }
+}
