@@ -58,6 +58,11 @@ impl Callouts {
         }
     }
 
+    /// Whether there is a worker to make them.
+    pub(crate) fn is_on_worker(&self) -> bool {
+        self.worker.is_some()
+    }
+
     /// Makes an HTTP call.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ impl FilterHost {
 
     fn start_timer(&self, root: ContextId, period: Duration) {
         // Outside of a worker, where a module is only tried, nothing ticks.
-        if tokio::runtime::Handle::try_current().is_ok() {
+        if self.callouts.is_on_worker() {
             let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
             self.timers.borrow_mut().insert(root, timer);
         }
@@ -159,10 +159,9 @@ impl Host for FilterHost {
 
     fn queue_consumer(&self, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
         // A VM that stands by is told of nothing that is for the one that serves.
-        if self.standing_by.borrow().is_some() {
-            return None;
-        }
-        self.queues.of(&self.vm.borrow(), root)
+        // Nor is one that is only tried out.
+        let serves = self.standing_by.borrow().is_none() && self.callouts.is_on_worker();
+        serves.then(|| self.queues.of(&self.vm.borrow(), root))
     }
 
     fn denied(&self, origin: Origin<'_>, capability: &str) {

@@ -22,10 +22,8 @@ pub(super) struct Consumers {
 }
 
 impl Consumers {
-    /// The consumer that stands for `root` of `vm`. `None` outside of a worker,
-    /// where a module is only tried and will not be there to be told.
-    pub(super) fn of(&self, vm: &Weak<Vm>, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
-        tokio::runtime::Handle::try_current().ok()?;
+    /// The consumer that stands for `root` of `vm`.
+    pub(super) fn of(&self, vm: &Weak<Vm>, root: ContextId) -> Arc<dyn QueueConsumer> {
         self.delivery.borrow_mut().get_or_insert_with(|| {
             let delivery = deliver(Weak::clone(vm), Arc::clone(&self.inbox));
             tokio::task::spawn_local(delivery)
@@ -37,7 +35,7 @@ impl Consumers {
                 inbox: Arc::clone(&self.inbox),
             })
         });
-        Some(Arc::<Consumer>::clone(consumer))
+        Arc::<Consumer>::clone(consumer) as Arc<dyn QueueConsumer>
     }
 
     /// The VM takes no calls any more.
