@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::callbacks::Callbacks;
+use crate::connection::ConnectionContext;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
@@ -84,12 +85,12 @@ impl Vm {
         self.failure.get()
     }
 
-    /// Number of stream contexts alive.
+    /// Number of contexts of streams and connections alive.
     #[must_use]
     pub fn active_streams(&self) -> usize {
         let contexts = self.state.contexts.borrow();
-        let streams = contexts.values();
-        streams.filter(|c| matches!(c, Context::Stream(_))).count()
+        let contexts = contexts.values();
+        contexts.filter(|c| !matches!(c, Context::Root(_))).count()
     }
 
     /// Bytes of guest memory; 0 once the VM has failed.
@@ -175,6 +176,10 @@ impl Vm {
                 AfterCall::LocalResponse(context, response) => {
                     context.stream.send_local_response(context.filter, response);
                 }
+                AfterCall::ContinueReading(context) => {
+                    context.connection.continue_reading(context.filter);
+                }
+                AfterCall::CloseConnection(context) => context.connection.close(context.filter),
                 AfterCall::RootDone(root) => self.delete_root(&root),
             }
         }
@@ -225,6 +230,8 @@ pub(crate) enum AfterCall {
     Continue(Rc<StreamContext>, Direction),
     Close(Rc<StreamContext>),
     LocalResponse(Rc<StreamContext>, LocalResponse),
+    ContinueReading(Rc<ConnectionContext>),
+    CloseConnection(Rc<ConnectionContext>),
     RootDone(Rc<Root>),
 }
 
@@ -233,6 +240,7 @@ pub(crate) enum AfterCall {
 pub(crate) enum Context {
     Root(Rc<Root>),
     Stream(Rc<StreamContext>),
+    Connection(Rc<ConnectionContext>),
 }
 
 impl Context {
@@ -240,6 +248,7 @@ impl Context {
         match self {
             Self::Root(root) => root.id,
             Self::Stream(stream) => stream.id,
+            Self::Connection(connection) => connection.id,
         }
     }
 
@@ -247,13 +256,21 @@ impl Context {
         match self {
             Self::Root(root) => root,
             Self::Stream(stream) => &stream.root,
+            Self::Connection(connection) => &connection.root,
         }
     }
 
     pub(crate) fn stream(&self) -> Option<&Rc<StreamContext>> {
         match self {
-            Self::Root(_) => None,
+            Self::Root(_) | Self::Connection(_) => None,
             Self::Stream(stream) => Some(stream),
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Option<&Rc<ConnectionContext>> {
+        match self {
+            Self::Root(_) | Self::Stream(_) => None,
+            Self::Connection(connection) => Some(connection),
         }
     }
 }
@@ -358,6 +375,11 @@ impl VmState {
     /// The stream that hostcalls act on, if they act on one.
     pub(crate) fn stream(&self) -> Option<Rc<StreamContext>> {
         self.context().and_then(|c| c.stream().cloned())
+    }
+
+    /// The connection that hostcalls act on, if they act on one.
+    pub(crate) fn connection(&self) -> Option<Rc<ConnectionContext>> {
+        self.context().and_then(|c| c.connection().cloned())
     }
 
     /// The root context that hostcalls act on.

@@ -71,3 +71,7 @@ pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes of one side that filters of a TCP connection are shown at once, of what
+/// waits in its socket.
+pub(crate) const TCP_BURST_BYTES: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Bodies and configurations.
+//! Bodies, data of connections, and configurations.
 
 use std::cell::RefMut;
 use std::rc::Rc;
@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use super::{Cx, Outcome, Table};
 use crate::body::BodyBuffer;
+use crate::connection::ConnectionContext;
 use crate::plugin::RootState;
 use crate::stream::StreamContext;
-use crate::types::{BufferType, Direction, Status};
+use crate::types::{BufferType, Direction, Side, Status};
 use crate::vm::VmState;
 
 pub(super) fn define(t: &mut Table) {
@@ -22,6 +23,7 @@ pub(super) fn define(t: &mut Table) {
 /// Where the bytes of a buffer are.
 enum Source {
     Body(Rc<StreamContext>, Direction),
+    Data(Rc<ConnectionContext>, Side),
     ReadOnly(Bytes),
 }
 
@@ -41,10 +43,9 @@ impl Source {
                     .ok_or(Status::NotFound);
             }
             BufferType::CallResponseBody => return Err(Status::NotFound),
-            BufferType::DownstreamData
-            | BufferType::UpstreamData
-            | BufferType::GrpcReceive
-            | BufferType::CallData => return Ok(Self::ReadOnly(Bytes::new())),
+            BufferType::DownstreamData => return Ok(Self::data(state, Side::Downstream)),
+            BufferType::UpstreamData => return Ok(Self::data(state, Side::Upstream)),
+            BufferType::GrpcReceive | BufferType::CallData => return Ok(Self::ReadOnly(Bytes::new())),
         };
         Ok(state.stream().map_or_else(
             || Self::ReadOnly(Bytes::new()),
@@ -52,18 +53,34 @@ impl Source {
         ))
     }
 
+    fn data(state: &VmState, side: Side) -> Self {
+        match state.connection() {
+            Some(cx) => Self::Data(cx, side),
+            None => Self::ReadOnly(Bytes::new()),
+        }
+    }
+
+    /// The bytes that can be changed, if there are such now.
+    fn buffer(&self) -> Option<RefMut<'_, BodyBuffer>> {
+        match self {
+            Self::Body(cx, direction) => body(cx, *direction),
+            Self::Data(cx, side) => cx.data(*side),
+            Self::ReadOnly(_) => None,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
-            Self::Body(cx, direction) => body(cx, *direction).map_or(0, |b| b.len()),
+            Self::Body(..) | Self::Data(..) => self.buffer().map_or(0, |b| b.len()),
             Self::ReadOnly(bytes) => bytes.len(),
         }
     }
 
     fn copy_to(&self, start: usize, block: &mut [u8]) {
         match self {
-            Self::Body(cx, direction) => {
-                if let Some(body) = body(cx, *direction) {
-                    body.copy_to(start, block);
+            Self::Body(..) | Self::Data(..) => {
+                if let Some(buffer) = self.buffer() {
+                    buffer.copy_to(start, block);
                 }
             }
             Self::ReadOnly(bytes) => block.copy_from_slice(&bytes[start..start + block.len()]),
@@ -122,11 +139,8 @@ fn set_bytes(
     let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
     let source = Source::of(c.state(), buffer)?;
     let data = c.read_bytes(data, data_length)?;
-    let Source::Body(cx, direction) = source else {
-        return Err(Status::BadArgument.into());
-    };
-    let mut body = body(&cx, direction).ok_or(Status::BadArgument)?;
-    body.set(start as usize, length as usize, data)?;
+    let mut buffer = source.buffer().ok_or(Status::BadArgument)?;
+    buffer.set(start as usize, length as usize, data)?;
     Ok(())
 }
 

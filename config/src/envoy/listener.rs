@@ -30,6 +30,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         http_filters: Vec::new(),
         virtual_hosts: Vec::new(),
         tcp: None,
+        network_filters: Vec::new(),
         access_log: Vec::new(),
         access_loggers: Vec::new(),
         direction: message
@@ -85,8 +86,16 @@ fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
         chain.missing("filters");
     }
     let last = filters.len().saturating_sub(1);
+    let mut in_front = Vec::new();
     for (index, filter) in filters.into_iter().enumerate() {
-        network_filter::read(filter, index == last, listener);
+        in_front.extend(network_filter::read(filter, index == last, listener));
+    }
+    if listener.tcp.is_none() {
+        // In front of anything but a TCP proxy, there is nothing to put them into.
+        listener.network_filters.clear();
+        for (span, what) in in_front {
+            chain.reader.outside(span, &what, None);
+        }
     }
 }
 

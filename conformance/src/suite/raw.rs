@@ -163,6 +163,8 @@ impl RawConnection {
         };
         if reset {
             write.as_ref().set_zero_linger().ok();
+            // Dropped, it would end its half first.
+            write.forget();
         }
         self.reader.abort();
         let told = match (self.ending.get(), reset) {
