@@ -1,13 +1,14 @@
 //! A connection without filters: one loop a direction.
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::Broken;
+use super::{Broken, reset_on_drop};
 use crate::limits::TCP_CHUNK_BYTES;
 use crate::stream::{StreamInfo, count};
 
@@ -27,13 +28,19 @@ pub(super) async fn pass(
     let there = copy(from_client, to_upstream, &info.bytes_received, &moved);
     let back = copy(from_upstream, to_client, &info.bytes_sent, &moved);
     let both = async { tokio::try_join!(there, back) };
-    tokio::select! {
-        result = both => {
-            result?;
-            Ok(())
-        }
-        () = idle(&moved, idle_timeout) => Err(Broken::Idle),
+    let result = tokio::select! {
+        result = both => result,
+        () = idle(&moved, idle_timeout) => return Err(Broken::Idle),
+    };
+    if let Err(error) = &result
+        && error.kind() == ErrorKind::ConnectionReset
+    {
+        // Whichever it was: the other one learns that it has not heard all.
+        reset_on_drop(&client);
+        reset_on_drop(&upstream);
     }
+    result?;
+    Ok(())
 }
 
 /// Returns once nothing has moved for so long; without a limit, never.

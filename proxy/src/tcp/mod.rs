@@ -77,6 +77,13 @@ async fn serve_plain(
     }
 }
 
+/// Has a connection end by a reset, as the other one has.
+fn reset_on_drop(connection: &TcpStream) {
+    if let Err(error) = connection.set_zero_linger() {
+        tracing::debug!("tcp: SO_LINGER: {error}");
+    }
+}
+
 /// A connection to an endpoint, and its cluster; why there is none stands in the
 /// record.
 async fn connect<'s>(

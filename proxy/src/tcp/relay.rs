@@ -14,7 +14,7 @@ use weir_abi::PeerType;
 
 use super::chain::{FilterChain, Flow};
 use super::copy::idle;
-use super::{TcpProxy, connect};
+use super::{TcpProxy, connect, reset_on_drop};
 use crate::limits::{TCP_BURST_BYTES, TCP_CHUNK_BYTES};
 use crate::stream::FilteredStream;
 use crate::worker::{WorkerListener, WorkerShared};
@@ -189,7 +189,10 @@ impl<'s> Relay<'s> {
                 Next::UpstreamReadable => self.read_upstream(),
                 // Advancing writes.
                 Next::ClientWritable | Next::UpstreamWritable => {}
-                Next::ClientBroken => break PeerType::Remote,
+                Next::ClientBroken => {
+                    self.reset_upstream();
+                    break PeerType::Remote;
+                }
                 Next::Connected(upstream) => {
                     self.connecting = None;
                     match upstream {
@@ -293,8 +296,21 @@ impl<'s> Relay<'s> {
             self.moved.set(Instant::now());
             self.chain.downstream_data(burst.data.into(), burst.end);
         }
+        if burst.broken {
+            self.reset_upstream();
+        }
         let over = burst.end && self.client.write_ended && !self.chain.is_closing();
         (burst.broken || over).then_some(PeerType::Remote)
+    }
+
+    /// The client has broken off: so does this, and the upstream can tell that it
+    /// has not heard all.
+    fn reset_upstream(&mut self) {
+        self.chain.downstream.queue().clear();
+        if let Some(upstream) = &mut self.upstream {
+            upstream.write_ended = true;
+            reset_on_drop(&upstream.stream);
+        }
     }
 
     fn read_upstream(&mut self) {
@@ -307,6 +323,8 @@ impl<'s> Relay<'s> {
             self.chain.upstream_data(Bytes::from(burst.data), burst.end);
         }
         if burst.broken {
+            reset_on_drop(&self.client.stream);
+            self.chain.upstream.queue().clear();
             self.chain.close();
         }
     }
