@@ -45,7 +45,9 @@ impl Source {
             BufferType::CallResponseBody => return Err(Status::NotFound),
             BufferType::DownstreamData => return Ok(Self::data(state, Side::Downstream)),
             BufferType::UpstreamData => return Ok(Self::data(state, Side::Upstream)),
-            BufferType::GrpcReceive | BufferType::CallData => return Ok(Self::ReadOnly(Bytes::new())),
+            BufferType::GrpcReceive | BufferType::CallData => {
+                return Ok(Self::ReadOnly(Bytes::new()));
+            }
         };
         Ok(state.stream().map_or_else(
             || Self::ReadOnly(Bytes::new()),

@@ -90,12 +90,8 @@ fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
     for (index, filter) in filters.into_iter().enumerate() {
         in_front.extend(network_filter::read(filter, index == last, listener));
     }
-    if listener.tcp.is_none() {
-        // In front of anything but a TCP proxy, there is nothing to put them into.
-        listener.network_filters.clear();
-        for (span, what) in in_front {
-            chain.reader.outside(span, &what, None);
-        }
+    for filter in in_front {
+        filter.place(listener);
     }
 }
 

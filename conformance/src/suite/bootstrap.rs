@@ -12,8 +12,7 @@ use super::case::{Case, Filter, Group, Protocol};
 
 const TYPES: &str = "type.googleapis.com/";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
-const NETWORK_WASM: &str =
-    "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
+const NETWORK_WASM: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
 const TCP_PROXY: &str =
     "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";

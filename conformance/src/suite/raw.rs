@@ -110,9 +110,8 @@ impl RawConnection {
                 }
             }
             Step::Silence(duration) => {
-                let length = |entries: &mut Entries| {
-                    self.side.messages(entries)[self.index].body.len()
-                };
+                let length =
+                    |entries: &mut Entries| self.side.messages(entries)[self.index].body.len();
                 let before = self.journal.write(length);
                 tokio::time::sleep(*duration).await;
                 if self.ending.get().is_none() && self.journal.write(length) == before {
@@ -126,10 +125,9 @@ impl RawConnection {
             }
             Step::Close => self.close(false),
             Step::Reset(_) => self.close(true),
-            Step::AwaitGuest(..)
-            | Step::AwaitUpstream(_)
-            | Step::AwaitClient(_)
-            | Step::Flush => wait_for_others(step, &self.journal).await?,
+            Step::AwaitGuest(..) | Step::AwaitUpstream(_) | Step::AwaitClient(_) | Step::Flush => {
+                wait_for_others(step, &self.journal).await?;
+            }
             step => bail!("{step:?} has no place on a raw connection"),
         }
         Ok(())

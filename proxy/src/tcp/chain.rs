@@ -19,9 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use weir_abi::{
-    BodyBuffer, ContextId, FilterIndex, NetworkStatus, PeerType, Side, Vm, VmFailed,
-};
+use weir_abi::{BodyBuffer, ContextId, FilterIndex, NetworkStatus, PeerType, Side, Vm, VmFailed};
 
 use super::view::ConnectionView;
 use crate::filter::{Admission, Plugin};
@@ -289,11 +287,7 @@ impl FilterChain {
 
     /// What a callback for what came from the client comes to. A filter that
     /// pauses and continues in one callback goes on.
-    fn goes_on(
-        self: &Rc<Self>,
-        index: usize,
-        status: Result<NetworkStatus, VmFailed>,
-    ) -> bool {
+    fn goes_on(self: &Rc<Self>, index: usize, status: Result<NetworkStatus, VmFailed>) -> bool {
         let Ok(status) = status else {
             self.fail(index);
             return false;
@@ -323,8 +317,7 @@ impl FilterChain {
                 return;
             }
             if end {
-                let closed =
-                    vm.on_connection_close(context, Side::Upstream, PeerType::Unknown);
+                let closed = vm.on_connection_close(context, Side::Upstream, PeerType::Unknown);
                 if closed.is_err() {
                     self.fail(index);
                 }
