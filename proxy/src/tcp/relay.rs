@@ -19,13 +19,17 @@ use crate::limits::{TCP_BURST_BYTES, TCP_CHUNK_BYTES};
 use crate::stream::FilteredStream;
 use crate::worker::{WorkerListener, WorkerShared};
 
+/// A connection to an endpoint on its way, with the bytes that may be held of what
+/// it will say.
+type Connecting<'s> = Pin<Box<dyn Future<Output = Option<(TcpStream, usize)>> + 's>>;
+
 /// A connection through filters: one task that waits for whatever comes next on
 /// either side, a filter's wish, or the end of patience. A side is read from only
 /// while there is room for what it says.
 pub(super) struct Relay<'s> {
     client: Socket,
     upstream: Option<Socket>,
-    connecting: Option<Pin<Box<dyn Future<Output = Option<(TcpStream, usize)>> + 's>>>,
+    connecting: Option<Connecting<'s>>,
     connected: bool,
     chain: Rc<FilterChain>,
     record: &'s FilteredStream,
