@@ -9,6 +9,7 @@ mod allocator;
 mod arbitrary;
 mod bodies;
 mod callbacks;
+mod connection;
 mod context;
 mod failure;
 mod header_phases;
