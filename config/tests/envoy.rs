@@ -246,11 +246,7 @@ fn what_is_silent_is_as_in_envoy() {
 
 #[test]
 fn the_imported_form_means_the_same() {
-    for config in [
-        full(),
-        parse(&bootstrap("", "")),
-        parse(CONNECTION_FILTERS),
-    ] {
+    for config in [full(), parse(&bootstrap("", "")), parse(CONNECTION_FILTERS)] {
         let text = config.to_yaml();
         let again = weir_config::parse("weir.yaml", &text)
             .unwrap_or_else(|errors| panic!("{text}\n{errors}"));
@@ -462,8 +458,10 @@ fn wasm_filters_stand_in_front_of_a_tcp_proxy() {
 
 #[test]
 fn a_wasm_filter_does_not_end_a_chain_of_connections() {
-    let proxy = CONNECTION_FILTERS.find(r#",
-    {"name":"tcp""#);
+    let proxy = CONNECTION_FILTERS.find(
+        r#",
+    {"name":"tcp""#,
+    );
     let end = CONNECTION_FILTERS.find("]}]}],\"clusters\"");
     let text = [
         &CONNECTION_FILTERS[..proxy.unwrap()],

@@ -212,7 +212,7 @@ fn ip_allow_keeps_connections_from_the_endpoint() {
     };
     let closed = start("{ deny: [127.0.0.0/8] }");
     assert_eq!(connect(&closed).read(&mut [0]).unwrap_or(0), 0);
-    assert_eq!(closed.metric("wasmcustom_ip_allow_refused"), 1);
+    assert_eq!(closed.metric("ip_allow_refused"), 1);
     assert_eq!(count.load(Ordering::SeqCst), 0);
     let open = start("{ allow: [127.0.0.1] }");
     exchange(connect(&open), 1);

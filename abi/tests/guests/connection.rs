@@ -70,15 +70,15 @@ fn callbacks_come_with_their_arguments_and_the_log_behind_done() {
     assert_eq!(
         rig.journal.take(),
         [
-            "proxy_on_context_create 2 1",
-            "proxy_on_new_connection 2",
-            "proxy_on_downstream_data 2 5 0",
-            "proxy_on_upstream_data 2 6 1",
-            "proxy_on_upstream_connection_close 2 0",
-            "proxy_on_downstream_connection_close 2 2",
-            "proxy_on_done 2",
-            "proxy_on_log 2",
-            "proxy_on_delete 2",
+            "proxy_on_context_create(2, 1)",
+            "proxy_on_new_connection(2)",
+            "proxy_on_downstream_data(2, 5, 0)",
+            "proxy_on_upstream_data(2, 6, 1)",
+            "proxy_on_upstream_connection_close(2, 0)",
+            "proxy_on_downstream_connection_close(2, 2)",
+            "proxy_on_done(2)",
+            "proxy_on_log(2)",
+            "proxy_on_delete(2)",
         ]
     );
     assert_eq!(vm.on_new_connection(context), Err(VmFailed));
@@ -138,7 +138,17 @@ fn continue_and_close_are_done_when_the_callback_has_returned() {
     assert_eq!(
         rig.journal.take(),
         [
-            "0", "0", "0", "0", "0", "12", "2", "0", "2", "continue by 3", "close by 3",
+            "0",
+            "0",
+            "0",
+            "0",
+            "0",
+            "12",
+            "2",
+            "0",
+            "2",
+            "continue by 3",
+            "close by 3",
             "close by 3",
         ]
     );
