@@ -208,6 +208,8 @@ impl Vm {
         cx.upstream_visible.set(false);
         let result = self.end_connection(&context, connection);
         self.state.remove(connection);
+        let completed = &self.state.completed;
+        completed.set(completed.get() + u64::from(result.is_ok()));
         result
     }
 

@@ -114,7 +114,7 @@ impl Vm {
         }
     }
 
-    /// Number of streams that have come to their end in this VM.
+    /// Number of streams and connections that have come to their end in this VM.
     #[must_use]
     pub fn completed_streams(&self) -> u64 {
         self.state.completed.get()
