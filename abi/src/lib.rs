@@ -2,7 +2,8 @@
 //!
 //! The crate knows the proxy-wasm ABI (0.1.0, 0.2.0, 0.2.1) and an engine to
 //! run WebAssembly with, and no sockets: what surrounds a filter is handed in
-//! through two traits, [`Host`] for a VM and [`Stream`] for one HTTP stream.
+//! through three traits: [`Host`] for a VM, [`Stream`] for one HTTP stream and
+//! [`Connection`] for one TCP connection.
 //!
 //! 1. [`Module::compile`] compiles a binary and checks it. Once per file.
 //! 2. [`Vm::new`] makes an instance of it. Once per thread: a VM stays on the
@@ -17,6 +18,7 @@ mod body;
 mod callbacks;
 mod callout;
 mod capabilities;
+mod connection;
 mod engine;
 mod failure;
 mod headers;
@@ -38,6 +40,7 @@ pub use callout::{
     GrpcStream, HttpCall, HttpCallResponse,
 };
 pub use capabilities::Capabilities;
+pub use connection::Connection;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
@@ -53,6 +56,6 @@ pub use shared::{
 };
 pub use types::{
     AbiVersion, BodyStatus, BufferType, ContextId, Direction, HeadersStatus, HttpMap, LogLevel,
-    MapType, Status, TrailersStatus,
+    MapType, NetworkStatus, PeerType, Side, Status, TrailersStatus,
 };
 pub use vm::{Vm, VmConfig, VmFailed};

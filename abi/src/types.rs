@@ -211,6 +211,36 @@ pub enum Direction {
     Response,
 }
 
+/// The two connections that a filter on TCP stands between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client's.
+    Downstream,
+    /// The one to the upstream.
+    Upstream,
+}
+
+/// Who has closed a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PeerType {
+    /// Nobody knows.
+    Unknown = 0,
+    /// The proxy.
+    Local = 1,
+    /// The other side.
+    Remote = 2,
+}
+
+/// What a filter wants after a callback of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkStatus {
+    /// Go on to the next filter.
+    Continue,
+    /// Go no further.
+    Stop,
+}
+
 /// What a filter wants after a headers callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadersStatus {
@@ -271,6 +301,18 @@ impl BodyStatus {
             1 => Self::StopAndBuffer,
             2 => Self::StopAndWatermark,
             _ => Self::StopNoBuffer,
+        }
+    }
+}
+
+impl NetworkStatus {
+    /// The meaning of a guest's result.
+    #[must_use]
+    pub fn from_guest(result: u32) -> Self {
+        if result == 0 {
+            Self::Continue
+        } else {
+            Self::Stop
         }
     }
 }

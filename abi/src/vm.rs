@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::callbacks::Callbacks;
 use crate::callout::Callouts;
 use crate::capabilities::Capabilities;
+use crate::connection::ConnectionContext;
 use crate::engine::{Entry, GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
@@ -97,12 +98,12 @@ impl Vm {
         self.failure.get()
     }
 
-    /// Number of stream contexts alive.
+    /// Number of contexts of streams and connections alive.
     #[must_use]
     pub fn active_streams(&self) -> usize {
         let contexts = self.state.contexts.borrow();
-        let streams = contexts.values();
-        streams.filter(|c| matches!(c, Context::Stream(_))).count()
+        let contexts = contexts.values();
+        contexts.filter(|c| !matches!(c, Context::Root(_))).count()
     }
 
     /// Has root contexts told of the queues that they have registered while the
@@ -116,7 +117,7 @@ impl Vm {
         }
     }
 
-    /// Number of streams that have come to their end in this VM.
+    /// Number of streams and connections that have come to their end in this VM.
     #[must_use]
     pub fn completed_streams(&self) -> u64 {
         self.state.completed.get()
@@ -236,6 +237,10 @@ impl Vm {
                     }
                     context.stream.send_local_response(context.filter, response);
                 }
+                AfterCall::ContinueReading(context) => {
+                    context.connection.continue_reading(context.filter);
+                }
+                AfterCall::CloseConnection(context) => context.connection.close(context.filter),
                 AfterCall::RootDone(root) => self.delete_root(&root),
             }
         }
@@ -286,6 +291,8 @@ pub(crate) enum AfterCall {
     Continue(Rc<StreamContext>, Direction),
     Close(Rc<StreamContext>),
     LocalResponse(Rc<StreamContext>, LocalResponse),
+    ContinueReading(Rc<ConnectionContext>),
+    CloseConnection(Rc<ConnectionContext>),
     RootDone(Rc<Root>),
 }
 
@@ -294,6 +301,7 @@ pub(crate) enum AfterCall {
 pub(crate) enum Context {
     Root(Rc<Root>),
     Stream(Rc<StreamContext>),
+    Connection(Rc<ConnectionContext>),
 }
 
 impl Context {
@@ -301,6 +309,7 @@ impl Context {
         match self {
             Self::Root(root) => root.id,
             Self::Stream(stream) => stream.id,
+            Self::Connection(connection) => connection.id,
         }
     }
 
@@ -308,6 +317,7 @@ impl Context {
         match self {
             Self::Root(root) => root,
             Self::Stream(stream) => &stream.root,
+            Self::Connection(connection) => &connection.root,
         }
     }
 
@@ -315,7 +325,7 @@ impl Context {
     fn count(&self, count: impl FnOnce(&dyn Meter, ContextKind)) {
         let kind = match self {
             Self::Root(_) => ContextKind::Root,
-            Self::Stream(_) => ContextKind::Stream,
+            Self::Stream(_) | Self::Connection(_) => ContextKind::Stream,
         };
         if let Some(meter) = &self.root().meter {
             count(&**meter, kind);
@@ -324,8 +334,15 @@ impl Context {
 
     pub(crate) fn stream(&self) -> Option<&Rc<StreamContext>> {
         match self {
-            Self::Root(_) => None,
+            Self::Root(_) | Self::Connection(_) => None,
             Self::Stream(stream) => Some(stream),
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Option<&Rc<ConnectionContext>> {
+        match self {
+            Self::Root(_) | Self::Stream(_) => None,
+            Self::Connection(connection) => Some(connection),
         }
     }
 }
@@ -454,6 +471,11 @@ impl VmState {
     /// The stream that hostcalls act on, if they act on one.
     pub(crate) fn stream(&self) -> Option<Rc<StreamContext>> {
         self.context().and_then(|c| c.stream().cloned())
+    }
+
+    /// The connection that hostcalls act on, if they act on one.
+    pub(crate) fn connection(&self) -> Option<Rc<ConnectionContext>> {
+        self.context().and_then(|c| c.connection().cloned())
     }
 
     /// The root context that hostcalls act on.

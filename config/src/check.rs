@@ -19,6 +19,8 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
     for listener in &config.listeners {
         let names = listener.http_filters.iter().map(|filter| &filter.name);
         unique(names, "filter of this listener", problems);
+        let names = listener.network_filters.iter().map(|filter| &filter.name);
+        unique(names, "network filter of this listener", problems);
         let names = listener.access_loggers.iter().map(|logger| &logger.name);
         unique(names, "access logger of this listener", problems);
         let names = listener.virtual_hosts.iter().map(|host| &host.name);

@@ -30,7 +30,7 @@ pub(crate) static BLOCK: Block = Block {
     ],
 };
 
-/// `http_filters[]`: a proxy-wasm filter.
+/// `http_filters[]`, `network_filters[]`, `access_loggers[]`: a proxy-wasm filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpFilter {
     /// `name`: unique in its listener; in logs and metrics. Required.

@@ -31,6 +31,7 @@ pub(crate) static BLOCK: Block = Block {
             "[{ name: shop, domains: [shop.example], routes: [] }]",
         ),
         ("tcp", "{ cluster: database }"),
+        ("network_filters", "[]"),
         ("access_log", "{ path: stdout }"),
         ("access_loggers", "[]"),
         ("direction", "inbound"),
@@ -55,7 +56,8 @@ pub struct Listener {
     pub name: Spanned<String>,
     /// `address`: IP address and port; port 0 takes any free port. Required.
     pub address: Spanned<SocketAddr>,
-    /// `buffer_limit`: bytes that one filter may hold of a body. Default: 1MiB.
+    /// `buffer_limit`: bytes that one filter may hold of a body, and the filters
+    /// of a connection of what has come from the client. Default: 1MiB.
     pub buffer_limit: usize,
     /// `http`: how HTTP is spoken.
     pub http: HttpOptions,
@@ -67,6 +69,10 @@ pub struct Listener {
     pub virtual_hosts: Vec<VirtualHost>,
     /// `tcp`: in place of HTTP, connections are passed on as they are.
     pub tcp: Option<TcpProxy>,
+    /// `network_filters`: with `tcp`, what connections pass: the client's bytes
+    /// from the first to the last, the upstream's from the last to the first.
+    /// Default: none.
+    pub network_filters: Vec<HttpFilter>,
     /// `access_log`: one line a request, or a connection with `tcp`; a list if
     /// there are several. Default: none.
     pub access_log: Vec<AccessLog>,
@@ -115,6 +121,7 @@ impl FromYaml for Listener {
             http_filters: Vec::new(),
             virtual_hosts: Vec::new(),
             tcp: None,
+            network_filters: Vec::new(),
             access_log: Vec::new(),
             access_loggers: Vec::new(),
             direction: Direction::default(),
@@ -136,6 +143,14 @@ impl FromYaml for Listener {
                 }
             }
         }
+        if tcp.is_none() && fields.node("network_filters").is_some() {
+            let problem = Problem::new(
+                fields.key_span("network_filters"),
+                "`network_filters` has no effect without `tcp`",
+            );
+            let help = "filters of requests stand in `http_filters`";
+            fields.problems.push(problem.help(help.to_owned()));
+        }
         Self {
             name: fields.required_text("name"),
             address: fields.required("address"),
@@ -144,6 +159,7 @@ impl FromYaml for Listener {
             http_filters: fields.optional("http_filters").unwrap_or_default(),
             virtual_hosts: virtual_hosts(&mut fields),
             tcp,
+            network_filters: fields.optional("network_filters").unwrap_or_default(),
             access_log: access_log(&mut fields),
             access_loggers: fields.optional("access_loggers").unwrap_or_default(),
             direction: fields.optional("direction").unwrap_or_default(),

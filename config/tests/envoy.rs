@@ -246,7 +246,7 @@ fn what_is_silent_is_as_in_envoy() {
 
 #[test]
 fn the_imported_form_means_the_same() {
-    for config in [full(), parse(&bootstrap("", ""))] {
+    for config in [full(), parse(&bootstrap("", "")), parse(CONNECTION_FILTERS)] {
         let text = config.to_yaml();
         let again = weir_config::parse("weir.yaml", &text)
             .unwrap_or_else(|errors| panic!("{text}\n{errors}"));
@@ -427,6 +427,50 @@ fn json_and_camel_case_are_read_alike() {
     let tcp = config.listeners[0].tcp.as_ref().unwrap();
     assert_eq!((tcp.cluster.as_str(), tcp.idle_timeout), ("web", None));
     assert_eq!(config.listeners[0].address.port(), 8080);
+}
+
+/// Wasm filters in front of a TCP proxy, two of one name.
+const CONNECTION_FILTERS: &str = r#"{"static_resources":{"listeners":[{"name":"edge","address":
+    {"socket_address":{"address":"127.0.0.1","port_value":8080}},"filter_chains":[{"filters":[
+    {"name":"wasm","typed_config":{"@type":
+    "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm","config":
+    {"rootId":"one","vm_config":{"code":{"local":{"filename":"a.wasm"}}}}}},
+    {"name":"wasm","typed_config":{"@type":
+    "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm","config":
+    {"root_id":"two","vm_config":{"code":{"local":{"filename":"b.wasm"}}}}}},
+    {"name":"tcp","typed_config":{"@type":
+    "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+    "stat_prefix":"t","cluster":"web"}}]}]}],"clusters":[{"name":"web",
+    "load_assignment":{"cluster_name":"web","endpoints":[{"lb_endpoints":[{"endpoint":{"address":
+    {"socket_address":{"address":"127.0.0.1","port_value":9}}}}]}]}}]}}"#;
+
+#[test]
+fn wasm_filters_stand_in_front_of_a_tcp_proxy() {
+    let config = parse(CONNECTION_FILTERS);
+    let filters = &config.listeners[0].network_filters;
+    let told: Vec<_> = filters
+        .iter()
+        .map(|filter| (filter.name.as_str(), filter.wasm.root_id.as_str()))
+        .collect();
+    assert_eq!(told, [("wasm", "one"), ("wasm-2", "two")]);
+    assert!(config.listeners[0].http_filters.is_empty());
+}
+
+#[test]
+fn a_wasm_filter_does_not_end_a_chain_of_connections() {
+    let proxy = CONNECTION_FILTERS.find(
+        r#",
+    {"name":"tcp""#,
+    );
+    let end = CONNECTION_FILTERS.find("]}]}],\"clusters\"");
+    let text = [
+        &CONNECTION_FILTERS[..proxy.unwrap()],
+        &CONNECTION_FILTERS[end.unwrap()..],
+    ]
+    .concat();
+    let (result, _) = envoy::parse("envoy.json", &text, Leniency::Strict);
+    let errors = result.unwrap_err().plain();
+    assert!(errors.contains("cannot be the last filter"), "{errors}");
 }
 
 #[test]

@@ -148,3 +148,36 @@ pub fn body_replacer(request: Option<&str>, response: Option<&str>) -> String {
     }
     text + ")"
 }
+
+/// Reads every piece of both directions of a connection and lets it pass.
+pub fn connection_reader() -> String {
+    format!(
+        "{START}
+  (func (export \"proxy_on_downstream_data\") (param i32 i32 i32) (result i32)
+    (drop (call $read (i32.const 2) (i32.const 0) (local.get 1) (i32.const 0) (i32.const 4)))
+    (i32.const 0))
+  (func (export \"proxy_on_upstream_data\") (param i32 i32 i32) (result i32)
+    (drop (call $read (i32.const 3) (i32.const 0) (local.get 1) (i32.const 0) (i32.const 4)))
+    (i32.const 0)))"
+    )
+}
+
+/// Holds what clients say until another connection comes, which lets the one go
+/// that was held first, and all that follow.
+pub fn connection_pauser() -> String {
+    format!(
+        "{START}
+  (global $held (mut i32) (i32.const 0))
+  (global $released (mut i32) (i32.const 0))
+  (func (export \"proxy_on_new_connection\") (param i32) (result i32)
+    (if (global.get $held) (then
+      (global.set $released (i32.const 1))
+      (drop (call $as (global.get $held)))
+      (drop (call $continue (i32.const 2)))))
+    (i32.const 0))
+  (func (export \"proxy_on_downstream_data\") (param i32 i32 i32) (result i32)
+    (if (global.get $released) (then (return (i32.const 0))))
+    (if (i32.eqz (global.get $held)) (then (global.set $held (local.get 0))))
+    (i32.const 1)))"
+    )
+}

@@ -130,6 +130,12 @@ impl Weir {
         std::fs::read_to_string(self.folder.path().join("stdout")).unwrap()
     }
 
+    /// Has the peak of [`Self::memory`] begin anew.
+    pub fn forget_peak_memory(&self) {
+        // "5" resets the peak (Linux, `proc_pid_clear_refs`).
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
     /// Resident memory in bytes: now, and the most there has been.
     pub fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -123,7 +123,10 @@ impl Generation {
                 }
                 places
             };
-            let filters = places(&listener.http_filters);
+            let filters = places(match listener.tcp {
+                Some(_) => &listener.network_filters,
+                None => &listener.http_filters,
+            });
             let access_loggers = places(&listener.access_loggers);
             let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
                 errors.push(error);

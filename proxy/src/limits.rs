@@ -92,6 +92,10 @@ pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 
+/// Bytes of one side that filters of a TCP connection are shown at once, of what
+/// waits in its socket.
+pub(crate) const TCP_BURST_BYTES: usize = 1 << 20;
+
 /// Changes from one shared queue to another, in the notes about new items that
 /// wait for a busy VM; beyond that, notes of one queue come together.
 pub(crate) const QUEUE_RUNS_MAX: usize = 4096;

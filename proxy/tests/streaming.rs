@@ -51,6 +51,7 @@ fn pattern(length: usize) -> Vec<u8> {
 
 /// Runs `work` and gives the growth of Weir's memory at its peak, in bytes.
 fn growth(weir: &Weir, work: impl FnOnce()) -> u64 {
+    weir.forget_peak_memory();
     let (before, _) = weir.memory();
     work();
     let (_, peak) = weir.memory();
@@ -239,6 +240,7 @@ fn paused_http2_streams_hold_no_more_than_their_limits() {
     h2::run(async {
         let mut client = h2::connect(weir.listener("edge")).await;
         assert_eq!(h2::get(&mut client, "/", &[]).await.unwrap().status, 200);
+        weir.forget_peak_memory();
         let (before, _) = weir.memory();
         let request = h2::request("POST", "/paused", &[("x-pause", "1")]);
         let (_response, mut stream) = client.send_request(request, false).unwrap();
@@ -400,6 +402,7 @@ fn clients_that_do_not_read_cost_little_and_stop_nobody() {
     let upstream = source(1 << 30, Arc::clone(&sent));
     let weir = Setup::new(upstream.address).filter(body_reader()).start();
     assert_eq!(weir.connect().get("/").status, 200);
+    weir.forget_peak_memory();
     let (before, _) = weir.memory();
     let mut stalled: Vec<Client> = (0..8).map(|_| weir.connect()).collect();
     for client in &mut stalled {

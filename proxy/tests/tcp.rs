@@ -77,7 +77,7 @@ fn without_an_endpoint_the_connection_is_closed_and_logged() {
     let weir = weir("127.0.0.1:1".parse().unwrap(), "");
     assert_eq!(connect(&weir).read(&mut [0]).unwrap_or(0), 0);
     eventually("the failure is logged", || {
-        weir.stdout().contains(" 0 UF ").then_some(())
+        weir.stdout().contains(" 0 UF,URX ").then_some(())
     });
     assert_eq!(weir.metric("envoy_cluster_upstream_rq_total"), 1);
 }

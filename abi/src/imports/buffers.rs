@@ -1,4 +1,4 @@
-//! Bodies and configurations.
+//! Bodies, data of connections, and configurations.
 
 use std::cell::RefMut;
 use std::rc::Rc;
@@ -8,9 +8,10 @@ use bytes::Bytes;
 use super::{Cx, Outcome, Table};
 use crate::body::BodyBuffer;
 use crate::callout::{HttpCallResponse, Received};
+use crate::connection::ConnectionContext;
 use crate::plugin::RootState;
 use crate::stream::StreamContext;
-use crate::types::{BufferType, Direction, Status};
+use crate::types::{BufferType, Direction, Side, Status};
 use crate::vm::VmState;
 
 pub(super) fn define(t: &mut Table) {
@@ -23,6 +24,7 @@ pub(super) fn define(t: &mut Table) {
 /// Where the bytes of a buffer are.
 enum Source {
     Body(Rc<StreamContext>, Direction),
+    Data(Rc<ConnectionContext>, Side),
     Call(Rc<HttpCallResponse>),
     ReadOnly(Bytes),
 }
@@ -42,6 +44,8 @@ impl Source {
                     .map(Self::ReadOnly)
                     .ok_or(Status::NotFound);
             }
+            BufferType::DownstreamData => return Ok(Self::data(state, Side::Downstream)),
+            BufferType::UpstreamData => return Ok(Self::data(state, Side::Upstream)),
             BufferType::CallResponseBody => {
                 return match state.callouts.received() {
                     Some(Received::Http(response)) => Ok(Self::Call(response)),
@@ -60,9 +64,6 @@ impl Source {
                     _ => Bytes::new(),
                 }));
             }
-            BufferType::DownstreamData | BufferType::UpstreamData => {
-                return Ok(Self::ReadOnly(Bytes::new()));
-            }
         };
         Ok(state.stream().map_or_else(
             || Self::ReadOnly(Bytes::new()),
@@ -70,9 +71,25 @@ impl Source {
         ))
     }
 
+    fn data(state: &VmState, side: Side) -> Self {
+        match state.connection() {
+            Some(cx) => Self::Data(cx, side),
+            None => Self::ReadOnly(Bytes::new()),
+        }
+    }
+
+    /// The bytes that can be changed, if there are such now.
+    fn buffer(&self) -> Option<RefMut<'_, BodyBuffer>> {
+        match self {
+            Self::Body(cx, direction) => body(cx, *direction),
+            Self::Data(cx, side) => cx.data(*side),
+            Self::Call(_) | Self::ReadOnly(_) => None,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
-            Self::Body(cx, direction) => body(cx, *direction).map_or(0, |b| b.len()),
+            Self::Body(..) | Self::Data(..) => self.buffer().map_or(0, |b| b.len()),
             Self::Call(response) => response.body.len(),
             Self::ReadOnly(bytes) => bytes.len(),
         }
@@ -80,9 +97,9 @@ impl Source {
 
     fn copy_to(&self, start: usize, block: &mut [u8]) {
         match self {
-            Self::Body(cx, direction) => {
-                if let Some(body) = body(cx, *direction) {
-                    body.copy_to(start, block);
+            Self::Body(..) | Self::Data(..) => {
+                if let Some(buffer) = self.buffer() {
+                    buffer.copy_to(start, block);
                 }
             }
             Self::Call(response) => response.body.copy_to(start, block),
@@ -143,11 +160,8 @@ fn set_bytes(
     let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
     let source = Source::of(c.state(), buffer)?;
     let data = c.read_bytes(data, data_length)?;
-    let Source::Body(cx, direction) = source else {
-        return Err(Status::BadArgument.into());
-    };
-    let mut body = body(&cx, direction).ok_or(Status::BadArgument)?;
-    body.set(start as usize, length as usize, data)?;
+    let mut buffer = source.buffer().ok_or(Status::BadArgument)?;
+    buffer.set(start as usize, length as usize, data)?;
     Ok(())
 }
 

@@ -60,8 +60,11 @@ fn get_property(
 fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) -> Outcome {
     let path = c.read_bytes(p, p_length)?;
     let value = c.read_bytes(v, v_length)?;
-    let cx = c.state().stream().ok_or(Status::NotFound)?;
-    cx.stream.set_property(&path, value);
+    match c.state().context() {
+        Some(Context::Stream(cx)) => cx.stream.set_property(&path, value),
+        Some(Context::Connection(cx)) => cx.connection.set_property(&path, value),
+        Some(Context::Root(_)) | None => return Err(Status::NotFound.into()),
+    }
     Ok(())
 }
 
@@ -88,10 +91,17 @@ fn lookup(state: &VmState, path: &[&[u8]]) -> Result<Property, PropertyError> {
         [group] if CONTAINERS.contains(group) => return Err(PropertyError::NotSerializable),
         _ => {}
     }
-    let Context::Stream(cx) = &context else {
-        return Err(PropertyError::NotFound);
-    };
-    of_headers(cx, path).unwrap_or_else(|| cx.stream.property(path))
+    match &context {
+        Context::Root(_) => Err(PropertyError::NotFound),
+        Context::Stream(cx) => of_headers(cx, path).unwrap_or_else(|| cx.stream.property(path)),
+        Context::Connection(cx) => match path {
+            // No map is there, and as a whole that is an empty one.
+            [b"request" | b"response", b"headers"] | [b"response", b"trailers"] => {
+                Ok(Property::Map(Vec::new()))
+            }
+            path => cx.connection.property(path),
+        },
+    }
 }
 
 /// A property that a header map holds; `None` for any other.

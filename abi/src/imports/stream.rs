@@ -1,10 +1,11 @@
-//! What a filter does with its stream: continue it, close it, answer it. All
-//! of it takes effect when the guest has returned, and none of it while the
+//! What a filter does with its stream or connection: continue it, close it,
+//! answer it. All of it takes effect when the guest has returned, and none of it while the
 //! stream is logged or deleted (in Envoy, some of that ends the process).
 
 use std::rc::Rc;
 
 use super::{Cx, Outcome, Stop, Table};
+use crate::connection::ConnectionContext;
 use crate::host::LocalResponse;
 use crate::stream::StreamContext;
 use crate::types::{Direction, Status};
@@ -30,12 +31,22 @@ fn open_stream(c: &Cx<'_>) -> Option<Rc<StreamContext>> {
     c.state().stream().filter(|cx| !cx.is_over())
 }
 
+/// The connection at hand, while something can be done to it.
+fn open_connection(c: &Cx<'_>) -> Option<Rc<ConnectionContext>> {
+    c.state().connection().filter(|cx| !cx.is_over())
+}
+
 /// Stream types of the wire: 0 request, 1 response, 2 downstream, 3 upstream.
 fn continue_stream(c: &mut Cx<'_>, stream: u32) -> Outcome {
     let direction = match stream {
         0 => Direction::Request,
         1 => Direction::Response,
-        2 => return Ok(()),
+        2 => {
+            if let Some(cx) = open_connection(c) {
+                c.state().queue(AfterCall::ContinueReading(cx));
+            }
+            return Ok(());
+        }
         3 => return Err(Status::Unimplemented.into()),
         _ => return Err(Status::BadArgument.into()),
     };
@@ -50,10 +61,13 @@ fn close_stream(c: &mut Cx<'_>, stream: u32) -> Outcome {
     if stream > 3 {
         return Err(Status::BadArgument.into());
     }
-    if let Some(cx) = open_stream(c)
-        && stream < 2
-    {
-        c.state().queue(AfterCall::Close(cx));
+    if stream < 2 {
+        if let Some(cx) = open_stream(c) {
+            c.state().queue(AfterCall::Close(cx));
+        }
+    } else if let Some(cx) = open_connection(c) {
+        // Either type means the client's connection, and the other with it.
+        c.state().queue(AfterCall::CloseConnection(cx));
     }
     Ok(())
 }

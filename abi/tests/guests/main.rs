@@ -11,6 +11,7 @@ mod bodies;
 mod callbacks;
 mod callouts;
 mod capabilities;
+mod connection;
 mod context;
 mod failure;
 mod header_phases;

@@ -30,6 +30,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         http_filters: Vec::new(),
         virtual_hosts: Vec::new(),
         tcp: None,
+        network_filters: Vec::new(),
         access_log: Vec::new(),
         access_loggers: Vec::new(),
         direction: message
@@ -85,8 +86,12 @@ fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
         chain.missing("filters");
     }
     let last = filters.len().saturating_sub(1);
+    let mut in_front = Vec::new();
     for (index, filter) in filters.into_iter().enumerate() {
-        network_filter::read(filter, index == last, listener);
+        in_front.extend(network_filter::read(filter, index == last, listener));
+    }
+    for filter in in_front {
+        filter.place(listener);
     }
 }
 

@@ -2,23 +2,57 @@
 
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, connection_manager, security};
+use super::{access_log, connection_manager, security, wasm};
 use crate::defaults::TCP_IDLE_TIMEOUT;
+use crate::http_filter::HttpFilter;
 use crate::listener::Listener;
+use crate::source::Spanned;
 use crate::tcp_proxy::TcpProxy;
 
 const CONNECTION_MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const WASM: &str = "envoy.extensions.filters.network.wasm.v3.Wasm";
 const TCP_PROXY: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
-/// `filters[]`: fills in `listener`.
-pub(super) fn read(filter: Message<'_, '_>, last: bool, listener: &mut Listener) {
+/// A wasm filter: what stands behind it says whether there is a place for it.
+pub(super) struct WasmFilter<'n, 'r> {
+    filter: Message<'n, 'r>,
+    name: Spanned<String>,
+    wasm: Message<'n, 'r>,
+}
+
+impl WasmFilter<'_, '_> {
+    /// Puts it in front of the listener's TCP proxy. In front of anything else
+    /// Weir has none.
+    pub(super) fn place(self, listener: &mut Listener) {
+        let mut name = self.name;
+        if listener.tcp.is_none() {
+            let path = self.filter.path();
+            let what = format!("{path}: the network filter `{name}` ({WASM})");
+            let help = "only a TCP proxy can have wasm filters of connections in front of it";
+            let at = self.filter.at();
+            self.filter.reader.outside(at, &what, Some(help.to_owned()));
+            self.wasm.close();
+            self.filter.close();
+        } else if let Some(wasm) = wasm::plugin(&self.wasm) {
+            name.value = wasm::unique(&name.value, &listener.network_filters);
+            listener.network_filters.push(HttpFilter { name, wasm });
+        }
+    }
+}
+
+/// `filters[]`: fills in `listener`. Gives a wasm filter, which is yet to be placed.
+pub(super) fn read<'n, 'r>(
+    filter: Message<'n, 'r>,
+    last: bool,
+    listener: &mut Listener,
+) -> Option<WasmFilter<'n, 'r>> {
     let name = filter.required_text("name");
     let Some(typed) = filter.typed("typed_config") else {
         if filter.node("typed_config").is_none() {
             filter.missing("typed_config");
         }
-        return;
+        return None;
     };
     match typed.name.as_str() {
         CONNECTION_MANAGER => {
@@ -29,6 +63,11 @@ pub(super) fn read(filter: Message<'_, '_>, last: bool, listener: &mut Listener)
             check_terminal(&filter, &name, true, last);
             tcp_proxy(&typed.message, listener);
         }
+        WASM => {
+            check_terminal(&filter, &name, false, last);
+            let wasm = typed.message;
+            return Some(WasmFilter { filter, name, wasm });
+        }
         other => {
             let what = format!("{}: the network filter `{name}` ({other})", filter.path());
             security::outside(&filter, &what, &name, other);
@@ -36,6 +75,7 @@ pub(super) fn read(filter: Message<'_, '_>, last: bool, listener: &mut Listener)
             filter.close();
         }
     }
+    None
 }
 
 fn tcp_proxy(message: &Message<'_, '_>, listener: &mut Listener) {

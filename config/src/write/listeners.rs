@@ -28,6 +28,8 @@ pub(super) fn listener(listener: &Listener) -> Json {
         proxy.set("cluster", tcp.cluster.value.as_str());
         proxy.limit("idle_timeout", tcp.idle_timeout, Some(TCP_IDLE_TIMEOUT));
         block.set("tcp", proxy);
+        let filters = listener.network_filters.iter().map(filter);
+        block.list("network_filters", filters);
         return block.into();
     }
     block.set("http", http(&listener.http));

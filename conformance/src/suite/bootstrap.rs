@@ -17,6 +17,9 @@ const PRELUDE: &str = include_str!("prelude.wat");
 
 const TYPES: &str = "type.googleapis.com/";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const NETWORK_WASM: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
+const TCP_PROXY: &str =
+    "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -70,7 +73,9 @@ fn address(address: SocketAddr) -> Value {
 
 fn cluster(name: &str, endpoint: SocketAddr, protocol: Protocol) -> Value {
     let explicit = match protocol {
-        Protocol::H1 => json!({ "http_protocol_options": { "enable_trailers": true } }),
+        Protocol::H1 | Protocol::Tcp => {
+            json!({ "http_protocol_options": { "enable_trailers": true } })
+        }
         Protocol::H2 => json!({ "http2_protocol_options": {} }),
     };
     json!({
@@ -91,6 +96,35 @@ fn cluster(name: &str, endpoint: SocketAddr, protocol: Protocol) -> Value {
 }
 
 fn listener(name: &str, case: &Case, places: &Places<'_>) -> Result<Value> {
+    let filters = match case.downstream_protocol {
+        Protocol::Tcp => tcp_chain(name, case, places)?,
+        Protocol::H1 | Protocol::H2 => vec![connection_manager(name, case, places)?],
+    };
+    let mut listener = json!({
+        "name": name,
+        "address": address("127.0.0.1:0".parse()?),
+        "filter_chains": [{ "filters": filters }],
+    });
+    merge(&mut listener, &case.listener);
+    Ok(listener)
+}
+
+/// The filters in front of a TCP proxy, and it.
+fn tcp_chain(name: &str, case: &Case, places: &Places<'_>) -> Result<Vec<Value>> {
+    let mut filters = Vec::new();
+    for filter in &case.filters {
+        filters.push(json!({
+            "name": "envoy.filters.network.wasm",
+            "typed_config": { "@type": NETWORK_WASM, "config": plugin(name, filter, places)? },
+        }));
+    }
+    let mut proxy = json!({ "@type": TCP_PROXY, "stat_prefix": "edge", "cluster": name });
+    merge(&mut proxy, &case.tcp_proxy);
+    filters.push(json!({ "name": "envoy.filters.network.tcp_proxy", "typed_config": proxy }));
+    Ok(filters)
+}
+
+fn connection_manager(name: &str, case: &Case, places: &Places<'_>) -> Result<Value> {
     let mut filters = Vec::new();
     for filter in &case.filters {
         filters.push(json!({
@@ -119,16 +153,10 @@ fn listener(name: &str, case: &Case, places: &Places<'_>) -> Result<Value> {
         "http_filters": filters,
     });
     merge(&mut manager, &case.connection_manager);
-    let mut listener = json!({
-        "name": name,
-        "address": address("127.0.0.1:0".parse()?),
-        "filter_chains": [{ "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": manager,
-        }] }],
-    });
-    merge(&mut listener, &case.listener);
-    Ok(listener)
+    Ok(json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": manager,
+    }))
 }
 
 /// A plugin's configuration; its name, root id and VM id say which it is, as

@@ -12,6 +12,9 @@ use super::step::Step;
 
 /// What the client does when the case does not say.
 const DEFAULT_CLIENT: &str = "GET /x";
+/// The same over raw TCP.
+const DEFAULT_TCP_CLIENT: [&str; 4] = ["raw ping", "receive pong", "half_close", "closed"];
+const DEFAULT_TCP_UPSTREAM: [&str; 3] = ["receive ping", "raw pong", "closed"];
 /// What the upstream does when the case does not say.
 const DEFAULT_UPSTREAM: [&str; 2] = ["200 | content-type: text/plain", "body hello"];
 
@@ -45,8 +48,9 @@ pub struct Case {
     pub downstream_protocol: Protocol,
     /// Protocol of the upstream.
     pub upstream_protocol: Protocol,
-    /// Merged into Envoy's connection manager, cluster and listener.
+    /// Merged into Envoy's connection manager, TCP proxy, cluster and listener.
     pub connection_manager: Map<String, Value>,
+    pub tcp_proxy: Map<String, Value>,
     pub cluster: Map<String, Value>,
     pub listener: Map<String, Value>,
     /// In place of one route for everything.
@@ -93,13 +97,14 @@ pub struct Filter {
     pub plugin: Map<String, Value>,
 }
 
-/// HTTP/1.1 or HTTP/2.
+/// HTTP/1.1, HTTP/2, or bytes as they are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     #[default]
     H1,
     H2,
+    Tcp,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +113,9 @@ struct GroupFile {
     about: String,
     #[serde(default)]
     apart: bool,
+    /// All listeners pass connections on as they are.
+    #[serde(default)]
+    tcp: bool,
     cases: Vec<CaseFile>,
 }
 
@@ -131,6 +139,8 @@ struct CaseFile {
     upstream_protocol: Protocol,
     #[serde(default)]
     connection_manager: Map<String, Value>,
+    #[serde(default)]
+    tcp_proxy: Map<String, Value>,
     #[serde(default)]
     cluster: Map<String, Value>,
     #[serde(default)]
@@ -206,7 +216,11 @@ impl Group {
         let place = || format!("in {}", file.display());
         let parsed: GroupFile = serde_saphyr::from_str(&text).with_context(place)?;
         let mut cases: Vec<Case> = Vec::new();
-        for case in parsed.cases {
+        for mut case in parsed.cases {
+            if parsed.tcp {
+                case.downstream_protocol = Protocol::Tcp;
+                case.upstream_protocol = Protocol::Tcp;
+            }
             let name = case.name.clone();
             let case = Case::new(case)
                 .with_context(|| format!("case {name}"))
@@ -233,6 +247,10 @@ impl Group {
 
 impl Case {
     fn new(file: CaseFile) -> Result<Self> {
+        let tcp = file.downstream_protocol == Protocol::Tcp;
+        let steps = |lines: &[&str]| -> Result<Vec<Step>> {
+            lines.iter().map(|line| Step::parse(line)).collect()
+        };
         let mut filters = match (file.filters, file.script) {
             (Some(filters), None) => filters,
             (None, script) => vec![Filter::probe(script.unwrap_or_default())],
@@ -254,21 +272,23 @@ impl Case {
                     .map(|(name, lines)| Ok((name, lines.steps()?)))
                     .collect::<Result<_>>()?
             }
-            (None, None) => vec![(String::new(), vec![Step::parse(DEFAULT_CLIENT)?])],
+            (None, None) if tcp => vec![(String::new(), steps(&DEFAULT_TCP_CLIENT)?)],
+            (None, None) => vec![(String::new(), steps(&[DEFAULT_CLIENT])?)],
             (Some(_), Some(_)) => bail!("either `client` or `clients`"),
         };
         let mut upstreams = BTreeMap::new();
         for (path, lines) in file.upstreams.unwrap_or_default() {
             upstreams.insert(path, lines.steps()?);
         }
-        let steps = match file.upstream {
-            Some(lines) => lines.steps()?,
-            None => DEFAULT_UPSTREAM
-                .iter()
-                .map(|line| Step::parse(line))
-                .collect::<Result<_>>()?,
+        let default: &[&str] = match tcp {
+            true => &DEFAULT_TCP_UPSTREAM,
+            false => &DEFAULT_UPSTREAM,
         };
-        upstreams.insert("*".to_owned(), steps);
+        let answer = match file.upstream {
+            Some(lines) => lines.steps()?,
+            None => steps(default)?,
+        };
+        upstreams.insert("*".to_owned(), answer);
         Ok(Self {
             name: file.name,
             about: file.about,
@@ -278,6 +298,7 @@ impl Case {
             downstream_protocol: file.downstream_protocol,
             upstream_protocol: file.upstream_protocol,
             connection_manager: file.connection_manager,
+            tcp_proxy: file.tcp_proxy,
             cluster: file.cluster,
             listener: file.listener,
             routes: file.routes,

@@ -2,6 +2,7 @@
 
 mod h1;
 mod h2;
+mod tcp;
 
 use std::net::SocketAddr;
 
@@ -29,6 +30,7 @@ impl Client<'_> {
         match protocol {
             Protocol::H1 => h1::play(self).await,
             Protocol::H2 => h2::play(self).await,
+            Protocol::Tcp => tcp::play(self).await,
         }
     }
 }

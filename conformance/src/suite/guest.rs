@@ -78,7 +78,7 @@ fn without_chunks(lines: &[String]) -> Vec<String> {
 }
 
 fn without_size(line: &str) -> String {
-    let body = ["request_body ", "response_body "]
+    let body = ["_body ", "stream_data "]
         .iter()
         .find_map(|body| Some(line.find(body)? + body.len()));
     match body {

@@ -15,6 +15,7 @@ pub mod observation;
 pub mod open;
 pub mod proxy;
 pub mod random;
+mod raw;
 pub mod record;
 pub mod run;
 mod socket;

@@ -48,6 +48,7 @@ fn case(seed: u64, number: usize) -> Case {
         downstream_protocol: downstream,
         upstream_protocol: upstream,
         connection_manager: Map::new(),
+        tcp_proxy: Map::new(),
         cluster: Map::new(),
         listener: Map::new(),
         routes: None,
@@ -148,7 +149,7 @@ fn answer(chance: &mut Chance, protocol: Protocol) -> Vec<String> {
 fn chunked(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::H1 => " | transfer-encoding: chunked",
-        Protocol::H2 => "",
+        Protocol::H2 | Protocol::Tcp => "",
     }
 }
 

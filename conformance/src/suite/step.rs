@@ -47,6 +47,10 @@ pub enum Step {
     ResponseHead,
     /// `response_body abc`: so far the response's body contains this.
     ResponseBody(Vec<u8>),
+    /// `receive abc`: so far this has come on a raw connection.
+    Receive(Vec<u8>),
+    /// `receive_bytes 1000`: so many bytes have come on a raw connection.
+    ReceiveBytes(usize),
     /// `await guest …`: some line of the guest contains this.
     AwaitGuest(String, usize),
     /// `await upstream …`: what the upstream has seen contains this.
@@ -98,6 +102,8 @@ impl Step {
             "response" => Self::WholeResponse,
             "response_head" => Self::ResponseHead,
             "response_body" => Self::ResponseBody(text()),
+            "receive" => Self::Receive(text()),
+            "receive_bytes" => Self::ReceiveBytes(rest.parse()?),
             "await" => awaited(rest)?,
             "silence" => Self::Silence(Duration::from_millis(rest.parse()?)),
             "stream" => Self::Stream(rest.parse()?),

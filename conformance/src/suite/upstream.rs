@@ -2,6 +2,7 @@
 
 mod h1;
 mod h2;
+mod tcp;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -31,6 +32,7 @@ impl Upstream {
                 let result = match upstream.protocol {
                     Protocol::H1 => h1::serve(stream, &upstream).await,
                     Protocol::H2 => h2::serve(stream, &upstream).await,
+                    Protocol::Tcp => tcp::serve(stream, &upstream).await,
                 };
                 if let Err(error) = result {
                     upstream.journal.trouble(format!("upstream: {error:#}"));

@@ -22,14 +22,18 @@ impl ResponseFlags {
     pub(crate) const NO_ROUTE: Self = Self(1 << 8);
     /// The client went away.
     pub(crate) const DOWNSTREAM_TERMINATION: Self = Self(1 << 14);
+    /// No further attempt at a connection is made.
+    pub(crate) const UPSTREAM_RETRY_LIMIT_EXCEEDED: Self = Self(1 << 15);
     /// Nothing moved on the stream for too long.
     pub(crate) const STREAM_IDLE_TIMEOUT: Self = Self(1 << 16);
     /// The client's message was malformed.
     pub(crate) const DOWNSTREAM_PROTOCOL_ERROR: Self = Self(1 << 18);
     /// The upstream's message was malformed.
     pub(crate) const UPSTREAM_PROTOCOL_ERROR: Self = Self(1 << 23);
+    /// The cluster does not exist.
+    pub(crate) const NO_CLUSTER_FOUND: Self = Self(1 << 24);
 
-    const NAMES: [(Self, &str); 10] = [
+    const NAMES: [(Self, &str); 12] = [
         (Self::NO_HEALTHY_UPSTREAM, "UH"),
         (Self::UPSTREAM_TIMEOUT, "UT"),
         (Self::UPSTREAM_REMOTE_RESET, "UR"),
@@ -37,9 +41,11 @@ impl ResponseFlags {
         (Self::UPSTREAM_CONNECTION_TERMINATION, "UC"),
         (Self::NO_ROUTE, "NR"),
         (Self::DOWNSTREAM_TERMINATION, "DC"),
+        (Self::UPSTREAM_RETRY_LIMIT_EXCEEDED, "URX"),
         (Self::STREAM_IDLE_TIMEOUT, "SI"),
         (Self::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
         (Self::UPSTREAM_PROTOCOL_ERROR, "UPE"),
+        (Self::NO_CLUSTER_FOUND, "NC"),
     ];
 
     pub(crate) fn bits(self) -> u64 {

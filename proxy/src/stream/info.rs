@@ -83,6 +83,9 @@ pub(crate) struct StreamInfo {
     /// The route, as it was last looked up, and its cluster.
     pub(crate) route: RefCell<Option<Arc<Route>>>,
     pub(crate) cluster: RefCell<Option<Rc<str>>>,
+    /// Name of the cluster that a filter has chosen for the connection (Envoy's
+    /// filter state `envoy.tcp_proxy.cluster`).
+    pub(crate) chosen_cluster: RefCell<Option<Rc<str>>>,
 }
 
 impl StreamInfo {
@@ -109,6 +112,7 @@ impl StreamInfo {
             upstream_failure: RefCell::default(),
             cluster: RefCell::default(),
             route: RefCell::default(),
+            chosen_cluster: RefCell::default(),
         }
     }
 

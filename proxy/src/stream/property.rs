@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use weir_abi::{Direction, HeaderMap, Property, PropertyError};
 use weir_config::Metadata;
 
-use super::{ConnectionInfo, FilteredStream, StreamInfo, metadata, reply};
+use super::{ConnectionInfo, FilteredStream, Protocol, StreamInfo, metadata, reply};
 use crate::route::Action;
 
 /// The property at `path`, for a filter that has the headers of a direction at hand
@@ -46,6 +46,7 @@ fn request(
     Ok(match name {
         b"time" => Some(Property::Timestamp(info.start_time())),
         b"duration" => info.duration().map(Property::Duration),
+        b"protocol" if info.protocol == Protocol::Tcp => None,
         b"protocol" => Some(info.protocol.name().into()),
         b"size" if visible => request_size(stream)?,
         b"size" => Some(int(info.bytes_received.get())),

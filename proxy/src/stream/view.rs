@@ -19,6 +19,22 @@ pub(super) struct FilterView {
     pub(super) index: usize,
 }
 
+impl FilteredStream {
+    /// A property of a connection that carries no HTTP.
+    pub(crate) fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
+        property::get(self, path, |_| false)
+    }
+
+    /// Stores what a filter sets, for all filters.
+    pub(crate) fn set_property(&self, path: &[u8], value: Bytes) {
+        let mut properties = self.properties.borrow_mut();
+        match properties.iter_mut().find(|(p, _)| p == path) {
+            Some((_, old)) => *old = value,
+            None => properties.push((Bytes::copy_from_slice(path), value)),
+        }
+    }
+}
+
 impl Stream for FilterView {
     fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
         match map {
@@ -54,11 +70,7 @@ impl Stream for FilterView {
     }
 
     fn set_property(&self, path: &[u8], value: Bytes) {
-        let mut properties = self.stream.properties.borrow_mut();
-        match properties.iter_mut().find(|(p, _)| p == path) {
-            Some((_, old)) => *old = value,
-            None => properties.push((Bytes::copy_from_slice(path), value)),
-        }
+        self.stream.set_property(path, value);
     }
 
     fn continue_stream(&self, _filter: FilterIndex, direction: Direction) {

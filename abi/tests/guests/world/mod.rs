@@ -1,6 +1,8 @@
-//! A proxy of nothing but memory: [`TestHost`], [`TestStream`], and [`Rig`] that
+//! A proxy of nothing but memory: [`TestHost`], [`TestStream`],
+//! [`TestConnection`], and [`Rig`] that
 //! puts a guest between them. All that happens is written into one [`Journal`].
 
+mod connection;
 mod host;
 mod stream;
 
@@ -9,6 +11,7 @@ use std::rc::Rc;
 
 use weir_abi::{ContextId, HeadersStatus, LoadError, Module, PluginConfig, Vm, VmConfig};
 
+pub use self::connection::TestConnection;
 pub use self::host::{NOW, TestHost, UPTIME};
 pub use self::stream::TestStream;
 use crate::guest::Guest;

@@ -1,0 +1,159 @@
+//! Connections that are passed on as they are, or through filters: Envoy's
+//! `tcp_proxy`, with or without wasm filters in front of it.
+
+mod chain;
+mod copy;
+mod relay;
+mod view;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use weir_abi::HeaderMap;
+
+use self::relay::Relay;
+use crate::cluster::Cluster;
+use crate::stream::{ConnectionInfo, FilteredStream, Protocol, ResponseFlags, StreamInfo};
+use crate::telemetry::UpstreamRequest;
+use crate::worker::{WorkerListener, WorkerShared};
+
+/// What a listener does with its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TcpProxy {
+    /// Index of the cluster in the generation.
+    pub(crate) cluster: usize,
+    /// How long nothing may move; `None` for no limit.
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+/// Why a connection is passed on no further.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("nothing has moved for too long")]
+    Idle,
+}
+
+/// Passes `connection` on to an endpoint, until both sides have said all they
+/// had to, and logs it.
+pub(crate) async fn serve(
+    connection: TcpStream,
+    info: ConnectionInfo,
+    proxy: TcpProxy,
+    listener: &WorkerListener,
+    shared: &Rc<WorkerShared>,
+) {
+    let info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
+    let record = FilteredStream::new(info, HeaderMap::new(), &[], 0);
+    // Its end, whatever it was, is in the log.
+    if listener.plugins.is_empty() {
+        if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
+            tracing::debug!("tcp: {error}");
+        }
+    } else {
+        Relay::new(connection, &record, proxy, listener, shared)
+            .run()
+            .await;
+    }
+    record.finish();
+    listener.log(&record);
+}
+
+/// Without filters.
+async fn serve_plain(
+    connection: TcpStream,
+    record: &FilteredStream,
+    proxy: TcpProxy,
+    shared: &WorkerShared,
+) -> Result<(), Broken> {
+    match connect(record, proxy, shared).await {
+        Some(Connected {
+            connection: upstream,
+            request: _counted,
+            ..
+        }) => copy::pass(connection, upstream, &record.info, proxy.idle_timeout).await,
+        None => Ok(()),
+    }
+}
+
+/// Has a connection end by a reset, as the other one has.
+fn reset_on_drop(connection: &TcpStream) {
+    if let Err(error) = connection.set_zero_linger() {
+        tracing::debug!("tcp: SO_LINGER: {error}");
+    }
+}
+
+/// A connection to an endpoint.
+struct Connected {
+    connection: TcpStream,
+    /// Bytes that may wait on it.
+    buffer_limit: usize,
+    /// Counts it for as long as it is there.
+    request: UpstreamRequest,
+}
+
+/// A connection to an endpoint; why there is none stands in the record.
+async fn connect(
+    record: &FilteredStream,
+    proxy: TcpProxy,
+    shared: &WorkerShared,
+) -> Option<Connected> {
+    let info = &record.info;
+    let Some(cluster) = cluster(record, proxy, shared) else {
+        info.flag(ResponseFlags::NO_CLUSTER_FOUND);
+        return None;
+    };
+    *info.cluster.borrow_mut() = Some(cluster.name.clone());
+    let Some(endpoint) = cluster.pick() else {
+        info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
+        return None;
+    };
+    info.upstream.set(Some(endpoint.address));
+    info.upstream_attempts.set(1);
+    let request = cluster.metrics.request();
+    let connecting = TcpStream::connect(endpoint.address);
+    let connected = timeout(cluster.connect_timeout, connecting).await;
+    cluster.metrics.connected(matches!(connected, Ok(Ok(_))));
+    match connected {
+        Ok(Ok(upstream)) => {
+            info.upstream_local.set(upstream.local_addr().ok());
+            return Some(Connected {
+                connection: upstream,
+                buffer_limit: cluster.buffer_limit.max(1),
+                request,
+            });
+        }
+        Ok(Err(error)) => {
+            tracing::debug!("tcp: {}: {error}", endpoint.address);
+            info.upstream_failure.replace(match error.kind() {
+                // In the system's words, as Envoy has them.
+                std::io::ErrorKind::ConnectionRefused => {
+                    "delayed connect error: Connection refused".to_owned()
+                }
+                _ => error.to_string(),
+            });
+        }
+        Err(_) => tracing::debug!("tcp: {}: no connection in time", endpoint.address),
+    }
+    request.failure();
+    info.flag(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
+    // There is one attempt.
+    info.flag(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);
+    None
+}
+
+/// The cluster that a filter has chosen, if there is such, or else the listener's.
+fn cluster<'s>(
+    record: &FilteredStream,
+    proxy: TcpProxy,
+    shared: &'s WorkerShared,
+) -> Option<&'s Cluster> {
+    match &*record.info.chosen_cluster.borrow() {
+        Some(name) => shared.clusters.iter().find(|c| c.name == *name),
+        None => shared.clusters.get(proxy.cluster),
+    }
+}
