@@ -37,10 +37,11 @@ pub use callout::{
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property, PropertyError, Stream,
+    FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, PropertiesFull, Property,
+    PropertyError, Stream,
     Unsupported,
 };
-pub use imports::unimplemented_hostcalls;
+pub use imports::{Hostcall, hostcalls, unimplemented_hostcalls};
 pub use module::{LoadError, Module};
 pub use plugin::{PluginConfig, PluginError};
 pub use types::{

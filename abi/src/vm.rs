@@ -180,7 +180,11 @@ impl Vm {
                 }
                 AfterCall::Close(context) => context.stream.close_stream(context.filter),
                 AfterCall::LocalResponse(context, response) => {
-                    context.stream.send_local_response(context.filter, response);
+                    let (stream, filter) = (&context.stream, context.filter);
+                    stream.send_local_response(filter, response);
+                    if let Some(last) = context.last_response.take() {
+                        stream.send_local_response(filter, last);
+                    }
                 }
                 AfterCall::RootDone(root) => self.delete_root(&root),
             }
@@ -233,6 +237,19 @@ pub(crate) enum AfterCall {
     Close(Rc<StreamContext>),
     LocalResponse(Rc<StreamContext>, LocalResponse),
     RootDone(Rc<Root>),
+}
+
+impl AfterCall {
+    /// The stream it is about, and its bit among what can wait for a stream.
+    fn stream(&self) -> Option<(&StreamContext, u8)> {
+        match self {
+            Self::Continue(cx, Direction::Request) => Some((cx, 1)),
+            Self::Continue(cx, Direction::Response) => Some((cx, 1 << 1)),
+            Self::Close(cx) => Some((cx, 1 << 2)),
+            Self::LocalResponse(cx, _) => Some((cx, 1 << 3)),
+            Self::RootDone(_) => None,
+        }
+    }
 }
 
 /// A live context of a VM.
@@ -349,6 +366,7 @@ impl VmState {
     fn enter(&self, context: Context) {
         *self.current.borrow_mut() = Some(context);
         *self.effective.borrow_mut() = None;
+        self.callouts.enter();
     }
 
     fn leave(&self) {
@@ -387,12 +405,24 @@ impl VmState {
         found
     }
 
+    /// Queues what must wait until the guest has returned. What waits already for
+    /// a stream is not queued once more, so that the queue is bounded by the number
+    /// of contexts. Of several local responses the first and the last are kept:
+    /// one is sent, and the other's details are told.
     pub(crate) fn queue(&self, action: AfterCall) {
-        self.after_call.borrow_mut().push_back(action);
+        if action.stream().is_none_or(|(cx, what)| cx.ask(what)) {
+            self.after_call.borrow_mut().push_back(action);
+        } else if let AfterCall::LocalResponse(cx, response) = action {
+            cx.last_response.replace(Some(response));
+        }
     }
 
     fn next_after_call(&self) -> Option<AfterCall> {
-        self.after_call.borrow_mut().pop_front()
+        let action = self.after_call.borrow_mut().pop_front()?;
+        if let Some((cx, what)) = action.stream() {
+            cx.asked.set(cx.asked.get() & !what);
+        }
+        Some(action)
     }
 
     /// Whose name a log line of the current call carries.

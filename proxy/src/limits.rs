@@ -72,9 +72,24 @@ pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 
+/// Bytes of the properties that filters have set on one stream; one more is
+/// refused.
+pub(crate) const PROPERTIES_BYTES_MAX: usize = 1 << 20;
+
+/// What each of them costs beside its path and value.
+pub(crate) const PROPERTY_OVERHEAD: usize = 64;
+
 /// Bytes that may wait to be sent on one gRPC stream of a filter; more is
 /// refused. The endpoint reads more slowly than the filter writes.
 pub(crate) const GRPC_OUTBOX_BYTES: usize = 16 << 20;
+
+/// Bytes that may wait to be sent on all gRPC streams of one VM together.
+pub(crate) const GRPC_OUTBOXES_BYTES: usize = 64 << 20;
+
+/// Bytes of a gRPC request that are kept to be sent once more over another
+/// connection, in case the endpoint has not looked at them; of a longer one,
+/// nothing is.
+pub(crate) const GRPC_RESEND_BYTES: usize = 64 * 1024;
 
 /// Bytes of a gRPC stream that wait on the connection before more is handed over.
 pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;

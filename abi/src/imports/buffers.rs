@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Cx, Outcome, Table};
 use crate::body::BodyBuffer;
 use crate::callout::{HttpCallResponse, Received};
+use crate::limits::BODY_BYTES_MAX;
 use crate::plugin::RootState;
 use crate::stream::StreamContext;
 use crate::types::{BufferType, Direction, Status};
@@ -140,6 +141,9 @@ fn set_bytes(
         return Err(Status::BadArgument.into());
     };
     let mut body = body(&cx, direction).ok_or(Status::BadArgument)?;
+    if !data.is_empty() && body.len() + data.len() > BODY_BYTES_MAX {
+        return Err(Status::InternalFailure.into());
+    }
     body.set(start as usize, length as usize, data)?;
     Ok(())
 }

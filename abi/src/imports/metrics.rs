@@ -3,7 +3,7 @@
 
 use super::{Cx, Outcome, Table};
 use crate::host::MetricType;
-use crate::limits::METRICS_MAX;
+use crate::limits::{METRIC_NAME_BYTES_MAX, METRICS_MAX};
 use crate::types::Status;
 
 pub(super) fn define(t: &mut Table) {
@@ -27,6 +27,10 @@ fn define_metric(c: &mut Cx<'_>, kind: u32, name: u32, length: u32, id_out: u32)
     let kind = kind_of(kind).ok_or(Status::BadArgument)?;
     c.slice(id_out, 4)?;
     let state = c.state().clone();
+    if length as usize > METRIC_NAME_BYTES_MAX {
+        c.read(name, length)?;
+        return Err(Status::BadArgument.into());
+    }
     let name = String::from_utf8_lossy(c.read(name, length)?).into_owned();
     let mut metrics = state.metrics.borrow_mut();
     if metrics.iter().map(Vec::len).sum::<usize>() >= METRICS_MAX {

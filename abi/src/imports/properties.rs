@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::headers::canonical;
 use super::{Cx, Outcome, Table};
 use crate::headers::HeaderMap;
-use crate::host::{Property, PropertyError};
+use crate::host::{PropertiesFull, Property, PropertyError};
+use crate::limits::PROPERTY_SEGMENTS_MAX;
 use crate::stream::StreamContext;
 use crate::types::{HttpMap, Status};
 use crate::vm::{Context, VmState};
@@ -32,7 +33,11 @@ fn get_property(
     if path.is_empty() {
         return Err(Status::SerializationFailure.into());
     }
-    let segments: Vec<&[u8]> = wire::property_segments(path).collect();
+    let segments = wire::property_segments(path).take(PROPERTY_SEGMENTS_MAX + 1);
+    let segments: Vec<&[u8]> = segments.collect();
+    if segments.len() > PROPERTY_SEGMENTS_MAX {
+        return Err(Status::NotFound.into());
+    }
     let value = lookup(&state, &segments).map_err(|e| match e {
         PropertyError::NotFound => Status::NotFound,
         PropertyError::NotSerializable => Status::SerializationFailure,
@@ -61,8 +66,8 @@ fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) ->
     let path = c.read_bytes(p, p_length)?;
     let value = c.read_bytes(v, v_length)?;
     let cx = c.state().stream().ok_or(Status::NotFound)?;
-    cx.stream.set_property(&path, value);
-    Ok(())
+    let stored = cx.stream.set_property(&path, value);
+    Ok(stored.map_err(|PropertiesFull| Status::InternalFailure)?)
 }
 
 /// Groups that need a further segment.

@@ -7,6 +7,7 @@ mod grpc;
 mod http;
 mod service;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -39,11 +40,17 @@ pub(crate) struct Callouts {
     clusters: Arc<ClusterNames>,
     /// `None` where a VM is only tried out: nothing goes out, and nothing comes.
     worker: Option<Rc<WorkerShared>>,
+    /// Bytes that wait to be sent on all gRPC streams.
+    waiting: Rc<Cell<usize>>,
 }
 
 impl Callouts {
     pub(crate) fn new(clusters: Arc<ClusterNames>, worker: Option<Rc<WorkerShared>>) -> Self {
-        Self { clusters, worker }
+        Self {
+            clusters,
+            worker,
+            waiting: Rc::default(),
+        }
     }
 
     /// Makes an HTTP call.
@@ -101,7 +108,7 @@ impl Callouts {
         start: GrpcStart,
     ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
         let target = self.grpc_target(&start.target)?;
-        let outbox = grpc::Outbox::new();
+        let outbox = grpc::Outbox::new(Rc::clone(&self.waiting));
         let sent = Rc::clone(&outbox);
         let task = self.spawn(|worker| async move {
             let events = grpc::VmEvents::new(vm, token);

@@ -1,10 +1,11 @@
 //! What a filter's VM gets of the proxy besides its streams: log and timers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, Failure, GrpcCall, GrpcStart, GrpcStream,
@@ -18,7 +19,7 @@ use crate::telemetry::VmMetrics;
 pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
     vm: RefCell<Weak<Vm>>,
-    timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
+    timers: RefCell<HashMap<ContextId, Timer>>,
     callouts: Callouts,
 }
 
@@ -43,7 +44,7 @@ impl FilterHost {
 
     fn stop_timers(&self) {
         for (_, timer) in self.timers.take() {
-            timer.abort();
+            timer.task.abort();
         }
     }
 }
@@ -131,25 +132,54 @@ impl Host for FilterHost {
         root: ContextId,
         period: Option<Duration>,
     ) -> Result<(), Unsupported> {
-        if let Some(timer) = self.timers.borrow_mut().remove(&root) {
-            timer.abort();
-        }
+        let mut timers = self.timers.borrow_mut();
+        if let Some(timer) = timers.get(&root) {
+            timer.period.set(period);
         // Outside of a worker, where a module is only tried, nothing ticks.
-        if let Some(period) = period
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
-            self.timers.borrow_mut().insert(root, timer);
+        } else if period.is_some() && tokio::runtime::Handle::try_current().is_ok() {
+            let period = Rc::new(Period {
+                value: Cell::new(period),
+                changed: Notify::new(),
+            });
+            let task = tokio::task::spawn_local(tick(self.vm(), root, Rc::clone(&period)));
+            timers.insert(root, Timer { period, task });
         }
         Ok(())
     }
 }
 
+/// The timer of one root context. A guest may set its period as often as it
+/// likes: there is one task.
+struct Timer {
+    period: Rc<Period>,
+    task: JoinHandle<()>,
+}
+
+struct Period {
+    /// `None`: it does not tick.
+    value: Cell<Option<Duration>>,
+    changed: Notify,
+}
+
+impl Period {
+    fn set(&self, value: Option<Duration>) {
+        self.value.set(value);
+        self.changed.notify_one();
+    }
+}
+
 /// Ticks until the VM is gone or has failed; the period is the gap between two
-/// callbacks.
-async fn tick(vm: Weak<Vm>, root: ContextId, period: Duration) {
+/// callbacks, and begins anew when it is set.
+async fn tick(vm: Weak<Vm>, root: ContextId, period: Rc<Period>) {
     loop {
-        tokio::time::sleep(period).await;
+        let Some(gap) = period.value.get() else {
+            period.changed.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = period.changed.notified() => continue,
+            () = tokio::time::sleep(gap) => {}
+        }
         let ticked = vm.upgrade().is_some_and(|vm| vm.on_tick(root).is_ok());
         if !ticked {
             return;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull, Property, PropertyError,
     Stream,
 };
 
@@ -37,7 +37,9 @@ impl Stream for LogView {
         property::get(&self.0, path, |_| true)
     }
 
-    fn set_property(&self, _path: &[u8], _value: Bytes) {}
+    fn set_property(&self, _path: &[u8], _value: Bytes) -> Result<(), PropertiesFull> {
+        Ok(())
+    }
 
     fn continue_stream(&self, _filter: FilterIndex, _direction: Direction) {}
 

@@ -5,11 +5,13 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull, Property, PropertyError,
     Stream,
 };
 
 use super::event::Event;
+use crate::limits::{PROPERTIES_BYTES_MAX, PROPERTY_OVERHEAD};
+
 use super::{FilteredStream, property, some};
 
 /// A stream as the filter at one place of its chain sees it. Its VM holds it for
@@ -53,12 +55,19 @@ impl Stream for FilterView {
         property::get(&self.stream, path, visible)
     }
 
-    fn set_property(&self, path: &[u8], value: Bytes) {
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
         let mut properties = self.stream.properties.borrow_mut();
+        let others = properties.iter().filter(|(p, _)| p != path);
+        let bytes = |path: &[u8], value: &[u8]| PROPERTY_OVERHEAD + path.len() + value.len();
+        let kept: usize = others.map(|(p, v)| bytes(p, v)).sum();
+        if kept + bytes(path, &value) > PROPERTIES_BYTES_MAX {
+            return Err(PropertiesFull);
+        }
         match properties.iter_mut().find(|(p, _)| p == path) {
             Some((_, old)) => *old = value,
             None => properties.push((Bytes::copy_from_slice(path), value)),
         }
+        Ok(())
     }
 
     fn continue_stream(&self, _filter: FilterIndex, direction: Direction) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull, Property, PropertyError,
     Stream,
 };
 
@@ -115,8 +115,9 @@ impl Stream for TestStream {
         }
     }
 
-    fn set_property(&self, path: &[u8], value: Bytes) {
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
         self.properties.borrow_mut().insert(path.to_vec(), value);
+        Ok(())
     }
 
     fn clear_route_cache(&self) {
