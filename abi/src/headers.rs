@@ -263,7 +263,13 @@ mod tests {
 
     #[test]
     fn byte_size_follows_every_change() {
-        let mut m = map(&[(":path", "/"), ("a", "1"), ("b", "22"), ("a", "333"), ("c", "4")]);
+        let mut m = map(&[
+            (":path", "/"),
+            ("a", "1"),
+            ("b", "22"),
+            ("a", "333"),
+            ("c", "4"),
+        ]);
         let check = |m: &HeaderMap| {
             let sum: usize = m.iter().map(|(k, v)| k.len() + v.len()).sum();
             assert_eq!(m.byte_size(), sum);

@@ -38,8 +38,7 @@ pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
     FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, PropertiesFull, Property,
-    PropertyError, Stream,
-    Unsupported,
+    PropertyError, Stream, Unsupported,
 };
 pub use imports::{Hostcall, hostcalls, unimplemented_hostcalls};
 pub use module::{LoadError, Module};

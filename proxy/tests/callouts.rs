@@ -45,7 +45,8 @@ impl Setup {
     }
 
     fn cluster(mut self, name: &'static str, address: SocketAddr) -> Self {
-        self.clusters.push((name, format!("endpoints: [\"{address}\"]")));
+        self.clusters
+            .push((name, format!("endpoints: [\"{address}\"]")));
         self
     }
 
@@ -184,11 +185,9 @@ fn several_services_are_asked_at_once_and_all_have_to_agree() {
 fn a_token_is_fetched_before_the_service_is_asked() {
     let web = Upstream::echo();
     let tokens = Upstream::start(|_| Answer::ok("sesame\n"));
-    let auth = Upstream::start(|request| {
-        match request.header("x-service-authorization") {
-            Some("Bearer sesame") => Answer::ok(""),
-            _ => status(403, "no token"),
-        }
+    let auth = Upstream::start(|request| match request.header("x-service-authorization") {
+        Some("Bearer sesame") => Answer::ok(""),
+        _ => status(403, "no token"),
     });
     let configuration = "{ services: [{ cluster: auth }], token: { cluster: tokens } }";
     let weir = Setup::new(web.address, "ext-auth", configuration)
@@ -226,7 +225,10 @@ fn callouts_and_normal_traffic_share_connections() {
     let weir = Setup::new(web.address, "ext-auth", configuration).start();
     let mut client = weir.connect();
     for _ in 0..10 {
-        assert_eq!(client.get_with("/", &[("authorization", "ann")]).status, 200);
+        assert_eq!(
+            client.get_with("/", &[("authorization", "ann")]).status,
+            200
+        );
     }
     assert_eq!((web.requests().len(), web.connections()), (20, 1));
 }
@@ -276,7 +278,10 @@ fn an_answer_above_the_limit_is_cut() {
     assert!(!weir.log().contains("callouts.response_limit"));
     assert_eq!(client.get("/l").status, 200);
     let log = weir.log();
-    assert!(log.contains("larger than `callouts.response_limit`"), "{log}");
+    assert!(
+        log.contains("larger than `callouts.response_limit`"),
+        "{log}"
+    );
     assert!(log.contains("reset"), "{log}");
 }
 
@@ -291,9 +296,14 @@ fn a_root_context_calls_when_it_is_configured_and_when_it_ticks() {
     let weir = Setup::probe(web.address, script).start();
     eventually("a call from on_configure", || {
         let requests = web.requests();
-        requests.iter().any(|r| r.path == "/configured").then_some(())
+        requests
+            .iter()
+            .any(|r| r.path == "/configured")
+            .then_some(())
     });
-    eventually("its answer", || weir.log().contains("http_call_response").then_some(()));
+    eventually("its answer", || {
+        weir.log().contains("http_call_response").then_some(())
+    });
     assert_eq!(weir.connect().get("/x").status, 200);
     let paths: Vec<_> = web.requests().iter().map(|r| r.path.clone()).collect();
     assert_eq!(paths, ["/configured", "/ticked", "/x"]);
@@ -318,10 +328,14 @@ fn a_call_outlives_its_stream() {
     client.send("GET /a HTTP/1.1\r\nhost: h\r\n\r\n");
     asked.wait();
     drop(client);
-    eventually("the stream ends", || weir.log().contains(" delete").then_some(()));
+    eventually("the stream ends", || {
+        weir.log().contains(" delete").then_some(())
+    });
     assert!(!weir.log().contains("http_call_response"));
     asked.wait();
-    eventually("the answer", || weir.log().contains("http_call_response").then_some(()));
+    eventually("the answer", || {
+        weir.log().contains("http_call_response").then_some(())
+    });
     assert_eq!(weir.metric("weir_wasm_vm_failures_total"), 0);
     assert_eq!(weir.connect().get("/b").status, 200);
 }
@@ -346,7 +360,10 @@ fn a_guest_that_fails_in_an_answer_costs_its_stream_and_follows_its_policy() {
         assert_eq!(client.get("/").status, next, "{policy}");
         assert_eq!(weir.metric("weir_wasm_vm_failures_total"), 1);
         let log = weir.log();
-        assert!(log.contains("proxy_on_http_call_response failed (trap)"), "{log}");
+        assert!(
+            log.contains("proxy_on_http_call_response failed (trap)"),
+            "{log}"
+        );
         if policy.ends_with("RELOAD") {
             eventually("a new VM", || (client.get("/").status == 200).then_some(()));
         }
@@ -450,7 +467,9 @@ fn a_stream_that_has_sent_much_without_an_answer_costs_no_memory() {
         for _ in 0..requests {
             assert_eq!(client.get("/").status, 200);
             sent += 200;
-            eventually("the sink has it", || (sink.count("/s/m") == sent).then_some(()));
+            eventually("the sink has it", || {
+                (sink.count("/s/m") == sent).then_some(())
+            });
         }
         weir.memory().0
     };

@@ -129,7 +129,11 @@ impl weir_abi::Stream for Nosy {
     fn property(&self, path: &[&[u8]]) -> Result<weir_abi::Property, weir_abi::PropertyError> {
         self.inner.property(path)
     }
-    fn set_property(&self, path: &[u8], value: bytes::Bytes) -> Result<(), weir_abi::PropertiesFull> {
+    fn set_property(
+        &self,
+        path: &[u8],
+        value: bytes::Bytes,
+    ) -> Result<(), weir_abi::PropertiesFull> {
         self.inner.set_property(path, value)
     }
     fn continue_stream(&self, filter: u32, direction: Direction) {

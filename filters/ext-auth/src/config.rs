@@ -102,7 +102,10 @@ mod tests {
     fn refusals_name_the_field() {
         for (json, words) in [
             ("{}", "missing field `services`"),
-            (r#"{"services": []}"#, "field `services`: there is no service to ask"),
+            (
+                r#"{"services": []}"#,
+                "field `services`: there is no service to ask",
+            ),
             (
                 r#"{"services": [{"cluster": "a", "port": 1}]}"#,
                 "unknown field `port`",

@@ -77,13 +77,7 @@ impl HttpContext for Stream {
 }
 
 impl Context for Stream {
-    fn on_http_call_response(
-        &mut self,
-        token: u32,
-        headers: usize,
-        body: usize,
-        _trailers: usize,
-    ) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         // An answer that was cut has no headers, and the SDK panics if they are
         // asked for.
         let status = match headers {
@@ -125,7 +119,9 @@ impl Stream {
         let bearer = bearer.map(|b| format!("Bearer {b}"));
         let bearer = bearer.as_deref().map(|b| ("x-service-authorization", b));
         let calls = config.services.iter();
-        let made = calls.filter_map(|s| self.call(s, bearer.as_slice())).count();
+        let made = calls
+            .filter_map(|s| self.call(s, bearer.as_slice()))
+            .count();
         if made < config.services.iter().count() && !config.fail_open || made == 0 {
             self.without_answer();
         } else {

@@ -77,7 +77,10 @@ mod tests {
 
     #[test]
     fn a_failure_passes_only_if_that_is_wanted() {
-        assert_eq!(Poll::new(2, false).count(&Answer::Failed), Verdict::Unavailable);
+        assert_eq!(
+            Poll::new(2, false).count(&Answer::Failed),
+            Verdict::Unavailable
+        );
         let mut open = Poll::new(2, true);
         assert_eq!(open.count(&Answer::Failed), Verdict::Open);
         assert_eq!(open.count(&Answer::Failed), Verdict::Pass);

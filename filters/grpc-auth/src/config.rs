@@ -43,6 +43,9 @@ mod tests {
     fn refusals_name_the_field() {
         let config = filter_config::parse::<Config>(Some(br#"{"cluster": 7}"#));
         let message = config.unwrap_err().to_string();
-        assert!(message.starts_with("field `cluster`: invalid type"), "{message}");
+        assert!(
+            message.starts_with("field `cluster`: invalid type"),
+            "{message}"
+        );
     }
 }

@@ -141,7 +141,9 @@ impl From<CheckResponse> for Verdict {
         let denied = response.denied.unwrap_or_default();
         let status = denied.status.and_then(|s| u32::try_from(s.code).ok());
         Self::Deny {
-            status: status.filter(|s| (200..600).contains(s)).unwrap_or(FORBIDDEN),
+            status: status
+                .filter(|s| (200..600).contains(s))
+                .unwrap_or(FORBIDDEN),
             headers: pairs(denied.headers),
             body: denied.body,
         }
@@ -174,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_request_has_the_bytes_of_the_published_message() {
-        let request = CheckRequest::new(vec![pair(":method", "GET"), pair("a", "1"), pair("a", "2")]);
+        let request =
+            CheckRequest::new(vec![pair(":method", "GET"), pair("a", "1"), pair("a", "2")]);
         let http = b"\x12\x03GET\x1a\x08\x0a\x01a\x12\x031,2";
         let length = http.len() as u8;
         let around = [

@@ -19,9 +19,7 @@ use weir_abi::{
 use super::attempt::Attempt;
 use super::service::GrpcTarget;
 use crate::http::{ResponsePiece, UpstreamError};
-use crate::limits::{
-    GRPC_OUTBOX_BYTES, GRPC_OUTBOXES_BYTES, GRPC_RESEND_BYTES, GRPC_SEND_BYTES,
-};
+use crate::limits::{GRPC_OUTBOX_BYTES, GRPC_OUTBOXES_BYTES, GRPC_RESEND_BYTES, GRPC_SEND_BYTES};
 use crate::stream::{UpstreamFailure, clean_details, grpc_status};
 use crate::worker::WorkerShared;
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull, Property, PropertyError,
-    Stream,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull,
+    Property, PropertyError, Stream,
 };
 
 use super::event::Event;

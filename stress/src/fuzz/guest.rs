@@ -36,7 +36,12 @@ impl Guests {
             let binary = wat::parse_str(text(&hostcalls, version, starts));
             Module::compile(&binary.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
         };
-        let kinds = [("0_1_0", false), ("0_2_0", false), ("0_2_1", false), ("0_2_1", true)];
+        let kinds = [
+            ("0_1_0", false),
+            ("0_2_0", false),
+            ("0_2_1", false),
+            ("0_2_1", true),
+        ];
         let modules = kinds.into_iter().map(compile).collect::<Result<_, _>>()?;
         Ok(Self {
             modules,

@@ -7,9 +7,9 @@ use weir_abi::{
     BodyBuffer, CalloutToken, ContextId, Direction, HeaderMap, HttpCallResponse, PluginConfig,
     Reason, Vm, VmConfig, VmFailed,
 };
+use weir_stress::Random;
 
 use crate::guest::Guests;
-use crate::random::Random;
 use crate::script::Script;
 use crate::world::{FuzzHost, FuzzStream};
 

@@ -9,7 +9,6 @@ mod guest;
 mod hostcalls;
 mod memory;
 mod modules;
-mod random;
 mod script;
 mod watch;
 mod wire;
@@ -19,8 +18,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use weir_stress::Random;
 
-use crate::random::Random;
 use crate::watch::Watch;
 
 /// Fuzzes Weir's host.

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use weir_abi::{LoadError, Module, PluginConfig, Vm, VmConfig};
+use weir_stress::Random;
 
-use crate::random::Random;
 use crate::script::Script;
 use crate::wire::damage;
 use crate::world::FuzzHost;

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use weir_abi::{Hostcall, wire};
+use weir_stress::Random;
 
 use crate::guest::{ALLOCATOR_MODES, ALLOCATOR_TRAPS, PAGES};
-use crate::random::Random;
 
 /// Hostcalls of one callback, at most.
 const CALLS: usize = 24;
@@ -35,7 +35,12 @@ static BLOBS: LazyLock<Vec<(u32, Vec<u8>)>> = LazyLock::new(|| {
         b"accept".to_vec(),
         b"Host".to_vec(),
         b":path".to_vec(),
-        map(&[(":method", "POST"), (":path", "/"), (":authority", "a"), ("x", "y")]),
+        map(&[
+            (":method", "POST"),
+            (":path", "/"),
+            (":authority", "a"),
+            ("x", "y"),
+        ]),
         map(&[("", "")]),
         [&many[..], &[1; 4096]].concat(),
         [&1024_u32.to_le_bytes()[..], &[0xff; 8192]].concat(),
@@ -59,8 +64,16 @@ static BLOBS: LazyLock<Vec<(u32, Vec<u8>)>> = LazyLock::new(|| {
         blobs.push(property.into());
     }
     // Addresses and lengths, for scatter-gather.
-    blobs.push([1024_u32.to_le_bytes(), 64_u32.to_le_bytes()].concat().repeat(64));
-    blobs.push([0_u32.to_le_bytes(), (16 * PAGE).to_le_bytes()].concat().repeat(1024));
+    blobs.push(
+        [1024_u32.to_le_bytes(), 64_u32.to_le_bytes()]
+            .concat()
+            .repeat(64),
+    );
+    blobs.push(
+        [0_u32.to_le_bytes(), (16 * PAGE).to_le_bytes()]
+            .concat()
+            .repeat(1024),
+    );
     let mut address = 1024;
     blobs
         .into_iter()

@@ -1,8 +1,7 @@
 //! Serialised forms out of the hands of guests.
 
 use weir_abi::{HeaderMap, wire};
-
-use crate::random::Random;
+use weir_stress::Random;
 
 /// Bytes that are read in one round.
 const TRIES: usize = 200;

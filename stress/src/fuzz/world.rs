@@ -131,7 +131,12 @@ pub(crate) struct FuzzStream {
 impl FuzzStream {
     pub(crate) fn new() -> Self {
         let map = || {
-            let pairs = [(":path", "/a?b#c"), (":authority", "h"), ("x", "1"), ("x", "2")];
+            let pairs = [
+                (":path", "/a?b#c"),
+                (":authority", "h"),
+                ("x", "1"),
+                ("x", "2"),
+            ];
             RefCell::new(pairs.into_iter().collect())
         };
         let body = || {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull, Property, PropertyError,
-    Stream,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull,
+    Property, PropertyError, Stream,
 };
 
 use super::{Journal, NOW};
