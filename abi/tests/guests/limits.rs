@@ -171,7 +171,11 @@ const CALL: &str = "(call $call (i32.const 1024) (i32.const 3) (i32.const 2048) 
 
 #[test]
 fn callouts_under_way_are_counted() {
-    let run = Run::new(&repeating(&hostcall("proxy_http_call", 10), 1_000_000, CALL));
+    let run = Run::new(&repeating(
+        &hostcall("proxy_http_call", 10),
+        1_000_000,
+        CALL,
+    ));
     let max = u32::try_from(CALLOUTS_MAX).unwrap();
     assert_eq!(run.callback(), (max, INTERNAL_FAILURE));
     assert_eq!(run.vm.active_callouts(), CALLOUTS_MAX);
@@ -206,11 +210,17 @@ fn callouts_are_counted_also_when_they_are_cancelled_at_once() {
 fn streams_that_have_ended_make_room() {
     let call = "(call $call (i32.const 1024) (i32.const 3) (i32.const 1024) (i32.const 3)
       (i32.const 1024) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 24))";
-    let run = Run::new(&repeating(&hostcall("proxy_grpc_stream", 9), 1_000_000, call));
+    let run = Run::new(&repeating(
+        &hostcall("proxy_grpc_stream", 9),
+        1_000_000,
+        call,
+    ));
     let max = u32::try_from(CALLOUTS_MAX).unwrap();
     assert_eq!(run.callback(), (max, INTERNAL_FAILURE));
     for token in run.host.tokens.take().iter().take(5) {
-        run.vm.on_grpc_close(*token, 0, bytes::Bytes::new()).unwrap();
+        run.vm
+            .on_grpc_close(*token, 0, bytes::Bytes::new())
+            .unwrap();
     }
     assert_eq!(run.vm.active_callouts(), CALLOUTS_MAX);
     assert_eq!(run.callback(), (5, INTERNAL_FAILURE));
@@ -260,7 +270,10 @@ fn a_body_grows_up_to_its_limit() {
     // The same in the callback that can see a body.
     let run = Run::new(&repeating_in("proxy_on_request_body", &imports, 1000, call));
     run.stream.set_body(Direction::Request, "");
-    let id = run.vm.create_stream(run.root, run.stream.clone(), 0).unwrap();
+    let id = run
+        .vm
+        .create_stream(run.root, run.stream.clone(), 0)
+        .unwrap();
     run.vm.on_body(id, Direction::Request, 0, false).unwrap();
     let (added, status) = run.host.told.get();
     assert_eq!((added, status), (64, INTERNAL_FAILURE));

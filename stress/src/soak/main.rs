@@ -36,13 +36,16 @@ struct Arguments {
     /// What the guest and the servers do follows from it, but for timing.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Makes callouts of this kind only, 0 to 7, to see what one costs.
+    #[arg(long)]
+    only: Option<u64>,
 }
 
 /// Part of the calls after which memory is warm, in percent.
 const WARM: u64 = 20;
 /// By how much memory may be larger then: pages that the allocator has not given
 /// back, in bytes.
-const GROWTH_MAX: u64 = 12 << 20;
+const GROWTH_MAX: u64 = 8 << 20;
 /// How long no call may end before the run has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -114,7 +117,7 @@ fn run(arguments: &Arguments) -> Result<String> {
     })?;
     // Nobody listens there: the listener is dropped at once.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let module = guest::module(arguments.count, arguments.seed)?;
+    let module = guest::module(arguments.count, arguments.seed, arguments.only)?;
     let weir = Weir::start(&arguments.weir, &module, &clusters(http1, http2, nobody))?;
     let report = watch(&weir, arguments);
     runtime.shutdown_background();
@@ -134,6 +137,7 @@ fn watch(weir: &Weir, arguments: &Arguments) -> Result<String> {
     let began = Instant::now();
     let (mut last, mut moved) = (Progress::default(), Instant::now());
     let (mut warm, mut peak) = (None, 0);
+    let mut marks = Vec::new();
     loop {
         let now = Progress::read(weir).with_context(|| weir.log())?;
         peak = peak.max(weir.memory()?);
@@ -141,6 +145,9 @@ fn watch(weir: &Weir, arguments: &Arguments) -> Result<String> {
             moved = Instant::now();
         }
         last = now;
+        if now.over() >= arguments.count * (marks.len() as u64 + 1) / 10 {
+            marks.push(weir.memory()? >> 20);
+        }
         if warm.is_none() && now.over() >= arguments.count * WARM / 100 {
             warm = Some(weir.memory()?);
         }
@@ -160,7 +167,8 @@ fn watch(weir: &Weir, arguments: &Arguments) -> Result<String> {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let report = format!(
         "seed {}: {} callouts begun, {} ended, {} cancelled in {took:.1} s ({:.0}/s); \
-         memory: {:.1} MiB after {WARM} %, {:.1} MiB at the end, {:.1} MiB at most",
+         memory: {:.1} MiB after {WARM} %, {:.1} MiB at the end, {:.1} MiB at most; \
+         every tenth of the run: {marks:?} MiB",
         arguments.seed,
         last.begun,
         last.ended,
