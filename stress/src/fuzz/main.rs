@@ -105,8 +105,12 @@ fn main() -> ExitCode {
         );
         watch.begin(&what);
         let mut random = Random::new(arguments.seed, round);
-        let outcome = (part.play)(&stage, &mut random)
-            .and_then(|()| watch.panic().map_or(Ok(()), Err))
+        let played_out = (part.play)(&stage, &mut random);
+        // Told first: it is the cause of what else there is.
+        let outcome = watch
+            .panic()
+            .map_or(Ok(()), Err)
+            .and(played_out)
             .and_then(|()| memory.check());
         watch.end();
         if let Err(reason) = outcome {

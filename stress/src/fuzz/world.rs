@@ -30,7 +30,7 @@ impl FuzzHost {
 
     /// A callout under way.
     fn callout(&self, token: CalloutToken) -> Result<Callout, CalloutError> {
-        if token.0 % 5 == 0 {
+        if token.0.is_multiple_of(5) {
             return Err(CalloutError::NotSent);
         }
         let new = self.script.tokens.borrow_mut().insert(token.0);
