@@ -10,16 +10,18 @@
 
 use std::cell::RefMut;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use crate::body::BodyBuffer;
 use crate::callout::{
-    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+    CalloutError, CalloutGuard, CalloutToken, DnsToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
 };
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
+use crate::shared::QueueConsumer;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel};
 
 /// Whose log line or failure it is.
@@ -43,8 +45,9 @@ pub trait Host {
     /// The lowest level that is logged; `None` when logging is off.
     fn log_level(&self) -> Option<LogLevel>;
 
-    /// A VM has failed. Called once, after the guest call has ended.
-    fn failed(&self, origin: Origin<'_>, failure: &Failure);
+    /// A VM has failed. Called once, after the guest call has ended; `stream` is
+    /// the one that the call was made for, if it was made for one.
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>);
 
     /// Sets the period of `proxy_on_tick` for a root context; `None` stops it,
     /// and is also said when the root context is gone.
@@ -111,6 +114,34 @@ pub trait Host {
         _token: CalloutToken,
         _start: GrpcStart,
     ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
+    /// Who is to be told of the items of a queue that `root` registers: something
+    /// that has [`Vm::on_queue_ready`] called. `None` when nobody can be told, as
+    /// where a VM is only tried out, or not yet: [`Vm::consume_queues`] asks again.
+    ///
+    /// [`Vm::on_queue_ready`]: crate::Vm::on_queue_ready
+    /// [`Vm::consume_queues`]: crate::Vm::consume_queues
+    fn queue_consumer(&self, _root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        None
+    }
+
+    /// A guest has called something that its VM may not call.
+    fn denied(&self, _origin: Origin<'_>, _capability: &str) {}
+
+    /// A guest wanted to keep more than its `vm_id` may, which was refused. Said
+    /// now and then, not every time.
+    fn limit_reached(&self, _origin: Origin<'_>, _limit: &str) {}
+
+    /// Looks a name up, whose addresses are told by [`Vm::on_resolve_dns`], not
+    /// from within this method.
+    ///
+    /// [`Vm::on_resolve_dns`]: crate::Vm::on_resolve_dns
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the name is not looked up.
+    fn resolve_dns(&self, _token: DnsToken, _name: &str) -> Result<CalloutGuard, CalloutError> {
         Err(CalloutError::Unsupported)
     }
 

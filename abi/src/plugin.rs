@@ -54,9 +54,12 @@ pub(crate) struct Root {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RootState {
+    /// In `proxy_on_context_create`; the guest may read its plugin configuration,
+    /// as in Envoy.
     Created,
-    /// In `proxy_on_configure`: the only time at which the guest may read its
-    /// plugin configuration.
+    /// In `proxy_on_vm_start`.
+    Starting,
+    /// In `proxy_on_configure`; the guest may read its plugin configuration.
     Configuring,
     Running,
     /// `proxy_on_done` asked for time; `proxy_done` ends it.
@@ -96,6 +99,7 @@ impl Vm {
             callbacks.on_context_create.as_ref(),
             (id.0, 0),
         )?;
+        root.state.set(RootState::Starting);
         let started = self.call(
             &context,
             "proxy_on_vm_start",
@@ -132,6 +136,24 @@ impl Vm {
             "proxy_on_tick",
             self.callbacks.on_tick.as_ref(),
             (root.0,),
+        )?;
+        Ok(())
+    }
+
+    /// Runs `proxy_on_queue_ready` of a root context for an item that came into a
+    /// queue; nothing when the context is gone.
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before.
+    pub fn on_queue_ready(&self, root: ContextId, queue: u32) -> Result<(), VmFailed> {
+        let Some(context @ Context::Root(_)) = self.state.get(root) else {
+            return self.alive();
+        };
+        self.call(
+            &context,
+            "proxy_on_queue_ready",
+            self.callbacks.on_queue_ready.as_ref(),
+            (root.0, queue),
         )?;
         Ok(())
     }

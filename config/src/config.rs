@@ -10,6 +10,8 @@ use crate::check;
 use crate::cluster::Cluster;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::error::{ConfigError, ConfigErrors, Problem};
+use crate::guest_limits::{SharedDataLimits, SharedQueueLimits};
+use crate::http_filter::HttpFilter;
 use crate::identity;
 use crate::limits::{MAX_SOURCE_BYTES, MAX_WORKERS};
 use crate::listener::Listener;
@@ -67,6 +69,28 @@ impl Config {
         self.clusters
             .iter()
             .find(|cluster| cluster.name.value == name)
+    }
+
+    /// Every filter and access logger, with its listener.
+    pub fn filters(&self) -> impl Iterator<Item = (&Listener, &HttpFilter)> {
+        self.listeners.iter().flat_map(|listener| {
+            let filters = listener.http_filters.iter();
+            let all = filters.chain(&listener.access_loggers);
+            all.map(move |filter| (listener, filter))
+        })
+    }
+
+    /// What filters of `vm_id` may share, as far as one of them says.
+    pub fn shared_limits(&self, vm_id: &str) -> (SharedDataLimits, SharedQueueLimits) {
+        let same = |filter: &&HttpFilter| filter.wasm.vm_config.vm_id == vm_id;
+        let filters = || self.filters().map(|(_, filter)| filter).filter(same);
+        let data = filters().find_map(|filter| filter.wasm.limits.shared_data);
+        let queues = filters().find_map(|filter| filter.wasm.limits.shared_queues);
+        let data = data.map_or_else(Default::default, |limits| limits.value);
+        (
+            data,
+            queues.map_or_else(Default::default, |limits| limits.value),
+        )
     }
 
     /// An error that was found later than in [`parse`], at the place in the

@@ -24,7 +24,7 @@ use crate::generation::{Generation, ListenerSpec};
 use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
-use crate::limits::{DRAIN_IDLE_GRACE, LISTEN_BACKLOG, MEMORY_SAMPLE_INTERVAL};
+use crate::limits::{DRAIN_IDLE_GRACE, LISTEN_BACKLOG, VM_CARE_INTERVAL};
 use crate::route::RouteTable;
 use crate::stream::{ConnectionInfo, Facts, FilteredStream, LogView};
 use crate::tcp::{self, TcpProxy};
@@ -214,7 +214,8 @@ impl Worker {
             }
         }
         report(Ok(()));
-        let sampler = tokio::task::spawn_local(sample_memory(Rc::clone(&self.vms)));
+        self.vms.iter().for_each(FilterVm::prepare_spare);
+        let keeper = tokio::task::spawn_local(look_after(Rc::clone(&self.vms)));
         for task in accepting {
             if let Err(error) = task.await {
                 tracing::error!("a listener ended: {error}");
@@ -223,18 +224,18 @@ impl Worker {
         while self.shared.alive.get() > 0 {
             self.shared.ended.notified().await;
         }
-        sampler.abort();
+        keeper.abort();
         for vm in self.vms.iter() {
             vm.stop();
         }
     }
 }
 
-/// Publishes the memory of the worker's VMs, now and then.
-async fn sample_memory(vms: Rc<[Rc<FilterVm>]>) {
+/// Looks after the worker's VMs, now and then.
+async fn look_after(vms: Rc<[Rc<FilterVm>]>) {
     loop {
-        vms.iter().for_each(|vm| vm.publish_memory());
-        sleep(MEMORY_SAMPLE_INTERVAL).await;
+        vms.iter().for_each(FilterVm::look_after);
+        sleep(VM_CARE_INTERVAL).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! the stream that made it, and is cancelled without a word when its root
 //! context or its VM goes. However it ends, the guest hears of the end once.
 
+mod dns;
 mod grpc;
 mod http;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+pub use self::dns::{DnsAddress, DnsToken};
 pub use self::grpc::{GrpcCall, GrpcStart, GrpcStream};
 pub use self::http::{HttpCall, HttpCallResponse};
 use crate::body::BodyBuffer;
@@ -113,14 +115,17 @@ pub(crate) enum Received {
     InitialMetadata(Rc<HeaderMap>),
     Message(Bytes),
     TrailingMetadata(Rc<HeaderMap>),
+    /// What a lookup has found.
+    Addresses(Bytes),
 }
 
 /// The callouts of one VM.
-#[derive(Default)]
 pub(crate) struct Callouts {
     open: RefCell<FxHashMap<CalloutToken, Open>>,
     /// The number given last, by kind.
     last: [Cell<u32>; 3],
+    lookups: RefCell<FxHashMap<DnsToken, (Rc<Root>, CalloutGuard)>>,
+    last_lookup: Cell<u32>,
     /// What the callback under way is about.
     received: RefCell<Option<Received>>,
     /// Callouts that the guest call under way has begun.
@@ -129,10 +134,25 @@ pub(crate) struct Callouts {
     bytes: Cell<usize>,
 }
 
+impl Default for Callouts {
+    fn default() -> Self {
+        Self {
+            open: RefCell::default(),
+            last: <[Cell<u32>; 3]>::default(),
+            lookups: RefCell::default(),
+            // The first lookup is number 2, as in Envoy.
+            last_lookup: Cell::new(1),
+            received: RefCell::default(),
+            begun: Cell::default(),
+            bytes: Cell::default(),
+        }
+    }
+}
+
 impl Callouts {
     /// Number of callouts under way.
     pub(crate) fn len(&self) -> usize {
-        self.open.borrow().len()
+        self.open.borrow().len() + self.lookups.borrow().len()
     }
 
     /// A guest call begins.
@@ -172,6 +192,18 @@ impl Callouts {
         }
     }
 
+    /// The next free number of a lookup.
+    fn new_dns_token(&self) -> DnsToken {
+        let lookups = self.lookups.borrow();
+        loop {
+            let number = self.last_lookup.get().wrapping_add(1);
+            self.last_lookup.set(number);
+            if number > 0 && !lookups.contains_key(&DnsToken(number)) {
+                return DnsToken(number);
+            }
+        }
+    }
+
     fn insert(&self, token: CalloutToken, open: Open) {
         self.bytes.set(self.bytes.get() + open.bytes());
         self.open.borrow_mut().insert(token, open);
@@ -193,23 +225,33 @@ impl Callouts {
     /// Cancels the callouts of a root context.
     pub(crate) fn forget_root(&self, root: ContextId) {
         self.forget(|open| open.root().id == root);
+        let lookups: Vec<_> = self
+            .lookups
+            .borrow_mut()
+            .extract_if(|_, (of, _)| of.id == root)
+            .collect();
+        drop(lookups);
     }
 
     /// Cancels all callouts that `which` picks.
     fn forget(&self, which: impl Fn(&Open) -> bool) {
-        let mut open = self.open.borrow_mut();
-        let gone: Vec<_> = open.extract_if(|_, o| which(o)).collect();
-        drop(open);
-        let bytes: usize = gone.iter().map(|(_, o)| o.bytes()).sum();
+        // Dropped when the books are free again: what a guard does is not ours
+        // to know.
+        let gone: Vec<_> = self
+            .open
+            .borrow_mut()
+            .extract_if(|_, open| which(open))
+            .collect();
+        let bytes: usize = gone.iter().map(|(_, open)| open.bytes()).sum();
         self.bytes.set(self.bytes.get() - bytes);
     }
 
     /// Cancels all callouts.
     pub(crate) fn clear(&self) {
-        let open = self.open.take();
+        let (open, lookups) = (self.open.take(), self.lookups.take());
         self.bytes.set(0);
         self.received.take();
-        drop(open);
+        drop((open, lookups));
     }
 
     /// What the callback under way may read, if it is one of a callout.

@@ -35,6 +35,7 @@ impl Instance {
     ) -> Result<Self, GuestTrap> {
         caught(|| {
             let mut store = Store::new(module.engine.clone());
+            let rights = Rc::clone(&state);
             let env = FunctionEnv::new(
                 &mut store,
                 Confined(Env {
@@ -46,7 +47,8 @@ impl Instance {
             let mut imports = Imports::new();
             for import in module.module.imports() {
                 if let Some(function) = resolve(import.module(), import.name()) {
-                    let function = function.define(&mut store, &env);
+                    let allowed = rights.allows(import.name());
+                    let function = function.define(&mut store, &env, allowed);
                     imports.define(import.module(), import.name(), function);
                 }
             }

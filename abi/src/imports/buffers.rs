@@ -55,7 +55,13 @@ impl Source {
                     _ => Bytes::new(),
                 }));
             }
-            BufferType::DownstreamData | BufferType::UpstreamData | BufferType::CallData => {
+            BufferType::CallData => {
+                return Ok(Self::ReadOnly(match state.callouts.received() {
+                    Some(Received::Addresses(addresses)) => addresses,
+                    _ => Bytes::new(),
+                }));
+            }
+            BufferType::DownstreamData | BufferType::UpstreamData => {
                 return Ok(Self::ReadOnly(Bytes::new()));
             }
         };
@@ -86,10 +92,11 @@ impl Source {
     }
 }
 
-/// The plugin's configuration, while it is configured.
+/// The plugin's configuration, while its root context is created or configured.
 fn plugin_configuration(state: &VmState) -> Option<Bytes> {
     let root = state.root()?;
-    (root.state.get() == RootState::Configuring).then(|| root.plugin.configuration.clone())
+    let readable = [RootState::Created, RootState::Configuring].contains(&root.state.get());
+    readable.then(|| root.plugin.configuration.clone())
 }
 
 fn body(cx: &StreamContext, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
@@ -148,8 +155,8 @@ fn set_bytes(
     Ok(())
 }
 
-/// ABI 0.1.0: the plugin's configuration while it is configured, the VM's at
-/// any other time.
+/// ABI 0.1.0: the plugin's configuration while it can be read, the VM's at any
+/// other time.
 fn get_configuration(c: &mut Cx<'_>, bytes_out: u32, length_out: u32) -> Outcome {
     let state = c.state();
     let bytes = plugin_configuration(state).unwrap_or_else(|| state.config.configuration.clone());

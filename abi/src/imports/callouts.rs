@@ -11,6 +11,7 @@ use crate::wire;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_http_call", http_call);
+    t.call("envoy_resolve_dns", resolve_dns);
     t.call("proxy_grpc_call", grpc_call);
     t.call("proxy_grpc_stream", grpc_stream);
     t.call("proxy_grpc_send", grpc_send);
@@ -158,6 +159,16 @@ fn grpc_stream(
     let root = state.root().ok_or(Status::InternalFailure)?;
     let token = state.grpc_stream(root, start)?;
     tell(c, token, token_out)
+}
+
+fn resolve_dns(c: &mut Cx<'_>, name: u32, length: u32, token_out: u32) -> Outcome {
+    let name = c.read_bytes(name, length)?;
+    c.write_u32(token_out, 0)?;
+    let name = std::str::from_utf8(&name).map_err(|_| Status::BadArgument)?;
+    let state = c.state();
+    let root = state.root().ok_or(Status::InternalFailure)?;
+    let token = state.resolve_dns(root, name)?;
+    Ok(c.write_u32(token_out, token.0)?)
 }
 
 fn grpc_send(c: &mut Cx<'_>, token: u32, message: u32, length: u32, end: u32) -> Outcome {

@@ -69,7 +69,7 @@ impl Host for Patient {
     fn log_level(&self) -> Option<LogLevel> {
         None
     }
-    fn failed(&self, _: Origin<'_>, failure: &Failure) {
+    fn failed(&self, _: Origin<'_>, failure: &Failure, _: Option<&dyn Stream>) {
         panic!("{failure}");
     }
     fn http_call(

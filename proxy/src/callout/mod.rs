@@ -3,6 +3,7 @@
 //! filter's VM lets go of it.
 
 mod attempt;
+mod dns;
 mod grpc;
 mod http;
 mod service;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::{AbortHandle, JoinHandle};
 use weir_abi::{
-    CalloutError, CalloutGuard, CalloutToken, GrpcCall, GrpcStart, GrpcStream, HttpCall, Vm,
+    CalloutError, CalloutGuard, CalloutToken, DnsToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+    Vm,
 };
 
 use self::service::GrpcTarget;
@@ -72,6 +74,17 @@ impl Callouts {
                 let _ = vm.on_http_call_response(token, response);
             }
         }))
+    }
+
+    /// Looks a name up.
+    pub(crate) fn resolve_dns(&self, vm: Weak<Vm>, token: DnsToken, name: &str) -> CalloutGuard {
+        let name = name.to_owned();
+        self.spawn(|_| async move {
+            let addresses = dns::look_up(&name).await;
+            if let Some(vm) = vm.upgrade() {
+                let _ = vm.on_resolve_dns(token, &addresses);
+            }
+        })
     }
 
     /// Makes a unary gRPC call.

@@ -1,120 +1,36 @@
-//! [`FilterVm`]: the VM of one or more plugins on one worker, started again
-//! after a failure as the plugin's policy says.
+//! [`FilterVm`]: the VM of one or more plugins on one worker. When it fails,
+//! another takes its place as the plugin's policy says; one that has grown too
+//! large, or served long enough, is replaced too, and ends with its streams.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-use weir_abi::{ContextId, LoadError, Module, PluginConfig, PluginError, Vm, VmConfig};
+use weir_abi::{ContextId, Vm};
 use weir_config::FailurePolicy;
 
 use super::Admission;
-use super::host::FilterHost;
-use crate::callout::{Callouts, ClusterNames};
+use super::recovery::Recovery;
+use super::spec::{FilterVmSpec, Live, StartError};
+use crate::limits::RECYCLE_DRAIN;
 use crate::telemetry::VmMetrics;
 use crate::worker::WorkerShared;
-
-/// What a VM and its plugins are made from; shared by all workers.
-pub(crate) struct FilterVmSpec {
-    pub(crate) module: Module,
-    pub(crate) config: VmConfig,
-    pub(crate) plugins: Vec<PluginSpec>,
-    /// Whom its guests can call.
-    pub(crate) clusters: Arc<ClusterNames>,
-}
-
-/// One plugin of a VM.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct PluginSpec {
-    pub(crate) plugin: PluginConfig,
-    pub(crate) policy: Option<FailurePolicy>,
-    /// Least time between two starts under `FAIL_RELOAD`.
-    pub(crate) reload_interval: Duration,
-}
-
-impl FilterVmSpec {
-    /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
-    /// configuration, code) it holds the environment.
-    pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
-        let mut digest = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            digest.update((bytes.len() as u64).to_le_bytes());
-            digest.update(bytes);
-        };
-        part(config.vm_id.as_bytes());
-        part(&config.configuration);
-        part(module.digest());
-        for (name, value) in &config.environment {
-            part(name.as_bytes());
-            part(value.as_bytes());
-        }
-        digest.finalize().into()
-    }
-
-    /// Starts the VM and all its plugins; on no worker, it is only tried out.
-    fn start(
-        &self,
-        metrics: &Rc<VmMetrics>,
-        worker: Option<Rc<WorkerShared>>,
-    ) -> Result<Live, StartError> {
-        let callouts = Callouts::new(Arc::clone(&self.clusters), worker);
-        let host = FilterHost::new(Rc::clone(metrics), callouts);
-        let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
-        let vm =
-            Vm::new(&self.module, self.config.clone(), host_of_vm).map_err(StartError::Load)?;
-        let vm = Rc::new(vm);
-        host.attach(&vm);
-        let start = |(index, spec): (usize, &PluginSpec)| {
-            vm.start_plugin(spec.plugin.clone())
-                .map_err(|error| StartError::Plugin {
-                    index,
-                    error,
-                    failure: vm.failure().map(ToString::to_string),
-                })
-        };
-        let roots = self
-            .plugins
-            .iter()
-            .enumerate()
-            .map(start)
-            .collect::<Result<Vec<_>, _>>()?;
-        metrics.started();
-        Ok(Live { vm, roots })
-    }
-
-    /// Starts and drops a VM: whether it would start on a worker.
-    pub(crate) fn canary(&self) -> Result<(), StartError> {
-        self.start(&Rc::new(VmMetrics::detached()), None).map(drop)
-    }
-}
-
-/// Why a VM does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error("{0}")]
-    Load(LoadError),
-    #[error("{error}{}", .failure.as_ref().map_or_else(String::new, |f| format!(": {f}")))]
-    Plugin {
-        /// Which of the VM's plugins.
-        index: usize,
-        error: PluginError,
-        failure: Option<String>,
-    },
-}
-
-struct Live {
-    vm: Rc<Vm>,
-    roots: Vec<ContextId>,
-}
 
 /// The VM of one or more plugins on one worker.
 pub(crate) struct FilterVm {
     spec: Arc<FilterVmSpec>,
     worker: Option<Rc<WorkerShared>>,
+    /// Streams go here; one that has failed stays until it is replaced.
     live: RefCell<Option<Live>>,
+    /// Started and configured, to take the place of `live` at once.
+    spare: RefCell<Option<Live>>,
+    /// VMs that have been replaced, and end with their streams.
+    retired: RefCell<Vec<(Live, Instant)>>,
+    /// The failure of `live` is in the books.
+    counted: Cell<bool>,
     started: Cell<Instant>,
+    recovery: RefCell<Recovery>,
     metrics: Rc<VmMetrics>,
 }
 
@@ -125,40 +41,70 @@ impl FilterVm {
         metrics: Rc<VmMetrics>,
         worker: Option<Rc<WorkerShared>>,
     ) -> Result<Self, StartError> {
+        spec.config.shared.set_limits(spec.shared_limits);
         let live = spec.start(&metrics, worker.clone())?;
+        live.promote();
+        let shortest = |a, b| if a < b { a } else { b };
+        let intervals = spec.plugins.iter();
+        let intervals = intervals.map(|p| (p.reload_interval, p.reload_interval_max));
+        let (base, max) = intervals.reduce(shortest).unwrap_or_default();
         Ok(Self {
             spec,
             worker,
             live: RefCell::new(Some(live)),
+            spare: RefCell::default(),
+            retired: RefCell::default(),
+            counted: Cell::default(),
             started: Cell::new(Instant::now()),
+            recovery: RefCell::new(Recovery::new(base, max)),
             metrics,
         })
     }
 
-    pub(super) fn admit(&self, plugin: usize) -> Admission {
+    pub(super) fn admit(self: &Rc<Self>, plugin: usize) -> Admission {
         if let Some((vm, root)) = self.running(plugin) {
             return Admission::Run(vm, root);
         }
+        let now = Instant::now();
+        self.count_failure(now);
         let spec = &self.spec.plugins[plugin];
         let restart = match spec.policy {
             Some(FailurePolicy::Open) => return Admission::PassBy,
             Some(FailurePolicy::Closed) => false,
-            Some(FailurePolicy::Reload) => self.started.get().elapsed() >= spec.reload_interval,
+            Some(FailurePolicy::Reload) => {
+                now.saturating_duration_since(self.started.get()) >= spec.reload_interval
+            }
             // Weir's own way: the failed request bears it, the next one does not.
-            None => true,
+            None => self.recovery.borrow().may_start(now),
         };
         if restart {
-            self.restart();
+            self.restart(now);
         }
         self.running(plugin)
             .map_or(Admission::Refuse, |(vm, root)| Admission::Run(vm, root))
     }
 
-    /// Publishes the size of the guest's memory.
-    pub(crate) fn publish_memory(&self) {
-        let live = self.live.borrow();
-        let size = live.as_ref().map_or(0, |l| l.vm.memory_size());
-        self.metrics.memory(size);
+    /// Enters the failure of the VM into the books, once.
+    fn count_failure(&self, now: Instant) {
+        if self.counted.replace(true) {
+            return;
+        }
+        let fruitful = |live: &Live| live.vm.completed_streams() > 0;
+        let fruitless = !self.live.borrow().as_ref().is_some_and(fruitful);
+        self.failed(fruitless, now);
+    }
+
+    fn failed(&self, fruitless: bool, now: Instant) {
+        let mut recovery = self.recovery.borrow_mut();
+        let before = recovery.is_crash_loop();
+        recovery.failed(fruitless, now);
+        if recovery.is_crash_loop() && !before {
+            tracing::error!(
+                vm_id = self.spec.config.vm_id,
+                "filter VM fails again and again: it is started at growing intervals now"
+            );
+        }
+        self.metrics.crash_loop(recovery.is_crash_loop());
     }
 
     pub(super) fn running(&self, plugin: usize) -> Option<(Rc<Vm>, ContextId)> {
@@ -167,29 +113,130 @@ impl FilterVm {
         Some((Rc::clone(&live.vm), live.roots[plugin]))
     }
 
-    fn restart(&self) {
+    /// Another VM takes the place of the one that has failed.
+    fn restart(self: &Rc<Self>, now: Instant) {
         self.live.take();
-        self.started.set(Instant::now());
-        match self.spec.start(&self.metrics, self.worker.clone()) {
+        self.started.set(now);
+        let healthy = |live: &Live| live.vm.failure().is_none();
+        let spare = self.spare.take().filter(healthy);
+        let live = match spare {
+            Some(spare) => Ok(spare),
+            None => self.spec.start(&self.metrics, self.worker.clone()),
+        };
+        match live {
             Ok(live) => {
+                live.promote();
                 self.metrics.restarted();
                 self.live.replace(Some(live));
+                self.counted.set(false);
+                if !self.recovery.borrow().is_crash_loop() {
+                    self.prepare_spare();
+                }
             }
-            Err(error) => tracing::error!(
+            Err(error) => {
+                tracing::error!(
+                    vm_id = self.spec.config.vm_id,
+                    "filter VM does not start again: {error}"
+                );
+                self.failed(true, now);
+            }
+        }
+    }
+
+    /// Has a spare made when nothing else is to be done, if one is wanted.
+    pub(crate) fn prepare_spare(self: &Rc<Self>) {
+        let wanted = self.spec.plugins.iter().any(|plugin| plugin.spare);
+        if !wanted || self.worker.is_none() {
+            return;
+        }
+        let vm = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::task::yield_now().await;
+            if let Some(vm) = vm.upgrade() {
+                vm.make_spare();
+            }
+        });
+    }
+
+    fn make_spare(&self) {
+        if self.spare.borrow().is_some() {
+            return;
+        }
+        match self.spec.start(&self.metrics, self.worker.clone()) {
+            Ok(spare) => {
+                self.spare.replace(Some(spare));
+            }
+            Err(error) => tracing::warn!(
                 vm_id = self.spec.config.vm_id,
-                "filter VM does not start again: {error}"
+                "no spare VM for a filter: {error}"
             ),
         }
     }
 
+    /// Looks after the VM: publishes the size of its memory, takes note of its
+    /// success, replaces it when it is worn, and ends those that were.
+    pub(crate) fn look_after(self: &Rc<Self>) {
+        self.publish_memory();
+        self.end_crash_loop();
+        self.recycle();
+        self.end_retired(Instant::now());
+    }
+
+    fn publish_memory(&self) {
+        let (live, spare) = (self.live.borrow(), self.spare.borrow());
+        let retired = self.retired.borrow();
+        let all = live.iter().chain(spare.iter());
+        let all = all.chain(retired.iter().map(|(live, _)| live));
+        self.metrics.memory(all.map(|l| l.vm.memory_size()).sum());
+    }
+
+    fn end_crash_loop(self: &Rc<Self>) {
+        let fruitful = |l: &Live| l.vm.failure().is_none() && l.vm.completed_streams() > 0;
+        let runs = self.live.borrow().as_ref().is_some_and(fruitful);
+        if runs && self.recovery.borrow().is_crash_loop() {
+            self.recovery.borrow_mut().succeeded();
+            self.metrics.crash_loop(false);
+            self.prepare_spare();
+        }
+    }
+
+    /// Replaces a VM that is worn. Its streams end in it.
+    fn recycle(self: &Rc<Self>) {
+        let worn = |l: &Live| {
+            let healthy = l.vm.failure().is_none();
+            l.worn(&self.spec.plugins).filter(|_| healthy)
+        };
+        let Some(worn) = self.live.borrow().as_ref().and_then(worn) else {
+            return;
+        };
+        self.make_spare();
+        // Without another one, it goes on.
+        if let Some(spare) = self.spare.take() {
+            spare.promote();
+            self.metrics.recycled(worn);
+            let old = self.live.replace(Some(spare));
+            let now = Instant::now();
+            self.retired.borrow_mut().extend(old.map(|old| (old, now)));
+            self.prepare_spare();
+        }
+    }
+
+    /// Ends the VMs that have been replaced, when their streams have ended or
+    /// have had long enough.
+    fn end_retired(&self, now: Instant) {
+        let over = |(live, since): &mut (Live, Instant)| {
+            live.is_idle() || now.saturating_duration_since(*since) >= RECYCLE_DRAIN
+        };
+        let ended: Vec<_> = self.retired.borrow_mut().extract_if(.., over).collect();
+        ended.iter().for_each(|(live, _)| live.stop());
+    }
+
     /// Ends the root contexts.
     pub(crate) fn stop(&self) {
-        if let Some(live) = self.live.take() {
-            for root in live.roots {
-                // A VM that fails at its end has reported it.
-                let _ = live.vm.stop_plugin(root);
-            }
-            live.vm.discard();
-        }
+        let (live, spare) = (self.live.take(), self.spare.take());
+        let retired = self.retired.take();
+        let all = live.iter().chain(&spare);
+        all.chain(retired.iter().map(|(live, _)| live))
+            .for_each(Live::stop);
     }
 }

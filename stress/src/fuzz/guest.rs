@@ -84,6 +84,7 @@ const CALLBACKS: &[(&str, usize, bool)] = &[
     ("proxy_on_grpc_receive_trailing_metadata", 3, false),
     ("proxy_on_grpc_close", 3, false),
     ("proxy_on_foreign_function", 3, false),
+    ("envoy_on_resolve_dns", 3, false),
     ("proxy_on_done", 1, true),
     ("proxy_on_log", 1, false),
     ("proxy_on_delete", 1, false),

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, CalloutToken, ContextId, Direction, HeaderMap, HttpCallResponse, PluginConfig,
-    Reason, Vm, VmConfig, VmFailed,
+    BodyBuffer, CalloutToken, ContextId, Direction, DnsToken, HeaderMap, HttpCallResponse,
+    PluginConfig, Reason, Vm, VmConfig, VmFailed,
 };
 use weir_stress::Random;
 
@@ -38,6 +38,7 @@ pub(crate) fn play(guests: &Guests, random: &mut Random) -> Result<(), String> {
         vm_id: "fuzz".into(),
         configuration: Bytes::from_static(b"of the VM"),
         environment: vec![("A".into(), "1".into()), ("B".into(), "x".repeat(5000))],
+        ..VmConfig::default()
     };
     host.script.begin();
     // What a start function may not call ends it.
@@ -104,6 +105,11 @@ impl Round<'_> {
                 self.streams.swap_remove(at);
                 self.vm.delete_stream(stream)
             }
+            16 => self.vm.on_queue_ready(root, random.next() as u32 % 4),
+            17 => {
+                let lookup = self.host.script.lookups.borrow().first().copied();
+                self.vm.on_resolve_dns(DnsToken(lookup.unwrap_or(9)), &[])
+            }
             14 => self.vm.log_stream(root, Rc::new(FuzzStream::new())),
             15 if random.percent(10) => {
                 self.roots.retain(|r| *r != root);
@@ -150,12 +156,13 @@ impl Round<'_> {
             let last = script.last.borrow();
             return Err(format!("the guest failed at {last}: {failure}"));
         }
-        let (open, tokens) = (vm.active_callouts(), script.tokens.borrow().len());
+        let under_way = || script.tokens.borrow().len() + script.lookups.borrow().len();
+        let (open, tokens) = (vm.active_callouts(), under_way());
         if open != tokens {
             return Err(format!("{open} callouts are under way, of {tokens}"));
         }
         vm.discard();
-        let left = script.tokens.borrow().len();
+        let left = under_way();
         if left > 0 {
             return Err(format!("{left} callouts outlive their VM"));
         }

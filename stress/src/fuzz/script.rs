@@ -95,6 +95,8 @@ pub(crate) struct Script {
     left: [Cell<usize>; 2],
     /// Callouts under way.
     pub(crate) tokens: RefCell<BTreeSet<u32>>,
+    /// Lookups under way.
+    pub(crate) lookups: RefCell<BTreeSet<u32>>,
     /// The guest was told to trap, or to leave, or to do what ends it.
     pub(crate) may_fail: Cell<bool>,
     calls: Rc<Cell<u64>>,
@@ -110,6 +112,7 @@ impl Script {
             waiting: Default::default(),
             left: Default::default(),
             tokens: RefCell::default(),
+            lookups: RefCell::default(),
             may_fail: Cell::new(false),
             calls,
             last: RefCell::default(),

@@ -2,14 +2,15 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, Failure,
+    BodyBuffer, CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, DnsToken, Failure,
     FilterIndex, GrpcCall, GrpcStart, GrpcStream, HeaderMap, Host, HttpCall, HttpMap,
     LocalResponse, LogLevel, Metric, MetricType, Origin, PropertiesFull, Property, PropertyError,
-    Stream, Unsupported,
+    QueueConsumer, Stream, Unsupported,
 };
 
 use crate::script::Script;
@@ -17,14 +18,12 @@ use crate::script::Script;
 /// A host whose clocks tell the guest what to do.
 pub(crate) struct FuzzHost {
     pub(crate) script: Rc<Script>,
-    pub(crate) failure: RefCell<Option<Failure>>,
 }
 
 impl FuzzHost {
     pub(crate) fn new(script: Script) -> Self {
         Self {
             script: Rc::new(script),
-            failure: RefCell::default(),
         }
     }
 
@@ -55,6 +54,30 @@ impl Drop for Callout {
     }
 }
 
+struct Lookup(Weak<Script>, DnsToken);
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        if let Some(script) = self.0.upgrade() {
+            script.lookups.borrow_mut().remove(&self.1.0);
+        }
+    }
+}
+
+/// Never told of an item in time: the fuzzer says that there is one when it
+/// likes.
+struct Consumer;
+
+impl QueueConsumer for Consumer {
+    fn ready(&self, _: u32) -> bool {
+        true
+    }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
+}
+
 impl GrpcStream for Callout {
     fn send(&self, message: Bytes, _: bool) -> Result<(), CalloutError> {
         match message.len() {
@@ -73,8 +96,16 @@ impl Host for FuzzHost {
         None
     }
 
-    fn failed(&self, _: Origin<'_>, failure: &Failure) {
-        self.failure.replace(Some(failure.clone()));
+    fn failed(&self, _: Origin<'_>, _: &Failure, _: Option<&dyn Stream>) {}
+
+    fn resolve_dns(&self, token: DnsToken, _: &str) -> Result<CalloutGuard, CalloutError> {
+        let new = self.script.lookups.borrow_mut().insert(token.0);
+        assert!(new, "the lookup {token:?} is under way already");
+        Ok(Box::new(Lookup(Rc::downgrade(&self.script), token)))
+    }
+
+    fn queue_consumer(&self, _: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        Some(Arc::new(Consumer))
     }
 
     fn set_tick_period(&self, _: ContextId, _: Option<Duration>) -> Result<(), Unsupported> {

@@ -81,8 +81,13 @@ impl Filter {
             },
             policy: self.policy,
             reload_interval: self.reload_interval,
+            reload_interval_max: self.reload_interval,
+            spare: false,
+            recycle_above: None,
+            recycle_after: None,
         };
         let spec = FilterVmSpec {
+            shared_limits: weir_abi::SharedLimits::default(),
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,
             config: VmConfig::default(),
