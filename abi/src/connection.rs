@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::body::BodyBuffer;
-use crate::host::{FilterIndex, Property, PropertyError};
+use crate::host::{FilterIndex, PropertiesFull, Property, PropertyError};
 use crate::plugin::Root;
 use crate::types::{ContextId, NetworkStatus, PeerType, Side};
 use crate::vm::{Context, Vm, VmFailed};
@@ -33,7 +33,10 @@ pub trait Connection {
 
     /// Stores a property that all filters of the connection can read; `path` is
     /// the raw path.
-    fn set_property(&self, path: &[u8], value: Bytes);
+    ///
+    /// # Errors
+    /// [`PropertiesFull`] when there is no room for it.
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull>;
 
     /// What has come from the client goes on to the filters behind `filter`,
     /// whether or not that one has paused.
@@ -55,6 +58,8 @@ pub(crate) struct ConnectionContext {
     upstream_visible: Cell<bool>,
     /// The connection is closed: it can no more be continued or closed.
     over: Cell<bool>,
+    /// What the guest asked for that waits until it has returned, a bit each.
+    pub(crate) asked: Cell<u8>,
 }
 
 impl ConnectionContext {
@@ -105,6 +110,7 @@ impl Vm {
             downstream_visible: Cell::new(false),
             upstream_visible: Cell::new(false),
             over: Cell::new(false),
+            asked: Cell::default(),
         }));
         self.state.insert(context.clone());
         self.call(

@@ -14,6 +14,8 @@ pub struct HeaderMap {
     entries: Vec<(Bytes, Bytes)>,
     /// How many entries at the front are pseudo-headers.
     pseudo: usize,
+    /// Bytes of all names and values.
+    bytes: usize,
 }
 
 impl HeaderMap {
@@ -28,7 +30,7 @@ impl HeaderMap {
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             entries: Vec::with_capacity(capacity),
-            pseudo: 0,
+            ..Self::default()
         }
     }
 
@@ -47,7 +49,7 @@ impl HeaderMap {
     /// Sum of the bytes of all names and values.
     #[must_use]
     pub fn byte_size(&self) -> usize {
-        self.entries.iter().map(|(k, v)| k.len() + v.len()).sum()
+        self.bytes
     }
 
     /// All entries in order.
@@ -96,6 +98,7 @@ impl HeaderMap {
             && let Some((_, first)) = self.entries.iter_mut().find(|(k, _)| *k == name)
         {
             *first = [&first[..], b",", &value].concat().into();
+            self.bytes += 1 + value.len();
             return;
         }
         self.push(name, value);
@@ -112,15 +115,23 @@ impl HeaderMap {
     /// them stands, or else at the end.
     pub fn overwrite(&mut self, name: &'static str, value: impl Into<Bytes>) {
         let mut value = Some(value.into());
+        let mut bytes = self.bytes;
         self.entries.retain_mut(|(k, v)| {
             if k != name.as_bytes() {
                 return true;
             }
-            value.take().is_some_and(|value| {
-                *v = value;
-                true
-            })
+            bytes -= v.len();
+            let first = value.take();
+            match &first {
+                Some(value) => {
+                    bytes += value.len();
+                    v.clone_from(value);
+                }
+                None => bytes -= k.len(),
+            }
+            first.is_some()
         });
+        self.bytes = bytes;
         if let Some(value) = value {
             self.push(Bytes::from_static(name.as_bytes()), value);
         }
@@ -129,25 +140,27 @@ impl HeaderMap {
     /// Removes all values of `name`; returns whether there was one.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let before = self.entries.len();
-        let mut pseudo = self.pseudo;
-        self.entries.retain(|(k, _)| {
+        let (mut pseudo, mut bytes) = (self.pseudo, self.bytes);
+        self.entries.retain(|(k, v)| {
             let keep = !k.eq_ignore_ascii_case(name);
-            if !keep && is_pseudo(k) {
-                pseudo -= 1;
+            if !keep {
+                bytes -= k.len() + v.len();
+                pseudo -= usize::from(is_pseudo(k));
             }
             keep
         });
-        self.pseudo = pseudo;
+        (self.pseudo, self.bytes) = (pseudo, bytes);
         self.entries.len() != before
     }
 
     /// Removes every entry.
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.pseudo = 0;
+        (self.pseudo, self.bytes) = (0, 0);
     }
 
     fn push(&mut self, name: Bytes, value: Bytes) {
+        self.bytes += name.len() + value.len();
         if is_pseudo(&name) {
             self.entries.insert(self.pseudo, (name, value));
             self.pseudo += 1;
@@ -246,5 +259,33 @@ mod tests {
     #[test]
     fn byte_size_counts_names_and_values() {
         assert_eq!(map(&[("a", "12"), ("bc", "")]).byte_size(), 5);
+    }
+
+    #[test]
+    fn byte_size_follows_every_change() {
+        let mut m = map(&[
+            (":path", "/"),
+            ("a", "1"),
+            ("b", "22"),
+            ("a", "333"),
+            ("c", "4"),
+        ]);
+        let check = |m: &HeaderMap| {
+            let sum: usize = m.iter().map(|(k, v)| k.len() + v.len()).sum();
+            assert_eq!(m.byte_size(), sum);
+        };
+        m.add(":path", "/joined");
+        check(&m);
+        m.overwrite("a", "55555");
+        check(&m);
+        m.overwrite("new", "6");
+        check(&m);
+        m.replace("b", "");
+        check(&m);
+        m.remove(b"C");
+        m.remove(b":path");
+        check(&m);
+        m.clear();
+        check(&m);
     }
 }

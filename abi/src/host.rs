@@ -236,7 +236,10 @@ pub trait Stream {
 
     /// Stores a property that later filters of the stream can read; `path` is
     /// the raw path.
-    fn set_property(&self, path: &[u8], value: Bytes);
+    ///
+    /// # Errors
+    /// [`PropertiesFull`] when the stream keeps no more.
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull>;
 
     /// A filter wrote to the request headers: a route chosen by them is stale.
     fn clear_route_cache(&self) {}
@@ -302,6 +305,11 @@ impl From<Bytes> for Property {
         Self::Bytes(bytes)
     }
 }
+
+/// The properties that filters have set on a stream take all the room that it
+/// has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PropertiesFull;
 
 /// Why a property has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,10 +44,10 @@ pub use connection::Connection;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    DefineError, FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property,
-    PropertyError, Stream, Unsupported,
+    DefineError, FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, PropertiesFull,
+    Property, PropertyError, Stream, Unsupported,
 };
-pub use imports::unimplemented_hostcalls;
+pub use imports::{HostcallType, hostcalls, unimplemented_hostcalls};
 pub use meter::{Callback, ContextKind, Hostcall, Meter};
 pub use module::{LoadError, Module};
 pub use plugin::{PluginConfig, PluginError};

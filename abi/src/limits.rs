@@ -24,8 +24,29 @@ pub const BACKTRACE_FRAMES_MAX: usize = 32;
 /// than there are.
 pub const HOSTCALLS_MAX: usize = 128;
 
-/// Bytes of a metric's name. Names with tags, as Istio has them, stay below 1 KiB.
-pub const METRIC_NAME_BYTES_MAX: u32 = 4096;
+/// Callouts that one VM may have under way, and may begin in one callback: a
+/// worker that asks somebody about each of its requests stays far below. Each
+/// costs some kilobytes, also one that is cancelled until the callback ends.
+pub const CALLOUTS_MAX: usize = 16_384;
+
+/// Bytes of the requests of all calls that one VM has under way.
+pub const CALLOUT_BYTES_MAX: usize = 64 << 20;
+
+/// Entries of a header map that a guest may add to; codecs send far fewer.
+pub const MAP_ENTRIES_MAX: usize = 4096;
+
+/// Bytes of all names and values of a header map that a guest may add to.
+pub const MAP_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes up to which a guest may make a body grow within a callback. What it
+/// holds afterwards has limits of its own, which are the proxy's.
+pub const BODY_BYTES_MAX: usize = 256 << 20;
+
+/// Segments of a property path; the longest that there is has five.
+pub const PROPERTY_SEGMENTS_MAX: usize = 32;
+
+/// Bytes of a metric's name. It is repeated in every scrape.
+pub const METRIC_NAME_BYTES_MAX: usize = 4096;
 
 /// Metrics that one VM may define; a guest that defines one for each request
 /// would grow without end.

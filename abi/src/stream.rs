@@ -1,12 +1,12 @@
 //! Stream contexts: the callbacks of one filter on one HTTP stream, and what
 //! the filter may see and change in each of them.
 
-use std::cell::{Cell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use crate::callbacks::HeadersFn;
 use crate::headers::HeaderMap;
-use crate::host::{FilterIndex, Stream};
+use crate::host::{FilterIndex, LocalResponse, Stream};
 use crate::plugin::Root;
 use crate::types::{BodyStatus, ContextId, Direction, HeadersStatus, HttpMap, TrailersStatus};
 use crate::vm::{Context, Vm, VmFailed};
@@ -21,6 +21,10 @@ pub(crate) struct StreamContext {
     /// The guest sent a local response in the callback under way, so the
     /// callback's own result does not count.
     pub(crate) replied: Cell<bool>,
+    /// What the guest asked for that waits until it has returned, a bit each.
+    pub(crate) asked: Cell<u8>,
+    /// The last local response of several that it asked for.
+    pub(crate) last_response: RefCell<Option<LocalResponse>>,
 }
 
 /// What of a stream a filter may see at the moment.
@@ -174,6 +178,8 @@ impl Vm {
             filter,
             visible: Cell::default(),
             replied: Cell::default(),
+            asked: Cell::default(),
+            last_response: RefCell::default(),
         }));
         self.state.insert(context.clone());
         self.call(
@@ -356,6 +362,8 @@ impl Vm {
             filter: 0,
             visible: Cell::new(Visible::LOG.with(Visible::OVER)),
             replied: Cell::default(),
+            asked: Cell::default(),
+            last_response: RefCell::default(),
         }));
         let function = self.callbacks.on_log.as_ref();
         self.call(&context, "proxy_on_log", function, (id.0,))?;

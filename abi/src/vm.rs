@@ -235,7 +235,11 @@ impl Vm {
                     if let Some(meter) = &context.root.meter {
                         meter.local_response();
                     }
-                    context.stream.send_local_response(context.filter, response);
+                    let (stream, filter) = (&context.stream, context.filter);
+                    stream.send_local_response(filter, response);
+                    if let Some(last) = context.last_response.take() {
+                        stream.send_local_response(filter, last);
+                    }
                 }
                 AfterCall::ContinueReading(context) => {
                     context.connection.continue_reading(context.filter);
@@ -294,6 +298,21 @@ pub(crate) enum AfterCall {
     ContinueReading(Rc<ConnectionContext>),
     CloseConnection(Rc<ConnectionContext>),
     RootDone(Rc<Root>),
+}
+
+impl AfterCall {
+    /// What waits already for the context that it is about, and its own bit there.
+    fn asked(&self) -> Option<(&Cell<u8>, u8)> {
+        match self {
+            Self::Continue(cx, Direction::Request) => Some((&cx.asked, 1)),
+            Self::Continue(cx, Direction::Response) => Some((&cx.asked, 1 << 1)),
+            Self::Close(cx) => Some((&cx.asked, 1 << 2)),
+            Self::LocalResponse(cx, _) => Some((&cx.asked, 1 << 3)),
+            Self::ContinueReading(cx) => Some((&cx.asked, 1)),
+            Self::CloseConnection(cx) => Some((&cx.asked, 1 << 1)),
+            Self::RootDone(_) => None,
+        }
+    }
 }
 
 /// A live context of a VM.
@@ -452,6 +471,7 @@ impl VmState {
         self.last_words.borrow_mut().clear();
         *self.current.borrow_mut() = Some(context);
         *self.effective.borrow_mut() = None;
+        self.callouts.enter();
     }
 
     fn leave(&self) {
@@ -495,12 +515,25 @@ impl VmState {
         found
     }
 
+    /// Queues what must wait until the guest has returned. What waits already for
+    /// a context is not queued once more, so that the queue is bounded by the number
+    /// of contexts. Of several local responses the first and the last are kept:
+    /// one is sent, and the other's details are told.
     pub(crate) fn queue(&self, action: AfterCall) {
-        self.after_call.borrow_mut().push_back(action);
+        let is_new = |(asked, what): (&Cell<u8>, u8)| asked.replace(asked.get() | what) & what == 0;
+        if action.asked().is_none_or(is_new) {
+            self.after_call.borrow_mut().push_back(action);
+        } else if let AfterCall::LocalResponse(cx, response) = action {
+            cx.last_response.replace(Some(response));
+        }
     }
 
     fn next_after_call(&self) -> Option<AfterCall> {
-        self.after_call.borrow_mut().pop_front()
+        let action = self.after_call.borrow_mut().pop_front()?;
+        if let Some((asked, what)) = action.asked() {
+            asked.set(asked.get() & !what);
+        }
+        Some(action)
     }
 
     /// A root context has registered a queue, and the host has nobody to be told

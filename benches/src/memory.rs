@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_abi::{
     BodyBuffer, Direction, Failure, FilterIndex, HeaderMap, Host, HttpMap, LocalResponse, LogLevel,
-    Origin, Property, PropertyError, Stream,
+    Origin, PropertiesFull, Property, PropertyError, Stream,
 };
 
 /// What a browser sends: pseudo headers and seven more.
@@ -104,7 +104,9 @@ impl Stream for MemoryStream {
         Err(PropertyError::NotFound)
     }
 
-    fn set_property(&self, _: &[u8], _: Bytes) {}
+    fn set_property(&self, _: &[u8], _: Bytes) -> Result<(), PropertiesFull> {
+        Ok(())
+    }
 
     fn continue_stream(&self, _: FilterIndex, _: Direction) {}
 

@@ -96,6 +96,12 @@ pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 /// waits in its socket.
 pub(crate) const TCP_BURST_BYTES: usize = 1 << 20;
 
+/// Bytes of the properties that filters have set on one stream; one more is
+/// refused.
+pub(crate) const PROPERTIES_BYTES_MAX: usize = 1 << 20;
+
+/// What each of them costs beside its path and value.
+pub(crate) const PROPERTY_OVERHEAD: usize = 64;
 /// Changes from one shared queue to another, in the notes about new items that
 /// wait for a busy VM; beyond that, notes of one queue come together.
 pub(crate) const QUEUE_RUNS_MAX: usize = 4096;
@@ -107,6 +113,14 @@ pub(crate) const QUEUE_CALLS_IN_A_ROW: u32 = 64;
 /// Bytes that may wait to be sent on one gRPC stream of a filter; more is
 /// refused. The endpoint reads more slowly than the filter writes.
 pub(crate) const GRPC_OUTBOX_BYTES: usize = 16 << 20;
+
+/// Bytes that may wait to be sent on all gRPC streams of one VM together.
+pub(crate) const GRPC_OUTBOXES_BYTES: usize = 64 << 20;
+
+/// Bytes of a gRPC request that are kept to be sent once more over another
+/// connection, in case the endpoint has not looked at them; of a longer one,
+/// nothing is.
+pub(crate) const GRPC_RESEND_BYTES: usize = 64 * 1024;
 
 /// Bytes of a gRPC stream that wait on the connection before more is handed over.
 pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;

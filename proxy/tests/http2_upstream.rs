@@ -213,6 +213,26 @@ fn goaway_and_refused_streams_fail_no_request() {
 }
 
 #[test]
+fn an_endpoint_that_refuses_streams_gets_no_connection_for_each() {
+    let upstream = H2Upstream::start(|request, mut respond| async move {
+        if request.uri().path() == "/refused" {
+            respond.send_reset(Reason::REFUSED_STREAM);
+        } else {
+            let response = http::Response::new(());
+            respond.send_response(response, true).unwrap();
+        }
+    });
+    let weir = start(&upstream);
+    let mut client = weir.connect();
+    assert_eq!(client.get("/").status, 200);
+    for _ in 0..20 {
+        assert_eq!(client.get("/refused").status, 503);
+    }
+    // Each was sent once more, over the connection that there is.
+    assert_eq!((upstream.requests(), upstream.connections()), (41, 1));
+}
+
+#[test]
 fn a_response_that_is_no_message_is_refused() {
     let upstream = H2Upstream::start(
         |request: Request<RecvStream>, mut respond: SendResponse<Bytes>| async move {

@@ -14,6 +14,7 @@ mod lint;
 mod module;
 mod process;
 mod progress;
+mod stress;
 mod test;
 mod toolchain;
 
@@ -33,8 +34,13 @@ usage: cargo xtask <command>
   demo      start a gateway with three filters and show what they do;
             with --once, end after showing it
   filters   build Weir's own filters into target/filters
+  fuzz      play hostile guests, modules and bytes to the host, for a minute;
+            with --seconds N, --seed S, and --round R to play one round again
   guests    build the tests' guests, most of them in other languages
   lint      check formatting and lints
+  soak callouts
+            run Weir in front of servers that answer, stall, reset and close by
+            chance, with a million callouts; with --count N, --seed S
   test      build all of these and run every test; with lint if CI is set
 ";
 
@@ -47,8 +53,10 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(false),
         ["demo", "--once"] => demo::run(true),
         ["filters"] => filters::run(),
+        ["fuzz", ref rest @ ..] => stress::fuzz(rest),
         ["guests"] => guests::run(),
         ["lint"] => lint::run(),
+        ["soak", "callouts", ref rest @ ..] => stress::soak(rest),
         ["test"] => test::run(),
         ["help" | "-h" | "--help"] => {
             print!("{USAGE}");

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::process::{self, cargo};
 use crate::progress::Progress;
-use crate::{conformance, filters, guests, layout, lint};
+use crate::{conformance, filters, guests, layout, lint, stress};
 
 pub(crate) fn run() -> Result<()> {
     let mut progress = Progress::start();
@@ -19,6 +19,12 @@ pub(crate) fn run() -> Result<()> {
     progress.phase("conformance with Envoy", || conformance::run(&[]));
     progress.phase("streams made by chance", || {
         conformance::run(&["--random", "1", "--count", "300"])
+    });
+    progress.phase("hostile guests", || {
+        stress::fuzz(&["--seconds", stress::FUZZ_SECONDS]).map(|()| Vec::new())
+    });
+    progress.phase("callouts to servers that fail", || {
+        stress::soak(&["--count", stress::SOAK_COUNT]).map(|()| Vec::new())
     });
     progress.finish()
 }

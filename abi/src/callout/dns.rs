@@ -28,6 +28,7 @@ impl VmState {
     /// Looks a name up in the name of `root`.
     pub(crate) fn resolve_dns(&self, root: Rc<Root>, name: &str) -> Result<DnsToken, Status> {
         let callouts = &self.callouts;
+        callouts.admit(name.len())?;
         let token = callouts.new_dns_token();
         let guard = self.host.resolve_dns(token, name).map_err(|e| match e {
             CalloutError::UnknownCluster | CalloutError::BadArgument => Status::BadArgument,

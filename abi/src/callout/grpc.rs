@@ -25,6 +25,12 @@ pub struct GrpcStart {
     pub metadata: HeaderMap,
 }
 
+impl GrpcStart {
+    fn bytes(&self) -> usize {
+        self.target.len() + self.service.len() + self.method.len() + self.metadata.byte_size()
+    }
+}
+
 /// A unary gRPC call that a guest makes.
 #[derive(Debug, Clone)]
 pub struct GrpcCall {
@@ -60,9 +66,11 @@ fn status_of(error: CalloutError) -> Status {
 impl VmState {
     /// Makes a unary gRPC call in the name of `root`.
     pub(crate) fn grpc_call(&self, root: Rc<Root>, call: GrpcCall) -> Result<CalloutToken, Status> {
+        let bytes = call.message.len() + call.start.bytes();
+        self.callouts.admit(bytes)?;
         let token = self.callouts.new_token(Kind::GrpcCall);
         let guard = self.host.grpc_call(token, call).map_err(status_of)?;
-        self.callouts.insert(token, Open::Call(root, guard));
+        self.callouts.insert(token, Open::Call(root, guard, bytes));
         Ok(token)
     }
 
@@ -72,10 +80,13 @@ impl VmState {
         root: Rc<Root>,
         start: GrpcStart,
     ) -> Result<CalloutToken, Status> {
+        let bytes = start.bytes();
+        self.callouts.admit(bytes)?;
         let token = self.callouts.new_token(Kind::GrpcStream);
         let stream = self.host.grpc_stream(token, start).map_err(status_of)?;
         let open = OpenStream {
             stream,
+            bytes,
             local_closed: false,
             remote_closed: false,
         };

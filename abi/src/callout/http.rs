@@ -43,13 +43,15 @@ const RESET: Bytes = Bytes::from_static(b"reset");
 impl VmState {
     /// Makes an HTTP call in the name of `root`.
     pub(crate) fn http_call(&self, root: Rc<Root>, call: HttpCall) -> Result<CalloutToken, Status> {
+        let bytes = call.body.len() + call.headers.byte_size() + call.trailers.byte_size();
+        self.callouts.admit(bytes)?;
         let token = self.callouts.new_token(Kind::Http);
         let guard = self.host.http_call(token, call).map_err(|e| match e {
             CalloutError::UnknownCluster | CalloutError::BadArgument => Status::BadArgument,
             CalloutError::NotSent => Status::InternalFailure,
             CalloutError::Unsupported => Status::Unimplemented,
         })?;
-        self.callouts.insert(token, Open::Call(root, guard));
+        self.callouts.insert(token, Open::Call(root, guard, bytes));
         Ok(token)
     }
 }
@@ -67,7 +69,7 @@ impl Vm {
         response: Option<HttpCallResponse>,
     ) -> Result<(), VmFailed> {
         let callouts = &self.state.callouts;
-        let Some(Open::Call(root, guard)) = callouts.remove(token) else {
+        let Some(Open::Call(root, guard, _)) = callouts.remove(token) else {
             return self.alive();
         };
         let (received, [headers, body, trailers]) = match response {

@@ -21,6 +21,7 @@ pub use self::grpc::{GrpcCall, GrpcStart, GrpcStream};
 pub use self::http::{HttpCall, HttpCallResponse};
 use crate::body::BodyBuffer;
 use crate::headers::HeaderMap;
+use crate::limits::{CALLOUT_BYTES_MAX, CALLOUTS_MAX};
 use crate::plugin::Root;
 use crate::types::{ContextId, Status};
 
@@ -68,13 +69,15 @@ impl Kind {
 
 /// A callout under way.
 enum Open {
-    /// An HTTP or unary gRPC call.
-    Call(Rc<Root>, #[allow(dead_code)] CalloutGuard),
+    /// An HTTP or unary gRPC call, and the bytes of its request.
+    Call(Rc<Root>, #[allow(dead_code)] CalloutGuard, usize),
     Stream(Rc<Root>, OpenStream),
 }
 
 struct OpenStream {
     stream: Rc<dyn GrpcStream>,
+    /// Bytes of what it began with.
+    bytes: usize,
     /// The guest has closed its side.
     local_closed: bool,
     /// `proxy_on_grpc_close` has been called.
@@ -84,8 +87,22 @@ struct OpenStream {
 impl Open {
     fn root(&self) -> &Rc<Root> {
         match self {
-            Self::Call(root, _) | Self::Stream(root, _) => root,
+            Self::Call(root, ..) | Self::Stream(root, _) => root,
         }
+    }
+}
+
+impl Open {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Call(_, _, bytes) => *bytes,
+            Self::Stream(_, stream) => stream.bytes,
+        }
+    }
+
+    /// A stream of which the guest will hear nothing more.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Stream(_, stream) if stream.remote_closed)
     }
 }
 
@@ -111,6 +128,10 @@ pub(crate) struct Callouts {
     last_lookup: Cell<u32>,
     /// What the callback under way is about.
     received: RefCell<Option<Received>>,
+    /// Callouts that the guest call under way has begun.
+    begun: Cell<usize>,
+    /// Bytes of the requests of all calls under way.
+    bytes: Cell<usize>,
 }
 
 impl Default for Callouts {
@@ -122,6 +143,8 @@ impl Default for Callouts {
             // The first lookup is number 2, as in Envoy.
             last_lookup: Cell::new(1),
             received: RefCell::default(),
+            begun: Cell::default(),
+            bytes: Cell::default(),
         }
     }
 }
@@ -130,6 +153,28 @@ impl Callouts {
     /// Number of callouts under way.
     pub(crate) fn len(&self) -> usize {
         self.open.borrow().len() + self.lookups.borrow().len()
+    }
+
+    /// A guest call begins.
+    pub(crate) fn enter(&self) {
+        self.begun.set(0);
+    }
+
+    /// Whether there is room for one callout more, whose request has so many
+    /// bytes. Streams that have ended on the other side make room.
+    fn admit(&self, bytes: usize) -> Result<(), Status> {
+        let bytes = self.bytes.get().saturating_add(bytes);
+        if self.begun.get() >= CALLOUTS_MAX || bytes > CALLOUT_BYTES_MAX {
+            return Err(Status::InternalFailure);
+        }
+        if self.len() >= CALLOUTS_MAX {
+            self.forget(Open::is_over);
+        }
+        if self.len() >= CALLOUTS_MAX {
+            return Err(Status::InternalFailure);
+        }
+        self.begun.set(self.begun.get() + 1);
+        Ok(())
     }
 
     /// The next free token: numbers count up by kind, which stands in the low
@@ -160,11 +205,14 @@ impl Callouts {
     }
 
     fn insert(&self, token: CalloutToken, open: Open) {
+        self.bytes.set(self.bytes.get() + open.bytes());
         self.open.borrow_mut().insert(token, open);
     }
 
     fn remove(&self, token: CalloutToken) -> Option<Open> {
-        self.open.borrow_mut().remove(&token)
+        let removed = self.open.borrow_mut().remove(&token)?;
+        self.bytes.set(self.bytes.get() - removed.bytes());
+        Some(removed)
     }
 
     fn root_of(&self, token: CalloutToken) -> Option<Rc<Root>> {
@@ -176,24 +224,32 @@ impl Callouts {
 
     /// Cancels the callouts of a root context.
     pub(crate) fn forget_root(&self, root: ContextId) {
-        // Dropped when the books are free again: what a guard does is not ours
-        // to know.
-        let gone: Vec<_> = self
-            .open
-            .borrow_mut()
-            .extract_if(|_, open| open.root().id == root)
-            .collect();
+        self.forget(|open| open.root().id == root);
         let lookups: Vec<_> = self
             .lookups
             .borrow_mut()
             .extract_if(|_, (of, _)| of.id == root)
             .collect();
-        drop((gone, lookups));
+        drop(lookups);
+    }
+
+    /// Cancels all callouts that `which` picks.
+    fn forget(&self, which: impl Fn(&Open) -> bool) {
+        // Dropped when the books are free again: what a guard does is not ours
+        // to know.
+        let gone: Vec<_> = self
+            .open
+            .borrow_mut()
+            .extract_if(|_, open| which(open))
+            .collect();
+        let bytes: usize = gone.iter().map(|(_, open)| open.bytes()).sum();
+        self.bytes.set(self.bytes.get() - bytes);
     }
 
     /// Cancels all callouts.
     pub(crate) fn clear(&self) {
         let (open, lookups) = (self.open.take(), self.lookups.take());
+        self.bytes.set(0);
         self.received.take();
         drop((open, lookups));
     }

@@ -9,6 +9,7 @@ use super::{Cx, Outcome, Table};
 use crate::body::BodyBuffer;
 use crate::callout::{HttpCallResponse, Received};
 use crate::connection::ConnectionContext;
+use crate::limits::BODY_BYTES_MAX;
 use crate::plugin::RootState;
 use crate::stream::StreamContext;
 use crate::types::{BufferType, Direction, Side, Status};
@@ -161,6 +162,9 @@ fn set_bytes(
     let source = Source::of(c.state(), buffer)?;
     let data = c.read_bytes(data, data_length)?;
     let mut buffer = source.buffer().ok_or(Status::BadArgument)?;
+    if !data.is_empty() && buffer.len() + data.len() > BODY_BYTES_MAX {
+        return Err(Status::InternalFailure.into());
+    }
     buffer.set(start as usize, length as usize, data)?;
     Ok(())
 }

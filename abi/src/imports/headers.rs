@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Cx, Outcome, Table};
 use crate::callout::{HttpCallResponse, Received};
 use crate::headers::HeaderMap;
+use crate::limits::{MAP_BYTES_MAX, MAP_ENTRIES_MAX};
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, HttpMap, MapType, Status};
 use crate::vm::VmState;
@@ -175,14 +176,32 @@ fn get_value(
     }
 }
 
+/// Whether a guest may make the map larger by this.
+fn has_room(headers: &HeaderMap, name: &[u8], value: &[u8]) -> bool {
+    headers.len() < MAP_ENTRIES_MAX
+        && headers.byte_size() + name.len() + value.len() <= MAP_BYTES_MAX
+}
+
+fn done_if(fits: bool) -> Outcome {
+    if fits {
+        Ok(())
+    } else {
+        Err(Status::InternalFailure.into())
+    }
+}
+
 fn add_value(c: &mut Cx<'_>, map: u32, n: u32, n_length: u32, v: u32, v_length: u32) -> Outcome {
     let map = map_type(map)?;
     let name = c.read_bytes(n, n_length)?;
     let value = c.read_bytes(v, v_length)?;
+    let mut fits = true;
     change(c, map, |headers, map| {
-        headers.add(canonical_bytes(map, name), value);
+        fits = has_room(headers, &name, &value);
+        if fits {
+            headers.add(canonical_bytes(map, name), value);
+        }
     })?;
-    Ok(())
+    done_if(fits)
 }
 
 fn replace_value(
@@ -196,10 +215,14 @@ fn replace_value(
     let map = map_type(map)?;
     let name = c.read_bytes(n, n_length)?;
     let value = c.read_bytes(v, v_length)?;
+    let mut fits = true;
     change(c, map, |headers, map| {
-        headers.replace(canonical_bytes(map, name), value);
+        fits = has_room(headers, &name, &value);
+        if fits {
+            headers.replace(canonical_bytes(map, name), value);
+        }
     })?;
-    Ok(())
+    done_if(fits)
 }
 
 fn remove_value(c: &mut Cx<'_>, map: u32, name: u32, length: u32) -> Outcome {

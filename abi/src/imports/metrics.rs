@@ -26,10 +26,11 @@ fn define_metric(c: &mut Cx<'_>, kind: u32, name: u32, length: u32, id_out: u32)
     let number = kind;
     let kind = kind_of(kind).ok_or(Status::BadArgument)?;
     c.slice(id_out, 4)?;
-    if length > METRIC_NAME_BYTES_MAX {
+    let state = c.state().clone();
+    if length as usize > METRIC_NAME_BYTES_MAX {
+        c.read(name, length)?;
         return Err(Status::BadArgument.into());
     }
-    let state = c.state().clone();
     let name = String::from_utf8_lossy(c.read(name, length)?).into_owned();
     let mut metrics = state.metrics.borrow_mut();
     if metrics.iter().map(Vec::len).sum::<usize>() >= METRICS_MAX {

@@ -165,6 +165,39 @@ pub fn unimplemented_hostcalls() -> &'static [&'static str] {
     &TABLE.unimplemented
 }
 
+/// A function that every module may import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostcallType {
+    /// `env`, or one of WASI's two namespaces.
+    pub namespace: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// Width of each parameter in bits: 32 or 64.
+    pub parameters: Vec<u32>,
+    /// Whether it answers an `i32`: a status, an errno or a truth value.
+    pub answers: bool,
+}
+
+/// Every function that a module may import, by namespace and name.
+#[must_use]
+pub fn hostcalls() -> Vec<HostcallType> {
+    let namespaces = TABLE.functions.iter();
+    let functions = namespaces.flat_map(|(namespace, functions)| {
+        functions.iter().map(|(name, function)| {
+            let width = |t: &ValueType| if *t == ValueType::I64 { 64 } else { 32 };
+            HostcallType {
+                namespace,
+                name,
+                parameters: function.signature.params.iter().map(width).collect(),
+                answers: !function.signature.results.is_empty(),
+            }
+        })
+    });
+    let mut all: Vec<_> = functions.collect();
+    all.sort_unstable_by_key(|h| (h.namespace, h.name));
+    all
+}
+
 /// The host function that a module imports as `namespace.name`.
 pub(crate) fn host_function(namespace: &str, name: &str) -> Option<&'static HostFunction<VmState>> {
     TABLE.functions.get(namespace)?.get(name)

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::headers::canonical;
 use super::{Cx, Outcome, Table};
 use crate::headers::HeaderMap;
-use crate::host::{Property, PropertyError};
+use crate::host::{PropertiesFull, Property, PropertyError};
+use crate::limits::PROPERTY_SEGMENTS_MAX;
 use crate::stream::StreamContext;
 use crate::types::{HttpMap, Status};
 use crate::vm::{Context, VmState};
@@ -32,7 +33,11 @@ fn get_property(
     if path.is_empty() {
         return Err(Status::SerializationFailure.into());
     }
-    let segments: Vec<&[u8]> = wire::property_segments(path).collect();
+    let segments = wire::property_segments(path).take(PROPERTY_SEGMENTS_MAX + 1);
+    let segments: Vec<&[u8]> = segments.collect();
+    if segments.len() > PROPERTY_SEGMENTS_MAX {
+        return Err(Status::NotFound.into());
+    }
     let value = lookup(&state, &segments).map_err(|e| match e {
         PropertyError::NotFound => Status::NotFound,
         PropertyError::NotSerializable => Status::SerializationFailure,
@@ -60,12 +65,12 @@ fn get_property(
 fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) -> Outcome {
     let path = c.read_bytes(p, p_length)?;
     let value = c.read_bytes(v, v_length)?;
-    match c.state().context() {
+    let stored = match c.state().context() {
         Some(Context::Stream(cx)) => cx.stream.set_property(&path, value),
         Some(Context::Connection(cx)) => cx.connection.set_property(&path, value),
         Some(Context::Root(_)) | None => return Err(Status::NotFound.into()),
-    }
-    Ok(())
+    };
+    Ok(stored.map_err(|PropertiesFull| Status::InternalFailure)?)
 }
 
 /// Groups that need a further segment.

@@ -149,7 +149,6 @@ fn continue_and_close_are_done_when_the_callback_has_returned() {
             "2",
             "continue by 3",
             "close by 3",
-            "close by 3",
         ]
     );
 }

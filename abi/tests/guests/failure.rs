@@ -129,8 +129,12 @@ impl weir_abi::Stream for Nosy {
     fn property(&self, path: &[&[u8]]) -> Result<weir_abi::Property, weir_abi::PropertyError> {
         self.inner.property(path)
     }
-    fn set_property(&self, path: &[u8], value: bytes::Bytes) {
-        self.inner.set_property(path, value);
+    fn set_property(
+        &self,
+        path: &[u8],
+        value: bytes::Bytes,
+    ) -> Result<(), weir_abi::PropertiesFull> {
+        self.inner.set_property(path, value)
     }
     fn continue_stream(&self, filter: u32, direction: Direction) {
         self.inner.continue_stream(filter, direction);

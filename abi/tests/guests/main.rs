@@ -17,6 +17,7 @@ mod failure;
 mod header_phases;
 mod headers;
 mod imports;
+mod limits;
 mod load;
 mod metrics;
 mod pointers;

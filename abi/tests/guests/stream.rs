@@ -114,7 +114,6 @@ fn continue_and_close_come_after_the_callback_in_order() {
             "0 continues Request",
             "0 continues Response",
             "0 closes",
-            "0 closes",
         ]
     );
 }

@@ -19,7 +19,7 @@ use weir_abi::{
 use super::attempt::Attempt;
 use super::service::GrpcTarget;
 use crate::http::{ResponsePiece, UpstreamError};
-use crate::limits::{GRPC_OUTBOX_BYTES, GRPC_SEND_BYTES};
+use crate::limits::{GRPC_OUTBOX_BYTES, GRPC_OUTBOXES_BYTES, GRPC_RESEND_BYTES, GRPC_SEND_BYTES};
 use crate::stream::{UpstreamFailure, clean_details, grpc_status};
 use crate::telemetry::{CalloutOutcome, CalloutRecord};
 use crate::worker::WorkerShared;
@@ -79,7 +79,7 @@ pub(super) async fn unary(
     call: GrpcCall,
     record: CalloutRecord,
 ) -> Result<Bytes, GrpcStatus> {
-    let outbox = Outbox::new();
+    let outbox = Outbox::new(Rc::default());
     outbox.push(&call.message, true);
     let answer = RefCell::new(None);
     let timeout = call.timeout.or(target.timeout);
@@ -211,10 +211,11 @@ async fn exchange(
             let details = format!("filter_removed_required_request_headers{{{reason}}}");
             return GrpcStatus::new(UNAVAILABLE, reason.as_bytes(), details.as_bytes());
         }
-        outbox.rewind();
         match poll_fn(|context| poll(&mut attempt, outbox, context)).await {
             // The endpoint has not looked at it.
-            Err(UpstreamError::Refused) if attempt.reused && !fresh => fresh = true,
+            Err(UpstreamError::Refused) if attempt.reused && !fresh && outbox.rewind() => {
+                fresh = true;
+            }
             first => break (attempt, first),
         }
     };
@@ -425,7 +426,6 @@ impl Response {
 }
 
 /// Messages that wait to be sent.
-#[derive(Default)]
 pub(super) struct Outbox {
     waiting: RefCell<BodyBuffer>,
     /// What was sent, until it is known that the endpoint has looked at it.
@@ -433,13 +433,26 @@ pub(super) struct Outbox {
     ended: Cell<bool>,
     end_sent: Cell<bool>,
     waker: Cell<Option<Waker>>,
+    /// Bytes that wait on all streams of the VM.
+    of_vm: Rc<Cell<usize>>,
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.of_vm.set(self.of_vm.get() - self.len());
+    }
 }
 
 impl Outbox {
-    pub(super) fn new() -> Rc<Self> {
-        let outbox = Self::default();
-        outbox.sent.replace(Some(BodyBuffer::new()));
-        Rc::new(outbox)
+    pub(super) fn new(of_vm: Rc<Cell<usize>>) -> Rc<Self> {
+        Rc::new(Self {
+            waiting: RefCell::default(),
+            sent: RefCell::new(Some(BodyBuffer::new())),
+            ended: Cell::new(false),
+            end_sent: Cell::new(false),
+            waker: Cell::new(None),
+            of_vm,
+        })
     }
 
     /// Adds a message; what comes after the end is dropped.
@@ -455,6 +468,7 @@ impl Outbox {
         waiting.push(header.freeze());
         waiting.push(message.clone());
         drop(waiting);
+        self.waits(FRAME_HEADER + message.len());
         self.ended.set(end);
         self.wake();
     }
@@ -479,20 +493,30 @@ impl Outbox {
             return None;
         }
         self.end_sent.set(self.ended.get());
-        if let Some(sent) = &mut *self.sent.borrow_mut() {
+        self.of_vm.set(self.of_vm.get() - data.len());
+        let mut sent = self.sent.borrow_mut();
+        // An endpoint may answer a long stream at its end only.
+        sent.take_if(|sent| sent.len() + data.len() > GRPC_RESEND_BYTES);
+        if let Some(sent) = &mut *sent {
             sent.append(data.clone());
         }
         Some((data, ends))
     }
 
-    /// Everything is to be sent once more.
-    fn rewind(&self) {
-        let mut all = self.sent.borrow_mut().as_mut().map(std::mem::take);
-        if let Some(all) = &mut all {
-            all.append(self.waiting.take());
-            self.waiting.replace(std::mem::take(all));
-            self.end_sent.set(false);
-        }
+    fn waits(&self, bytes: usize) {
+        self.of_vm.set(self.of_vm.get() + bytes);
+    }
+
+    /// Has everything sent once more; false when not all of it is there still.
+    fn rewind(&self) -> bool {
+        let Some(mut all) = self.sent.borrow_mut().as_mut().map(std::mem::take) else {
+            return false;
+        };
+        self.waits(all.len());
+        all.append(self.waiting.take());
+        self.waiting.replace(all);
+        self.end_sent.set(false);
+        true
     }
 
     fn forget_sent(&self) {
@@ -521,9 +545,13 @@ impl Stream {
 
 impl GrpcStream for Stream {
     fn send(&self, message: Bytes, end_of_stream: bool) -> Result<(), CalloutError> {
-        if self.outbox.len() + message.len() > GRPC_OUTBOX_BYTES {
+        let more = FRAME_HEADER + message.len();
+        let of_stream = self.outbox.len() + more;
+        let of_vm = self.outbox.of_vm.get() + more;
+        if of_stream > GRPC_OUTBOX_BYTES || of_vm > GRPC_OUTBOXES_BYTES {
             tracing::warn!(
-                limit = GRPC_OUTBOX_BYTES,
+                of_stream,
+                of_vm,
                 "too much waits to be sent on a filter's gRPC stream"
             );
             return Err(CalloutError::NotSent);

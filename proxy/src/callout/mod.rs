@@ -8,6 +8,7 @@ mod grpc;
 mod http;
 mod service;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(crate) struct Callouts {
     clusters: Arc<ClusterNames>,
     /// `None` where a VM is only tried out: nothing goes out, and nothing comes.
     worker: Option<Rc<WorkerShared>>,
+    /// Bytes that wait to be sent on all gRPC streams.
+    waiting: Rc<Cell<usize>>,
     metrics: Rc<VmMetrics>,
 }
 
@@ -54,6 +57,7 @@ impl Callouts {
         Self {
             clusters,
             worker,
+            waiting: Rc::default(),
             metrics: Rc::clone(metrics),
         }
     }
@@ -138,7 +142,7 @@ impl Callouts {
     ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
         let kind = CalloutKind::GrpcStream;
         let target = self.made(kind, self.grpc_target(&start.target))?;
-        let outbox = grpc::Outbox::new();
+        let outbox = grpc::Outbox::new(Rc::clone(&self.waiting));
         let sent = Rc::clone(&outbox);
         let task = self.spawn(kind, |worker, record| async move {
             let events = grpc::VmEvents::new(vm, token);

@@ -224,14 +224,14 @@ impl Pool {
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
         let shared = if fresh {
-            None
+            endpoint.http2.stream_after_refusal(&cluster.codec)
         } else {
             endpoint.http2.stream(&cluster.codec)
         };
         if let Some(upstream) = shared {
             return Ok(Lease {
                 upstream: AnyUpstream::H2(Box::new(upstream)),
-                reused: true,
+                reused: !fresh,
                 local: None,
             });
         }

@@ -1,11 +1,12 @@
 //! What a filter's VM gets of the proxy besides its streams: log and timers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, DnsToken, Failure, GrpcCall,
@@ -21,7 +22,7 @@ use crate::telemetry::{RunningVm, VmMetrics};
 pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
     vm: RefCell<Weak<Vm>>,
-    timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
+    timers: RefCell<HashMap<ContextId, Timer>>,
     /// While the VM stands by, nothing ticks; these are to.
     standing_by: RefCell<Option<HashMap<ContextId, Duration>>>,
     queues: Consumers,
@@ -64,8 +65,14 @@ impl FilterHost {
     fn start_timer(&self, root: ContextId, period: Duration) {
         // Outside of a worker, where a module is only tried, nothing ticks.
         if self.callouts.is_on_worker() {
-            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
-            self.timers.borrow_mut().insert(root, timer);
+            let period = Rc::new(Period {
+                value: Cell::new(Some(period)),
+                changed: Notify::new(),
+            });
+            let task = tokio::task::spawn_local(tick(self.vm(), root, Rc::clone(&period)));
+            self.timers
+                .borrow_mut()
+                .insert(root, Timer { period, task });
         }
     }
 
@@ -75,7 +82,7 @@ impl FilterHost {
 
     fn stop_timers(&self) {
         for (_, timer) in self.timers.take() {
-            timer.abort();
+            timer.task.abort();
         }
     }
 }
@@ -208,10 +215,9 @@ impl Host for FilterHost {
         root: ContextId,
         period: Option<Duration>,
     ) -> Result<(), Unsupported> {
-        if let Some(timer) = self.timers.borrow_mut().remove(&root) {
-            timer.abort();
-        }
-        if let Some(waiting) = &mut *self.standing_by.borrow_mut() {
+        if let Some(timer) = self.timers.borrow().get(&root) {
+            timer.period.set(period);
+        } else if let Some(waiting) = &mut *self.standing_by.borrow_mut() {
             match period {
                 Some(period) => waiting.insert(root, period),
                 None => waiting.remove(&root),
@@ -223,6 +229,26 @@ impl Host for FilterHost {
     }
 }
 
+/// The timer of one root context. A guest may set its period as often as it
+/// likes: there is one task.
+struct Timer {
+    period: Rc<Period>,
+    task: JoinHandle<()>,
+}
+
+struct Period {
+    /// `None`: it does not tick.
+    value: Cell<Option<Duration>>,
+    changed: Notify,
+}
+
+impl Period {
+    fn set(&self, value: Option<Duration>) {
+        self.value.set(value);
+        self.changed.notify_one();
+    }
+}
+
 /// The request that a stream is about, by the name that its log lines have.
 fn request_id(stream: &dyn Stream) -> Option<String> {
     let headers = stream.headers(HttpMap::RequestHeaders)?;
@@ -231,10 +257,17 @@ fn request_id(stream: &dyn Stream) -> Option<String> {
 }
 
 /// Ticks until the VM is gone or has failed; the period is the gap between two
-/// callbacks.
-async fn tick(vm: Weak<Vm>, root: ContextId, period: Duration) {
+/// callbacks, and begins anew when it is set.
+async fn tick(vm: Weak<Vm>, root: ContextId, period: Rc<Period>) {
     loop {
-        tokio::time::sleep(period).await;
+        let Some(gap) = period.value.get() else {
+            period.changed.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = period.changed.notified() => continue,
+            () = tokio::time::sleep(gap) => {}
+        }
         let ticked = vm.upgrade().is_some_and(|vm| vm.on_tick(root).is_ok());
         if !ticked {
             return;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
-    Stream,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull,
+    Property, PropertyError, Stream,
 };
 
 use super::{FilteredStream, property, some};
@@ -37,7 +37,9 @@ impl Stream for LogView {
         property::get(&self.0, path, |_| true)
     }
 
-    fn set_property(&self, _path: &[u8], _value: Bytes) {}
+    fn set_property(&self, _path: &[u8], _value: Bytes) -> Result<(), PropertiesFull> {
+        Ok(())
+    }
 
     fn continue_stream(&self, _filter: FilterIndex, _direction: Direction) {}
 

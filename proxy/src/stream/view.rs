@@ -5,11 +5,13 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
-    Stream,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull,
+    Property, PropertyError, Stream,
 };
 
 use super::event::Event;
+use crate::limits::{PROPERTIES_BYTES_MAX, PROPERTY_OVERHEAD};
+
 use super::{FilteredStream, property, some};
 
 /// A stream as the filter at one place of its chain sees it. Its VM holds it for
@@ -26,12 +28,19 @@ impl FilteredStream {
     }
 
     /// Stores what a filter sets, for all filters.
-    pub(crate) fn set_property(&self, path: &[u8], value: Bytes) {
+    pub(crate) fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
         let mut properties = self.properties.borrow_mut();
+        let others = properties.iter().filter(|(p, _)| p != path);
+        let bytes = |path: &[u8], value: &[u8]| PROPERTY_OVERHEAD + path.len() + value.len();
+        let kept: usize = others.map(|(p, v)| bytes(p, v)).sum();
+        if kept + bytes(path, &value) > PROPERTIES_BYTES_MAX {
+            return Err(PropertiesFull);
+        }
         match properties.iter_mut().find(|(p, _)| p == path) {
             Some((_, old)) => *old = value,
             None => properties.push((Bytes::copy_from_slice(path), value)),
         }
+        Ok(())
     }
 }
 
@@ -69,8 +78,8 @@ impl Stream for FilterView {
         property::get(&self.stream, path, visible)
     }
 
-    fn set_property(&self, path: &[u8], value: Bytes) {
-        self.stream.set_property(path, value);
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
+        self.stream.set_property(path, value)
     }
 
     fn continue_stream(&self, _filter: FilterIndex, direction: Direction) {

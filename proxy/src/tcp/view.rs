@@ -4,7 +4,9 @@ use std::cell::RefMut;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use weir_abi::{BodyBuffer, Connection, FilterIndex, Property, PropertyError, Side};
+use weir_abi::{
+    BodyBuffer, Connection, FilterIndex, PropertiesFull, Property, PropertyError, Side,
+};
 
 use super::chain::{Event, FilterChain};
 
@@ -29,8 +31,8 @@ impl Connection for ConnectionView {
         self.chain.record.property(path)
     }
 
-    fn set_property(&self, path: &[u8], value: Bytes) {
-        self.chain.record.set_property(path, value);
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
+        self.chain.record.set_property(path, value)
     }
 
     fn continue_reading(&self, _filter: FilterIndex) {

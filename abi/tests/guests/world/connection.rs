@@ -52,8 +52,9 @@ impl Connection for TestConnection {
         }
     }
 
-    fn set_property(&self, path: &[u8], value: Bytes) {
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), weir_abi::PropertiesFull> {
         self.properties.borrow_mut().insert(path.to_vec(), value);
+        Ok(())
     }
 
     fn continue_reading(&self, filter: FilterIndex) {

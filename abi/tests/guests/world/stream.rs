@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
-    Stream,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull,
+    Property, PropertyError, Stream,
 };
 
 use super::{Journal, NOW};
@@ -115,8 +115,9 @@ impl Stream for TestStream {
         }
     }
 
-    fn set_property(&self, path: &[u8], value: Bytes) {
+    fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
         self.properties.borrow_mut().insert(path.to_vec(), value);
+        Ok(())
     }
 
     fn clear_route_cache(&self) {

@@ -39,11 +39,21 @@ struct Shared {
     streams: Rc<Cell<usize>>,
     /// Streams that there have been on it.
     begun: Rc<Cell<u32>>,
+    /// The endpoint has refused a stream on it, and so is there still.
+    refused: Rc<Cell<bool>>,
     /// As many as there may be.
     streams_max: usize,
 }
 
 impl Shared {
+    /// What an error of a stream on it comes to.
+    fn failed(&self, error: &h2::Error) -> UpstreamError {
+        if error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) {
+            self.refused.set(true);
+        }
+        failed(error)
+    }
+
     fn has_room(&self, options: &CodecOptions) -> bool {
         let max = self.send.current_max_send_streams();
         self.streams.get() < max.min(self.streams_max)
@@ -65,6 +75,20 @@ impl H2Endpoint {
         connections.retain(|c| c.begun.get() < requests_max);
         let found = connections.iter().find(|c| c.has_room(options))?.clone();
         Some(H2Upstream::new(found, options.headers_count_max))
+    }
+
+    /// A stream on a connection over which the endpoint has just refused one. It
+    /// is not stale: who tries again needs no new one, or an endpoint that refuses
+    /// much would get a connection for each refusal.
+    pub(crate) fn stream_after_refusal(&self, options: &CodecOptions) -> Option<H2Upstream> {
+        let connections = self.connections.borrow();
+        let mut refused = connections.iter().filter(|c| c.refused.replace(false));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut found = refused.find(|c| c.has_room(options))?.clone();
+        match found.send.poll_ready(&mut context) {
+            Poll::Ready(Err(_)) => None,
+            _ => Some(H2Upstream::new(found, options.headers_count_max)),
+        }
     }
 
     /// A stream on a new connection, by `make`. Those who ask while one is being
@@ -127,6 +151,7 @@ impl H2Endpoint {
         let shared = Shared {
             send,
             streams,
+            refused: Rc::default(),
             streams_max: streams_max as usize,
             begun,
         };
@@ -248,7 +273,9 @@ impl Upstream for H2Upstream {
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         match &mut self.request {
-            Some(request) => request.poll_flush(context).map_err(|e| failed(&e)),
+            Some(request) => request
+                .poll_flush(context)
+                .map_err(|e| self.connection.failed(&e)),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -260,7 +287,7 @@ impl Upstream for H2Upstream {
         match &mut self.response {
             Response::Awaited(response) => {
                 if let Poll::Ready(Some(informational)) = response.poll_informational(context) {
-                    let informational = informational.map_err(|e| failed(&e))?;
+                    let informational = informational.map_err(|e| self.connection.failed(&e))?;
                     if informational.status() == StatusCode::SWITCHING_PROTOCOLS {
                         let reason = "101 has no meaning in HTTP/2".to_owned();
                         return Poll::Ready(Err(UpstreamError::Malformed(reason)));
@@ -269,7 +296,7 @@ impl Upstream for H2Upstream {
                     return Poll::Ready(Ok(ResponsePiece::Informational(map)));
                 }
                 let response = ready!(std::pin::Pin::new(response).poll(context));
-                let response = response.map_err(|e| failed(&e))?;
+                let response = response.map_err(|e| self.connection.failed(&e))?;
                 if response.headers().len() > self.headers_count_max {
                     let reason = HeadError::TooLarge.to_string();
                     return Poll::Ready(Err(UpstreamError::Malformed(reason)));

@@ -1,0 +1,188 @@
+//! The root and stream contexts: who is asked, and what comes of it.
+
+use std::rc::Rc;
+
+use log::{error, warn};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+use crate::config::{Config, Service};
+use crate::verdict::{Answer, Poll, Verdict};
+
+#[derive(Default)]
+pub(crate) struct Root {
+    config: Option<Rc<Config>>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
+            Ok(config) => self.config = Some(Rc::new(config)),
+            Err(reason) => {
+                error!("ext-auth: configuration refused: {reason}");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        let config = Rc::clone(self.config.as_ref()?);
+        Some(Box::new(Stream {
+            config,
+            state: State::Done,
+        }))
+    }
+}
+
+struct Stream {
+    config: Rc<Config>,
+    state: State,
+}
+
+enum State {
+    /// The request waits for the answer to this call.
+    Token(u32),
+    /// It waits for the services.
+    Asked(Poll),
+    /// It has passed, or been answered.
+    Done,
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let config = Rc::clone(&self.config);
+        for name in &config.take {
+            // Nobody but the services may say so.
+            self.set_http_request_header(name, None);
+        }
+        match &config.token {
+            None => self.ask(None),
+            Some(service) => match self.call(service, &[]) {
+                Some(token) => self.state = State::Token(token),
+                None => self.without_answer(),
+            },
+        }
+        match self.state {
+            State::Done if config.fail_open => Action::Continue,
+            _ => Action::Pause,
+        }
+    }
+}
+
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
+        // An answer that was cut has no headers, and the SDK panics if they are
+        // asked for.
+        let status = match headers {
+            0 => None,
+            _ => self.get_http_call_response_header(":status"),
+        };
+        let answer = Answer::of_status(status.and_then(|s| s.parse().ok()));
+        match &mut self.state {
+            State::Done => {}
+            State::Token(awaited) if *awaited == token => {
+                let bearer = self.get_http_call_response_body(0, body);
+                let bearer = bearer.and_then(|b| String::from_utf8(b).ok());
+                match bearer.filter(|_| answer == Answer::Allowed) {
+                    Some(bearer) => {
+                        self.ask(Some(bearer.trim()));
+                        if matches!(self.state, State::Done) && self.config.fail_open {
+                            self.resume_http_request();
+                        }
+                    }
+                    None => self.settle(Verdict::Unavailable, body),
+                }
+            }
+            State::Token(_) => {}
+            State::Asked(poll) => {
+                let verdict = poll.count(&answer);
+                if answer == Answer::Allowed {
+                    self.take_headers();
+                }
+                self.settle(verdict, body);
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Asks all services at once.
+    fn ask(&mut self, bearer: Option<&str>) {
+        let config = Rc::clone(&self.config);
+        let bearer = bearer.map(|b| format!("Bearer {b}"));
+        let bearer = bearer.as_deref().map(|b| ("x-service-authorization", b));
+        let calls = config.services.iter();
+        let made = calls
+            .filter_map(|s| self.call(s, bearer.as_slice()))
+            .count();
+        if made < config.services.iter().count() && !config.fail_open || made == 0 {
+            self.without_answer();
+        } else {
+            self.state = State::Asked(Poll::new(made, config.fail_open));
+        }
+    }
+
+    fn call(&self, service: &Service, more: &[(&str, &str)]) -> Option<u32> {
+        let header = |name: &str| self.get_http_request_header(name).unwrap_or_default();
+        let (method, path) = (header(":method"), header(":path"));
+        let sent: Vec<_> = self.config.send.iter().map(|n| (&**n, header(n))).collect();
+        let mut headers = vec![
+            (":method", "GET"),
+            (":path", &service.path),
+            (":authority", service.authority()),
+            ("x-original-method", &method),
+            ("x-original-path", &path),
+        ];
+        let sent = sent.iter().filter(|(_, value)| !value.is_empty());
+        headers.extend(sent.map(|(name, value)| (*name, &**value)));
+        headers.extend(more);
+        let timeout = service.timeout();
+        self.dispatch_http_call(&service.cluster, headers, None, vec![], timeout)
+            .map_err(|status| warn!("ext-auth: cannot call `{}`: {status:?}", service.cluster))
+            .ok()
+    }
+
+    /// No service can be asked.
+    fn without_answer(&mut self) {
+        self.state = State::Done;
+        if !self.config.fail_open {
+            self.send_http_response(503, vec![], Some(b"the request cannot be authorised\n"));
+        }
+    }
+
+    fn take_headers(&self) {
+        for name in &self.config.take {
+            if let Some(value) = self.get_http_call_response_header_bytes(name) {
+                self.set_http_request_header_bytes(name, Some(&value));
+            }
+        }
+    }
+
+    fn settle(&mut self, verdict: Verdict, body: usize) {
+        match verdict {
+            Verdict::Open => {}
+            Verdict::Pass => {
+                self.state = State::Done;
+                self.resume_http_request();
+            }
+            Verdict::Deny(code) => {
+                self.state = State::Done;
+                let body = self.get_http_call_response_body(0, body);
+                self.send_http_response(code, vec![], body.as_deref());
+            }
+            Verdict::Unavailable => {
+                self.without_answer();
+                if self.config.fail_open {
+                    self.resume_http_request();
+                }
+            }
+        }
+    }
+}
