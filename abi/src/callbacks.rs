@@ -1,7 +1,9 @@
 //! The guest's exports, typed, with the arity that its ABI version gives them.
 
+use crate::capabilities::Capabilities;
 use crate::engine::{
-    ALLOCATORS, CompiledModule, ExternType, GuestFn, Instance, Signature, ValueType,
+    ALLOCATORS, CompiledModule, ExternType, GuestArgs, GuestFn, Instance, Results, Signature,
+    ValueType,
 };
 use crate::module::LoadError;
 use crate::types::AbiVersion;
@@ -10,7 +12,22 @@ type F1 = GuestFn<(u32,), ()>;
 type F1r = GuestFn<(u32,), u32>;
 type F2 = GuestFn<(u32, u32), ()>;
 type F2r = GuestFn<(u32, u32), u32>;
+type F3 = GuestFn<(u32, u32, u32), ()>;
 type F3r = GuestFn<(u32, u32, u32), u32>;
+type F5 = GuestFn<(u32, u32, u32, u32, u32), ()>;
+
+/// The exports that the host may call.
+struct Exports<'a> {
+    instance: &'a Instance,
+    allowed: &'a Capabilities,
+}
+
+impl Exports<'_> {
+    fn function<A: GuestArgs, R: Results>(&self, name: &str) -> Option<GuestFn<A, R>> {
+        let allowed = self.allowed.allow(name);
+        allowed.then(|| self.instance.function(name)).flatten()
+    }
+}
 
 /// A headers callback: two parameters in ABI 0.1.0, three from 0.2.0 on.
 pub(crate) enum HeadersFn {
@@ -19,7 +36,7 @@ pub(crate) enum HeadersFn {
 }
 
 impl HeadersFn {
-    fn of(instance: &Instance, name: &str, abi: AbiVersion) -> Option<Self> {
+    fn of(instance: &Exports<'_>, name: &str, abi: AbiVersion) -> Option<Self> {
         if abi == AbiVersion::V0_1_0 {
             instance.function(name).map(Self::WithoutEndOfStream)
         } else {
@@ -34,30 +51,47 @@ pub(crate) struct Callbacks {
     pub(crate) on_vm_start: Option<F2r>,
     pub(crate) on_configure: Option<F2r>,
     pub(crate) on_tick: Option<F1>,
+    pub(crate) on_queue_ready: Option<F2>,
     pub(crate) on_request_headers: Option<HeadersFn>,
     pub(crate) on_request_body: Option<F3r>,
     pub(crate) on_request_trailers: Option<F2r>,
     pub(crate) on_response_headers: Option<HeadersFn>,
     pub(crate) on_response_body: Option<F3r>,
     pub(crate) on_response_trailers: Option<F2r>,
+    pub(crate) on_http_call_response: Option<F5>,
+    pub(crate) on_grpc_receive_initial_metadata: Option<F3>,
+    pub(crate) on_grpc_receive: Option<F3>,
+    pub(crate) on_grpc_receive_trailing_metadata: Option<F3>,
+    pub(crate) on_grpc_close: Option<F3>,
+    pub(crate) on_resolve_dns: Option<F3>,
     pub(crate) on_done: Option<F1r>,
     pub(crate) on_log: Option<F1>,
     pub(crate) on_delete: Option<F1>,
 }
 
 impl Callbacks {
-    pub(crate) fn of(instance: &Instance, abi: AbiVersion) -> Self {
+    pub(crate) fn of(instance: &Instance, abi: AbiVersion, allowed: &Capabilities) -> Self {
+        let instance = &Exports { instance, allowed };
         Self {
             on_context_create: instance.function("proxy_on_context_create"),
             on_vm_start: instance.function("proxy_on_vm_start"),
             on_configure: instance.function("proxy_on_configure"),
             on_tick: instance.function("proxy_on_tick"),
+            on_queue_ready: instance.function("proxy_on_queue_ready"),
             on_request_headers: HeadersFn::of(instance, "proxy_on_request_headers", abi),
             on_request_body: instance.function("proxy_on_request_body"),
             on_request_trailers: instance.function("proxy_on_request_trailers"),
             on_response_headers: HeadersFn::of(instance, "proxy_on_response_headers", abi),
             on_response_body: instance.function("proxy_on_response_body"),
             on_response_trailers: instance.function("proxy_on_response_trailers"),
+            on_http_call_response: instance.function("proxy_on_http_call_response"),
+            on_grpc_receive_initial_metadata: instance
+                .function("proxy_on_grpc_receive_initial_metadata"),
+            on_grpc_receive: instance.function("proxy_on_grpc_receive"),
+            on_grpc_receive_trailing_metadata: instance
+                .function("proxy_on_grpc_receive_trailing_metadata"),
+            on_grpc_close: instance.function("proxy_on_grpc_close"),
+            on_resolve_dns: instance.function("envoy_on_resolve_dns"),
             on_done: instance.function("proxy_on_done"),
             on_log: instance.function("proxy_on_log"),
             on_delete: instance.function("proxy_on_delete"),
@@ -96,6 +130,7 @@ const CALLBACKS: &[(&str, usize, usize)] = &[
     ("proxy_on_log", 1, 0),
     ("proxy_on_delete", 1, 0),
     ("proxy_on_foreign_function", 3, 0),
+    ("envoy_on_resolve_dns", 3, 0),
 ];
 
 /// The start functions that a module's exports make it use, with their number

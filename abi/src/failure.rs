@@ -50,7 +50,7 @@ impl fmt::Display for Frame {
 
 /// A VM has failed: no callback reaches it any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{callback} failed ({reason}): {message}{}", backtrace_text(.backtrace))]
+#[error("{callback} failed ({reason}): {message}{}{}", words_text(.last_words.as_deref()), backtrace_text(.backtrace))]
 pub struct Failure {
     /// Class of the failure.
     pub reason: Reason,
@@ -62,6 +62,15 @@ pub struct Failure {
     pub message: String,
     /// Innermost frame first.
     pub backtrace: Vec<Frame>,
+    /// What the guest logged last in the call that failed, at level error or
+    /// above: a panic message, mostly. Cut to [`LAST_WORDS_MAX`] bytes.
+    ///
+    /// [`LAST_WORDS_MAX`]: crate::limits::LAST_WORDS_MAX
+    pub last_words: Option<String>,
+}
+
+fn words_text(words: Option<&str>) -> String {
+    words.map_or_else(String::new, |words| format!("\n    said: {words}"))
 }
 
 fn backtrace_text(frames: &[Frame]) -> String {

@@ -10,13 +10,18 @@
 
 use std::cell::RefMut;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use crate::body::BodyBuffer;
+use crate::callout::{
+    CalloutError, CalloutGuard, CalloutToken, DnsToken, GrpcCall, GrpcStart, GrpcStream, HttpCall,
+};
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
+use crate::shared::QueueConsumer;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel};
 
 /// Whose log line or failure it is.
@@ -40,8 +45,9 @@ pub trait Host {
     /// The lowest level that is logged; `None` when logging is off.
     fn log_level(&self) -> Option<LogLevel>;
 
-    /// A VM has failed. Called once, after the guest call has ended.
-    fn failed(&self, origin: Origin<'_>, failure: &Failure);
+    /// A VM has failed. Called once, after the guest call has ended; `stream` is
+    /// the one that the call was made for, if it was made for one.
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>);
 
     /// Sets the period of `proxy_on_tick` for a root context; `None` stops it,
     /// and is also said when the root context is gone.
@@ -63,6 +69,80 @@ pub trait Host {
     /// [`Unsupported`] when this host has no metrics.
     fn define_metric(&self, _kind: MetricType, _name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
         Err(Unsupported)
+    }
+
+    /// Makes an HTTP call, whose end is told by [`Vm::on_http_call_response`], not
+    /// from within this method; after the end the guard is dropped, too.
+    ///
+    /// [`Vm::on_http_call_response`]: crate::Vm::on_http_call_response
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the call is not made.
+    fn http_call(
+        &self,
+        _token: CalloutToken,
+        _call: HttpCall,
+    ) -> Result<CalloutGuard, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
+    /// Makes a unary gRPC call, whose end is told by [`Vm::on_grpc_message`] when
+    /// its status is 0, or else by [`Vm::on_grpc_close`].
+    ///
+    /// [`Vm::on_grpc_message`]: crate::Vm::on_grpc_message
+    /// [`Vm::on_grpc_close`]: crate::Vm::on_grpc_close
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the call is not made.
+    fn grpc_call(
+        &self,
+        _token: CalloutToken,
+        _call: GrpcCall,
+    ) -> Result<CalloutGuard, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
+    /// Opens a gRPC stream. What comes on it is told by the four
+    /// `Vm::on_grpc_*`; [`Vm::on_grpc_close`] is the last of it.
+    ///
+    /// [`Vm::on_grpc_close`]: crate::Vm::on_grpc_close
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the stream is not opened.
+    fn grpc_stream(
+        &self,
+        _token: CalloutToken,
+        _start: GrpcStart,
+    ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        Err(CalloutError::Unsupported)
+    }
+
+    /// Who is to be told of the items of a queue that `root` registers: something
+    /// that has [`Vm::on_queue_ready`] called. `None` when nobody can be told, as
+    /// where a VM is only tried out, or not yet: [`Vm::consume_queues`] asks again.
+    ///
+    /// [`Vm::on_queue_ready`]: crate::Vm::on_queue_ready
+    /// [`Vm::consume_queues`]: crate::Vm::consume_queues
+    fn queue_consumer(&self, _root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        None
+    }
+
+    /// A guest has called something that its VM may not call.
+    fn denied(&self, _origin: Origin<'_>, _capability: &str) {}
+
+    /// A guest wanted to keep more than its `vm_id` may, which was refused. Said
+    /// now and then, not every time.
+    fn limit_reached(&self, _origin: Origin<'_>, _limit: &str) {}
+
+    /// Looks a name up, whose addresses are told by [`Vm::on_resolve_dns`], not
+    /// from within this method.
+    ///
+    /// [`Vm::on_resolve_dns`]: crate::Vm::on_resolve_dns
+    ///
+    /// # Errors
+    /// [`CalloutError`] when the name is not looked up.
+    fn resolve_dns(&self, _token: DnsToken, _name: &str) -> Result<CalloutGuard, CalloutError> {
+        Err(CalloutError::Unsupported)
     }
 
     /// Wall clock, since the Unix epoch.

@@ -15,6 +15,8 @@
 
 mod body;
 mod callbacks;
+mod callout;
+mod capabilities;
 mod engine;
 mod failure;
 mod headers;
@@ -23,12 +25,18 @@ mod imports;
 pub mod limits;
 mod module;
 mod plugin;
+mod shared;
 mod stream;
 mod types;
 mod vm;
 pub mod wire;
 
 pub use body::BodyBuffer;
+pub use callout::{
+    CalloutError, CalloutGuard, CalloutToken, DnsAddress, DnsToken, GrpcCall, GrpcStart,
+    GrpcStream, HttpCall, HttpCallResponse,
+};
+pub use capabilities::Capabilities;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
@@ -38,6 +46,9 @@ pub use host::{
 pub use imports::unimplemented_hostcalls;
 pub use module::{LoadError, Module};
 pub use plugin::{PluginConfig, PluginError};
+pub use shared::{
+    DataLimits, Eviction, QueueConsumer, QueueLimits, SharedLimits, SharedState, Space, SpaceStats,
+};
 pub use types::{
     AbiVersion, BodyStatus, BufferType, ContextId, Direction, HeadersStatus, HttpMap, LogLevel,
     MapType, Status, TrailersStatus,

@@ -1,5 +1,7 @@
 //! Every limit of the host, with its unit and reason.
 
+use std::time::Duration;
+
 /// Bytes of one serialised header map that a guest may hand over. Envoy's
 /// limit; more decodes to an empty map there.
 pub const PAIRS_BYTES_MAX: usize = 1 << 20;
@@ -21,3 +23,26 @@ pub const BACKTRACE_FRAMES_MAX: usize = 32;
 /// Metrics that one VM may define; a guest that defines one for each request
 /// would grow without end.
 pub const METRICS_MAX: usize = 4096;
+
+/// Bytes of a guest's last words that a failure keeps. A panic message is one
+/// line.
+pub const LAST_WORDS_MAX: usize = 1024;
+/// Bytes of shared data, keys and values, for one `vm_id`; settable.
+pub const SHARED_DATA_BYTES: usize = 64 << 20;
+
+/// Keys of shared data for one `vm_id`; settable. So many cost a hundred bytes
+/// each beside what they hold.
+pub const SHARED_DATA_ENTRIES: usize = 65_536;
+
+/// Bytes in one shared queue; settable.
+pub const SHARED_QUEUE_BYTES: usize = 16 << 20;
+
+/// Items in one shared queue; settable.
+pub const SHARED_QUEUE_ITEMS: usize = 65_536;
+
+/// Shared queues of one `vm_id`; settable.
+pub const SHARED_QUEUES: usize = 1024;
+
+/// Pause between two warnings that a `vm_id` has no room for more: a guest that
+/// goes on trying must not fill the log.
+pub const SHARED_WARNING_INTERVAL: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use crate::callout::CalloutStatus;
 use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
 
@@ -48,13 +49,17 @@ pub(crate) struct Root {
     pub(crate) id: ContextId,
     pub(crate) plugin: PluginConfig,
     pub(crate) state: Cell<RootState>,
+    pub(crate) callout: CalloutStatus,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RootState {
+    /// In `proxy_on_context_create`; the guest may read its plugin configuration,
+    /// as in Envoy.
     Created,
-    /// In `proxy_on_configure`: the only time at which the guest may read its
-    /// plugin configuration.
+    /// In `proxy_on_vm_start`.
+    Starting,
+    /// In `proxy_on_configure`; the guest may read its plugin configuration.
     Configuring,
     Running,
     /// `proxy_on_done` asked for time; `proxy_done` ends it.
@@ -73,6 +78,7 @@ impl Vm {
             id: self.state.new_id(),
             plugin,
             state: Cell::new(RootState::Created),
+            callout: CalloutStatus::default(),
         });
         let id = root.id;
         self.state.insert(Context::Root(Rc::clone(&root)));
@@ -93,6 +99,7 @@ impl Vm {
             callbacks.on_context_create.as_ref(),
             (id.0, 0),
         )?;
+        root.state.set(RootState::Starting);
         let started = self.call(
             &context,
             "proxy_on_vm_start",
@@ -133,6 +140,24 @@ impl Vm {
         Ok(())
     }
 
+    /// Runs `proxy_on_queue_ready` of a root context for an item that came into a
+    /// queue; nothing when the context is gone.
+    ///
+    /// # Errors
+    /// [`VmFailed`] when the VM has failed, now or before.
+    pub fn on_queue_ready(&self, root: ContextId, queue: u32) -> Result<(), VmFailed> {
+        let Some(context @ Context::Root(_)) = self.state.get(root) else {
+            return self.alive();
+        };
+        self.call(
+            &context,
+            "proxy_on_queue_ready",
+            self.callbacks.on_queue_ready.as_ref(),
+            (root.0, queue),
+        )?;
+        Ok(())
+    }
+
     /// Ends a root context: `proxy_on_done`, and `proxy_on_delete` at once or,
     /// when the guest asks for time, after it has called `proxy_done`.
     ///
@@ -169,9 +194,10 @@ impl Vm {
         self.forget_root(root.id);
     }
 
-    /// Removes a root context, and its timer with it.
+    /// Removes a root context, and its timer and callouts with it.
     fn forget_root(&self, id: ContextId) {
         self.state.remove(id);
+        self.state.callouts.forget_root(id);
         // A host without timers has none to stop.
         let _ = self.state.host.set_tick_period(id, None);
     }

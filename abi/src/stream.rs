@@ -383,6 +383,8 @@ impl Vm {
                 self.call(&context, "proxy_on_delete", function, (stream.0,))
             });
         self.state.remove(stream);
+        let completed = &self.state.completed;
+        completed.set(completed.get() + u64::from(result.is_ok()));
         result.map(drop)
     }
 

@@ -4,19 +4,24 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::callbacks::Callbacks;
+use crate::callout::Callouts;
+use crate::capabilities::Capabilities;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
+use crate::limits::{LAST_WORDS_MAX, SHARED_QUEUES};
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
+use crate::shared::Space;
 use crate::stream::StreamContext;
-use crate::types::{AbiVersion, ContextId, Direction};
+use crate::types::{AbiVersion, ContextId, Direction, LogLevel};
 
 /// What a VM is started with.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +32,10 @@ pub struct VmConfig {
     pub configuration: Bytes,
     /// Environment variables that WASI shows, and no others.
     pub environment: Vec<(String, String)>,
+    /// What it may call, and be called by.
+    pub capabilities: Capabilities,
+    /// What it shares with the other VMs of its `vm_id`.
+    pub shared: Arc<Space>,
 }
 
 /// The VM cannot take a call: it has failed, or a guest call is under way.
@@ -62,12 +71,13 @@ impl Vm {
                 context: ContextId::VM,
                 message: trap.message,
                 backtrace: trap.backtrace,
+                last_words: state.take_last_words(),
             })
         };
         let mut instance =
             Instance::new(&module.compiled, Rc::clone(&state), imports::host_function)
                 .map_err(|trap| start_failed("instantiation", trap))?;
-        let callbacks = Callbacks::of(&instance, module.abi());
+        let callbacks = Callbacks::of(&instance, module.abi(), &state.config.capabilities);
         run_start_functions(&mut instance).map_err(|(name, trap)| start_failed(name, trap))?;
         state.phase.set(Phase::Running);
         Ok(Self {
@@ -90,6 +100,29 @@ impl Vm {
         let contexts = self.state.contexts.borrow();
         let streams = contexts.values();
         streams.filter(|c| matches!(c, Context::Stream(_))).count()
+    }
+
+    /// Has root contexts told of the queues that they have registered while the
+    /// host had no consumer for them.
+    pub fn consume_queues(&self) {
+        let state = &self.state;
+        for (root, queue) in state.waiting_queues.take() {
+            let consumer = state.host.queue_consumer(root);
+            // It exists: there is no room to be missed.
+            let _ = state.config.shared.register_queue(&queue, consumer);
+        }
+    }
+
+    /// Number of streams that have come to their end in this VM.
+    #[must_use]
+    pub fn completed_streams(&self) -> u64 {
+        self.state.completed.get()
+    }
+
+    /// Number of callouts under way.
+    #[must_use]
+    pub fn active_callouts(&self) -> usize {
+        self.state.callouts.len()
     }
 
     /// Bytes of guest memory; 0 once the VM has failed.
@@ -159,10 +192,12 @@ impl Vm {
             context: context.id(),
             message: trap.message,
             backtrace: trap.backtrace,
+            last_words: self.state.take_last_words(),
         });
         self.state.clear();
         let origin = self.state.origin_of(Some(context));
-        self.state.host.failed(origin, failure);
+        let stream = context.stream().map(|cx| &*cx.stream);
+        self.state.host.failed(origin, failure, stream);
     }
 
     fn run_after_call(&self) {
@@ -283,6 +318,15 @@ pub(crate) struct VmState {
     after_call: RefCell<std::collections::VecDeque<AfterCall>>,
     /// The metrics that the guest has defined, by kind and in order.
     pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
+    pub(crate) callouts: Callouts,
+    /// Streams that have come to their end.
+    pub(crate) completed: Cell<u64>,
+    /// Queues that a root context has registered while the host had no consumer
+    /// for it.
+    waiting_queues: RefCell<Vec<(ContextId, Bytes)>>,
+    /// What the guest has logged last in the call under way, at level error or
+    /// above.
+    last_words: RefCell<String>,
 }
 
 impl VmState {
@@ -298,6 +342,10 @@ impl VmState {
             effective: RefCell::default(),
             after_call: RefCell::default(),
             metrics: RefCell::default(),
+            callouts: Callouts::default(),
+            completed: Cell::new(0),
+            waiting_queues: RefCell::default(),
+            last_words: RefCell::default(),
         }
     }
 
@@ -333,10 +381,12 @@ impl VmState {
     fn clear(&self) {
         let contexts = self.contexts.take();
         let after_call = self.after_call.take();
+        self.callouts.clear();
         drop((contexts, after_call));
     }
 
     fn enter(&self, context: Context) {
+        self.last_words.borrow_mut().clear();
         *self.current.borrow_mut() = Some(context);
         *self.effective.borrow_mut() = None;
     }
@@ -385,6 +435,31 @@ impl VmState {
         self.after_call.borrow_mut().pop_front()
     }
 
+    /// A root context has registered a queue, and the host has nobody to be told
+    /// of its items.
+    pub(crate) fn not_yet_told_of(&self, root: ContextId, queue: &Bytes) {
+        let mut waiting = self.waiting_queues.borrow_mut();
+        let known = |(of, name): &(ContextId, Bytes)| *of == root && name == queue;
+        if waiting.len() < SHARED_QUEUES && !waiting.iter().any(known) {
+            waiting.push((root, queue.clone()));
+        }
+    }
+
+    /// Logs what the guest says.
+    pub(crate) fn say(&self, level: LogLevel, message: &[u8]) {
+        if level >= LogLevel::Error {
+            let kept = &message[..message.len().min(LAST_WORDS_MAX)];
+            let mut last_words = self.last_words.borrow_mut();
+            last_words.clear();
+            last_words.push_str(&String::from_utf8_lossy(kept));
+        }
+        self.with_origin(|origin| self.host.log(origin, level, message));
+    }
+
+    fn take_last_words(&self) -> Option<String> {
+        Some(self.last_words.take()).filter(|words| !words.is_empty())
+    }
+
     /// Whose name a log line of the current call carries.
     pub(crate) fn with_origin<R>(&self, f: impl FnOnce(Origin<'_>) -> R) -> R {
         let context = self.context();
@@ -409,5 +484,13 @@ impl State for VmState {
         } else {
             Err(HostTrap::Restricted(name))
         }
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        self.config.capabilities.allow(name)
+    }
+
+    fn denied(&self, name: &'static str) {
+        self.with_origin(|origin| self.host.denied(origin, name));
     }
 }

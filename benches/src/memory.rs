@@ -53,7 +53,7 @@ impl Host for MemoryHost {
         Some(LogLevel::Info)
     }
 
-    fn failed(&self, _: Origin<'_>, failure: &Failure) {
+    fn failed(&self, _: Origin<'_>, failure: &Failure, _: Option<&dyn Stream>) {
         eprintln!("the guest failed: {failure}");
     }
 

@@ -26,9 +26,45 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
         let domains = listener.virtual_hosts.iter();
         unique_domains(domains.flat_map(|host| &host.domains), problems);
     }
+    shared_limits(config, problems);
     let admin = config.admin.iter().map(|admin| &admin.address);
     let addresses = config.listeners.iter().map(|listener| &listener.address);
     unique_addresses(admin.chain(addresses), problems);
+}
+
+/// What filters of one `vm_id` share has one limit.
+fn shared_limits(config: &Config, problems: &mut Problems) {
+    let mut data = HashMap::new();
+    let mut queues = HashMap::new();
+    for (listener, filter) in config.filters() {
+        let vm_id = filter.wasm.vm_config.vm_id.as_str();
+        let limits = &filter.wasm.limits;
+        let place = (listener.name.as_str(), filter.name.as_str());
+        let mut compare = |differs: Option<(Span, (&str, &str))>, span, what| {
+            let Some((earlier, (listener, filter))) = differs else {
+                return;
+            };
+            let message = format!(
+                "filter `{}` has other `{what}` limits than filter `{filter}` of listener \
+                 `{listener}`, and the same vm_id `{vm_id}`",
+                place.1
+            );
+            let problem = Problem::new(span, message)
+                .related(earlier, "the other limits stand here")
+                .help("filters of one vm_id share what is limited: write it once, or alike");
+            problems.push(problem);
+        };
+        if let Some(limits) = limits.shared_data {
+            let first = *data.entry(vm_id).or_insert((limits, place));
+            let differs = (first.0 != limits).then_some((first.0.span, first.1));
+            compare(differs, limits.span, "shared_data");
+        }
+        if let Some(limits) = limits.shared_queues {
+            let first = *queues.entry(vm_id).or_insert((limits, place));
+            let differs = (first.0 != limits).then_some((first.0.span, first.1));
+            compare(differs, limits.span, "shared_queues");
+        }
+    }
 }
 
 pub(crate) fn clusters(config: &Config, problems: &mut Problems) {

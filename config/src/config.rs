@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::Admin;
+use crate::callouts::Callouts;
 use crate::check;
 use crate::cluster::Cluster;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::error::{ConfigError, ConfigErrors, Problem};
+use crate::guest_limits::{SharedDataLimits, SharedQueueLimits};
+use crate::http_filter::HttpFilter;
 use crate::identity;
 use crate::limits::{MAX_SOURCE_BYTES, MAX_WORKERS};
 use crate::listener::Listener;
@@ -25,6 +28,7 @@ pub(crate) static BLOCK: Block = Block {
         ("admin", "{ address: 127.0.0.1:9901 }"),
         ("drain_timeout", "30s"),
         ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
+        ("callouts", "{ response_limit: 16MiB }"),
         ("clusters", "[{ name: web, endpoints: [127.0.0.1:9000] }]"),
     ],
     not_yet: &[],
@@ -50,6 +54,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `clusters`: where requests go. Default: none.
     pub clusters: Vec<Cluster>,
+    /// `callouts`: requests that filters make themselves.
+    pub callouts: Callouts,
     /// `drain_timeout`: how long connections get to finish after a stop or a
     /// reload before they are closed. Default: 30s.
     pub drain_timeout: Duration,
@@ -63,6 +69,28 @@ impl Config {
         self.clusters
             .iter()
             .find(|cluster| cluster.name.value == name)
+    }
+
+    /// Every filter and access logger, with its listener.
+    pub fn filters(&self) -> impl Iterator<Item = (&Listener, &HttpFilter)> {
+        self.listeners.iter().flat_map(|listener| {
+            let filters = listener.http_filters.iter();
+            let all = filters.chain(&listener.access_loggers);
+            all.map(move |filter| (listener, filter))
+        })
+    }
+
+    /// What filters of `vm_id` may share, as far as one of them says.
+    pub fn shared_limits(&self, vm_id: &str) -> (SharedDataLimits, SharedQueueLimits) {
+        let same = |filter: &&HttpFilter| filter.wasm.vm_config.vm_id == vm_id;
+        let filters = || self.filters().map(|(_, filter)| filter).filter(same);
+        let data = filters().find_map(|filter| filter.wasm.limits.shared_data);
+        let queues = filters().find_map(|filter| filter.wasm.limits.shared_queues);
+        let data = data.map_or_else(Default::default, |limits| limits.value);
+        (
+            data,
+            queues.map_or_else(Default::default, |limits| limits.value),
+        )
     }
 
     /// An error that was found later than in [`parse`], at the place in the
@@ -124,6 +152,7 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
         admin: fields.optional("admin"),
         listeners: listeners.value,
         clusters: fields.optional("clusters").unwrap_or_default(),
+        callouts: fields.optional("callouts").unwrap_or_default(),
         drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         source: Arc::clone(source),
     };

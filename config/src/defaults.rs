@@ -23,6 +23,9 @@ pub const RELOAD_MAX_INTERVAL_FACTOR: u32 = 10;
 /// `per_connection_buffer_limit_bytes`.
 pub const BUFFER_LIMIT: usize = 1 << 20;
 
+/// `callouts.response_limit`: a call is for a decision, not for a download.
+pub const CALLOUT_RESPONSE_LIMIT: usize = 16 << 20;
+
 /// `clusters[].idle_timeout`: below the 75s that servers commonly keep idle
 /// connections for, so that it is not them who close first.
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -13,6 +13,7 @@ mod access_log;
 mod admin;
 mod any;
 mod blocks;
+mod callouts;
 mod capability;
 mod check;
 mod cluster;
@@ -24,6 +25,7 @@ mod environment;
 pub mod envoy;
 mod error;
 mod failure;
+mod guest_limits;
 mod http2_options;
 mod http_filter;
 mod http_options;
@@ -49,6 +51,7 @@ pub use access_log::{
     TimePiece,
 };
 pub use admin::Admin;
+pub use callouts::Callouts;
 pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
 pub use code::Code;
 pub use config::{Config, parse};
@@ -56,13 +59,14 @@ pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
 pub use error::{ConfigError, ConfigErrors};
 pub use failure::{Backoff, FailurePolicy, ReloadConfig};
+pub use guest_limits::{Limits, SharedDataEviction, SharedDataLimits, SharedQueueLimits};
 pub use http_filter::HttpFilter;
 pub use http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
 pub use http2_options::Http2Options;
 pub use identity::{Locality, Node};
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
-pub use plugin::{Limits, PluginConfig};
+pub use plugin::PluginConfig;
 pub use read::ByteSize;
 pub use route::{
     Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,

@@ -1,14 +1,12 @@
 //! Envoy's `PluginConfig` (`envoy/extensions/wasm/v3/wasm.proto`).
 
-use std::time::Duration;
-
 use crate::any;
 use crate::capability::CapabilityRestriction;
 use crate::error::Problem;
 use crate::failure::{FailurePolicy, ReloadConfig, Unspecified};
-use crate::not_yet::NotYet;
+use crate::guest_limits::Limits;
 use crate::problems::Problems;
-use crate::read::{Block, ByteSize, Fields, FromYaml};
+use crate::read::{Block, Fields, FromYaml};
 use crate::source::Spanned;
 use crate::vm::VmConfig;
 use crate::yaml::Node;
@@ -23,9 +21,13 @@ pub(crate) static BLOCK: Block = Block {
         ("failure_policy", "FAIL_RELOAD"),
         ("fail_open", "false"),
         ("reload_config", "{ backoff: { base_interval: 1s } }"),
-        ("capability_restriction_config", "{}"),
+        (
+            "capability_restriction_config",
+            "{ allowed_capabilities: { proxy_log: {} } }",
+        ),
         ("allow_on_headers_stop_iteration", "true"),
-        ("limits", "{ callback: 10ms }"),
+        ("spare", "false"),
+        ("limits", "{ shared_data: { bytes: 64MiB } }"),
     ],
     not_yet: &[],
     hints: &[
@@ -37,13 +39,6 @@ pub(crate) static BLOCK: Block = Block {
         ("@type", "", "remove it: `wasm` is always a `PluginConfig`"),
         ("code", "vm_config", "`code` belongs into `vm_config`"),
     ],
-};
-
-pub(crate) static LIMITS_BLOCK: Block = Block {
-    name: "`limits`",
-    keys: &[("callback", "10ms"), ("memory", "64MiB")],
-    not_yet: &[],
-    hints: &[],
 };
 
 /// `wasm`: Envoy's `PluginConfig`, field for field, and Weir's `limits`.
@@ -72,17 +67,16 @@ pub struct PluginConfig {
     /// `on_request_headers` or `on_response_headers` gets to see the body while
     /// the headers are held. Default: false, which holds the body back too.
     pub allow_on_headers_stop_iteration: bool,
-    /// `limits`: what the filter may use. Refused until it can be kept.
+    /// `spare`: whether each worker has another VM standing by, started and
+    /// configured, to take the place of one that fails. Default: true; false in
+    /// Envoy's own configuration.
+    pub spare: bool,
+    /// `capability_restriction_config`: the hostcalls and callbacks that the filter
+    /// may have. Default: none, which allows all. What `vm_config` says counts
+    /// instead, where it says something.
+    pub allowed_capabilities: Vec<String>,
+    /// `limits`: what the filter may use.
     pub limits: Limits,
-}
-
-/// `limits`: Weir's own addition to the `wasm` block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
-    /// `callback`: time that one callback may take.
-    pub callback: Option<Duration>,
-    /// `memory`: bytes of linear memory of the VM.
-    pub memory: Option<ByteSize>,
 }
 
 impl FromYaml for PluginConfig {
@@ -97,17 +91,17 @@ impl FromYaml for PluginConfig {
             failure_policy: None,
             reload_config: ReloadConfig::default(),
             allow_on_headers_stop_iteration: false,
+            spare: true,
+            allowed_capabilities: Vec::new(),
             limits: Limits::default(),
         }
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
-        fields.optional::<CapabilityRestriction>("capability_restriction_config");
-        if fields.node("limits").is_some() {
-            let span = fields.key_span("limits");
-            fields.problems.push(NotYet::GuestLimits.problem(span));
-        }
+        let restriction: CapabilityRestriction = fields
+            .optional("capability_restriction_config")
+            .unwrap_or_default();
         Self {
             name: fields.optional("name").unwrap_or_default(),
             root_id: fields.optional("root_id").unwrap_or_default(),
@@ -118,6 +112,8 @@ impl FromYaml for PluginConfig {
             allow_on_headers_stop_iteration: fields
                 .optional("allow_on_headers_stop_iteration")
                 .unwrap_or_default(),
+            spare: fields.optional("spare").unwrap_or(true),
+            allowed_capabilities: restriction.allowed,
             limits: fields.optional("limits").unwrap_or_default(),
         }
     }
@@ -139,21 +135,5 @@ fn failure_policy(fields: &mut Fields<'_, '_>) -> Option<FailurePolicy> {
         }
         None if fail_open => Some(FailurePolicy::Open),
         policy => policy,
-    }
-}
-
-impl FromYaml for Limits {
-    const EXPECTED: &'static str = LIMITS_BLOCK.name;
-
-    fn placeholder() -> Self {
-        Self::default()
-    }
-
-    fn read(node: &Node, problems: &mut Problems) -> Self {
-        let mut fields = LIMITS_BLOCK.open(node, problems);
-        Self {
-            callback: fields.optional("callback"),
-            memory: fields.optional("memory"),
-        }
     }
 }

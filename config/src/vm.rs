@@ -20,7 +20,10 @@ pub(crate) static BLOCK: Block = Block {
         ("allow_precompiled", "false"),
         ("nack_on_code_cache_miss", "false"),
         ("environment_variables", "{ key_values: { REGION: eu } }"),
-        ("capability_restriction_config", "{}"),
+        (
+            "capability_restriction_config",
+            "{ allowed_capabilities: { proxy_log: {} } }",
+        ),
     ],
     not_yet: &[],
     hints: &[("@type", "", "remove it: this is always a `VmConfig`")],
@@ -44,6 +47,10 @@ pub struct VmConfig {
     /// `environment_variables`: what the code finds in its environment.
     /// Default: none.
     pub environment_variables: EnvironmentVariables,
+    /// `capability_restriction_config`: the hostcalls and callbacks that the code
+    /// may have; an empty list allows all. Default: `None`, which leaves it to the
+    /// plugin.
+    pub allowed_capabilities: Option<Vec<String>>,
 }
 
 impl FromYaml for VmConfig {
@@ -55,6 +62,7 @@ impl FromYaml for VmConfig {
             code: FromYaml::placeholder(),
             configuration: Spanned::new(Vec::new(), crate::Span::default()),
             environment_variables: EnvironmentVariables::default(),
+            allowed_capabilities: None,
         }
     }
 
@@ -63,12 +71,14 @@ impl FromYaml for VmConfig {
         fields.optional::<Runtime>("runtime");
         fields.optional::<bool>("allow_precompiled");
         fields.optional::<bool>("nack_on_code_cache_miss");
-        fields.optional::<CapabilityRestriction>("capability_restriction_config");
+        let restriction: Option<CapabilityRestriction> =
+            fields.optional("capability_restriction_config");
         Self {
             vm_id: fields.optional("vm_id").unwrap_or_default(),
             code: fields.required("code"),
             configuration: any::field(&mut fields, "configuration"),
             environment_variables: fields.optional("environment_variables").unwrap_or_default(),
+            allowed_capabilities: restriction.map(|restriction| restriction.allowed),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
+use crate::callouts::Callouts;
 use crate::config::Config;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::identity::{Locality, Node};
@@ -34,11 +35,21 @@ impl Config {
             block.set("address", admin.address.to_string());
             top.set("admin", block);
         }
+        top.set("callouts", callouts(self.callouts));
         top.duration("drain_timeout", self.drain_timeout, DRAIN_TIMEOUT);
         top.list("listeners", self.listeners.iter().map(listeners::listener));
         top.list("clusters", self.clusters.iter().map(clusters::cluster));
         emit::document(&Json::Object(top.0))
     }
+}
+
+fn callouts(callouts: Callouts) -> Json {
+    let other = Callouts::default();
+    let mut block = Object::default();
+    let limit = other.response_limit;
+    block.bytes("response_limit", callouts.response_limit, limit);
+    block.flag("envoy_headers", callouts.envoy_headers, other.envoy_headers);
+    block.into()
 }
 
 fn node(node: &Node) -> Json {

@@ -1,8 +1,13 @@
 //! The `wasm` block means what it means in Envoy.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
-use weir_config::{Backoff, Code, FailurePolicy, PluginConfig};
+use weir_config::{
+    Backoff, ByteSize, Code, FailurePolicy, PluginConfig, SharedDataEviction, SharedDataLimits,
+    SharedQueueLimits,
+};
 
 /// The plugin configuration of the only filter, from lines of the `wasm` block.
 fn plugin(lines: &str) -> PluginConfig {
@@ -173,4 +178,50 @@ fn code_can_be_inline() {
         };
         assert_eq!(code.value, bytes);
     }
+}
+
+#[test]
+fn capabilities_are_allowed_by_name_for_the_plugin_and_for_its_vm() {
+    let lines =
+        "capability_restriction_config: { allowed_capabilities: { proxy_log: {}, fd_write: } }";
+    let found = plugin(&format!("{CODE}{lines}"));
+    assert_eq!(found.allowed_capabilities, ["proxy_log", "fd_write"]);
+    assert_eq!(found.vm_config.allowed_capabilities, None);
+    for (allowed, expected) in [
+        (
+            "{ allowed_capabilities: { proxy_log: {} } }",
+            vec!["proxy_log".to_owned()],
+        ),
+        ("{ allowed_capabilities: {} }", vec![]),
+        ("{}", vec![]),
+    ] {
+        let found = plugin(&format!(
+            "vm_config: {{ capability_restriction_config: {allowed}, \
+             code: {{ local: {{ filename: f.wasm }} }} }}"
+        ));
+        assert_eq!(found.vm_config.allowed_capabilities, Some(expected));
+        assert!(found.allowed_capabilities.is_empty());
+    }
+}
+
+#[test]
+fn what_is_shared_has_limits() {
+    let lines = "limits: { shared_data: { bytes: 1MiB, entries: 5, eviction: oldest }, \
+                 shared_queues: { bytes: 2MiB, items: 6, queues: 7 } }";
+    let limits = plugin(&format!("{CODE}{lines}")).limits;
+    let data = SharedDataLimits {
+        bytes: Some(ByteSize(1 << 20)),
+        entries: Some(5),
+        eviction: SharedDataEviction::Oldest,
+    };
+    assert_eq!(limits.shared_data.unwrap().value, data);
+    let queues = SharedQueueLimits {
+        bytes: Some(ByteSize(2 << 20)),
+        items: Some(6),
+        queues: Some(7),
+    };
+    assert_eq!(limits.shared_queues.unwrap().value, queues);
+    let none = plugin(&format!("{CODE}limits: {{ shared_data: {{}} }}")).limits;
+    assert_eq!(none.shared_data.unwrap().value, SharedDataLimits::default());
+    assert_eq!(none.shared_queues, None);
 }

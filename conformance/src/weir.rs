@@ -113,6 +113,13 @@ impl Weir {
             .sum()
     }
 
+    /// Waits until the metric `name` has this value.
+    pub fn eventually_metric(&self, name: &str, value: u64) {
+        eventually(&format!("{name} {value}"), || {
+            (self.metric(name) == value).then_some(())
+        });
+    }
+
     /// What Weir has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_abi::{Module, PluginConfig, VmConfig};
+use weir_abi::{
+    Capabilities, DataLimits, Eviction, Module, PluginConfig, QueueLimits, SharedLimits,
+    SharedState, VmConfig,
+};
 use weir_config::{
-    Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter, HttpOptions, Span,
-    Spanned,
+    Callouts, Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter,
+    HttpOptions, SharedDataEviction, Span, Spanned,
 };
 
+use crate::callout::ClusterNames;
 use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
@@ -23,7 +27,10 @@ use crate::tcp::TcpProxy;
 pub(crate) struct Generation {
     pub(crate) listeners: Vec<ListenerSpec>,
     pub(crate) clusters: Vec<ClusterSpec>,
+    pub(crate) callouts: Callouts,
     pub(crate) vms: Vec<Arc<FilterVmSpec>>,
+    /// Where the VMs' shared data and queues are: it outlives the generation.
+    pub(crate) shared: Arc<SharedState>,
 }
 
 /// A listener as configured.
@@ -46,8 +53,8 @@ pub(crate) struct ListenerSpec {
 }
 
 /// VMs that are being put together; plugins with equal keys share one.
-#[derive(Default)]
 struct Builder {
+    shared: Arc<SharedState>,
     modules: Vec<(Source, Module)>,
     vms: Vec<Draft>,
 }
@@ -62,6 +69,7 @@ struct Draft {
     key: [u8; 32],
     module: Module,
     config: VmConfig,
+    shared_limits: SharedLimits,
     plugins: Vec<PluginSpec>,
     /// Where each plugin stands in the configuration.
     places: Vec<Place>,
@@ -88,12 +96,20 @@ impl Generation {
     }
 
     /// Reads, compiles and tries out everything that `config` names. File names
-    /// are relative to `folder`.
+    /// are relative to `folder`. What is in `shared` for a `vm_id` stays.
     ///
     /// # Errors
     /// Everything that is wrong, each with its place in the configuration.
-    pub(crate) fn build(config: &Config, folder: &Path) -> Result<Self, ConfigErrors> {
-        let mut builder = Builder::default();
+    pub(crate) fn build(
+        config: &Config,
+        folder: &Path,
+        shared: &Arc<SharedState>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut builder = Builder {
+            shared: Arc::clone(shared),
+            modules: Vec::new(),
+            vms: Vec::new(),
+        };
         let mut errors = Vec::new();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
@@ -148,7 +164,9 @@ impl Generation {
         Ok(Self {
             listeners,
             clusters: clusters.collect(),
+            callouts: config.callouts,
             vms,
+            shared: Arc::clone(shared),
         })
     }
 }
@@ -175,10 +193,13 @@ impl Builder {
             configuration: wasm.configuration.span,
         };
         let module = self.module(config, folder, &vm.code.value)?;
+        let shared_limits = shared_limits(config, &vm.vm_id);
         let vm_config = VmConfig {
             vm_id: vm.vm_id.clone(),
             configuration: vm.configuration.value.clone().into(),
             environment: environment(&vm.environment_variables),
+            capabilities: capabilities(wasm),
+            shared: self.shared.space(&vm.vm_id, shared_limits),
         };
         let plugin = PluginSpec {
             plugin: PluginConfig {
@@ -193,6 +214,8 @@ impl Builder {
             },
             policy: wasm.failure_policy,
             reload_interval: wasm.reload_config.backoff.base_interval,
+            reload_interval_max: wasm.reload_config.backoff.max_interval,
+            spare: wasm.spare,
         };
         let key = FilterVmSpec::key(&module, &vm_config);
         let index = self.vms.iter().position(|d| d.key == key);
@@ -201,6 +224,7 @@ impl Builder {
                 key,
                 module,
                 config: vm_config,
+                shared_limits,
                 plugins: Vec::new(),
                 places: Vec::new(),
             });
@@ -252,12 +276,16 @@ impl Builder {
 
     /// Tries every VM out, on this thread.
     fn finish(self, config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<FilterVmSpec>> {
+        let names = config.clusters.iter().map(|c| c.name.value.as_str());
+        let clusters = Arc::new(ClusterNames::new(names));
         let mut vms = Vec::with_capacity(self.vms.len());
         for draft in self.vms {
             let spec = FilterVmSpec {
                 module: draft.module,
                 config: draft.config,
                 plugins: draft.plugins,
+                shared_limits: draft.shared_limits,
+                clusters: Arc::clone(&clusters),
             };
             if let Err(error) = spec.canary() {
                 errors.push(start_error(config, &draft.places, &error));
@@ -295,6 +323,36 @@ fn start_error(config: &Config, places: &[Place], error: &StartError) -> ConfigE
     match help {
         Some(help) => error.with_help(help),
         None => error,
+    }
+}
+
+/// What a VM may call and be called by; the VM's own word counts before the
+/// plugin's.
+fn capabilities(plugin: &weir_config::PluginConfig) -> Capabilities {
+    let of_vm = &plugin.vm_config.allowed_capabilities;
+    let names = of_vm.as_ref().unwrap_or(&plugin.allowed_capabilities);
+    Capabilities::only(names.iter().cloned())
+}
+
+fn shared_limits(config: &Config, vm_id: &str) -> SharedLimits {
+    let bytes = |size: weir_config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let (data, queues) = config.shared_limits(vm_id);
+    let default = SharedLimits::default();
+    SharedLimits {
+        data: DataLimits {
+            bytes: data.bytes.map_or(default.data.bytes, bytes),
+            entries: data.entries.unwrap_or(default.data.entries),
+            eviction: match data.eviction {
+                SharedDataEviction::None => Eviction::None,
+                SharedDataEviction::Lru => Eviction::Lru,
+                SharedDataEviction::Oldest => Eviction::Oldest,
+            },
+        },
+        queues: QueueLimits {
+            bytes: queues.bytes.map_or(default.queues.bytes, bytes),
+            items: queues.items.unwrap_or(default.queues.items),
+            queues: queues.queues.unwrap_or(default.queues.queues),
+        },
     }
 }
 

@@ -27,12 +27,20 @@ pub(crate) const CHUNK_LINE_BYTES: usize = 4 * 1024;
 /// counted, a worker never waits.
 pub(crate) const ACCESS_LOG_QUEUE: usize = 16 * 1024;
 
-/// How often a worker publishes the memory of its VMs.
-pub(crate) const MEMORY_SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a worker looks after its VMs: publishes their memory, replaces what
+/// has grown too large.
+pub(crate) const VM_CARE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long an idle connection is kept open once the process drains: a client
 /// that is just sending its next request is still answered.
 pub(crate) const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// Failures of one VM that a worker logs in a second; more are counted.
+pub(crate) const FAILURE_REPORTS_MAX: u32 = 10;
+
+/// Failures in a row, with no stream coming to its end in between, that are a
+/// crash loop. Fewer may be bad luck with a few requests.
+pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;
 
 /// Connections that the kernel may have accepted before Weir does.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
@@ -71,3 +79,22 @@ pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Changes from one shared queue to another, in the notes about new items that
+/// wait for a busy VM; beyond that, notes of one queue come together.
+pub(crate) const QUEUE_RUNS_MAX: usize = 4096;
+
+/// Calls about items in shared queues that one VM gets before anything else on
+/// its worker.
+pub(crate) const QUEUE_CALLS_IN_A_ROW: u32 = 64;
+
+/// Bytes that may wait to be sent on one gRPC stream of a filter; more is
+/// refused. The endpoint reads more slowly than the filter writes.
+pub(crate) const GRPC_OUTBOX_BYTES: usize = 16 << 20;
+
+/// Bytes of a gRPC stream that wait on the connection before more is handed over.
+pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;
+
+/// How long an address that a filter has looked up is said to hold: the system's
+/// resolver does not tell, and Envoy says as much in its place.
+pub(crate) const DNS_TTL: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod admin;
+mod callout;
 mod cli;
 mod cluster;
 mod exchange;

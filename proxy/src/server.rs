@@ -77,7 +77,7 @@ pub(crate) fn prepare(
         .map(|worker| WorkerMetrics::new(worker, &guests))
         .collect();
     let state = AdminState {
-        metrics: Metrics::new(metrics.clone(), guests),
+        metrics: Metrics::new(metrics.clone(), guests, Arc::clone(&generation.shared)),
         listeners: listeners.clone(),
         ready: Arc::new(AtomicBool::new(false)),
     };

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
-use weir_config::{Codec, HttpOptions};
+use weir_config::{Callouts, Codec, HttpOptions};
 
 use crate::cluster::{Cluster, Pool};
 use crate::exchange::Exchange;
@@ -24,7 +24,7 @@ use crate::generation::{Generation, ListenerSpec};
 use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
-use crate::limits::{DRAIN_IDLE_GRACE, LISTEN_BACKLOG, MEMORY_SAMPLE_INTERVAL};
+use crate::limits::{DRAIN_IDLE_GRACE, LISTEN_BACKLOG, VM_CARE_INTERVAL};
 use crate::route::RouteTable;
 use crate::stream::{ConnectionInfo, Facts, FilteredStream, LogView};
 use crate::tcp::{self, TcpProxy};
@@ -54,6 +54,7 @@ pub(crate) enum WorkerError {
 pub(crate) struct WorkerShared {
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) pool: Pool,
+    pub(crate) callouts: Callouts,
     pub(crate) metrics: Arc<WorkerMetrics>,
     draining: watch::Receiver<bool>,
     /// Connections and streams.
@@ -145,12 +146,23 @@ struct Worker {
 impl Worker {
     fn start(spec: WorkerSpec, draining: watch::Receiver<bool>) -> Result<Self, WorkerError> {
         let generation = &spec.generation;
+        let cluster = |c| Cluster::new(c, spec.number);
+        let shared = Rc::new(WorkerShared {
+            clusters: generation.clusters.iter().map(cluster).collect(),
+            pool: Pool::new(),
+            callouts: generation.callouts,
+            metrics: Arc::clone(&spec.metrics),
+            draining,
+            alive: Cell::new(0),
+            ended: Notify::new(),
+            date: RefCell::default(),
+        });
         let vms = generation
             .vms
             .iter()
             .map(|vm| {
                 let metrics = Rc::new(VmMetrics::new(spec.metrics.vm(vm)));
-                FilterVm::start(Arc::clone(vm), metrics).map(Rc::new)
+                FilterVm::start(Arc::clone(vm), metrics, Some(Rc::clone(&shared))).map(Rc::new)
             })
             .collect::<Result<Rc<[_]>, _>>()?;
         let listener = |(listener, access_log): (&ListenerSpec, Option<AccessLog>)| {
@@ -173,16 +185,6 @@ impl Worker {
         };
         let listeners = generation.listeners.iter().zip(spec.access_logs);
         let listeners = spec.sockets.into_iter().zip(listeners.map(listener));
-        let cluster = |c| Cluster::new(c, spec.number);
-        let shared = Rc::new(WorkerShared {
-            clusters: generation.clusters.iter().map(cluster).collect(),
-            pool: Pool::new(),
-            metrics: Arc::clone(&spec.metrics),
-            draining,
-            alive: Cell::new(0),
-            ended: Notify::new(),
-            date: RefCell::default(),
-        });
         let listeners = listeners.collect();
         Ok(Self {
             shared,
@@ -212,7 +214,8 @@ impl Worker {
             }
         }
         report(Ok(()));
-        let sampler = tokio::task::spawn_local(sample_memory(Rc::clone(&self.vms)));
+        self.vms.iter().for_each(FilterVm::prepare_spare);
+        let keeper = tokio::task::spawn_local(look_after(Rc::clone(&self.vms)));
         for task in accepting {
             if let Err(error) = task.await {
                 tracing::error!("a listener ended: {error}");
@@ -221,18 +224,18 @@ impl Worker {
         while self.shared.alive.get() > 0 {
             self.shared.ended.notified().await;
         }
-        sampler.abort();
+        keeper.abort();
         for vm in self.vms.iter() {
             vm.stop();
         }
     }
 }
 
-/// Publishes the memory of the worker's VMs, now and then.
-async fn sample_memory(vms: Rc<[Rc<FilterVm>]>) {
+/// Looks after the worker's VMs, now and then.
+async fn look_after(vms: Rc<[Rc<FilterVm>]>) {
     loop {
-        vms.iter().for_each(|vm| vm.publish_memory());
-        sleep(MEMORY_SAMPLE_INTERVAL).await;
+        vms.iter().for_each(FilterVm::look_after);
+        sleep(VM_CARE_INTERVAL).await;
     }
 }
 

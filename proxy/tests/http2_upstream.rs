@@ -290,7 +290,9 @@ fn an_echo_of_100_mib_passes_over_http2_on_both_sides() {
             while let Some(data) = body.data().await {
                 let data = data.unwrap();
                 body.flow_control().release_capacity(data.len()).unwrap();
-                assert_eq!(data[0], ((at / MIB + 1) % 251) as u8);
+                // The end may come in an empty frame of its own.
+                let block = ((at / MIB + 1) % 251) as u8;
+                assert!(data.first().is_none_or(|first| *first == block));
                 at += data.len();
             }
             assert_eq!(at, length);

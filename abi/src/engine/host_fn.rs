@@ -11,6 +11,12 @@ pub(crate) trait State: 'static {
     /// Whether the host function `name` may run now; `anytime` is set for the
     /// few that may run in start functions and in the allocator.
     fn admit(&self, name: &'static str, anytime: bool) -> Result<(), HostTrap>;
+
+    /// Whether the instance is given the host function `name` at all.
+    fn allows(&self, name: &str) -> bool;
+
+    /// The guest has called a host function that it is not given.
+    fn denied(&self, name: &'static str);
 }
 
 /// A result that a host function may give.
@@ -18,7 +24,12 @@ pub(crate) trait IntoWasm {
     type Wasm: wasmer::WasmTypeList;
     const RESULTS: &'static [ValueType];
     fn into_wasm(self) -> Result<Self::Wasm, HostTrap>;
+    /// What a guest gets that is not given the function.
+    fn denied() -> Self::Wasm;
 }
+
+/// WASI's `ENOTCAPABLE`.
+const NOT_CAPABLE: u32 = 76;
 
 impl IntoWasm for () {
     type Wasm = ();
@@ -26,6 +37,7 @@ impl IntoWasm for () {
     fn into_wasm(self) -> Result<(), HostTrap> {
         Ok(())
     }
+    fn denied() {}
 }
 
 impl IntoWasm for u32 {
@@ -33,6 +45,9 @@ impl IntoWasm for u32 {
     const RESULTS: &'static [ValueType] = &[ValueType::I32];
     fn into_wasm(self) -> Result<Self, HostTrap> {
         Ok(self)
+    }
+    fn denied() -> Self {
+        NOT_CAPABLE
     }
 }
 
@@ -42,6 +57,7 @@ impl IntoWasm for HostTrap {
     fn into_wasm(self) -> Result<(), HostTrap> {
         Err(self)
     }
+    fn denied() {}
 }
 
 trait WasmParam {
@@ -56,7 +72,8 @@ impl WasmParam for u64 {
     const TYPE: ValueType = ValueType::I64;
 }
 
-type Definer<T> = Box<dyn Fn(&mut Store, &FunctionEnv<Confined<Env<T>>>) -> Function + Send + Sync>;
+type Definer<T> =
+    Box<dyn Fn(&mut Store, &FunctionEnv<Confined<Env<T>>>, bool) -> Function + Send + Sync>;
 
 /// A host function that modules can import.
 pub(crate) struct HostFunction<T> {
@@ -73,16 +90,20 @@ impl<T: State> HostFunction<T> {
     ) -> Self {
         Self {
             signature: F::signature(),
-            define: Box::new(move |store, env| function.define(name, anytime, store, env)),
+            define: Box::new(move |store, env, allowed| {
+                function.define(name, anytime, allowed, store, env)
+            }),
         }
     }
 
+    /// The function for one instance, which may not be `allowed` to use it.
     pub(super) fn define(
         &self,
         store: &mut Store,
         env: &FunctionEnv<Confined<Env<T>>>,
+        allowed: bool,
     ) -> Function {
-        (self.define)(store, env)
+        (self.define)(store, env, allowed)
     }
 }
 
@@ -94,6 +115,7 @@ pub(crate) trait HostFn<T, Args>: Copy + Send + Sync + 'static {
         self,
         name: &'static str,
         anytime: bool,
+        allowed: bool,
         store: &mut Store,
         env: &FunctionEnv<Confined<Env<T>>>,
     ) -> Function;
@@ -117,6 +139,7 @@ macro_rules! host_fn {
                 self,
                 name: &'static str,
                 anytime: bool,
+                allowed: bool,
                 store: &mut Store,
                 env: &FunctionEnv<Confined<Env<T>>>,
             ) -> Function {
@@ -127,6 +150,10 @@ macro_rules! host_fn {
                         -> Result<R::Wasm, RuntimeError> {
                         let mut caller = Caller::new(env);
                         caller.state().admit(name, anytime)?;
+                        if !allowed {
+                            caller.state().denied(name);
+                            return Ok(R::denied());
+                        }
                         Ok(self(&mut caller, $($arg),*).into_wasm()?)
                     },
                 )

@@ -35,6 +35,7 @@ impl Instance {
     ) -> Result<Self, GuestTrap> {
         caught(|| {
             let mut store = Store::new(module.engine.clone());
+            let rights = Rc::clone(&state);
             let env = FunctionEnv::new(
                 &mut store,
                 Confined(Env {
@@ -46,7 +47,8 @@ impl Instance {
             let mut imports = Imports::new();
             for import in module.module.imports() {
                 if let Some(function) = resolve(import.module(), import.name()) {
-                    let function = function.define(&mut store, &env);
+                    let allowed = rights.allows(import.name());
+                    let function = function.define(&mut store, &env, allowed);
                     imports.define(import.module(), import.name(), function);
                 }
             }
@@ -123,7 +125,7 @@ fn trap_of_instantiation(error: InstantiationError) -> GuestTrap {
 /// An exported function, looked up once.
 pub(crate) struct GuestFn<A: GuestArgs, R: Results>(TypedFunction<A::List, R>);
 
-/// Arguments of an exported function: none to four `u32`.
+/// Arguments of an exported function: none to five `u32`.
 pub(crate) trait GuestArgs: Sized {
     type List: Results;
     fn call<R: Results>(
@@ -152,3 +154,4 @@ guest_args!((););
 guest_args!(u32; a: u32);
 guest_args!((u32, u32); a: u32, b: u32);
 guest_args!((u32, u32, u32); a: u32, b: u32, c: u32);
+guest_args!((u32, u32, u32, u32, u32); a: u32, b: u32, c: u32, d: u32, e: u32);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Cx, Outcome, Table};
 use crate::body::BodyBuffer;
+use crate::callout::{HttpCallResponse, Received};
 use crate::plugin::RootState;
 use crate::stream::StreamContext;
 use crate::types::{BufferType, Direction, Status};
@@ -22,6 +23,7 @@ pub(super) fn define(t: &mut Table) {
 /// Where the bytes of a buffer are.
 enum Source {
     Body(Rc<StreamContext>, Direction),
+    Call(Rc<HttpCallResponse>),
     ReadOnly(Bytes),
 }
 
@@ -40,11 +42,27 @@ impl Source {
                     .map(Self::ReadOnly)
                     .ok_or(Status::NotFound);
             }
-            BufferType::CallResponseBody => return Err(Status::NotFound),
-            BufferType::DownstreamData
-            | BufferType::UpstreamData
-            | BufferType::GrpcReceive
-            | BufferType::CallData => return Ok(Self::ReadOnly(Bytes::new())),
+            BufferType::CallResponseBody => {
+                return match state.callouts.received() {
+                    Some(Received::Http(response)) => Ok(Self::Call(response)),
+                    _ => Err(Status::NotFound),
+                };
+            }
+            BufferType::GrpcReceive => {
+                return Ok(Self::ReadOnly(match state.callouts.received() {
+                    Some(Received::Message(message)) => message,
+                    _ => Bytes::new(),
+                }));
+            }
+            BufferType::CallData => {
+                return Ok(Self::ReadOnly(match state.callouts.received() {
+                    Some(Received::Addresses(addresses)) => addresses,
+                    _ => Bytes::new(),
+                }));
+            }
+            BufferType::DownstreamData | BufferType::UpstreamData => {
+                return Ok(Self::ReadOnly(Bytes::new()));
+            }
         };
         Ok(state.stream().map_or_else(
             || Self::ReadOnly(Bytes::new()),
@@ -55,6 +73,7 @@ impl Source {
     fn len(&self) -> usize {
         match self {
             Self::Body(cx, direction) => body(cx, *direction).map_or(0, |b| b.len()),
+            Self::Call(response) => response.body.len(),
             Self::ReadOnly(bytes) => bytes.len(),
         }
     }
@@ -66,15 +85,17 @@ impl Source {
                     body.copy_to(start, block);
                 }
             }
+            Self::Call(response) => response.body.copy_to(start, block),
             Self::ReadOnly(bytes) => block.copy_from_slice(&bytes[start..start + block.len()]),
         }
     }
 }
 
-/// The plugin's configuration, while it is configured.
+/// The plugin's configuration, while its root context is created or configured.
 fn plugin_configuration(state: &VmState) -> Option<Bytes> {
     let root = state.root()?;
-    (root.state.get() == RootState::Configuring).then(|| root.plugin.configuration.clone())
+    let readable = [RootState::Created, RootState::Configuring].contains(&root.state.get());
+    readable.then(|| root.plugin.configuration.clone())
 }
 
 fn body(cx: &StreamContext, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
@@ -130,8 +151,8 @@ fn set_bytes(
     Ok(())
 }
 
-/// ABI 0.1.0: the plugin's configuration while it is configured, the VM's at
-/// any other time.
+/// ABI 0.1.0: the plugin's configuration while it can be read, the VM's at any
+/// other time.
 fn get_configuration(c: &mut Cx<'_>, bytes_out: u32, length_out: u32) -> Outcome {
     let state = c.state();
     let bytes = plugin_configuration(state).unwrap_or_else(|| state.config.configuration.clone());

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{Cx, Outcome, Table};
+use crate::callout::{HttpCallResponse, Received};
 use crate::headers::HeaderMap;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, HttpMap, MapType, Status};
@@ -25,14 +26,62 @@ fn map_type(map: u32) -> Result<MapType, Status> {
     MapType::from_wire(map).ok_or(Status::BadArgument)
 }
 
-/// A map of the stream at hand that the guest may read now.
-fn readable(state: &VmState, map: MapType) -> Result<(Rc<StreamContext>, HttpMap), Status> {
-    let map = map.http().ok_or(Status::BadArgument)?;
-    let stream = state.stream().ok_or(Status::BadArgument)?;
-    if stream.can_read(map) {
-        Ok((stream, map))
-    } else {
-        Err(Status::BadArgument)
+/// A map that the guest may read now.
+enum Readable {
+    Stream(Rc<StreamContext>, HttpMap),
+    Callout(Rc<HeaderMap>),
+    /// The headers, or else the trailers, of a call's response.
+    Call(Rc<HttpCallResponse>, MapType),
+}
+
+impl Readable {
+    fn of(state: &VmState, map: MapType) -> Result<Self, Status> {
+        let Some(map) = map.http() else {
+            return Self::of_callout(state, map).ok_or(Status::BadArgument);
+        };
+        let stream = state.stream().ok_or(Status::BadArgument)?;
+        if stream.can_read(map) {
+            Ok(Self::Stream(stream, map))
+        } else {
+            Err(Status::BadArgument)
+        }
+    }
+
+    fn of_callout(state: &VmState, map: MapType) -> Option<Self> {
+        match (map, state.callouts.received()?) {
+            (MapType::CallResponseHeaders, Received::Http(response)) => {
+                Some(Self::Call(response, map))
+            }
+            (MapType::CallResponseTrailers, Received::Http(response)) => {
+                response.trailers.as_ref()?;
+                Some(Self::Call(response, map))
+            }
+            (MapType::GrpcInitialMetadata, Received::InitialMetadata(map))
+            | (MapType::GrpcTrailingMetadata, Received::TrailingMetadata(map)) => {
+                Some(Self::Callout(map))
+            }
+            _ => None,
+        }
+    }
+
+    /// What `f` makes of the map; `None` where a stream has none of its kind.
+    fn with<R>(&self, f: impl FnOnce(&HeaderMap) -> R) -> Option<R> {
+        match self {
+            Self::Stream(cx, map) => cx.headers(*map).map(|headers| f(&headers)),
+            Self::Callout(headers) => Some(f(headers)),
+            Self::Call(response, MapType::CallResponseTrailers) => {
+                response.trailers.as_ref().map(f)
+            }
+            Self::Call(response, _) => Some(f(&response.headers)),
+        }
+    }
+
+    /// The name under which the map holds `name`.
+    fn canonical<'a>(&self, name: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Stream(_, map) => canonical(*map, name),
+            Self::Callout(_) | Self::Call(..) => name,
+        }
     }
 }
 
@@ -80,17 +129,15 @@ fn canonical_bytes(map: HttpMap, name: Bytes) -> Bytes {
 
 /// A map that is not there is an empty one here, and `Ok`.
 fn get_pairs(c: &mut Cx<'_>, map: u32, pairs_out: u32, length_out: u32) -> Outcome {
-    let Ok((cx, map)) = readable(c.state(), map_type(map)?) else {
+    let Ok(map) = Readable::of(c.state(), map_type(map)?) else {
         return c.give(&[], pairs_out, length_out);
     };
-    let size = match cx.headers(map) {
-        Some(headers) if !headers.is_empty() => wire::pairs_size(headers.iter()),
-        _ => 0,
-    };
-    c.give_with(size, pairs_out, length_out, |block| {
-        if let Some(headers) = cx.headers(map) {
-            wire::encode_pairs(headers.iter(), block);
-        }
+    let size = map.with(|headers| match headers.is_empty() {
+        true => 0,
+        false => wire::pairs_size(headers.iter()),
+    });
+    c.give_with(size.unwrap_or(0), pairs_out, length_out, |block| {
+        map.with(|headers| wire::encode_pairs(headers.iter(), block));
     })
 }
 
@@ -119,11 +166,9 @@ fn get_value(
     let map = map_type(map)?;
     let state = c.state().clone();
     let name = c.read(name, name_length)?;
-    let (cx, map) = readable(&state, map)?;
-    let value = cx
-        .headers(map)
-        .and_then(|h| h.get(canonical(map, name)).cloned());
-    match value {
+    let map = Readable::of(&state, map)?;
+    let value = map.with(|headers| headers.get(map.canonical(name)).cloned());
+    match value.flatten() {
         Some(value) => c.give(&value, value_out, length_out),
         None if state.abi == AbiVersion::V0_1_0 => c.give(&[], value_out, length_out),
         None => Err(Status::NotFound.into()),

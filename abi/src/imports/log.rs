@@ -17,7 +17,7 @@ fn log(c: &mut Cx<'_>, level: u32, message: u32, length: u32) -> Outcome {
     let level = LogLevel::from_wire(level).ok_or(Status::BadArgument)?;
     let state = c.state().clone();
     let message = c.read(message, length)?;
-    state.with_origin(|origin| state.host.log(origin, level, message));
+    state.say(level, message);
     Ok(())
 }
 
@@ -32,9 +32,14 @@ fn get_current_time(c: &mut Cx<'_>, time_out: u32) -> Outcome {
     Ok(c.write(time_out, &now.to_le_bytes())?)
 }
 
-/// Status and message of the callout whose answer is being delivered; there is
-/// none at any other time.
+/// Status of the callout of this root context that ended last, and its message
+/// while that end is delivered.
 fn get_status(c: &mut Cx<'_>, code_out: u32, message_out: u32, length_out: u32) -> Outcome {
-    c.write_u32(code_out, 0)?;
-    c.give(&[], message_out, length_out)
+    let root = c.state().root();
+    let (code, message) = root.map_or_else(Default::default, |root| {
+        let status = &root.callout;
+        (status.code.get(), status.message.borrow().clone())
+    });
+    c.write_u32(code_out, code)?;
+    c.give(&message, message_out, length_out)
 }

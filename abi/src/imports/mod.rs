@@ -5,12 +5,15 @@
 //! refuse the whole module.
 
 mod buffers;
+mod callouts;
 mod context;
 mod guest;
 mod headers;
 mod log;
 mod metrics;
 mod properties;
+mod shared_data;
+mod shared_queues;
 mod stream;
 mod wasi;
 
@@ -55,6 +58,9 @@ impl IntoWasm for Outcome {
             Err(Stop::Status(status)) => Ok(status as u32),
             Err(Stop::Trap(trap)) => Err(trap),
         }
+    }
+    fn denied() -> u32 {
+        Status::InternalFailure as u32
     }
 }
 
@@ -115,6 +121,9 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     stream::define(&mut t);
     context::define(&mut t);
     metrics::define(&mut t);
+    callouts::define(&mut t);
+    shared_data::define(&mut t);
+    shared_queues::define(&mut t);
     wasi::define(&mut t);
     define_unimplemented(&mut t);
     t
@@ -127,54 +136,9 @@ fn define_unimplemented(t: &mut Table) {
     }
     type P = u32;
     t.unimplemented(
-        "proxy_http_call",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_grpc_call",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| {
-            no()
-        },
-    );
-    t.unimplemented(
-        "proxy_grpc_stream",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_grpc_send",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented("proxy_grpc_cancel", |_: &mut Cx<'_>, _: P| no());
-    t.unimplemented("proxy_grpc_close", |_: &mut Cx<'_>, _: P| no());
-    t.unimplemented(
-        "proxy_get_shared_data",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_set_shared_data",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_register_shared_queue",
-        |_: &mut Cx<'_>, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_resolve_shared_queue",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_enqueue_shared_queue",
-        |_: &mut Cx<'_>, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
-        "proxy_dequeue_shared_queue",
-        |_: &mut Cx<'_>, _: P, _: P, _: P| no(),
-    );
-    t.unimplemented(
         "proxy_call_foreign_function",
         |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P| no(),
     );
-    t.unimplemented("envoy_resolve_dns", |_: &mut Cx<'_>, _: P, _: P, _: P| no());
 }
 
 /// Names of the hostcalls that answer [`Status::Unimplemented`].

@@ -275,7 +275,7 @@ fn fd_write(c: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, n_out: u32) -> Errno
     let message = line.strip_suffix(b"\n").unwrap_or(&line);
     if !message.is_empty() {
         let state = c.state().clone();
-        state.with_origin(|origin| state.host.log(origin, level, message));
+        state.say(level, message);
     }
     done(c.write_u32(n_out, u32::try_from(line.len()).unwrap_or(u32::MAX)))
 }

@@ -28,7 +28,7 @@ impl Host for Deaf {
     fn log_level(&self) -> Option<LogLevel> {
         None
     }
-    fn failed(&self, _: Origin<'_>, _: &Failure) {}
+    fn failed(&self, _: Origin<'_>, _: &Failure, _: Option<&dyn weir_abi::Stream>) {}
 }
 
 /// A generator of numbers that likes those at which things break: small ones,

@@ -159,7 +159,7 @@ fn buffers_of_callouts_and_connections_answer_as_in_envoy() {
 }
 
 #[test]
-fn the_plugin_configuration_is_readable_while_it_is_configured_only() {
+fn the_plugin_configuration_is_readable_while_its_root_is_created_or_configured() {
     let read = "get_buffer_bytes 7 0 100";
     let guest = Guest::new()
         .on("proxy_on_context_create", read)
@@ -177,7 +177,14 @@ fn the_plugin_configuration_is_readable_while_it_is_configured_only() {
     vm.on_tick(root).unwrap();
     assert_eq!(
         host.journal.take(),
-        ["1", "1", "0 configuration", "0 20 0", "2", "1"]
+        [
+            "0 plugin configuration",
+            "1",
+            "0 configuration",
+            "0 20 0",
+            "2",
+            "1"
+        ]
     );
 }
 
@@ -207,6 +214,7 @@ fn get_configuration_of_0_1_0_gives_that_of_the_plugin_then_that_of_the_vm() {
     };
     let guest = Guest::new()
         .markers(&["proxy_abi_version_0_1_0"])
+        .on("proxy_on_context_create", "get_configuration")
         .on("proxy_on_vm_start", "get_configuration")
         .on("proxy_on_configure", "get_configuration")
         .on("proxy_on_tick", "get_configuration");
@@ -216,6 +224,11 @@ fn get_configuration_of_0_1_0_gives_that_of_the_plugin_then_that_of_the_vm() {
     vm.on_tick(root).unwrap();
     assert_eq!(
         host.journal.take(),
-        ["0 of the vm", "0 plugin configuration", "0 of the vm"]
+        [
+            "0 plugin configuration",
+            "0 of the vm",
+            "0 plugin configuration",
+            "0 of the vm"
+        ]
     );
 }

@@ -254,16 +254,16 @@ impl Guest {
   (func $report_call (param $name i32) (param $length i32) (param $count i32)
     (i32.store (i32.const {REPORT}) (local.get $count))
     (i32.store (i32.const {kind}) (i32.const 99))
-    (memory.copy (i32.const {words}) (i32.const {OUT}) (i32.const 12))
+    (memory.copy (i32.const {words}) (i32.const {OUT}) (i32.const 20))
     (memory.copy (i32.const {bytes}) (local.get $name) (local.get $length))
     (drop (call $proxy_log (i32.const 0) (i32.const {REPORT})
-      (i32.add (i32.const 20) (local.get $length)))))
+      (i32.add (i32.const 28) (local.get $length)))))
   {items}
   (data (i32.const 1024) "{data}"))
 "#,
             kind = REPORT + 4,
             words = REPORT + 8,
-            bytes = REPORT + 20,
+            bytes = REPORT + 28,
         )
         .unwrap();
         text

@@ -6,6 +6,7 @@ use super::message::Message;
 use super::reader::Reader;
 use super::{address, cluster, listener, route};
 use crate::admin::Admin;
+use crate::callouts::Callouts;
 use crate::config::Config;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::error::Problem;
@@ -22,6 +23,7 @@ pub(super) fn read(reader: &Reader, root: &yaml::Node, source: &Arc<Source>) -> 
         admin: bootstrap.message("admin").map(|message| admin(&message)),
         listeners: Vec::new(),
         clusters: Vec::new(),
+        callouts: Callouts::of_envoy(),
         drain_timeout: DRAIN_TIMEOUT,
         source: Arc::clone(source),
     };

@@ -22,6 +22,11 @@ pub(super) fn plugin(message: &Message<'_, '_>) -> Option<Spanned<PluginConfig>>
     let plugin = message
         .reader
         .native(&path, |problems| PluginConfig::read(&node, problems));
+    // As in Envoy, a VM starts when it is needed.
+    let plugin = PluginConfig {
+        spare: false,
+        ..plugin
+    };
     Some(Spanned::new(plugin, node.at))
 }
 

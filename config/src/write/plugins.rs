@@ -2,13 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::Object;
 use crate::code::Code;
 use crate::environment::EnvironmentVariables;
 use crate::failure::{Backoff, FailurePolicy};
+use crate::guest_limits::{Limits, SharedDataEviction};
 use crate::plugin::PluginConfig;
+use crate::read::ByteSize;
 use crate::vm::VmConfig;
 
 pub(super) fn plugin(plugin: &PluginConfig) -> Json {
@@ -37,7 +39,39 @@ pub(super) fn plugin(plugin: &PluginConfig) -> Json {
         plugin.allow_on_headers_stop_iteration,
         false,
     );
+    block.flag("spare", plugin.spare, true);
+    let allowed = &plugin.allowed_capabilities;
+    block.set("capability_restriction_config", restriction(allowed));
+    block.set("limits", limits(&plugin.limits));
     block.into()
+}
+
+fn restriction(allowed: &[String]) -> Object {
+    let names = allowed.iter();
+    let names = names.map(|name| (name.clone(), Json::Object(Map::new())));
+    let mut block = Object::default();
+    block.set("allowed_capabilities", Json::Object(names.collect()));
+    block
+}
+
+fn limits(limits: &Limits) -> Object {
+    let size = |size: Option<ByteSize>| size.map(|size| size.to_string());
+    let mut block = Object::default();
+    if let Some(data) = &limits.shared_data {
+        let mut keys = Object::default();
+        keys.set("bytes", size(data.bytes));
+        keys.set("entries", data.entries);
+        keys.word("eviction", data.eviction, SharedDataEviction::default());
+        block.set("shared_data", keys);
+    }
+    if let Some(queues) = &limits.shared_queues {
+        let mut keys = Object::default();
+        keys.set("bytes", size(queues.bytes));
+        keys.set("items", queues.items);
+        keys.set("queues", queues.queues);
+        block.set("shared_queues", keys);
+    }
+    block
 }
 
 fn vm(vm: &VmConfig) -> Object {
@@ -59,6 +93,14 @@ fn vm(vm: &VmConfig) -> Object {
         "environment_variables",
         environment(&vm.environment_variables),
     );
+    if let Some(allowed) = &vm.allowed_capabilities {
+        // An empty one says that the plugin's does not count.
+        let mut names = restriction(allowed).0;
+        names
+            .entry("allowed_capabilities")
+            .or_insert_with(|| Json::Object(Map::new()));
+        block.set("capability_restriction_config", Json::Object(names));
+    }
     block
 }
 

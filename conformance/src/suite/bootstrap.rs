@@ -10,6 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::case::{Case, Filter, Group, Protocol};
 
+/// What stands for [`PRELUDE`] in a module as text.
+const PRELUDE_MARK: &str = "(;prelude;)";
+/// A memory, an allocator, and functions that log.
+const PRELUDE: &str = include_str!("prelude.wat");
+
 const TYPES: &str = "type.googleapis.com/";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
@@ -29,7 +34,7 @@ pub struct Places<'a> {
 /// Name of a case's listener, cluster and VMs.
 #[must_use]
 pub fn unique_name(group: &Group, case: &Case) -> String {
-    format!("{}/{}", group.name, case.name)
+    format!("{}.{}", group.name, case.name)
 }
 
 /// The whole file. `upstreams` are the addresses of the cases' upstreams.
@@ -145,6 +150,7 @@ fn plugin(case: &str, filter: &Filter, places: &Places<'_>) -> Result<Value> {
             let path = places
                 .scratch
                 .join(format!("{}.wasm", name.replace('/', "-")));
+            let text = text.replace(PRELUDE_MARK, PRELUDE);
             let code = wat::parse_str(text).with_context(|| format!("text of filter {name}"))?;
             fs::write(&path, code)?;
             path

@@ -1,6 +1,7 @@
 //! Where a command's configuration comes from.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use weir_config::Config;
@@ -40,7 +41,7 @@ impl Source {
             let config = weir_config::parse(&path.display().to_string(), &read(path)?)?;
             (config, path.parent().unwrap_or(Path::new(".")))
         };
-        let generation = Generation::build(&config, folder)?;
+        let generation = Generation::build(&config, folder, &Arc::default())?;
         Ok((config, generation))
     }
 }

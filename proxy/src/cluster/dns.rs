@@ -119,7 +119,7 @@ impl DnsCluster {
 }
 
 /// The addresses that `family` lets count, each once, in their order.
-fn chosen(family: DnsLookupFamily, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+pub(crate) fn chosen(family: DnsLookupFamily, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let only = |wanted: fn(&SocketAddr) -> bool| {
         let mut kept: Vec<SocketAddr> = Vec::new();
         for address in addresses.iter().filter(|address| wanted(address)) {

@@ -16,7 +16,7 @@ use pingora_core::upstreams::peer::{BasicPeer, Peer};
 use tokio::sync::watch;
 use weir_config::UpstreamProtocol;
 
-pub(crate) use self::dns::{DnsCluster, start as start_dns};
+pub(crate) use self::dns::{DnsCluster, chosen, start as start_dns};
 use self::dns::{Found, Resolved};
 use crate::http::{
     AnyUpstream, CodecOptions, Connection, H1Upstream, H2Endpoint, RawUpstream, UpstreamError,

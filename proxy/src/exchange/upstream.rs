@@ -2,7 +2,7 @@
 
 use super::Exchange;
 use super::endpoint::{EndpointState, Target};
-use crate::http::{AnyUpstream, Downstream, ResponsePiece, UpstreamError, reset};
+use crate::http::{AnyUpstream, Downstream, ResponsePiece, UpstreamError};
 use crate::limits::INFORMATIONAL_MAX;
 use crate::stream::{ResponseState, UpstreamFailure};
 
@@ -106,14 +106,7 @@ impl<D: Downstream> Exchange<'_, D> {
             let failure = &self.stream.info.upstream_failure;
             failure.borrow_mut().clone_from(cause);
         }
-        self.stream.fail_upstream(&match error {
-            UpstreamError::Connect(cause) => UpstreamFailure::Connect(cause.clone()),
-            UpstreamError::ConnectTimeout => UpstreamFailure::ConnectTimeout,
-            UpstreamError::Malformed(_) => UpstreamFailure::Protocol,
-            UpstreamError::Closed(_) => UpstreamFailure::Closed,
-            UpstreamError::Reset(code) => UpstreamFailure::Reset(*code),
-            UpstreamError::Refused => UpstreamFailure::Reset(reset::REFUSED_STREAM),
-        });
+        self.stream.fail_upstream(&UpstreamFailure::from(error));
     }
 
     /// Whether the request may be sent twice.

@@ -3,11 +3,18 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
-use weir_abi::{ContextId, Failure, Host, LogLevel, Metric, MetricType, Origin, Unsupported, Vm};
+use weir_abi::{
+    CalloutError, CalloutGuard, CalloutToken, ContextId, DnsToken, Failure, GrpcCall, GrpcStart,
+    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, QueueConsumer,
+    Stream, Unsupported, Vm,
+};
 
+use super::queue::Consumers;
+use crate::callout::Callouts;
 use crate::telemetry::VmMetrics;
 
 /// The [`Host`] of one VM.
@@ -15,20 +22,47 @@ pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
+    /// While the VM stands by, nothing ticks; these are to.
+    standing_by: RefCell<Option<HashMap<ContextId, Duration>>>,
+    queues: Consumers,
+    callouts: Callouts,
 }
 
 impl FilterHost {
-    pub(super) fn new(metrics: Rc<VmMetrics>) -> Rc<Self> {
+    pub(super) fn new(metrics: Rc<VmMetrics>, callouts: Callouts) -> Rc<Self> {
         Rc::new(Self {
             metrics,
             vm: RefCell::default(),
             timers: RefCell::default(),
+            standing_by: RefCell::new(Some(HashMap::new())),
+            queues: Consumers::default(),
+            callouts,
         })
     }
 
     /// Names the VM that timers tick in.
     pub(super) fn attach(&self, vm: &Rc<Vm>) {
         self.vm.replace(Rc::downgrade(vm));
+    }
+
+    /// The VM stands by no longer: its timers begin.
+    pub(super) fn promote(&self) {
+        let waiting = self.standing_by.take().into_iter().flatten();
+        for (root, period) in waiting {
+            self.start_timer(root, period);
+        }
+    }
+
+    fn start_timer(&self, root: ContextId, period: Duration) {
+        // Outside of a worker, where a module is only tried, nothing ticks.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let timer = tokio::task::spawn_local(tick(self.vm(), root, period));
+            self.timers.borrow_mut().insert(root, timer);
+        }
+    }
+
+    fn vm(&self) -> Weak<Vm> {
+        self.vm.borrow().clone()
     }
 
     fn stop_timers(&self) {
@@ -84,20 +118,77 @@ impl Host for FilterHost {
         }
     }
 
-    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>) {
         self.metrics.failed();
+        self.queues.close();
         self.stop_timers();
+        let Some(unsaid) = self.metrics.reports.admit(Instant::now()) else {
+            return;
+        };
+        if unsaid > 0 {
+            tracing::error!(vm_id = origin.vm_id, "{unsaid} more failures of this VM");
+        }
+        let request_id = stream.and_then(request_id);
         tracing::error!(
             plugin = origin.plugin,
             root_id = origin.root_id,
             vm_id = origin.vm_id,
             context = origin.context.0,
+            worker = self.metrics.worker(),
+            request_id,
             "filter failed: {failure}"
         );
     }
 
     fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, Unsupported> {
         Ok(self.metrics.define(kind, name))
+    }
+
+    fn queue_consumer(&self, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        // A VM that stands by is told of nothing that is for the one that serves.
+        if self.standing_by.borrow().is_some() {
+            return None;
+        }
+        self.queues.of(&self.vm.borrow(), root)
+    }
+
+    fn denied(&self, origin: Origin<'_>, capability: &str) {
+        tracing::error!(
+            plugin = origin.plugin,
+            root_id = origin.root_id,
+            vm_id = origin.vm_id,
+            "the filter called `{capability}`, which its `capability_restriction_config` \
+             does not allow"
+        );
+    }
+
+    fn limit_reached(&self, origin: Origin<'_>, limit: &str) {
+        tracing::warn!(
+            plugin = origin.plugin,
+            root_id = origin.root_id,
+            vm_id = origin.vm_id,
+            "no room for more in `limits.{limit}`; /metrics counts what is refused"
+        );
+    }
+
+    fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {
+        self.callouts.http_call(self.vm(), token, call)
+    }
+
+    fn resolve_dns(&self, token: DnsToken, name: &str) -> Result<CalloutGuard, CalloutError> {
+        Ok(self.callouts.resolve_dns(self.vm(), token, name))
+    }
+
+    fn grpc_call(&self, token: CalloutToken, call: GrpcCall) -> Result<CalloutGuard, CalloutError> {
+        self.callouts.grpc_call(self.vm(), token, call)
+    }
+
+    fn grpc_stream(
+        &self,
+        token: CalloutToken,
+        start: GrpcStart,
+    ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        self.callouts.grpc_stream(self.vm(), token, start)
     }
 
     fn set_tick_period(
@@ -108,16 +199,23 @@ impl Host for FilterHost {
         if let Some(timer) = self.timers.borrow_mut().remove(&root) {
             timer.abort();
         }
-        // Outside of a worker, where a module is only tried, nothing ticks.
-        if let Some(period) = period
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            let vm = self.vm.borrow().clone();
-            let timer = tokio::task::spawn_local(tick(vm, root, period));
-            self.timers.borrow_mut().insert(root, timer);
+        if let Some(waiting) = &mut *self.standing_by.borrow_mut() {
+            match period {
+                Some(period) => waiting.insert(root, period),
+                None => waiting.remove(&root),
+            };
+        } else if let Some(period) = period {
+            self.start_timer(root, period);
         }
         Ok(())
     }
+}
+
+/// The request that a stream is about, by the name that its log lines have.
+fn request_id(stream: &dyn Stream) -> Option<String> {
+    let headers = stream.headers(HttpMap::RequestHeaders)?;
+    let id = headers.get(b"x-request-id")?;
+    Some(String::from_utf8_lossy(id).into_owned())
 }
 
 /// Ticks until the VM is gone or has failed; the period is the gap between two

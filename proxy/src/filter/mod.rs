@@ -2,13 +2,17 @@
 //! one.
 
 mod host;
+mod queue;
+mod recovery;
+mod spec;
 mod vm;
 
 use std::rc::Rc;
 
 use weir_abi::{ContextId, Stream, Vm};
 
-pub(crate) use self::vm::{FilterVm, FilterVmSpec, PluginSpec, StartError};
+pub(crate) use self::spec::{FilterVmSpec, PluginSpec, StartError};
+pub(crate) use self::vm::FilterVm;
 
 /// One configured filter on one worker.
 pub(crate) struct Plugin {

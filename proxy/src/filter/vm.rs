@@ -1,151 +1,106 @@
-//! [`FilterVm`]: the VM of one or more plugins on one worker, started again
-//! after a failure as the plugin's policy says.
+//! [`FilterVm`]: the VM of one or more plugins on one worker. When it fails,
+//! another takes its place as the plugin's policy says; one that has grown too
+//! large, or served long enough, is replaced too, and ends with its streams.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-use weir_abi::{ContextId, LoadError, Module, PluginConfig, PluginError, Vm, VmConfig};
+use weir_abi::{ContextId, Vm};
 use weir_config::FailurePolicy;
 
 use super::Admission;
-use super::host::FilterHost;
+use super::recovery::Recovery;
+use super::spec::{FilterVmSpec, Live, StartError};
 use crate::telemetry::VmMetrics;
-
-/// What a VM and its plugins are made from; shared by all workers.
-pub(crate) struct FilterVmSpec {
-    pub(crate) module: Module,
-    pub(crate) config: VmConfig,
-    pub(crate) plugins: Vec<PluginSpec>,
-}
-
-/// One plugin of a VM.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct PluginSpec {
-    pub(crate) plugin: PluginConfig,
-    pub(crate) policy: Option<FailurePolicy>,
-    /// Least time between two starts under `FAIL_RELOAD`.
-    pub(crate) reload_interval: Duration,
-}
-
-impl FilterVmSpec {
-    /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
-    /// configuration, code) it holds the environment.
-    pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
-        let mut digest = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            digest.update((bytes.len() as u64).to_le_bytes());
-            digest.update(bytes);
-        };
-        part(config.vm_id.as_bytes());
-        part(&config.configuration);
-        part(module.digest());
-        for (name, value) in &config.environment {
-            part(name.as_bytes());
-            part(value.as_bytes());
-        }
-        digest.finalize().into()
-    }
-
-    /// Starts the VM and all its plugins.
-    fn start(&self, metrics: &Rc<VmMetrics>) -> Result<Live, StartError> {
-        let host = FilterHost::new(Rc::clone(metrics));
-        let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
-        let vm =
-            Vm::new(&self.module, self.config.clone(), host_of_vm).map_err(StartError::Load)?;
-        let vm = Rc::new(vm);
-        host.attach(&vm);
-        let start = |(index, spec): (usize, &PluginSpec)| {
-            vm.start_plugin(spec.plugin.clone())
-                .map_err(|error| StartError::Plugin {
-                    index,
-                    error,
-                    failure: vm.failure().map(ToString::to_string),
-                })
-        };
-        let roots = self
-            .plugins
-            .iter()
-            .enumerate()
-            .map(start)
-            .collect::<Result<Vec<_>, _>>()?;
-        metrics.started();
-        Ok(Live { vm, roots })
-    }
-
-    /// Starts and drops a VM: whether it would start on a worker.
-    pub(crate) fn canary(&self) -> Result<(), StartError> {
-        self.start(&Rc::new(VmMetrics::detached())).map(drop)
-    }
-}
-
-/// Why a VM does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error("{0}")]
-    Load(LoadError),
-    #[error("{error}{}", .failure.as_ref().map_or_else(String::new, |f| format!(": {f}")))]
-    Plugin {
-        /// Which of the VM's plugins.
-        index: usize,
-        error: PluginError,
-        failure: Option<String>,
-    },
-}
-
-struct Live {
-    vm: Rc<Vm>,
-    roots: Vec<ContextId>,
-}
+use crate::worker::WorkerShared;
 
 /// The VM of one or more plugins on one worker.
 pub(crate) struct FilterVm {
-    spec: std::sync::Arc<FilterVmSpec>,
+    spec: Arc<FilterVmSpec>,
+    worker: Option<Rc<WorkerShared>>,
+    /// Streams go here; one that has failed stays until it is replaced.
     live: RefCell<Option<Live>>,
+    /// Started and configured, to take the place of `live` at once.
+    spare: RefCell<Option<Live>>,
+    /// The failure of `live` is in the books.
+    counted: Cell<bool>,
     started: Cell<Instant>,
+    recovery: RefCell<Recovery>,
     metrics: Rc<VmMetrics>,
 }
 
 impl FilterVm {
     /// Starts a VM on this worker.
     pub(crate) fn start(
-        spec: std::sync::Arc<FilterVmSpec>,
+        spec: Arc<FilterVmSpec>,
         metrics: Rc<VmMetrics>,
+        worker: Option<Rc<WorkerShared>>,
     ) -> Result<Self, StartError> {
-        let live = spec.start(&metrics)?;
+        spec.config.shared.set_limits(spec.shared_limits);
+        let live = spec.start(&metrics, worker.clone())?;
+        live.promote();
+        let shortest = |a, b| if a < b { a } else { b };
+        let intervals = spec.plugins.iter();
+        let intervals = intervals.map(|p| (p.reload_interval, p.reload_interval_max));
+        let (base, max) = intervals.reduce(shortest).unwrap_or_default();
         Ok(Self {
             spec,
+            worker,
             live: RefCell::new(Some(live)),
+            spare: RefCell::default(),
+            counted: Cell::default(),
             started: Cell::new(Instant::now()),
+            recovery: RefCell::new(Recovery::new(base, max)),
             metrics,
         })
     }
 
-    pub(super) fn admit(&self, plugin: usize) -> Admission {
+    pub(super) fn admit(self: &Rc<Self>, plugin: usize) -> Admission {
         if let Some((vm, root)) = self.running(plugin) {
             return Admission::Run(vm, root);
         }
+        let now = Instant::now();
+        self.count_failure(now);
         let spec = &self.spec.plugins[plugin];
         let restart = match spec.policy {
             Some(FailurePolicy::Open) => return Admission::PassBy,
             Some(FailurePolicy::Closed) => false,
-            Some(FailurePolicy::Reload) => self.started.get().elapsed() >= spec.reload_interval,
+            Some(FailurePolicy::Reload) => {
+                now.saturating_duration_since(self.started.get()) >= spec.reload_interval
+            }
             // Weir's own way: the failed request bears it, the next one does not.
-            None => true,
+            None => self.recovery.borrow().may_start(now),
         };
         if restart {
-            self.restart();
+            self.restart(now);
         }
         self.running(plugin)
             .map_or(Admission::Refuse, |(vm, root)| Admission::Run(vm, root))
     }
 
-    /// Publishes the size of the guest's memory.
-    pub(crate) fn publish_memory(&self) {
-        let live = self.live.borrow();
-        let size = live.as_ref().map_or(0, |l| l.vm.memory_size());
-        self.metrics.memory(size);
+    /// Enters the failure of the VM into the books, once.
+    fn count_failure(&self, now: Instant) {
+        if self.counted.replace(true) {
+            return;
+        }
+        let fruitful = |live: &Live| live.vm.completed_streams() > 0;
+        let fruitless = !self.live.borrow().as_ref().is_some_and(fruitful);
+        self.failed(fruitless, now);
+    }
+
+    fn failed(&self, fruitless: bool, now: Instant) {
+        let mut recovery = self.recovery.borrow_mut();
+        let before = recovery.is_crash_loop();
+        recovery.failed(fruitless, now);
+        if recovery.is_crash_loop() && !before {
+            tracing::error!(
+                vm_id = self.spec.config.vm_id,
+                "filter VM fails again and again: it is started at growing intervals now"
+            );
+        }
+        self.metrics.crash_loop(recovery.is_crash_loop());
     }
 
     pub(super) fn running(&self, plugin: usize) -> Option<(Rc<Vm>, ContextId)> {
@@ -154,29 +109,88 @@ impl FilterVm {
         Some((Rc::clone(&live.vm), live.roots[plugin]))
     }
 
-    fn restart(&self) {
+    /// Another VM takes the place of the one that has failed.
+    fn restart(self: &Rc<Self>, now: Instant) {
         self.live.take();
-        self.started.set(Instant::now());
-        match self.spec.start(&self.metrics) {
+        self.started.set(now);
+        let healthy = |live: &Live| live.vm.failure().is_none();
+        let spare = self.spare.take().filter(healthy);
+        let live = match spare {
+            Some(spare) => Ok(spare),
+            None => self.spec.start(&self.metrics, self.worker.clone()),
+        };
+        match live {
             Ok(live) => {
+                live.promote();
                 self.metrics.restarted();
                 self.live.replace(Some(live));
+                self.counted.set(false);
+                if !self.recovery.borrow().is_crash_loop() {
+                    self.prepare_spare();
+                }
             }
-            Err(error) => tracing::error!(
+            Err(error) => {
+                tracing::error!(
+                    vm_id = self.spec.config.vm_id,
+                    "filter VM does not start again: {error}"
+                );
+                self.failed(true, now);
+            }
+        }
+    }
+
+    /// Has a spare made when nothing else is to be done, if one is wanted.
+    pub(crate) fn prepare_spare(self: &Rc<Self>) {
+        let wanted = self.spec.plugins.iter().any(|plugin| plugin.spare);
+        if !wanted || self.worker.is_none() {
+            return;
+        }
+        let vm = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::task::yield_now().await;
+            if let Some(vm) = vm.upgrade() {
+                vm.make_spare();
+            }
+        });
+    }
+
+    fn make_spare(&self) {
+        if self.spare.borrow().is_some() {
+            return;
+        }
+        match self.spec.start(&self.metrics, self.worker.clone()) {
+            Ok(spare) => {
+                self.spare.replace(Some(spare));
+            }
+            Err(error) => tracing::warn!(
                 vm_id = self.spec.config.vm_id,
-                "filter VM does not start again: {error}"
+                "no spare VM for a filter: {error}"
             ),
+        }
+    }
+
+    /// Looks after the VM: publishes the size of its memory, and takes note of
+    /// its success.
+    pub(crate) fn look_after(self: &Rc<Self>) {
+        let size = |live: &Option<Live>| live.as_ref().map_or(0, |l| l.vm.memory_size());
+        let sizes = size(&self.live.borrow()) + size(&self.spare.borrow());
+        self.metrics.memory(sizes);
+        let live = self.live.borrow();
+        let fruitful = |l: &Live| l.vm.failure().is_none() && l.vm.completed_streams() > 0;
+        let mut recovery = self.recovery.borrow_mut();
+        if recovery.is_crash_loop() && live.as_ref().is_some_and(fruitful) {
+            recovery.succeeded();
+            self.metrics.crash_loop(false);
+            drop((live, recovery));
+            self.prepare_spare();
         }
     }
 
     /// Ends the root contexts.
     pub(crate) fn stop(&self) {
-        if let Some(live) = self.live.take() {
-            for root in live.roots {
-                // A VM that fails at its end has reported it.
-                let _ = live.vm.stop_plugin(root);
-            }
-            live.vm.discard();
+        let spare = self.spare.take();
+        for live in self.live.take().iter().chain(&spare) {
+            live.stop();
         }
     }
 }

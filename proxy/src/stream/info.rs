@@ -147,18 +147,22 @@ impl StreamInfo {
         self.response_code_details.borrow().clone()
     }
 
-    /// Sets `response.code_details`; white space and control characters become
-    /// underscores, as in Envoy.
+    /// Sets `response.code_details`.
     pub(crate) fn set_code_details(&self, details: &[u8]) {
-        let clean = |b: &u8| {
-            if b.is_ascii_whitespace() || b.is_ascii_control() {
-                b'_'
-            } else {
-                *b
-            }
-        };
-        *self.response_code_details.borrow_mut() = details.iter().map(clean).collect();
+        *self.response_code_details.borrow_mut() = clean_details(details);
     }
+}
+
+/// Details as Envoy tells them: without white space and control characters.
+pub(crate) fn clean_details<C: FromIterator<u8>>(details: &[u8]) -> C {
+    let clean = |b: &u8| {
+        if b.is_ascii_whitespace() || b.is_ascii_control() {
+            b'_'
+        } else {
+            *b
+        }
+    };
+    details.iter().map(clean).collect()
 }
 
 /// Adds to a counter of bytes.

@@ -34,10 +34,10 @@ use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
 use self::event::Event;
 pub(crate) use self::flags::ResponseFlags;
-pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, count};
+pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, clean_details, count};
 pub(crate) use self::iterate::parse_status;
 pub(crate) use self::log_view::LogView;
-pub(crate) use self::reply::UpstreamFailure;
+pub(crate) use self::reply::{UpstreamFailure, grpc_status};
 use self::slot::{Presence, Slot};
 use crate::filter::Plugin;
 use crate::http::reset;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use weir_abi::{Direction, HeaderMap, LocalResponse};
 
-use crate::http::reset;
+use crate::http::{UpstreamError, reset};
 
 use super::{FilteredStream, ResponseFlags, ResponseSource, ResponseState};
 
@@ -31,7 +31,7 @@ pub(crate) enum UpstreamFailure {
 
 impl UpstreamFailure {
     /// Status and flag of the answer.
-    fn answer(&self) -> (u16, ResponseFlags) {
+    pub(crate) fn answer(&self) -> (u16, ResponseFlags) {
         match self {
             Self::NoRoute => (404, ResponseFlags::NO_ROUTE),
             Self::NoEndpoint => (503, ResponseFlags::NO_HEALTHY_UPSTREAM),
@@ -47,7 +47,7 @@ impl UpstreamFailure {
 
     /// Details and body of the answer. `started`: the upstream's response had
     /// begun.
-    fn words(&self, started: bool) -> (String, String) {
+    pub(crate) fn words(&self, started: bool) -> (String, String) {
         let reason = match self {
             Self::NoRoute => return ("route_not_found".to_owned(), String::new()),
             Self::NoEndpoint => {
@@ -80,6 +80,19 @@ impl UpstreamFailure {
                 "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
             ),
         )
+    }
+}
+
+impl From<&UpstreamError> for UpstreamFailure {
+    fn from(error: &UpstreamError) -> Self {
+        match error {
+            UpstreamError::Connect(cause) => Self::Connect(cause.clone()),
+            UpstreamError::ConnectTimeout => Self::ConnectTimeout,
+            UpstreamError::Malformed(_) => Self::Protocol,
+            UpstreamError::Closed(_) => Self::Closed,
+            UpstreamError::Reset(code) => Self::Reset(*code),
+            UpstreamError::Refused => Self::Reset(reset::REFUSED_STREAM),
+        }
     }
 }
 
@@ -296,7 +309,7 @@ fn own(code: u16, details: &str, body: &str) -> LocalResponse {
 }
 
 /// gRPC status for an HTTP status (gRPC, `doc/http-grpc-status-mapping.md`).
-pub(super) fn grpc_status(code: u16) -> u32 {
+pub(crate) fn grpc_status(code: u16) -> u32 {
     match code {
         400 => 13,
         401 => 16,

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use weir_abi::{Metric, MetricType};
+use weir_abi::{Metric, MetricType, SharedState};
 
-use super::GuestMetrics;
+use super::{GuestMetrics, Reports, shared_metrics};
 use crate::filter::FilterVmSpec;
 
 /// A number that one thread writes and others read.
@@ -62,6 +62,7 @@ pub(crate) struct VmCounters {
     failures: Counter,
     restarts: Counter,
     memory: Counter,
+    crash_loop: Counter,
 }
 
 impl WorkerMetrics {
@@ -123,38 +124,57 @@ impl WorkerMetrics {
 }
 
 /// A VM's view of its counters.
-#[derive(Debug)]
-pub(crate) struct VmMetrics(Arc<VmCounters>);
+#[derive(Debug, Default)]
+pub(crate) struct VmMetrics {
+    counters: Arc<VmCounters>,
+    /// What of its failures is logged.
+    pub(crate) reports: Reports,
+}
 
 impl VmMetrics {
     pub(crate) fn new(counters: Arc<VmCounters>) -> Self {
-        Self(counters)
+        Self {
+            counters,
+            reports: Reports::default(),
+        }
     }
 
     /// Counters that nobody reads, for a VM that is only tried out.
     pub(crate) fn detached() -> Self {
-        Self(Arc::default())
+        Self::default()
+    }
+
+    /// Number of the worker that it is on.
+    pub(crate) fn worker(&self) -> usize {
+        self.counters.worker
     }
 
     pub(crate) fn started(&self) {
-        self.0.starts.add(1);
+        self.counters.starts.add(1);
     }
 
     pub(crate) fn failed(&self) {
-        self.0.failures.add(1);
+        self.counters.failures.add(1);
     }
 
     pub(crate) fn restarted(&self) {
-        self.0.restarts.add(1);
+        self.counters.restarts.add(1);
+    }
+
+    /// Whether the VM fails again and again.
+    pub(crate) fn crash_loop(&self, is_one: bool) {
+        self.counters.crash_loop.set(is_one.into());
     }
 
     /// A metric that the VM's guest defines.
     pub(crate) fn define(&self, kind: MetricType, name: &str) -> Rc<dyn Metric> {
-        self.0.guests.define(self.0.worker, kind, name)
+        self.counters
+            .guests
+            .define(self.counters.worker, kind, name)
     }
 
     pub(crate) fn memory(&self, bytes: usize) {
-        self.0.memory.set(bytes as u64);
+        self.counters.memory.set(bytes as u64);
     }
 }
 
@@ -163,11 +183,20 @@ impl VmMetrics {
 pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     guests: Arc<GuestMetrics>,
+    shared: Arc<SharedState>,
 }
 
 impl Metrics {
-    pub(crate) fn new(workers: Vec<Arc<WorkerMetrics>>, guests: Arc<GuestMetrics>) -> Self {
-        Self { workers, guests }
+    pub(crate) fn new(
+        workers: Vec<Arc<WorkerMetrics>>,
+        guests: Arc<GuestMetrics>,
+        shared: Arc<SharedState>,
+    ) -> Self {
+        Self {
+            workers,
+            guests,
+            shared,
+        }
     }
 
     fn sum(&self, of: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
@@ -232,6 +261,7 @@ impl Metrics {
             self.sum(|w| &w.upstream_failures),
         )?;
         self.render_vms(&counter, &gauge)?;
+        shared_metrics::render(&self.shared, &counter, &gauge)?;
         let own = TextEncoder::new().encode_to_string(&registry.gather())?;
         Ok(own + &self.guests.render())
     }
@@ -258,6 +288,11 @@ impl Metrics {
             "Guest memory, all workers",
             &labels,
         )?;
+        let crash_loop = gauge(
+            "weir_wasm_vm_crash_loop",
+            "Workers on which the VM fails again and again",
+            &labels,
+        )?;
         let mut bytes: HashMap<[String; 2], u64> = HashMap::new();
         for worker in &self.workers {
             let vms = worker.vms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -270,6 +305,9 @@ impl Metrics {
                 restarts
                     .with_label_values(&values)
                     .inc_by(vm.restarts.get());
+                crash_loop
+                    .with_label_values(&values)
+                    .add(signed(vm.crash_loop.get()));
                 *bytes.entry(values.map(str::to_owned)).or_default() += vm.memory.get();
             }
         }

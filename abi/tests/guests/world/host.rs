@@ -2,11 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use weir_abi::{
-    ContextId, Direction, Failure, Host, HttpMap, LogLevel, Metric, MetricType, Origin, Stream,
-    Unsupported,
+    CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, DnsToken, Failure, GrpcCall,
+    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin,
+    QueueConsumer, Stream, Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -25,6 +28,31 @@ pub struct TestHost {
     pub panics: Cell<bool>,
     /// A stream whose maps and buffers are looked at whenever a guest logs.
     pub looks_at: RefCell<Option<Rc<TestStream>>>,
+    /// Stands for every root context that registers a queue.
+    pub consumer: Arc<TestConsumer>,
+    /// What callouts are answered with in the place of being made.
+    pub callouts: Cell<Option<CalloutError>>,
+}
+
+/// Remembers of which queues it was told.
+#[derive(Default)]
+pub struct TestConsumer(Mutex<Vec<u32>>);
+
+impl TestConsumer {
+    pub fn told(&self) -> Vec<u32> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl QueueConsumer for TestConsumer {
+    fn ready(&self, queue: u32) -> bool {
+        self.0.lock().unwrap().push(queue);
+        true
+    }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 impl Host for TestHost {
@@ -52,7 +80,7 @@ impl Host for TestHost {
         Some(LogLevel::Info)
     }
 
-    fn failed(&self, origin: Origin<'_>, failure: &Failure) {
+    fn failed(&self, origin: Origin<'_>, failure: &Failure, _: Option<&dyn Stream>) {
         self.journal
             .push(format!("failed: {} of {}", failure.callback, origin.plugin));
         self.failures.borrow_mut().push(failure.clone());
@@ -75,12 +103,101 @@ impl Host for TestHost {
         }))
     }
 
+    fn queue_consumer(&self, root: ContextId) -> Option<Arc<dyn QueueConsumer>> {
+        self.journal.push(format!("consumer {root}"));
+        Some(Arc::<TestConsumer>::clone(&self.consumer))
+    }
+
+    fn denied(&self, _: Origin<'_>, capability: &str) {
+        self.journal.push(format!("denied {capability}"));
+    }
+
+    fn limit_reached(&self, _: Origin<'_>, limit: &str) {
+        self.journal.push(format!("no room in {limit}"));
+    }
+
+    fn http_call(&self, token: CalloutToken, call: HttpCall) -> Result<CalloutGuard, CalloutError> {
+        let method = call.headers.get(b":method").unwrap();
+        let (cluster, timeout) = (call.cluster.escape_ascii(), call.timeout);
+        self.callout(
+            token,
+            &format!("call {cluster} {} {timeout:?}", method.escape_ascii()),
+        )
+    }
+
+    fn grpc_call(&self, token: CalloutToken, call: GrpcCall) -> Result<CalloutGuard, CalloutError> {
+        let (start, message) = (call.start, call.message.escape_ascii());
+        let method = start.method.escape_ascii();
+        self.callout(token, &format!("gRPC call {method} {message}"))
+    }
+
+    fn grpc_stream(
+        &self,
+        token: CalloutToken,
+        start: GrpcStart,
+    ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
+        let guard = self.callout(
+            token,
+            &format!("gRPC stream {}", start.method.escape_ascii()),
+        )?;
+        let journal = self.journal.clone();
+        Ok(Rc::new(TestGrpcStream {
+            journal,
+            _guard: guard,
+        }))
+    }
+
+    fn resolve_dns(&self, token: DnsToken, name: &str) -> Result<CalloutGuard, CalloutError> {
+        if let Some(error) = self.callouts.get() {
+            return Err(error);
+        }
+        self.journal.push(format!("look {name} up: {}", token.0));
+        Ok(Box::new(()))
+    }
+
     fn wall_clock(&self) -> Duration {
         Duration::from_nanos(NOW)
     }
 
     fn monotonic_clock(&self) -> Duration {
         Duration::from_nanos(UPTIME)
+    }
+}
+
+impl TestHost {
+    fn callout(&self, token: CalloutToken, what: &str) -> Result<CalloutGuard, CalloutError> {
+        if let Some(error) = self.callouts.get() {
+            return Err(error);
+        }
+        self.journal.push(format!("{what}: {}", token.0));
+        let journal = self.journal.clone();
+        Ok(Box::new(Dropped(journal, token)))
+    }
+}
+
+/// Tells when a callout is let go.
+struct Dropped(Journal, CalloutToken);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.push(format!("let go of {}", self.1.0));
+    }
+}
+
+struct TestGrpcStream {
+    journal: Journal,
+    _guard: CalloutGuard,
+}
+
+impl GrpcStream for TestGrpcStream {
+    fn send(&self, message: Bytes, end_of_stream: bool) -> Result<(), CalloutError> {
+        let message = message.escape_ascii();
+        self.journal.push(format!("send {message} {end_of_stream}"));
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.journal.push("half close");
     }
 }
 
@@ -113,7 +230,7 @@ fn report(message: &[u8]) -> String {
             let words: Vec<_> = (0..status as usize)
                 .map(|i| word(2 + i).to_string())
                 .collect();
-            let name = String::from_utf8_lossy(&message[20..]);
+            let name = String::from_utf8_lossy(&message[28..]);
             format!("{name}({})", words.join(", "))
         }
         1 if status == 0 && word(2) == 0 => format!("0 null {}", word(3)),

@@ -44,6 +44,7 @@ unsafe extern "C" {
     pub fn proxy_grpc_send(token: u32, message: Ptr, length: usize, end: u32) -> u32;
     pub fn proxy_grpc_cancel(token: u32) -> u32;
     pub fn proxy_grpc_close(token: u32) -> u32;
+    pub fn envoy_resolve_dns(name: Ptr, length: usize, token: Out<u32>) -> u32;
 
     pub fn proxy_get_shared_data(key: Ptr, key_length: usize, value: Out<Ptr>, length: Out<usize>, cas: Out<u32>) -> u32;
     pub fn proxy_set_shared_data(key: Ptr, key_length: usize, value: Ptr, length: usize, cas: u32) -> u32;

@@ -216,6 +216,17 @@ pub extern "C" fn proxy_on_foreign_function(context: u32, function: u32, size: u
 }
 
 #[unsafe(no_mangle)]
+pub extern "C" fn envoy_on_resolve_dns(root: u32, token: u32, size: usize) {
+    call(
+        root,
+        "resolve_dns",
+        &format!("{token} {size}"),
+        false,
+        CONTINUE,
+    );
+}
+
+#[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
     call(context, "new_connection", "", false, CONTINUE)
 }

@@ -238,6 +238,10 @@ fn hostcall(name: &str, a: &mut Arguments<'_>) -> Answer {
         }
         "grpc_cancel" => unsafe { abi::proxy_grpc_cancel(a.u32()) }.into(),
         "grpc_close" => unsafe { abi::proxy_grpc_close(a.u32()) }.into(),
+        "resolve_dns" => {
+            let name = a.bytes();
+            number(|token| unsafe { abi::envoy_resolve_dns(name.as_ptr(), name.len(), token) })
+        }
         "shared_get" => {
             let (key, mut cas) = (a.bytes(), 0);
             let mut answer = given(

@@ -81,14 +81,18 @@ impl Filter {
             },
             policy: self.policy,
             reload_interval: self.reload_interval,
+            reload_interval_max: self.reload_interval,
+            spare: false,
         };
         let spec = FilterVmSpec {
+            shared_limits: weir_abi::SharedLimits::default(),
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,
             config: VmConfig::default(),
+            clusters: Arc::default(),
         };
         let metrics = Rc::new(VmMetrics::detached());
-        let vm = Rc::new(FilterVm::start(Arc::new(spec), metrics).unwrap());
+        let vm = Rc::new(FilterVm::start(Arc::new(spec), metrics, None).unwrap());
         (0..self.plugins)
             .map(|index| Rc::new(Plugin::new(Rc::clone(&vm), index)))
             .collect()

@@ -1,0 +1,247 @@
+//! Callouts: HTTP and gRPC requests that guests make themselves.
+//!
+//! A callout belongs to the root context in whose name it was made. It survives
+//! the stream that made it, and is cancelled without a word when its root
+//! context or its VM goes. However it ends, the guest hears of the end once.
+
+mod dns;
+mod grpc;
+mod http;
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+pub use self::dns::{DnsAddress, DnsToken};
+pub use self::grpc::{GrpcCall, GrpcStart, GrpcStream};
+pub use self::http::{HttpCall, HttpCallResponse};
+use crate::body::BodyBuffer;
+use crate::headers::HeaderMap;
+use crate::plugin::Root;
+use crate::types::{ContextId, Status};
+
+/// Number of a callout, unique among those that its VM has under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CalloutToken(pub u32);
+
+/// Keeps a callout going; dropped, it cancels it.
+pub type CalloutGuard = Box<dyn Any>;
+
+/// Why a callout is not made. Nothing follows such an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalloutError {
+    /// There is no such cluster.
+    UnknownCluster,
+    /// What was asked for makes no sense: a gRPC service that cannot be read.
+    BadArgument,
+    /// It could not be sent.
+    NotSent,
+    /// This host makes no callouts.
+    Unsupported,
+}
+
+/// What a callout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Http = 0,
+    GrpcCall = 1,
+    GrpcStream = 2,
+}
+
+impl Kind {
+    const BITS: u32 = 2;
+
+    /// What the token of a callout says, whether or not there is one.
+    fn of(token: u32) -> Option<Self> {
+        match token & 3 {
+            0 => Some(Self::Http),
+            1 => Some(Self::GrpcCall),
+            2 => Some(Self::GrpcStream),
+            _ => None,
+        }
+    }
+}
+
+/// A callout under way.
+enum Open {
+    /// An HTTP or unary gRPC call.
+    Call(Rc<Root>, #[allow(dead_code)] CalloutGuard),
+    Stream(Rc<Root>, OpenStream),
+}
+
+struct OpenStream {
+    stream: Rc<dyn GrpcStream>,
+    /// The guest has closed its side.
+    local_closed: bool,
+    /// `proxy_on_grpc_close` has been called.
+    remote_closed: bool,
+}
+
+impl Open {
+    fn root(&self) -> &Rc<Root> {
+        match self {
+            Self::Call(root, _) | Self::Stream(root, _) => root,
+        }
+    }
+}
+
+/// What the callback of a callout may read.
+#[derive(Clone)]
+pub(crate) enum Received {
+    /// A call came to nothing.
+    Nothing,
+    Http(Rc<HttpCallResponse>),
+    InitialMetadata(Rc<HeaderMap>),
+    Message(Bytes),
+    TrailingMetadata(Rc<HeaderMap>),
+    /// What a lookup has found.
+    Addresses(Bytes),
+}
+
+/// The callouts of one VM.
+pub(crate) struct Callouts {
+    open: RefCell<FxHashMap<CalloutToken, Open>>,
+    /// The number given last, by kind.
+    last: [Cell<u32>; 3],
+    lookups: RefCell<FxHashMap<DnsToken, (Rc<Root>, CalloutGuard)>>,
+    last_lookup: Cell<u32>,
+    /// What the callback under way is about.
+    received: RefCell<Option<Received>>,
+}
+
+impl Default for Callouts {
+    fn default() -> Self {
+        Self {
+            open: RefCell::default(),
+            last: <[Cell<u32>; 3]>::default(),
+            lookups: RefCell::default(),
+            // The first lookup is number 2, as in Envoy.
+            last_lookup: Cell::new(1),
+            received: RefCell::default(),
+        }
+    }
+}
+
+impl Callouts {
+    /// Number of callouts under way.
+    pub(crate) fn len(&self) -> usize {
+        self.open.borrow().len() + self.lookups.borrow().len()
+    }
+
+    /// The next free token: numbers count up by kind, which stands in the low
+    /// bits, and are not reused while live, also after a wrap.
+    fn new_token(&self, kind: Kind) -> CalloutToken {
+        let open = self.open.borrow();
+        let last = &self.last[kind as usize];
+        loop {
+            let number = (last.get() + 1) & (u32::MAX >> Kind::BITS);
+            last.set(number);
+            let token = CalloutToken(number << Kind::BITS | kind as u32);
+            if number > 0 && !open.contains_key(&token) {
+                return token;
+            }
+        }
+    }
+
+    /// The next free number of a lookup.
+    fn new_dns_token(&self) -> DnsToken {
+        let lookups = self.lookups.borrow();
+        loop {
+            let number = self.last_lookup.get().wrapping_add(1);
+            self.last_lookup.set(number);
+            if number > 0 && !lookups.contains_key(&DnsToken(number)) {
+                return DnsToken(number);
+            }
+        }
+    }
+
+    fn insert(&self, token: CalloutToken, open: Open) {
+        self.open.borrow_mut().insert(token, open);
+    }
+
+    fn remove(&self, token: CalloutToken) -> Option<Open> {
+        self.open.borrow_mut().remove(&token)
+    }
+
+    fn root_of(&self, token: CalloutToken) -> Option<Rc<Root>> {
+        self.open
+            .borrow()
+            .get(&token)
+            .map(|open| Rc::clone(open.root()))
+    }
+
+    /// Cancels the callouts of a root context.
+    pub(crate) fn forget_root(&self, root: ContextId) {
+        // Dropped when the books are free again: what a guard does is not ours
+        // to know.
+        let gone: Vec<_> = self
+            .open
+            .borrow_mut()
+            .extract_if(|_, open| open.root().id == root)
+            .collect();
+        let lookups: Vec<_> = self
+            .lookups
+            .borrow_mut()
+            .extract_if(|_, (of, _)| of.id == root)
+            .collect();
+        drop((gone, lookups));
+    }
+
+    /// Cancels all callouts.
+    pub(crate) fn clear(&self) {
+        let (open, lookups) = (self.open.take(), self.lookups.take());
+        self.received.take();
+        drop((open, lookups));
+    }
+
+    /// What the callback under way may read, if it is one of a callout.
+    pub(crate) fn received(&self) -> Option<Received> {
+        self.received.borrow().clone()
+    }
+
+    /// Shows `received` to the guest while `callback` runs.
+    fn while_showing<R>(&self, received: Received, callback: impl FnOnce() -> R) -> R {
+        self.received.replace(Some(received));
+        let result = callback();
+        self.received.take();
+        result
+    }
+}
+
+/// How the last callout of a root context ended, for `proxy_get_status`.
+#[derive(Debug, Default)]
+pub(crate) struct CalloutStatus {
+    pub(crate) code: Cell<u32>,
+    /// There during the callback only.
+    pub(crate) message: RefCell<Bytes>,
+}
+
+impl CalloutStatus {
+    fn set(&self, code: u32, message: Bytes) {
+        self.code.set(code);
+        self.message.replace(message);
+    }
+
+    fn forget_message(&self) {
+        self.message.take();
+    }
+}
+
+/// A timeout in milliseconds as guests give it, signed; 0 is none.
+pub(crate) fn timeout(milliseconds: u32) -> Result<Option<Duration>, Status> {
+    let milliseconds = u64::try_from(milliseconds.cast_signed());
+    let milliseconds = milliseconds.map_err(|_| Status::BadArgument)?;
+    Ok((milliseconds > 0).then(|| Duration::from_millis(milliseconds)))
+}
+
+fn count(map: &HeaderMap) -> u32 {
+    u32::try_from(map.len()).unwrap_or(u32::MAX)
+}
+
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,57 @@
+//! Data that VMs of one `vm_id` share.
+
+use std::sync::Arc;
+
+use super::{Cx, Outcome, Table};
+use crate::types::Status;
+use crate::vm::VmState;
+
+pub(super) fn define(t: &mut Table) {
+    t.call("proxy_get_shared_data", get);
+    t.call("proxy_set_shared_data", set);
+}
+
+fn get(
+    c: &mut Cx<'_>,
+    key: u32,
+    key_length: u32,
+    value_out: u32,
+    length_out: u32,
+    cas_out: u32,
+) -> Outcome {
+    let space = Arc::clone(&c.state().config.shared);
+    let found = space.get(c.read(key, key_length)?);
+    let (value, cas) = found.ok_or(Status::NotFound)?;
+    c.slice(cas_out, 4)?;
+    c.give(&value, value_out, length_out)?;
+    Ok(c.write_u32(cas_out, cas)?)
+}
+
+fn set(
+    c: &mut Cx<'_>,
+    key: u32,
+    key_length: u32,
+    value: u32,
+    value_length: u32,
+    cas: u32,
+) -> Outcome {
+    let key = c.read_bytes(key, key_length)?;
+    let value = c.read_bytes(value, value_length)?;
+    let state = c.state();
+    let set = state.config.shared.set(&key, &value, cas);
+    warn_if_full(state, set, "shared_data")?;
+    Ok(())
+}
+
+/// Tells the host, once in a while, of a limit that was reached.
+pub(super) fn warn_if_full<T>(
+    state: &VmState,
+    result: Result<T, Status>,
+    limit: &str,
+) -> Result<T, Status> {
+    let full = matches!(result, Err(Status::InternalFailure));
+    if full && state.config.shared.warning_is_due() {
+        state.with_origin(|origin| state.host.limit_reached(origin, limit));
+    }
+    result
+}

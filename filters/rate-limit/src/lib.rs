@@ -1,0 +1,13 @@
+//! Limits how many requests pass in a time, over all workers. What it does and
+//! how it is configured stands in its README.
+
+mod config;
+mod filter;
+mod window;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::<filter::Root>::default());
+}}

@@ -1,0 +1,109 @@
+//! [`Attempt`]: one request to an endpoint of a cluster, without a client's
+//! stream around it.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use weir_abi::{BodyBuffer, HeaderMap};
+
+use crate::cluster::{Cluster, Endpoint};
+use crate::http::{AnyUpstream, ResponsePiece, Upstream, UpstreamError};
+use crate::stream::UpstreamFailure;
+use crate::worker::WorkerShared;
+
+/// One request on a connection of the worker's.
+pub(super) struct Attempt<'a> {
+    worker: &'a WorkerShared,
+    endpoint: Rc<Endpoint>,
+    upstream: Option<AnyUpstream>,
+    /// The connection was used before: the endpoint may have closed it by now.
+    pub(super) reused: bool,
+    began: Instant,
+    unflushed: bool,
+}
+
+impl<'a> Attempt<'a> {
+    /// Connects to an endpoint of the cluster, over a connection that is
+    /// certainly new when `fresh`.
+    pub(super) async fn connect(
+        worker: &'a WorkerShared,
+        cluster: &Cluster,
+        fresh: bool,
+    ) -> Result<Self, UpstreamFailure> {
+        let endpoint = cluster.pick().ok_or(UpstreamFailure::NoEndpoint)?;
+        worker.metrics.upstream_request();
+        let lease = worker.pool.connect(cluster, &endpoint, fresh).await;
+        let lease = lease.map_err(|error| {
+            worker.metrics.upstream_failure();
+            UpstreamFailure::from(&error)
+        })?;
+        Ok(Self {
+            worker,
+            endpoint,
+            upstream: Some(lease.upstream),
+            reused: lease.reused,
+            began: Instant::now(),
+            unflushed: false,
+        })
+    }
+
+    /// Queues the request's headers; what makes no well-formed message is told.
+    pub(super) fn send_headers(&mut self, headers: &HeaderMap, end: bool) -> Result<(), String> {
+        self.send(|u| u.send_headers(headers, end).map_err(|e| e.to_string()))
+    }
+
+    pub(super) fn send_body(&mut self, body: BodyBuffer, end: bool) -> Result<(), String> {
+        self.send(|u| u.send_body(body, end).map_err(|e| e.to_string()))
+    }
+
+    pub(super) fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), String> {
+        self.send(|u| u.send_trailers(trailers).map_err(|e| e.to_string()))
+    }
+
+    fn send(
+        &mut self,
+        send: impl FnOnce(&mut AnyUpstream) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.unflushed = true;
+        self.upstream.as_mut().map_or(Ok(()), send)
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn queued(&self) -> usize {
+        self.upstream.as_ref().map_or(0, Upstream::queued)
+    }
+
+    /// Writes what is queued, and waits for the next piece of the response.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<ResponsePiece, UpstreamError>> {
+        let Some(upstream) = &mut self.upstream else {
+            return Poll::Pending;
+        };
+        if self.unflushed {
+            match upstream.poll_flush(context) {
+                Poll::Pending => {}
+                // The response may be there all the same: reading tells.
+                Poll::Ready(_) => self.unflushed = false,
+            }
+        }
+        upstream.poll_read(context)
+    }
+
+    /// Says how long the endpoint took, if that is asked for.
+    pub(super) fn add_service_time(&self, worker: &WorkerShared, headers: &mut HeaderMap) {
+        if worker.callouts.envoy_headers {
+            let took = self.began.elapsed().as_millis().to_string();
+            headers.replace("x-envoy-upstream-service-time", took);
+        }
+    }
+
+    /// The response is whole: the connection may serve others.
+    pub(super) fn release(&mut self) {
+        if let Some(AnyUpstream::H1(upstream)) = self.upstream.take() {
+            self.worker.pool.release(&self.endpoint, *upstream);
+        }
+    }
+}

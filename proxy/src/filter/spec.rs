@@ -1,0 +1,141 @@
+//! [`FilterVmSpec`]: what a VM and its plugins are made from.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use weir_abi::{
+    ContextId, LoadError, Module, PluginConfig, PluginError, SharedLimits, Vm, VmConfig,
+};
+use weir_config::FailurePolicy;
+
+use super::host::FilterHost;
+use crate::callout::{Callouts, ClusterNames};
+use crate::telemetry::VmMetrics;
+use crate::worker::WorkerShared;
+
+/// What a VM and its plugins are made from; shared by all workers.
+pub(crate) struct FilterVmSpec {
+    pub(crate) module: Module,
+    pub(crate) config: VmConfig,
+    pub(crate) plugins: Vec<PluginSpec>,
+    /// For what the VM shares by its `vm_id`.
+    pub(crate) shared_limits: SharedLimits,
+    /// Whom its guests can call.
+    pub(crate) clusters: Arc<ClusterNames>,
+}
+
+/// One plugin of a VM.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct PluginSpec {
+    pub(crate) plugin: PluginConfig,
+    pub(crate) policy: Option<FailurePolicy>,
+    /// Least time between two starts under `FAIL_RELOAD`, and first interval of a
+    /// crash loop.
+    pub(crate) reload_interval: Duration,
+    /// Longest interval of a crash loop.
+    pub(crate) reload_interval_max: Duration,
+    /// Whether another VM stands by.
+    pub(crate) spare: bool,
+}
+
+impl FilterVmSpec {
+    /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
+    /// configuration, code, capabilities) it holds the environment.
+    pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            digest.update((bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        };
+        part(config.vm_id.as_bytes());
+        part(&config.configuration);
+        part(module.digest());
+        part(&config.environment.len().to_le_bytes());
+        for (name, value) in &config.environment {
+            part(name.as_bytes());
+            part(value.as_bytes());
+        }
+        for name in config.capabilities.names() {
+            part(name.as_bytes());
+        }
+        digest.finalize().into()
+    }
+
+    /// Starts the VM and all its plugins, which stand by until they are told that
+    /// it is theirs; on no worker, it is only tried out.
+    pub(super) fn start(
+        &self,
+        metrics: &Rc<VmMetrics>,
+        worker: Option<Rc<WorkerShared>>,
+    ) -> Result<Live, StartError> {
+        let callouts = Callouts::new(Arc::clone(&self.clusters), worker);
+        let host = FilterHost::new(Rc::clone(metrics), callouts);
+        let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
+        let vm =
+            Vm::new(&self.module, self.config.clone(), host_of_vm).map_err(StartError::Load)?;
+        let vm = Rc::new(vm);
+        host.attach(&vm);
+        let start = |(index, spec): (usize, &PluginSpec)| {
+            vm.start_plugin(spec.plugin.clone())
+                .map_err(|error| StartError::Plugin {
+                    index,
+                    error,
+                    failure: vm.failure().map(ToString::to_string),
+                })
+        };
+        let roots = self
+            .plugins
+            .iter()
+            .enumerate()
+            .map(start)
+            .collect::<Result<Vec<_>, _>>()?;
+        metrics.started();
+        Ok(Live { vm, roots, host })
+    }
+
+    /// Starts and drops a VM: whether it would start on a worker.
+    pub(crate) fn canary(&self) -> Result<(), StartError> {
+        self.start(&Rc::new(VmMetrics::detached()), None).map(drop)
+    }
+}
+
+/// Why a VM does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("{0}")]
+    Load(LoadError),
+    #[error("{error}{}", .failure.as_ref().map_or_else(String::new, |f| format!(": {f}")))]
+    Plugin {
+        /// Which of the VM's plugins.
+        index: usize,
+        error: PluginError,
+        failure: Option<String>,
+    },
+}
+
+/// A VM with its plugins started.
+pub(super) struct Live {
+    pub(super) vm: Rc<Vm>,
+    /// The root contexts, in the order of the plugins.
+    pub(super) roots: Vec<ContextId>,
+    host: Rc<FilterHost>,
+}
+
+impl Live {
+    /// Streams come from now on: what waited for that begins.
+    pub(super) fn promote(&self) {
+        self.host.promote();
+        self.vm.consume_queues();
+    }
+
+    /// Ends the root contexts, and the VM.
+    pub(super) fn stop(&self) {
+        for root in &self.roots {
+            // A VM that fails at its end has reported it.
+            let _ = self.vm.stop_plugin(*root);
+        }
+        self.vm.discard();
+    }
+}
