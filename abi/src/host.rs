@@ -22,7 +22,7 @@ use crate::callout::{
 use crate::failure::Failure;
 use crate::headers::HeaderMap;
 use crate::shared::QueueConsumer;
-use crate::types::{ContextId, Direction, HttpMap, LogLevel};
+use crate::types::{ContextId, Direction, HttpMap, LogLevel, Status};
 
 /// Whose log line or failure it is.
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +145,18 @@ pub trait Host {
         Err(CalloutError::Unsupported)
     }
 
+    /// Runs a function of the embedder's own that a guest calls by name, for the
+    /// context that the guest was called for. `None` when there is none of this
+    /// name; else what it gives, or a status. `name` and `argument` are any bytes.
+    fn call_foreign_function(
+        &self,
+        _context: ContextId,
+        _name: &[u8],
+        _argument: &[u8],
+    ) -> Option<Result<Bytes, Status>> {
+        None
+    }
+
     /// Wall clock, since the Unix epoch.
     fn wall_clock(&self) -> Duration {
         SystemTime::now()
@@ -221,6 +233,35 @@ pub trait Stream {
     /// the raw path.
     fn set_property(&self, path: &[u8], value: Bytes);
 
+    /// Stores a property as [`Stream::set_property`] does, for as long as `rule`
+    /// says. A property keeps the rule that it was first stored under.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is a read-only property of this path, or no room.
+    fn set_declared_property(
+        &self,
+        path: &[u8],
+        value: Bytes,
+        _rule: PropertyRule,
+    ) -> Result<(), Refused> {
+        self.set_property(path, value);
+        Ok(())
+    }
+
+    /// Sets an object of filter state that other parts of the proxy read, such as
+    /// `envoy.tcp_proxy.cluster`.
+    ///
+    /// # Errors
+    /// [`Refused`] when the stream takes no such object.
+    fn set_filter_state(
+        &self,
+        _key: &[u8],
+        _value: Bytes,
+        _span: LifeSpan,
+    ) -> Result<(), Refused> {
+        Err(Refused)
+    }
+
     /// A filter wrote to the request headers: a route chosen by them is stale.
     fn clear_route_cache(&self) {}
 
@@ -233,6 +274,31 @@ pub trait Stream {
     /// Answers the request in place of the upstream.
     fn send_local_response(&self, filter: FilterIndex, response: LocalResponse);
 }
+
+/// For how long a property or an object of filter state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LifeSpan {
+    /// For the filters of this stream.
+    #[default]
+    FilterChain,
+    /// For this request.
+    Request,
+    /// For this connection and all requests to come on it.
+    Connection,
+}
+
+/// What a guest has declared of a property (`declare_property`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PropertyRule {
+    /// It can be set once.
+    pub read_only: bool,
+    /// For how long it is kept.
+    pub span: LifeSpan,
+}
+
+/// A stream does not take a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
 
 /// A response that a filter sends itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,7 +40,7 @@ pub use capabilities::Capabilities;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, Property, PropertyError, Stream,
+    FilterIndex, Host, LifeSpan, LocalResponse, Metric, MetricType, Origin, Property, PropertyError, PropertyRule, Refused, Stream,
     Unsupported,
 };
 pub use imports::unimplemented_hostcalls;

@@ -46,3 +46,13 @@ pub const SHARED_QUEUES: usize = 1024;
 /// Pause between two warnings that a `vm_id` has no room for more: a guest that
 /// goes on trying must not fill the log.
 pub const SHARED_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bytes of the name of a foreign function; a longer one is the name of none.
+pub const FOREIGN_NAME_MAX: usize = 256;
+
+/// Bytes that `uncompress` may make of a stream. A thousandth of them can stand for
+/// so many; Envoy has no limit here.
+pub const UNCOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// Properties that one context may declare. They are kept for its whole life.
+pub const DECLARATIONS_MAX: usize = 1024;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::callout::CalloutStatus;
+use crate::imports::Declarations;
 use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
 
@@ -50,6 +51,8 @@ pub(crate) struct Root {
     pub(crate) plugin: PluginConfig,
     pub(crate) state: Cell<RootState>,
     pub(crate) callout: CalloutStatus,
+    /// What it has declared of properties, for its streams.
+    pub(crate) declared: Declarations,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +82,7 @@ impl Vm {
             plugin,
             state: Cell::new(RootState::Created),
             callout: CalloutStatus::default(),
+            declared: Declarations::default(),
         });
         let id = root.id;
         self.state.insert(Context::Root(Rc::clone(&root)));

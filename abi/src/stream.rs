@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::callbacks::HeadersFn;
 use crate::headers::HeaderMap;
 use crate::host::{FilterIndex, Stream};
+use crate::imports::Declarations;
 use crate::plugin::Root;
 use crate::types::{BodyStatus, ContextId, Direction, HeadersStatus, HttpMap, TrailersStatus};
 use crate::vm::{Context, Vm, VmFailed};
@@ -21,6 +22,7 @@ pub(crate) struct StreamContext {
     /// The guest sent a local response in the callback under way, so the
     /// callback's own result does not count.
     pub(crate) replied: Cell<bool>,
+    pub(crate) declared: Declarations,
 }
 
 /// What of a stream a filter may see at the moment.
@@ -174,6 +176,7 @@ impl Vm {
             filter,
             visible: Cell::default(),
             replied: Cell::default(),
+            declared: Declarations::default(),
         }));
         self.state.insert(context.clone());
         self.call(
@@ -356,6 +359,7 @@ impl Vm {
             filter: 0,
             visible: Cell::new(Visible::LOG.with(Visible::OVER)),
             replied: Cell::default(),
+            declared: Declarations::default(),
         }));
         let function = self.callbacks.on_log.as_ref();
         self.call(&context, "proxy_on_log", function, (id.0,))?;

@@ -278,6 +278,7 @@ fn spawn_connection(
         id: shared.metrics.next_connection_id(),
         peer,
         local,
+        filter_state: Rc::default(),
     };
     let guard = ConnectionGuard::new(shared);
     let (listener, shared) = (Rc::clone(listener), Rc::clone(shared));

@@ -61,7 +61,10 @@ fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) ->
     let path = c.read_bytes(p, p_length)?;
     let value = c.read_bytes(v, v_length)?;
     let cx = c.state().stream().ok_or(Status::NotFound)?;
-    cx.stream.set_property(&path, value);
+    let rule = cx.root.declared.rule(&path);
+    cx.stream
+        .set_declared_property(&path, value, rule)
+        .map_err(|_| Status::BadArgument)?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use weir_config::{Direction, Metadata, Node};
 
+use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::route::Route;
 
@@ -19,6 +20,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// What filters have set for the length of the connection.
+    pub(crate) filter_state: Rc<RefCell<FilterState>>,
 }
 
 /// What is configured besides streams, for filters to read.

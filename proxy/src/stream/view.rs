@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, Property, PropertyError,
-    Stream,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LifeSpan, LocalResponse, Property,
+    PropertyError, PropertyRule, Refused, Stream,
 };
 
 use super::event::Event;
-use super::{FilteredStream, property, some};
+use super::{FilterState, FilteredStream, property, some};
 
 /// A stream as the filter at one place of its chain sees it. Its VM holds it for
 /// as long as the filter's context lives.
@@ -54,11 +54,24 @@ impl Stream for FilterView {
     }
 
     fn set_property(&self, path: &[u8], value: Bytes) {
-        let mut properties = self.stream.properties.borrow_mut();
-        match properties.iter_mut().find(|(p, _)| p == path) {
-            Some((_, old)) => *old = value,
-            None => properties.push((Bytes::copy_from_slice(path), value)),
-        }
+        // It is refused where it cannot be set, and nobody asks.
+        let _ = self.set_declared_property(path, value, PropertyRule::default());
+    }
+
+    fn set_declared_property(
+        &self,
+        path: &[u8],
+        value: Bytes,
+        rule: PropertyRule,
+    ) -> Result<(), Refused> {
+        let key = [FilterState::OWN, path].concat();
+        let state = self.stream.filter_state_for(&key, rule.span);
+        state.borrow_mut().set(&key, value, rule.read_only)
+    }
+
+    fn set_filter_state(&self, key: &[u8], value: Bytes, span: LifeSpan) -> Result<(), Refused> {
+        let state = self.stream.filter_state_for(key, span);
+        state.borrow_mut().set(key, value, false)
     }
 
     fn continue_stream(&self, _filter: FilterIndex, direction: Direction) {

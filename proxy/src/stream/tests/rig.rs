@@ -136,6 +136,7 @@ impl Chain {
             id: 1,
             peer: local,
             local,
+            filter_state: Rc::default(),
         };
         let info = StreamInfo::new(connection, Protocol::Http11, Arc::default());
         let headers = headers.iter().copied().collect();
