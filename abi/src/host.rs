@@ -324,6 +324,8 @@ pub enum Property {
     Int(i64),
     /// 8 bytes, little endian.
     Uint(u64),
+    /// 8 bytes, IEEE 754, little endian.
+    Double(f64),
     /// One byte, 0 or 1.
     Bool(bool),
     /// Nanoseconds since the Unix epoch: 8 bytes.

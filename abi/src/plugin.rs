@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::callout::CalloutStatus;
-use crate::imports::Declarations;
+use crate::imports::{Declarations, Expressions};
 use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
 
@@ -53,6 +53,7 @@ pub(crate) struct Root {
     pub(crate) callout: CalloutStatus,
     /// What it has declared of properties, for its streams.
     pub(crate) declared: Declarations,
+    pub(crate) expressions: Expressions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,7 @@ impl Vm {
             state: Cell::new(RootState::Created),
             callout: CalloutStatus::default(),
             declared: Declarations::default(),
+            expressions: Expressions::default(),
         });
         let id = root.id;
         self.state.insert(Context::Root(Rc::clone(&root)));

@@ -29,7 +29,7 @@ use crate::module::LoadError;
 use crate::types::Status;
 use crate::vm::VmState;
 
-pub(crate) use self::foreign::Declarations;
+pub(crate) use self::foreign::{Declarations, Expressions};
 
 /// A host function's view of the guest that called it.
 type Cx<'a> = Caller<'a, VmState>;

@@ -33,7 +33,8 @@ fn get_property(
         return Err(Status::SerializationFailure.into());
     }
     let segments: Vec<&[u8]> = wire::property_segments(path).collect();
-    let value = lookup(&state, &segments).map_err(|e| match e {
+    let context = state.context().ok_or(Status::NotFound)?;
+    let value = lookup(&state, &context, &segments).map_err(|e| match e {
         PropertyError::NotFound => Status::NotFound,
         PropertyError::NotSerializable => Status::SerializationFailure,
     })?;
@@ -41,6 +42,7 @@ fn get_property(
         Property::Bytes(bytes) => c.give(&bytes, value_out, length_out),
         Property::Int(n) => c.give(&n.to_le_bytes(), value_out, length_out),
         Property::Uint(n) => c.give(&n.to_le_bytes(), value_out, length_out),
+        Property::Double(n) => c.give(&n.to_le_bytes(), value_out, length_out),
         Property::Bool(b) => c.give(&[u8::from(b)], value_out, length_out),
         Property::Timestamp(d) | Property::Duration(d) => {
             let nanoseconds = i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
@@ -81,8 +83,12 @@ const CONTAINERS: [&[u8]; 9] = [
     b"upstream_filter_state",
 ];
 
-fn lookup(state: &VmState, path: &[&[u8]]) -> Result<Property, PropertyError> {
-    let context = state.context().ok_or(PropertyError::NotFound)?;
+/// The property at `path` as `context` sees it.
+pub(super) fn lookup(
+    state: &VmState,
+    context: &Context,
+    path: &[&[u8]],
+) -> Result<Property, PropertyError> {
     let plugin = &context.root().plugin;
     match path {
         [b"plugin_name"] => return Ok(plugin.name.clone().into()),
@@ -91,7 +97,7 @@ fn lookup(state: &VmState, path: &[&[u8]]) -> Result<Property, PropertyError> {
         [group] if CONTAINERS.contains(group) => return Err(PropertyError::NotSerializable),
         _ => {}
     }
-    let Context::Stream(cx) = &context else {
+    let Context::Stream(cx) = context else {
         return Err(PropertyError::NotFound);
     };
     of_headers(cx, path).unwrap_or_else(|| cx.stream.property(path))

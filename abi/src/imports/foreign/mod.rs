@@ -7,6 +7,7 @@
 //! [`Host::call_foreign_function`]: crate::Host::call_foreign_function
 
 mod compression;
+mod expression;
 mod filter_state;
 mod message;
 mod property;
@@ -16,6 +17,7 @@ use crate::limits::FOREIGN_NAME_MAX;
 use crate::types::Status;
 use crate::vm::{Context, VmState};
 
+pub(crate) use self::expression::Expressions;
 pub(crate) use self::property::Declarations;
 
 pub(super) fn define(t: &mut Table) {
@@ -37,10 +39,13 @@ struct Call<'a> {
 }
 
 /// The functions that every VM has.
-const FUNCTIONS: [(&[u8], Function); 5] = [
+const FUNCTIONS: [(&[u8], Function); 8] = [
     (b"compress", compression::compress),
     (b"uncompress", compression::uncompress),
     (b"clear_route_cache", clear_route_cache),
+    (b"expr_create", expression::create),
+    (b"expr_evaluate", expression::evaluate),
+    (b"expr_delete", expression::delete),
     (b"declare_property", property::declare),
     (b"set_envoy_filter_state", filter_state::set),
 ];
