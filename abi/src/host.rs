@@ -145,6 +145,14 @@ pub trait Host {
         Err(CalloutError::Unsupported)
     }
 
+    /// A property that root contexts may read: of the proxy, not of a stream.
+    ///
+    /// # Errors
+    /// [`PropertyError`] when there is no such value, or none that can be encoded.
+    fn property(&self, _path: &[&[u8]]) -> Result<Property, PropertyError> {
+        Err(PropertyError::NotFound)
+    }
+
     /// Runs a function of the embedder's own that a guest calls by name, for the
     /// context that the guest was called for. `None` when there is none of this
     /// name; else what it gives, or a status. `name` and `argument` are any bytes.
@@ -253,12 +261,7 @@ pub trait Stream {
     ///
     /// # Errors
     /// [`Refused`] when the stream takes no such object.
-    fn set_filter_state(
-        &self,
-        _key: &[u8],
-        _value: Bytes,
-        _span: LifeSpan,
-    ) -> Result<(), Refused> {
+    fn set_filter_state(&self, _key: &[u8], _value: Bytes, _span: LifeSpan) -> Result<(), Refused> {
         Err(Refused)
     }
 

@@ -40,8 +40,8 @@ pub use capabilities::Capabilities;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    FilterIndex, Host, LifeSpan, LocalResponse, Metric, MetricType, Origin, Property, PropertyError, PropertyRule, Refused, Stream,
-    Unsupported,
+    FilterIndex, Host, LifeSpan, LocalResponse, Metric, MetricType, Origin, Property,
+    PropertyError, PropertyRule, Refused, Stream, Unsupported,
 };
 pub use imports::unimplemented_hostcalls;
 pub use module::{LoadError, Module};

@@ -71,7 +71,7 @@ fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) ->
 }
 
 /// Groups that need a further segment.
-const CONTAINERS: [&[u8]; 9] = [
+const CONTAINERS: [&[u8]; 8] = [
     b"request",
     b"response",
     b"connection",
@@ -80,7 +80,6 @@ const CONTAINERS: [&[u8]; 9] = [
     b"upstream",
     b"xds",
     b"filter_state",
-    b"upstream_filter_state",
 ];
 
 /// The property at `path` as `context` sees it.
@@ -98,7 +97,7 @@ pub(super) fn lookup(
         _ => {}
     }
     let Context::Stream(cx) = context else {
-        return Err(PropertyError::NotFound);
+        return state.host.property(path);
     };
     of_headers(cx, path).unwrap_or_else(|| cx.stream.property(path))
 }

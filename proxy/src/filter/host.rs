@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DnsToken, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, QueueConsumer,
-    Stream, Unsupported, Vm,
+    GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin, Property,
+    PropertyError, QueueConsumer, Stream, Unsupported, Vm,
 };
+
+use crate::stream::of_node;
 
 use super::queue::Consumers;
 use crate::callout::Callouts;
@@ -20,6 +22,7 @@ use crate::telemetry::VmMetrics;
 /// The [`Host`] of one VM.
 pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
+    node: std::sync::Arc<weir_config::Node>,
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, JoinHandle<()>>>,
     /// While the VM stands by, nothing ticks; these are to.
@@ -29,9 +32,14 @@ pub(super) struct FilterHost {
 }
 
 impl FilterHost {
-    pub(super) fn new(metrics: Rc<VmMetrics>, callouts: Callouts) -> Rc<Self> {
+    pub(super) fn new(
+        metrics: Rc<VmMetrics>,
+        callouts: Callouts,
+        node: std::sync::Arc<weir_config::Node>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             metrics,
+            node,
             vm: RefCell::default(),
             timers: RefCell::default(),
             standing_by: RefCell::new(Some(HashMap::new())),
@@ -79,6 +87,13 @@ impl Drop for FilterHost {
 }
 
 impl Host for FilterHost {
+    fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
+        match path {
+            [b"xds", b"node", rest @ ..] => of_node(&self.node, rest),
+            _ => Err(PropertyError::NotFound),
+        }
+    }
+
     fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]) {
         let message = String::from_utf8_lossy(message);
         let Origin {

@@ -33,7 +33,7 @@ pub(super) fn of_metadata(metadata: &Metadata, path: &[&[u8]]) -> Found {
 }
 
 /// What stands at `path` in the proxy's own description.
-pub(super) fn of_node(node: &Node, path: &[&[u8]]) -> Found {
+pub(crate) fn of_node(node: &Node, path: &[&[u8]]) -> Found {
     let Locality {
         region,
         zone,

@@ -33,11 +33,12 @@ use std::task::{Context, Poll, Waker};
 use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
 use self::event::Event;
-pub(crate) use self::flags::ResponseFlags;
 pub(crate) use self::filter_state::FilterState;
+pub(crate) use self::flags::ResponseFlags;
 pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, clean_details, count};
 pub(crate) use self::iterate::parse_status;
 pub(crate) use self::log_view::LogView;
+pub(crate) use self::metadata::of_node;
 pub(crate) use self::reply::{UpstreamFailure, grpc_status};
 use self::slot::{Presence, Slot};
 use crate::filter::Plugin;

@@ -92,6 +92,8 @@ fn upstream(info: &StreamInfo, name: &[u8]) -> Option<Property> {
     match name {
         b"address" => Some(address?.to_string().into()),
         b"port" => Some(int(address?.port().into())),
+        // A message without content: no locality is configured.
+        b"locality" => address.map(|_| "".into()),
         b"local_address" => Some(info.upstream_local.get()?.to_string().into()),
         b"request_attempt_count" => Some(int(info.upstream_attempts.get())),
         b"transport_failure_reason" => {
@@ -107,6 +109,14 @@ fn xds(info: &StreamInfo, name: &[u8], rest: &[&[u8]]) -> Result<Property, Prope
     match (name, rest) {
         (b"node", rest) => metadata::of_node(&info.facts.node, rest),
         (b"listener_metadata", rest) => metadata::of_metadata(&info.facts.listener, rest),
+        // One filter chain, and it has no name.
+        (b"filter_chain_name", []) => Ok("".into()),
+        // They are messages that nobody has set, once there is an endpoint.
+        (b"upstream_host_metadata" | b"upstream_host_locality_metadata", [])
+            if info.upstream.get().is_some() =>
+        {
+            Err(PropertyError::NotSerializable)
+        }
         (b"listener_direction", []) => Ok(Property::Int(info.facts.direction as i64)),
         (b"route_name", []) => Ok(route()?.name.clone().into()),
         (b"route_metadata", rest) => metadata::of_metadata(&route()?.metadata, rest),

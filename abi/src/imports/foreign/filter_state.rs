@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_key_takes_what_it_is_for() {
-        let takes = |key: &str, value: &str| Takes::of(key.as_bytes()).unwrap().accepts(value.as_bytes());
+        let takes =
+            |key: &str, value: &str| Takes::of(key.as_bytes()).unwrap().accepts(value.as_bytes());
         assert!(takes("envoy.tcp_proxy.cluster", ""));
         assert!(takes("envoy.upstream.dynamic_port", "70000"));
         assert!(!takes("envoy.upstream.dynamic_port", "x"));

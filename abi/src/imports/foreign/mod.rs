@@ -75,7 +75,10 @@ fn call(
             context: &context,
             argument,
         }),
-        None => match state.host.call_foreign_function(context.id(), &own, argument) {
+        None => match state
+            .host
+            .call_foreign_function(context.id(), &own, argument)
+        {
             // Nothing is written for a name that there is not.
             None => return Err(Status::NotFound.into()),
             Some(result) => result.map(|bytes| (!bytes.is_empty()).then(|| bytes.to_vec())),

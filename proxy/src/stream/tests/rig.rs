@@ -85,6 +85,7 @@ impl Filter {
             spare: false,
         };
         let spec = FilterVmSpec {
+            node: Arc::default(),
             shared_limits: weir_abi::SharedLimits::default(),
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,

@@ -27,7 +27,9 @@ fn encode(value: &Value, room: &mut usize) -> Option<Vec<u8>> {
         Value::Duration(d) => d.num_nanoseconds()?.to_le_bytes().to_vec(),
         Value::Timestamp(t) => t.timestamp_nanos_opt()?.to_le_bytes().to_vec(),
         Value::List(items) => {
-            let items = items.iter().map(|item| Some((encode(item, room)?, Vec::new())));
+            let items = items
+                .iter()
+                .map(|item| Some((encode(item, room)?, Vec::new())));
             pairs(&items.collect::<Option<Vec<_>>>()?)
         }
         Value::Map(map) => {

@@ -82,6 +82,12 @@ pub(super) fn evaluate(call: &Call<'_>) -> Result<Given, Status> {
     {
         return Err(Status::SerializationFailure);
     }
+    if let cel::common::ast::Expr::Call(call) = &expression.program.expression().expr
+        && call.func_name == "type"
+    {
+        // A type has no encoding.
+        return Err(Status::SerializationFailure);
+    }
     let mut scope = Scope::with_env(Arc::clone(&ENV));
     let variables = variables::of(call.state, call.context, &expression.paths);
     for (name, value) in variables {
@@ -144,7 +150,11 @@ mod tests {
         ] {
             assert!(compiled(text).is_none(), "{text}");
         }
-        for text in ["[1,2].map(x,x*2)", "[[1]].all(y,y.all(x,x>0))", "[1].filter(x,x+1>1)"] {
+        for text in [
+            "[1,2].map(x,x*2)",
+            "[[1]].all(y,y.all(x,x>0))",
+            "[1].filter(x,x+1>1)",
+        ] {
             assert!(compiled(text).is_some(), "{text}");
         }
     }

@@ -11,7 +11,7 @@ use crate::imports::properties;
 use crate::vm::{Context, VmState};
 
 /// Groups that have no encoding as a whole; all but the last need a stream.
-const OPAQUE: [&str; 9] = [
+const OPAQUE: [&str; 8] = [
     "request",
     "response",
     "connection",
@@ -19,7 +19,6 @@ const OPAQUE: [&str; 9] = [
     "destination",
     "upstream",
     "filter_state",
-    "upstream_filter_state",
     "xds",
 ];
 
@@ -35,7 +34,11 @@ struct Place {
 }
 
 /// The variables for `paths`, by name. What is not found is not there.
-pub(super) fn of(state: &VmState, context: &Context, paths: &[Vec<String>]) -> Vec<(String, Value)> {
+pub(super) fn of(
+    state: &VmState,
+    context: &Context,
+    paths: &[Vec<String>],
+) -> Vec<(String, Value)> {
     let mut top = Place::default();
     for path in paths {
         let mut place = &mut top;
@@ -56,7 +59,9 @@ pub(super) fn of(state: &VmState, context: &Context, paths: &[Vec<String>]) -> V
         }
     }
     let variables = top.below.into_iter();
-    variables.map(|(name, place)| (name, place.into_value())).collect()
+    variables
+        .map(|(name, place)| (name, place.into_value()))
+        .collect()
 }
 
 /// What stands at a path: a value, or a group that has none itself.
@@ -70,7 +75,10 @@ fn look_up(state: &VmState, context: &Context, path: &[String]) -> Result<Option
     }
     // What filters have set is bytes, and so are messages; all else is text.
     let text = match path {
-        [name] => matches!(name.as_str(), "plugin_name" | "plugin_root_id" | "plugin_vm_id"),
+        [name] => matches!(
+            name.as_str(),
+            "plugin_name" | "plugin_root_id" | "plugin_vm_id"
+        ),
         [group, ..] => !group.ends_with("filter_state"),
         [] => false,
     };
@@ -85,7 +93,9 @@ fn look_up(state: &VmState, context: &Context, path: &[String]) -> Result<Option
 impl Place {
     fn into_value(self) -> Value {
         if self.below.is_empty() {
-            return self.value.unwrap_or_else(|| Value::Map(HashMap::<String, Value>::new().into()));
+            return self
+                .value
+                .unwrap_or_else(|| Value::Map(HashMap::<String, Value>::new().into()));
         }
         let mut entries: HashMap<Key, Value> = match self.value {
             Some(Value::Map(map)) => map.map.as_ref().clone(),
