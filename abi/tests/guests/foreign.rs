@@ -31,12 +31,19 @@ fn junk_gets_a_status() {
 fn an_expression_is_evaluated() {
     let script = "call_foreign_function 'expr_create' 'request.path.startsWith(\"/shop\")'
                   call_foreign_function 'expr_evaluate' '\0\0\0\0'";
-    assert_eq!(in_request_headers(script), ["0 \\x00\\x00\\x00\\x00", "0 \\x01"]);
+    assert_eq!(
+        in_request_headers(script),
+        ["0 \\x00\\x00\\x00\\x00", "0 \\x01"]
+    );
 }
 
 #[test]
 fn nested_brackets_overflow_nothing() {
     for bracket in ["(", "[", "{", "!", "-"] {
-        assert_eq!(called("expr_create", &bracket.repeat(4000)), ["2"], "{bracket}");
+        assert_eq!(
+            called("expr_create", &bracket.repeat(4000)),
+            ["2"],
+            "{bracket}"
+        );
     }
 }
