@@ -7,7 +7,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::body::BodyBuffer;
-use crate::host::{FilterIndex, PropertiesFull, Property, PropertyError};
+use crate::host::{FilterIndex, PropertiesFull, Property, PropertyError, Refused};
+use crate::imports::Declarations;
 use crate::plugin::Root;
 use crate::types::{ContextId, NetworkStatus, PeerType, Side};
 use crate::vm::{Context, Vm, VmFailed};
@@ -38,6 +39,15 @@ pub trait Connection {
     /// [`PropertiesFull`] when there is no room for it.
     fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull>;
 
+    /// Sets an object of filter state that other parts of the proxy read, such as
+    /// `envoy.tcp_proxy.cluster`.
+    ///
+    /// # Errors
+    /// [`Refused`] when the connection takes no such object.
+    fn set_filter_state(&self, _key: &[u8], _value: Bytes) -> Result<(), Refused> {
+        Err(Refused::NotTaken)
+    }
+
     /// What has come from the client goes on to the filters behind `filter`,
     /// whether or not that one has paused.
     fn continue_reading(&self, filter: FilterIndex);
@@ -60,6 +70,7 @@ pub(crate) struct ConnectionContext {
     over: Cell<bool>,
     /// What the guest asked for that waits until it has returned, a bit each.
     pub(crate) asked: Cell<u8>,
+    pub(crate) declared: Declarations,
 }
 
 impl ConnectionContext {
@@ -111,6 +122,7 @@ impl Vm {
             upstream_visible: Cell::new(false),
             over: Cell::new(false),
             asked: Cell::default(),
+            declared: Declarations::default(),
         }));
         self.state.insert(context.clone());
         self.call(

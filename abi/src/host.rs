@@ -24,7 +24,7 @@ use crate::headers::HeaderMap;
 use crate::meter::Meter;
 use crate::plugin::PluginConfig;
 use crate::shared::QueueConsumer;
-use crate::types::{ContextId, Direction, HttpMap, LogLevel};
+use crate::types::{ContextId, Direction, HttpMap, LogLevel, Status};
 
 /// Whose log line or failure it is.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +153,26 @@ pub trait Host {
         Err(CalloutError::Unsupported)
     }
 
+    /// A property that root contexts may read: of the proxy, not of a stream.
+    ///
+    /// # Errors
+    /// [`PropertyError`] when there is no such value, or none that can be encoded.
+    fn property(&self, _path: &[&[u8]]) -> Result<Property, PropertyError> {
+        Err(PropertyError::NotFound)
+    }
+
+    /// Runs a function of the embedder's own that a guest calls by name, for the
+    /// context that the guest was called for. `None` when there is none of this
+    /// name; else what it gives, or a status. `name` and `argument` are any bytes.
+    fn call_foreign_function(
+        &self,
+        _context: ContextId,
+        _name: &[u8],
+        _argument: &[u8],
+    ) -> Option<Result<Bytes, Status>> {
+        None
+    }
+
     /// Wall clock, since the Unix epoch.
     fn wall_clock(&self) -> Duration {
         SystemTime::now()
@@ -241,6 +261,30 @@ pub trait Stream {
     /// [`PropertiesFull`] when the stream keeps no more.
     fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull>;
 
+    /// Stores a property as [`Stream::set_property`] does, for as long as `rule`
+    /// says. A property keeps the rule that it was first stored under.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is a read-only property of this path, or no room.
+    fn set_declared_property(
+        &self,
+        path: &[u8],
+        value: Bytes,
+        _rule: PropertyRule,
+    ) -> Result<(), Refused> {
+        let stored = self.set_property(path, value);
+        stored.map_err(|PropertiesFull| Refused::NoRoom)
+    }
+
+    /// Sets an object of filter state that other parts of the proxy read, such as
+    /// `envoy.tcp_proxy.cluster`.
+    ///
+    /// # Errors
+    /// [`Refused`] when the stream takes no such object.
+    fn set_filter_state(&self, _key: &[u8], _value: Bytes, _span: LifeSpan) -> Result<(), Refused> {
+        Err(Refused::NotTaken)
+    }
+
     /// A filter wrote to the request headers: a route chosen by them is stale.
     fn clear_route_cache(&self) {}
 
@@ -252,6 +296,45 @@ pub trait Stream {
 
     /// Answers the request in place of the upstream.
     fn send_local_response(&self, filter: FilterIndex, response: LocalResponse);
+}
+
+/// For how long a property or an object of filter state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LifeSpan {
+    /// For the filters of this stream.
+    #[default]
+    FilterChain,
+    /// For this request.
+    Request,
+    /// For this connection and all requests to come on it.
+    Connection,
+}
+
+/// What a guest has declared of a property (`declare_property`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PropertyRule {
+    /// It can be set once.
+    pub read_only: bool,
+    /// For how long it is kept.
+    pub span: LifeSpan,
+}
+
+/// A stream does not take a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It cannot be set again, or is nothing that the stream knows.
+    NotTaken,
+    /// There is no room for it.
+    NoRoom,
+}
+
+impl Refused {
+    pub(crate) fn status(self) -> Status {
+        match self {
+            Self::NotTaken => Status::BadArgument,
+            Self::NoRoom => Status::InternalFailure,
+        }
+    }
 }
 
 /// A response that a filter sends itself.
@@ -278,6 +361,8 @@ pub enum Property {
     Int(i64),
     /// 8 bytes, little endian.
     Uint(u64),
+    /// 8 bytes, IEEE 754, little endian.
+    Double(f64),
     /// One byte, 0 or 1.
     Bool(bool),
     /// Nanoseconds since the Unix epoch: 8 bytes.

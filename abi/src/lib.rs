@@ -44,8 +44,8 @@ pub use connection::Connection;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
-    DefineError, FilterIndex, Host, LocalResponse, Metric, MetricType, Origin, PropertiesFull,
-    Property, PropertyError, Stream, Unsupported,
+    DefineError, FilterIndex, Host, LifeSpan, LocalResponse, Metric, MetricType, Origin,
+    PropertiesFull, Property, PropertyError, PropertyRule, Refused, Stream, Unsupported,
 };
 pub use imports::{HostcallType, hostcalls, unimplemented_hostcalls};
 pub use meter::{Callback, ContextKind, Hostcall, Meter};

@@ -74,3 +74,34 @@ pub const SHARED_QUEUES: usize = 1024;
 /// Pause between two warnings that a `vm_id` has no room for more: a guest that
 /// goes on trying must not fill the log.
 pub const SHARED_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bytes of the name of a foreign function; a longer one is the name of none.
+pub const FOREIGN_NAME_MAX: usize = 256;
+
+/// Bytes that `uncompress` may make of a stream. A thousandth of them can stand for
+/// so many; Envoy has no limit here.
+pub const UNCOMPRESSED_BYTES_MAX: usize = 64 << 20;
+
+/// Properties that one context may declare. They are kept for its whole life.
+pub const DECLARATIONS_MAX: usize = 1024;
+
+/// Bytes of an expression. Filters' own have a hundred; parsing one takes stack and
+/// time by its size.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+
+/// Brackets, prefix operators and choices that may nest in an expression: the parser
+/// calls itself for each.
+pub const EXPRESSION_NESTING_MAX: usize = 32;
+
+/// Depth of a parsed expression: evaluation calls itself for each level.
+pub const EXPRESSION_DEPTH_MAX: usize = 100;
+
+/// Macros over lists that may nest, and those that make lists in all: each may go
+/// over as many items as the expression has room for.
+pub const EXPRESSION_LOOPS_MAX: usize = 2;
+
+/// Bytes of what an expression gives.
+pub const EXPRESSION_RESULT_BYTES_MAX: usize = 4 << 20;
+
+/// Expressions that one root context may keep.
+pub const EXPRESSIONS_MAX: usize = 4096;

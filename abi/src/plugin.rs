@@ -7,6 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::callout::CalloutStatus;
+use crate::imports::{Declarations, Expressions};
 use crate::meter::Meter;
 use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
@@ -52,6 +53,9 @@ pub(crate) struct Root {
     pub(crate) state: Cell<RootState>,
     pub(crate) callout: CalloutStatus,
     pub(crate) meter: Option<Rc<dyn Meter>>,
+    /// What it has declared of properties, for its streams.
+    pub(crate) declared: Declarations,
+    pub(crate) expressions: Expressions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +86,8 @@ impl Vm {
             plugin,
             state: Cell::new(RootState::Created),
             callout: CalloutStatus::default(),
+            declared: Declarations::default(),
+            expressions: Expressions::default(),
         });
         let id = root.id;
         self.state.insert(Context::Root(Rc::clone(&root)));

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::callbacks::HeadersFn;
 use crate::headers::HeaderMap;
 use crate::host::{FilterIndex, LocalResponse, Stream};
+use crate::imports::Declarations;
 use crate::plugin::Root;
 use crate::types::{BodyStatus, ContextId, Direction, HeadersStatus, HttpMap, TrailersStatus};
 use crate::vm::{Context, Vm, VmFailed};
@@ -25,6 +26,7 @@ pub(crate) struct StreamContext {
     pub(crate) asked: Cell<u8>,
     /// The last local response of several that it asked for.
     pub(crate) last_response: RefCell<Option<LocalResponse>>,
+    pub(crate) declared: Declarations,
 }
 
 /// What of a stream a filter may see at the moment.
@@ -180,6 +182,7 @@ impl Vm {
             replied: Cell::default(),
             asked: Cell::default(),
             last_response: RefCell::default(),
+            declared: Declarations::default(),
         }));
         self.state.insert(context.clone());
         self.call(
@@ -364,6 +367,7 @@ impl Vm {
             replied: Cell::default(),
             asked: Cell::default(),
             last_response: RefCell::default(),
+            declared: Declarations::default(),
         }));
         let function = self.callbacks.on_log.as_ref();
         self.call(&context, "proxy_on_log", function, (id.0,))?;

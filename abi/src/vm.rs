@@ -479,6 +479,11 @@ impl VmState {
         *self.effective.borrow_mut() = None;
     }
 
+    /// The context that the guest was called for.
+    pub(crate) fn current(&self) -> Option<Context> {
+        self.current.borrow().clone()
+    }
+
     /// The context that hostcalls act on: the effective one if set and still
     /// alive, else the one the guest was called for.
     pub(crate) fn context(&self) -> Option<Context> {

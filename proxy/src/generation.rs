@@ -284,9 +284,11 @@ impl Builder {
         let names = config.clusters.iter().map(|c| c.name.value.as_str());
         let clusters = Arc::new(ClusterNames::new(names));
         let mut vms = Vec::with_capacity(self.vms.len());
+        let node = Arc::new(config.node.clone());
         for draft in self.vms {
             let spec = FilterVmSpec {
                 module: draft.module,
+                node: Arc::clone(&node),
                 config: draft.config,
                 plugins: draft.plugins,
                 shared_limits: draft.shared_limits,

@@ -96,12 +96,6 @@ pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 /// waits in its socket.
 pub(crate) const TCP_BURST_BYTES: usize = 1 << 20;
 
-/// Bytes of the properties that filters have set on one stream; one more is
-/// refused.
-pub(crate) const PROPERTIES_BYTES_MAX: usize = 1 << 20;
-
-/// What each of them costs beside its path and value.
-pub(crate) const PROPERTY_OVERHEAD: usize = 64;
 /// Changes from one shared queue to another, in the notes about new items that
 /// wait for a busy VM; beyond that, notes of one queue come together.
 pub(crate) const QUEUE_RUNS_MAX: usize = 4096;
@@ -128,3 +122,7 @@ pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;
 /// How long an address that a filter has looked up is said to hold: the system's
 /// resolver does not tell, and Envoy says as much in its place.
 pub(crate) const DNS_TTL: Duration = Duration::from_secs(60);
+
+/// Bytes of keys and values that filters may set for the length of one stream or
+/// one connection: a connection may live for days.
+pub(crate) const FILTER_STATE_BYTES_MAX: usize = 4 << 20;

@@ -288,6 +288,7 @@ fn spawn_connection(
         id: shared.metrics.next_connection_id(),
         peer,
         local,
+        filter_state: Rc::default(),
     };
     let guard = (listener.metrics.connection(), Alive::new(shared));
     let (listener, shared) = (Rc::clone(listener), Rc::clone(shared));

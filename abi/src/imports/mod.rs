@@ -7,6 +7,7 @@
 mod buffers;
 mod callouts;
 mod context;
+mod foreign;
 mod guest;
 mod headers;
 mod log;
@@ -27,6 +28,8 @@ use crate::engine::{
 use crate::module::LoadError;
 use crate::types::Status;
 use crate::vm::VmState;
+
+pub(crate) use self::foreign::{Declarations, Expressions};
 
 /// A host function's view of the guest that called it.
 type Cx<'a> = Caller<'a, VmState>;
@@ -69,7 +72,6 @@ struct Table {
     functions: FxHashMap<&'static str, FxHashMap<&'static str, HostFunction<VmState>>>,
     /// Every name once; its place is the hostcall's number.
     names: Vec<&'static str>,
-    unimplemented: Vec<&'static str>,
 }
 
 impl Table {
@@ -107,12 +109,6 @@ impl Table {
         self.add("env", name, true, function);
     }
 
-    /// A hostcall that links but is not offered yet.
-    fn unimplemented<Args, F: HostFn<VmState, Args>>(&mut self, name: &'static str, function: F) {
-        self.call(name, function);
-        self.unimplemented.push(name);
-    }
-
     /// A WASI function, under both of its namespaces.
     fn wasi<Args, F: HostFn<VmState, Args>>(&mut self, name: &'static str, function: F) {
         for namespace in ["wasi_snapshot_preview1", "wasi_unstable"] {
@@ -125,7 +121,6 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut t = Table {
         functions: FxHashMap::default(),
         names: Vec::new(),
-        unimplemented: Vec::new(),
     };
     log::define(&mut t);
     headers::define(&mut t);
@@ -134,25 +129,13 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     stream::define(&mut t);
     context::define(&mut t);
     metrics::define(&mut t);
+    foreign::define(&mut t);
     callouts::define(&mut t);
     shared_data::define(&mut t);
     shared_queues::define(&mut t);
     wasi::define(&mut t);
-    define_unimplemented(&mut t);
     t
 });
-
-/// Hostcalls that answer `Unimplemented`: the list that shrinks.
-fn define_unimplemented(t: &mut Table) {
-    fn no() -> Outcome {
-        Err(Status::Unimplemented.into())
-    }
-    type P = u32;
-    t.unimplemented(
-        "proxy_call_foreign_function",
-        |_: &mut Cx<'_>, _: P, _: P, _: P, _: P, _: P, _: P| no(),
-    );
-}
 
 /// Names of all hostcalls, by their numbers.
 pub(crate) fn hostcall_names() -> &'static [&'static str] {
@@ -162,7 +145,7 @@ pub(crate) fn hostcall_names() -> &'static [&'static str] {
 /// Names of the hostcalls that answer [`Status::Unimplemented`].
 #[must_use]
 pub fn unimplemented_hostcalls() -> &'static [&'static str] {
-    &TABLE.unimplemented
+    &[]
 }
 
 /// A function that every module may import.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::headers::canonical;
 use super::{Cx, Outcome, Table};
 use crate::headers::HeaderMap;
-use crate::host::{PropertiesFull, Property, PropertyError};
+use crate::host::{PropertiesFull, Property, PropertyError, Refused};
 use crate::limits::PROPERTY_SEGMENTS_MAX;
 use crate::stream::StreamContext;
 use crate::types::{HttpMap, Status};
@@ -38,7 +38,8 @@ fn get_property(
     if segments.len() > PROPERTY_SEGMENTS_MAX {
         return Err(Status::NotFound.into());
     }
-    let value = lookup(&state, &segments).map_err(|e| match e {
+    let context = state.context().ok_or(Status::NotFound)?;
+    let value = lookup(&state, &context, &segments).map_err(|e| match e {
         PropertyError::NotFound => Status::NotFound,
         PropertyError::NotSerializable => Status::SerializationFailure,
     })?;
@@ -46,6 +47,7 @@ fn get_property(
         Property::Bytes(bytes) => c.give(&bytes, value_out, length_out),
         Property::Int(n) => c.give(&n.to_le_bytes(), value_out, length_out),
         Property::Uint(n) => c.give(&n.to_le_bytes(), value_out, length_out),
+        Property::Double(n) => c.give(&n.to_le_bytes(), value_out, length_out),
         Property::Bool(b) => c.give(&[u8::from(b)], value_out, length_out),
         Property::Timestamp(d) | Property::Duration(d) => {
             let nanoseconds = i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
@@ -65,16 +67,24 @@ fn get_property(
 fn set_property(c: &mut Cx<'_>, p: u32, p_length: u32, v: u32, v_length: u32) -> Outcome {
     let path = c.read_bytes(p, p_length)?;
     let value = c.read_bytes(v, v_length)?;
-    let stored = match c.state().context() {
-        Some(Context::Stream(cx)) => cx.stream.set_property(&path, value),
-        Some(Context::Connection(cx)) => cx.connection.set_property(&path, value),
+    match c.state().context() {
+        Some(Context::Stream(cx)) => {
+            let rule = cx.root.declared.rule(&path);
+            cx.stream
+                .set_declared_property(&path, value, rule)
+                .map_err(Refused::status)?;
+        }
+        Some(Context::Connection(cx)) => cx
+            .connection
+            .set_property(&path, value)
+            .map_err(|PropertiesFull| Status::InternalFailure)?,
         Some(Context::Root(_)) | None => return Err(Status::NotFound.into()),
-    };
-    Ok(stored.map_err(|PropertiesFull| Status::InternalFailure)?)
+    }
+    Ok(())
 }
 
 /// Groups that need a further segment.
-const CONTAINERS: [&[u8]; 9] = [
+const CONTAINERS: [&[u8]; 8] = [
     b"request",
     b"response",
     b"connection",
@@ -83,11 +93,14 @@ const CONTAINERS: [&[u8]; 9] = [
     b"upstream",
     b"xds",
     b"filter_state",
-    b"upstream_filter_state",
 ];
 
-fn lookup(state: &VmState, path: &[&[u8]]) -> Result<Property, PropertyError> {
-    let context = state.context().ok_or(PropertyError::NotFound)?;
+/// The property at `path` as `context` sees it.
+pub(super) fn lookup(
+    state: &VmState,
+    context: &Context,
+    path: &[&[u8]],
+) -> Result<Property, PropertyError> {
     let plugin = &context.root().plugin;
     match path {
         [b"plugin_name"] => return Ok(plugin.name.clone().into()),
@@ -96,8 +109,8 @@ fn lookup(state: &VmState, path: &[&[u8]]) -> Result<Property, PropertyError> {
         [group] if CONTAINERS.contains(group) => return Err(PropertyError::NotSerializable),
         _ => {}
     }
-    match &context {
-        Context::Root(_) => Err(PropertyError::NotFound),
+    match context {
+        Context::Root(_) => state.host.property(path),
         Context::Stream(cx) => of_headers(cx, path).unwrap_or_else(|| cx.stream.property(path)),
         Context::Connection(cx) => match path {
             // No map is there, and as a whole that is an empty one.

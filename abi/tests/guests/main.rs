@@ -1,6 +1,7 @@
 //! The host against small text guests, through the crate's public face only.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod foreign;
 mod guest;
 mod signatures;
 mod world;

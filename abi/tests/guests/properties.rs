@@ -142,7 +142,6 @@ fn containers_and_the_empty_path_cannot_be_serialised() {
         "upstream",
         "xds",
         "filter_state",
-        "upstream_filter_state",
         "xds/null",
     ] {
         assert_eq!(in_request(path), "3", "{path}");

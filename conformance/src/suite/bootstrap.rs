@@ -62,6 +62,12 @@ pub fn bootstrap(
             .push(listener(&name, case, places).with_context(|| format!("case {}", case.name))?);
     }
     Ok(json!({
+        "node": {
+            "id": "conformance",
+            "cluster": "proxies",
+            "metadata": { "key": "value", "number": 2.5, "list": ["a", "b"], "none": null },
+            "locality": { "region": "here", "zone": "z1" },
+        },
         "admin": { "address": address("127.0.0.1:0".parse()?) },
         "static_resources": { "listeners": listeners, "clusters": clusters },
     }))

@@ -11,8 +11,10 @@ use tokio::task::JoinHandle;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, DnsToken, Failure, GrpcCall,
     GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Meter, Metric, MetricType, Origin,
-    PluginConfig, QueueConsumer, Stream, Unsupported, Vm,
+    PluginConfig, Property, PropertyError, QueueConsumer, Stream, Unsupported, Vm,
 };
+
+use crate::stream::of_node;
 
 use super::queue::Consumers;
 use crate::callout::Callouts;
@@ -21,6 +23,7 @@ use crate::telemetry::{RunningVm, VmMetrics};
 /// The [`Host`] of one VM.
 pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
+    node: std::sync::Arc<weir_config::Node>,
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, Timer>>,
     /// While the VM stands by, nothing ticks; these are to.
@@ -32,9 +35,14 @@ pub(super) struct FilterHost {
 }
 
 impl FilterHost {
-    pub(super) fn new(metrics: Rc<VmMetrics>, callouts: Callouts) -> Rc<Self> {
+    pub(super) fn new(
+        metrics: Rc<VmMetrics>,
+        callouts: Callouts,
+        node: std::sync::Arc<weir_config::Node>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             metrics,
+            node,
             vm: RefCell::default(),
             timers: RefCell::default(),
             standing_by: RefCell::new(Some(HashMap::new())),
@@ -94,6 +102,13 @@ impl Drop for FilterHost {
 }
 
 impl Host for FilterHost {
+    fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
+        match path {
+            [b"xds", b"node", rest @ ..] => of_node(&self.node, rest),
+            _ => Err(PropertyError::NotFound),
+        }
+    }
+
     fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]) {
         let message = String::from_utf8_lossy(message);
         let Origin {

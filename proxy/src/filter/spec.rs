@@ -19,6 +19,8 @@ use crate::worker::WorkerShared;
 /// What a VM and its plugins are made from; shared by all workers.
 pub(crate) struct FilterVmSpec {
     pub(crate) module: Module,
+    /// Who this proxy is, for root contexts to read.
+    pub(crate) node: std::sync::Arc<weir_config::Node>,
     pub(crate) config: VmConfig,
     pub(crate) plugins: Vec<PluginSpec>,
     /// For what the VM shares by its `vm_id`.
@@ -76,7 +78,7 @@ impl FilterVmSpec {
         worker: Option<Rc<WorkerShared>>,
     ) -> Result<Live, StartError> {
         let callouts = Callouts::new(Arc::clone(&self.clusters), worker, metrics);
-        let host = FilterHost::new(Rc::clone(metrics), callouts);
+        let host = FilterHost::new(Rc::clone(metrics), callouts, Arc::clone(&self.node));
         let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
         let vm =
             Vm::new(&self.module, self.config.clone(), host_of_vm).map_err(StartError::Load)?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use weir_config::{Direction, Metadata, Node};
 
+use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::route::Route;
 
@@ -19,6 +20,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// What filters have set for the length of the connection.
+    pub(crate) filter_state: Rc<RefCell<FilterState>>,
 }
 
 /// What is configured besides streams, for filters to read.
@@ -83,9 +86,6 @@ pub(crate) struct StreamInfo {
     /// The route, as it was last looked up, and its cluster.
     pub(crate) route: RefCell<Option<Arc<Route>>>,
     pub(crate) cluster: RefCell<Option<Rc<str>>>,
-    /// Name of the cluster that a filter has chosen for the connection (Envoy's
-    /// filter state `envoy.tcp_proxy.cluster`).
-    pub(crate) chosen_cluster: RefCell<Option<Rc<str>>>,
 }
 
 impl StreamInfo {
@@ -112,7 +112,6 @@ impl StreamInfo {
             upstream_failure: RefCell::default(),
             cluster: RefCell::default(),
             route: RefCell::default(),
-            chosen_cluster: RefCell::default(),
         }
     }
 

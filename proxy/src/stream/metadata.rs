@@ -33,7 +33,7 @@ pub(super) fn of_metadata(metadata: &Metadata, path: &[&[u8]]) -> Found {
 }
 
 /// What stands at `path` in the proxy's own description.
-pub(super) fn of_node(node: &Node, path: &[&[u8]]) -> Found {
+pub(crate) fn of_node(node: &Node, path: &[&[u8]]) -> Found {
     let Locality {
         region,
         zone,
@@ -84,7 +84,7 @@ fn of_value(value: &Json, path: &[&[u8]]) -> Found {
         (Json::String(text), []) => Ok(text.clone().into()),
         (Json::Number(number), []) => {
             let number = number.as_f64().unwrap_or_default();
-            Ok(Bytes::copy_from_slice(&number.to_le_bytes()).into())
+            Ok(Property::Double(number))
         }
         (Json::Bool(truth), []) => Ok(Property::Bool(*truth)),
         (Json::Null, []) => Err(PropertyError::NotSerializable),
@@ -98,6 +98,7 @@ fn encoded(property: Property) -> Bytes {
         Property::Bytes(bytes) => bytes,
         Property::Bool(truth) => Bytes::copy_from_slice(&[u8::from(truth)]),
         Property::Int(n) => Bytes::copy_from_slice(&n.to_le_bytes()),
+        Property::Double(n) => Bytes::copy_from_slice(&n.to_le_bytes()),
         Property::Uint(n) => Bytes::copy_from_slice(&n.to_le_bytes()),
         Property::Timestamp(time) | Property::Duration(time) => {
             let nanoseconds = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
@@ -211,7 +212,7 @@ mod tests {
         };
         let bytes = |bytes: &[u8]| Ok(Bytes::copy_from_slice(bytes).into());
         assert_eq!(get("a.text"), bytes(b"x"));
-        assert_eq!(get("a.number"), bytes(&1.5_f64.to_le_bytes()));
+        assert_eq!(get("a.number"), Ok(Property::Double(1.5)));
         assert_eq!(get("a.truth"), Ok(Property::Bool(true)));
         assert_eq!(get("a.none"), Err(PropertyError::NotSerializable));
         assert_eq!(get("a.list.1.y"), bytes(b"z"));

@@ -11,6 +11,7 @@
 
 mod context;
 mod event;
+mod filter_state;
 mod flags;
 mod info;
 mod iterate;
@@ -29,14 +30,15 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
 use self::event::Event;
+pub(crate) use self::filter_state::FilterState;
 pub(crate) use self::flags::ResponseFlags;
 pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, clean_details, count};
 pub(crate) use self::iterate::parse_status;
 pub(crate) use self::log_view::LogView;
+pub(crate) use self::metadata::of_node;
 pub(crate) use self::reply::{UpstreamFailure, grpc_status};
 use self::slot::{Presence, Slot};
 use crate::filter::Plugin;
@@ -87,8 +89,8 @@ pub(crate) struct FilteredStream {
     request_trailers: RefCell<Option<HeaderMap>>,
     response_headers: RefCell<Option<HeaderMap>>,
     response_trailers: RefCell<Option<HeaderMap>>,
-    /// Properties that filters have set, by raw path.
-    properties: RefCell<Vec<(Bytes, Bytes)>>,
+    /// What filters have set for the length of this stream.
+    filter_state: RefCell<FilterState>,
     events: RefCell<VecDeque<Event>>,
     /// Who waits for an event.
     waiting: RefCell<Option<Waker>>,
@@ -129,7 +131,7 @@ impl FilteredStream {
             request_trailers: RefCell::default(),
             response_headers: RefCell::default(),
             response_trailers: RefCell::default(),
-            properties: RefCell::default(),
+            filter_state: RefCell::default(),
             events: RefCell::default(),
             waiting: RefCell::default(),
             to_upstream: RefCell::default(),

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use weir_abi::{Direction, HeaderMap, Property, PropertyError};
 use weir_config::Metadata;
 
-use super::{ConnectionInfo, FilteredStream, Protocol, StreamInfo, metadata, reply};
+use super::{ConnectionInfo, FilterState, FilteredStream, Protocol, StreamInfo, metadata, reply};
 use crate::route::Action;
 
 /// The property at `path`, for a filter that has the headers of a direction at hand
@@ -23,9 +23,7 @@ pub(super) fn get(
         // No filter can write there.
         [b"metadata", rest @ ..] => return metadata::of_metadata(&Metadata::default(), rest),
         [name] if *name != b"connection_id" => set_by_filter(stream, name),
-        [b"filter_state", name] => name
-            .strip_prefix(b"wasm.")
-            .and_then(|name| set_by_filter(stream, name)),
+        [b"filter_state", key] => of_filter_state(stream, key),
         [b"source", b"address"] => Some(stream.info.client.to_string().into()),
         [b"source", b"port"] => Some(int(stream.info.client.port().into())),
         _ => connection(&stream.info.connection, path),
@@ -95,6 +93,8 @@ fn upstream(info: &StreamInfo, name: &[u8]) -> Option<Property> {
     match name {
         b"address" => Some(address?.to_string().into()),
         b"port" => Some(int(address?.port().into())),
+        // A message without content: no locality is configured.
+        b"locality" => address.map(|_| "".into()),
         b"local_address" => Some(info.upstream_local.get()?.to_string().into()),
         b"request_attempt_count" => Some(int(info.upstream_attempts.get())),
         b"transport_failure_reason" => {
@@ -110,6 +110,14 @@ fn xds(info: &StreamInfo, name: &[u8], rest: &[&[u8]]) -> Result<Property, Prope
     match (name, rest) {
         (b"node", rest) => metadata::of_node(&info.facts.node, rest),
         (b"listener_metadata", rest) => metadata::of_metadata(&info.facts.listener, rest),
+        // One filter chain, and it has no name.
+        (b"filter_chain_name", []) => Ok("".into()),
+        // They are messages that nobody has set, once there is an endpoint.
+        (b"upstream_host_metadata" | b"upstream_host_locality_metadata", [])
+            if info.upstream.get().is_some() =>
+        {
+            Err(PropertyError::NotSerializable)
+        }
         (b"listener_direction", []) => Ok(Property::Int(info.facts.direction as i64)),
         (b"route_name", []) => Ok(route()?.name.clone().into()),
         (b"route_metadata", rest) => metadata::of_metadata(&route()?.metadata, rest),
@@ -147,9 +155,16 @@ fn grpc_status(stream: &FilteredStream) -> Option<i64> {
 }
 
 fn set_by_filter(stream: &FilteredStream, name: &[u8]) -> Option<Property> {
-    let properties = stream.properties.borrow();
-    let found = properties.iter().find(|(path, _)| path == name);
-    found.map(|(_, value)| value.clone().into())
+    let key = [FilterState::OWN, name].concat();
+    stream.filter_state(&key).map(Into::into)
+}
+
+/// An object of filter state; one of them has no form as bytes in Envoy.
+fn of_filter_state(stream: &FilteredStream, key: &[u8]) -> Option<Property> {
+    if key == b"envoy.network.application_protocols" {
+        return None;
+    }
+    stream.filter_state(key).map(Into::into)
 }
 
 /// Content-Length where the request has one, else the bytes received so far.

@@ -5,14 +5,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LocalResponse, PropertiesFull,
-    Property, PropertyError, Stream,
+    BodyBuffer, Direction, FilterIndex, HeaderMap, HttpMap, LifeSpan, LocalResponse,
+    PropertiesFull, Property, PropertyError, PropertyRule, Refused, Stream,
 };
 
 use super::event::Event;
-use crate::limits::{PROPERTIES_BYTES_MAX, PROPERTY_OVERHEAD};
-
-use super::{FilteredStream, property, some};
+use super::{FilterState, FilteredStream, property, some};
 
 /// A stream as the filter at one place of its chain sees it. Its VM holds it for
 /// as long as the filter's context lives.
@@ -29,18 +27,14 @@ impl FilteredStream {
 
     /// Stores what a filter sets, for all filters.
     pub(crate) fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
-        let mut properties = self.properties.borrow_mut();
-        let others = properties.iter().filter(|(p, _)| p != path);
-        let bytes = |path: &[u8], value: &[u8]| PROPERTY_OVERHEAD + path.len() + value.len();
-        let kept: usize = others.map(|(p, v)| bytes(p, v)).sum();
-        if kept + bytes(path, &value) > PROPERTIES_BYTES_MAX {
-            return Err(PropertiesFull);
+        let key = [FilterState::OWN, path].concat();
+        let state = self.filter_state_for(&key, LifeSpan::default());
+        let stored = state.borrow_mut().set(&key, value, false);
+        match stored {
+            Err(Refused::NoRoom) => Err(PropertiesFull),
+            // What cannot be set again stays as it is.
+            Ok(()) | Err(Refused::NotTaken) => Ok(()),
         }
-        match properties.iter_mut().find(|(p, _)| p == path) {
-            Some((_, old)) => *old = value,
-            None => properties.push((Bytes::copy_from_slice(path), value)),
-        }
-        Ok(())
     }
 }
 
@@ -80,6 +74,22 @@ impl Stream for FilterView {
 
     fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
         self.stream.set_property(path, value)
+    }
+
+    fn set_declared_property(
+        &self,
+        path: &[u8],
+        value: Bytes,
+        rule: PropertyRule,
+    ) -> Result<(), Refused> {
+        let key = [FilterState::OWN, path].concat();
+        let state = self.stream.filter_state_for(&key, rule.span);
+        state.borrow_mut().set(&key, value, rule.read_only)
+    }
+
+    fn set_filter_state(&self, key: &[u8], value: Bytes, span: LifeSpan) -> Result<(), Refused> {
+        let state = self.stream.filter_state_for(key, span);
+        state.borrow_mut().set(key, value, false)
     }
 
     fn continue_stream(&self, _filter: FilterIndex, direction: Direction) {

@@ -146,14 +146,17 @@ async fn connect(
     None
 }
 
+/// Filter state by which a filter chooses the cluster (Envoy, `per_connection_cluster.h`).
+const CLUSTER: &[u8] = b"envoy.tcp_proxy.cluster";
+
 /// The cluster that a filter has chosen, if there is such, or else the listener's.
 fn cluster<'s>(
     record: &FilteredStream,
     proxy: TcpProxy,
     shared: &'s WorkerShared,
 ) -> Option<&'s Cluster> {
-    match &*record.info.chosen_cluster.borrow() {
-        Some(name) => shared.clusters.iter().find(|c| c.name == *name),
+    match record.filter_state(CLUSTER) {
+        Some(name) => shared.clusters.iter().find(|c| c.name.as_bytes() == name),
         None => shared.clusters.get(proxy.cluster),
     }
 }

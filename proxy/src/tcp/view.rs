@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Connection, FilterIndex, PropertiesFull, Property, PropertyError, Side,
+    BodyBuffer, Connection, FilterIndex, LifeSpan, PropertiesFull, Property, PropertyError,
+    Refused, Side,
 };
 
 use super::chain::{Event, FilterChain};
@@ -33,6 +34,11 @@ impl Connection for ConnectionView {
 
     fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {
         self.chain.record.set_property(path, value)
+    }
+
+    fn set_filter_state(&self, key: &[u8], value: Bytes) -> Result<(), Refused> {
+        let state = self.chain.record.filter_state_for(key, LifeSpan::default());
+        state.borrow_mut().set(key, value, false)
     }
 
     fn continue_reading(&self, _filter: FilterIndex) {

@@ -15,8 +15,12 @@ impl Arguments<'_> {
         self.words.next().map_or("-", String::as_str)
     }
 
+    /// The bytes of a word, or `$last` for those that a foreign function gave last.
     pub fn bytes(&mut self) -> Vec<u8> {
-        decode(self.word())
+        match self.word() {
+            "$last" => State::last_bytes(),
+            word => decode(word),
+        }
     }
 
     /// A number, `max`, or `last` for what a hostcall gave last.

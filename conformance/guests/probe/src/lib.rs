@@ -10,6 +10,7 @@
 mod abi;
 mod answer;
 mod arguments;
+mod foreign;
 mod operation;
 mod pairs;
 mod script;

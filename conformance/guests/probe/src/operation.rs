@@ -4,7 +4,7 @@ use crate::answer::{Answer, given, number, status, unnumbered};
 use crate::arguments::Arguments;
 use crate::state::State;
 use crate::text::show;
-use crate::{abi, pairs, say, wasi};
+use crate::{abi, foreign, pairs, say, wasi};
 
 /// Runs one operation and logs it with its outcome.
 pub fn run(context: u32, words: &[String], returned: &mut u32) {
@@ -141,6 +141,10 @@ fn hostcall(name: &str, a: &mut Arguments<'_>) -> Answer {
             Err(_) => format!("{} bytes, no number", bytes.len()),
         }),
         "property_size" => property(a, |bytes| format!("{} bytes", bytes.len())),
+        "property_kind" => property(a, |bytes| match bytes.len() {
+            length @ (1 | 8) => format!("{length} bytes"),
+            _ => "some bytes".to_owned(),
+        }),
         "property_pairs" => property(a, pairs::show_sorted),
         "set_property" => {
             let (path, v) = (a.path(), a.bytes());
@@ -315,20 +319,31 @@ fn hostcall(name: &str, a: &mut Arguments<'_>) -> Answer {
         }
         "foreign" => {
             let (function, v) = (a.bytes(), a.bytes());
-            given(
-                |data, len| unsafe {
-                    abi::proxy_call_foreign_function(
-                        function.as_ptr(),
-                        function.len(),
-                        v.as_ptr(),
-                        v.len(),
-                        data,
-                        len,
-                    )
-                },
-                show,
-            )
+            foreign::call(&function, &v, show)
         }
+        "foreign_discard" => {
+            let (function, v) = (a.bytes(), a.bytes());
+            foreign::discard(&function, &v)
+        }
+        "foreign_words" => {
+            let (function, v) = (a.bytes(), a.bytes());
+            foreign::words(&function, &v)
+        }
+        "foreign_done" => {
+            let (function, v) = (a.bytes(), a.bytes());
+            foreign::call(&function, &v, |_| "some bytes".to_owned())
+        }
+        "cel_deep" => {
+            let (unit, count) = (a.bytes(), a.size());
+            foreign::evaluate(&unit.repeat(count), show)
+        }
+        "cel" => foreign::evaluate(&a.bytes(), show),
+        "cel_number" => foreign::evaluate(&a.bytes(), |bytes| match <[u8; 8]>::try_from(bytes) {
+            Ok(bytes) => i64::from_le_bytes(bytes).to_string(),
+            Err(_) => format!("{} bytes, no number", bytes.len()),
+        }),
+        "cel_size" => foreign::evaluate(&a.bytes(), |bytes| format!("{} bytes", bytes.len())),
+        "cel_pairs" => foreign::evaluate(&a.bytes(), pairs::show_sorted),
         "trap" => core::arch::wasm32::unreachable(),
         "loop" => loop {
             std::hint::spin_loop();

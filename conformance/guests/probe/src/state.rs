@@ -15,6 +15,7 @@ pub struct State {
     scripts: HashMap<u32, Rc<Vec<Section>>>,
     contexts: BTreeMap<u32, Context>,
     last: u32,
+    last_bytes: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -119,5 +120,14 @@ impl State {
 
     pub fn set_last(last: u32) {
         STATE.with_borrow_mut(|state| state.last = last);
+    }
+
+    /// What `$last` stands for: the bytes that a foreign function gave last.
+    pub fn last_bytes() -> Vec<u8> {
+        STATE.with_borrow(|state| state.last_bytes.clone())
+    }
+
+    pub fn set_last_bytes(bytes: &[u8]) {
+        STATE.with_borrow_mut(|state| state.last_bytes = bytes.to_vec());
     }
 }

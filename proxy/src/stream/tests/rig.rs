@@ -87,6 +87,7 @@ impl Filter {
             recycle_after: None,
         };
         let spec = FilterVmSpec {
+            node: Arc::default(),
             shared_limits: weir_abi::SharedLimits::default(),
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,
@@ -138,6 +139,7 @@ impl Chain {
             id: 1,
             peer: local,
             local,
+            filter_state: Rc::default(),
         };
         let info = StreamInfo::new(connection, Protocol::Http11, Arc::default());
         let headers = headers.iter().copied().collect();
