@@ -9,22 +9,6 @@ pub(super) enum Value<'a> {
     Other,
 }
 
-impl<'a> Value<'a> {
-    pub(super) fn bytes(self) -> Option<&'a [u8]> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes),
-            Self::Varint(_) | Self::Other => None,
-        }
-    }
-
-    pub(super) fn varint(self) -> Option<u64> {
-        match self {
-            Self::Varint(n) => Some(n),
-            Self::Bytes(_) | Self::Other => None,
-        }
-    }
-}
-
 /// The fields of a message in order; ends with `None` in the place of a field
 /// where it is malformed. Groups, deprecated since 2008, count as malformed.
 pub(super) fn fields(mut rest: &[u8]) -> impl Iterator<Item = Option<(u64, Value<'_>)>> {

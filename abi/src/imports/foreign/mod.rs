@@ -11,6 +11,7 @@ mod expression;
 mod filter_state;
 mod message;
 mod property;
+mod signature;
 
 use super::{Cx, Outcome, Stop, Table};
 use crate::limits::FOREIGN_NAME_MAX;
@@ -39,7 +40,7 @@ struct Call<'a> {
 }
 
 /// The functions that every VM has.
-const FUNCTIONS: [(&[u8], Function); 8] = [
+const FUNCTIONS: [(&[u8], Function); 10] = [
     (b"compress", compression::compress),
     (b"uncompress", compression::uncompress),
     (b"clear_route_cache", clear_route_cache),
@@ -48,6 +49,8 @@ const FUNCTIONS: [(&[u8], Function); 8] = [
     (b"expr_delete", expression::delete),
     (b"declare_property", property::declare),
     (b"set_envoy_filter_state", filter_state::set),
+    (b"verify_signature", signature::verify),
+    (b"sign", signature::sign),
 ];
 
 fn call(
