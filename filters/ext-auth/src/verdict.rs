@@ -23,7 +23,7 @@ impl Answer {
 }
 
 /// What becomes of a request.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {
     /// Not all services have answered.
     Open,
