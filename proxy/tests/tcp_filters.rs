@@ -109,7 +109,7 @@ fn flows_of_100_mib_both_ways_pass_a_filter_in_little_memory() {
     let (address, _) = upstream(echo);
     let weir = weir(address, 1, &connection_reader());
     // The first exchange makes what the later ones share.
-    exchange(connect(&weir), 4);
+    exchange(connect(&weir), 48);
     weir.forget_peak_memory();
     let (before, _) = weir.memory();
     exchange(connect(&weir), 100);
