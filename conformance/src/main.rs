@@ -120,7 +120,7 @@ async fn run(options: &Options) -> Result<bool> {
 const RETRIES: usize = 2;
 
 /// How often both proxies play a case made by chance in which they differ. Where
-/// timers of several VMs are due at once, say, a case has more than one outcome.
+/// a timer is due while a message arrives, say, a case has more than one outcome.
 const ROUNDS: usize = 6;
 
 /// Compares both proxies on cases made by chance. Those in which they differ are

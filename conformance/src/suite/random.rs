@@ -33,7 +33,9 @@ fn case(seed: u64, number: usize) -> Case {
     let client = client(&mut chance, downstream);
     let answer = answer(&mut chance, upstream);
     let trailers = [&client, &answer].map(|lines| lines.iter().any(|l| l.starts_with("trailers")));
-    let filters = (0..=chance.below(MAX_FILTERS)).map(|index| filter(&mut chance, index, trailers));
+    let mut chain = Chain::default();
+    let filters = (0..=chance.below(MAX_FILTERS))
+        .map(|index| filter(&mut chance, index, trailers, &mut chain));
     let filters = filters.collect();
     Case {
         name: format!("{seed}-{number}"),
@@ -60,8 +62,27 @@ fn case(seed: u64, number: usize) -> Case {
     }
 }
 
+/// What the filters of a chain must not do both.
+#[derive(Default)]
+struct Chain {
+    /// Whose tick lets something go: which of two VMs has its tick first would be a
+    /// matter of luck.
+    timer: Option<usize>,
+    /// In which direction there are local responses: one that replaces another is
+    /// a difference on purpose, `replaced-reply`.
+    replies: Option<&'static str>,
+}
+
+impl Chain {
+    /// Whether a filter may reply in this direction; if so, no other direction has
+    /// replies from now on.
+    fn may_reply(&mut self, direction: &'static str) -> bool {
+        *self.replies.get_or_insert(direction) == direction
+    }
+}
+
 /// `trailers`: whether request and response have some.
-fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2]) -> Filter {
+fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2], chain: &mut Chain) -> Filter {
     let mut script = "configure: tick_period 10\n".to_owned();
     let holds_headers = chance.one_in(3);
     for (direction, has_trailers) in ["request", "response"].into_iter().zip(trailers) {
@@ -78,13 +99,15 @@ fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2]) -> Filter {
             0 if holds_headers => {
                 script += &format!("{direction}_headers more: pause\n");
             }
+            0 if chain.timer.is_some_and(|other| other != index) => {}
             0 => {
+                chain.timer = Some(index);
                 at_headers.push("pause".to_owned());
                 script += &format!(
                     "tick after={direction}_headers x1: effective oldest ; resume {direction}\n"
                 );
             }
-            1 if chance.one_in(2) => {
+            1 if chance.one_in(2) && chain.may_reply(direction) => {
                 script += &format!("{direction}_headers #1: reply 403 d denied-{index}\n");
             }
             2 if chance.one_in(3) => script += &format!("{direction}_headers: close {direction}\n"),
@@ -99,7 +122,9 @@ fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2]) -> Filter {
                 format!("{body} more: pause\n{body} end: write {direction} 0 max changed-{index}\n")
             }
             3 if changes_body => format!("{body}: write {direction} 0 0 {index}\n"),
-            4 if chance.one_in(3) => format!("{body} end: reply 418 d tea-{index}\n"),
+            4 if chance.one_in(3) && chain.may_reply(direction) => {
+                format!("{body} end: reply 418 d tea-{index}\n")
+            }
             _ => String::new(),
         };
         if chance.one_in(4) {
