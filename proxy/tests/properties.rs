@@ -155,3 +155,51 @@ clusters:
     assert_eq!(got[2].0, 0);
     assert!(got[2].1.windows(9).any(|w| w == b"my.filter"));
 }
+
+/// The paths of docs/properties.md, and what it says of each in `request_headers`.
+fn documented() -> Vec<(&'static str, &'static str)> {
+    let text = include_str!("../../docs/properties.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.map(|row| {
+        let (path, row) = row.split_once("` |").expect("a row begins with a path");
+        let when = row.trim_end_matches('|').rsplit('|').next();
+        (path, when.expect("a row has three columns").trim())
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_table_of_properties_is_true() {
+    let rows = documented();
+    assert!(rows.len() > 50, "{rows:?}");
+    let paths: Vec<&str> = rows.iter().map(|(path, _)| *path).collect();
+    let upstream = Upstream::echo();
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  http_filters:
+  - {{ name: telling, wasm: {{ vm_config: {{ code: {{ local: {{ filename: telling.wasm }} }} }} }} }}
+  routes:
+  - {{ match: {{ prefix: / }}, cluster: web }}
+clusters:
+- {{ name: web, endpoints: [\"{}\"] }}
+",
+        upstream.address
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        std::fs::write(folder.join("telling.wasm"), telling(&paths)).unwrap();
+    });
+    let values = told(&weir.connect().get("/").body);
+    assert_eq!(values.len(), rows.len());
+    for ((path, when), (status, _)) in rows.into_iter().zip(values) {
+        let expected = match when {
+            "yes" => 0,
+            "later" | "if set" => 1,
+            other => panic!("{path}: `{other}` says nothing"),
+        };
+        assert_eq!(status, expected, "{path} is there {when}");
+    }
+}
