@@ -95,8 +95,36 @@ const CONTAINERS: [&[u8]; 8] = [
     b"filter_state",
 ];
 
-/// The property at `path` as `context` sees it.
+/// Attributes of `xds` that older hosts had without that segment (Envoy until 1.32).
+const BARE_NAMES: [&[u8]; 8] = [
+    b"node",
+    b"cluster_name",
+    b"cluster_metadata",
+    b"route_name",
+    b"route_metadata",
+    b"upstream_host_metadata",
+    b"listener_direction",
+    b"listener_metadata",
+];
+
+/// The property at `path` as `context` sees it. A bare name is one of `xds` unless a
+/// filter has set a property of that name.
 pub(super) fn lookup(
+    state: &VmState,
+    context: &Context,
+    path: &[&[u8]],
+) -> Result<Property, PropertyError> {
+    let found = lookup_exactly(state, context, path);
+    match (&found, path) {
+        (Err(PropertyError::NotFound), [name, ..]) if BARE_NAMES.contains(name) => {
+            let path: Vec<&[u8]> = [&[&b"xds"[..]], path].concat();
+            lookup_exactly(state, context, &path)
+        }
+        _ => found,
+    }
+}
+
+fn lookup_exactly(
     state: &VmState,
     context: &Context,
     path: &[&[u8]],
