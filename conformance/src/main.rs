@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +11,6 @@ use tokio::task::LocalSet;
 use weir_conformance::suite::case::{Case, Group};
 use weir_conformance::suite::diff::diff;
 use weir_conformance::suite::differences;
-use weir_conformance::suite::observation::Observation;
 use weir_conformance::suite::open::{Open, Verdicts};
 use weir_conformance::suite::proxy::Kind;
 use weir_conformance::suite::random;
@@ -115,20 +113,11 @@ async fn run(options: &Options) -> Result<bool> {
     Ok(rows.iter().all(|row| row.different == 0))
 }
 
-/// How often a case that does not come out as it should is played again, among
-/// fewer others: on a busy machine a pause of a script may be too short for one.
-const RETRIES: usize = 2;
-
-/// How often both proxies play a case made by chance in which they differ. Where
-/// a timer is due while a message arrives, say, a case has more than one outcome.
-const ROUNDS: usize = 6;
-
-/// Compares both proxies on cases made by chance. Those in which they differ are
-/// played again: they are different if no outcome of the one is one of the other.
-/// A case that Envoy does not answer twice in the same way shows nothing.
+/// Compares both proxies on cases made by chance. Where they differ, Envoy is run
+/// again: a case that it does not answer twice in the same way shows nothing.
 async fn random(options: &Options, seed: u64) -> Result<bool> {
     let group = random::group(seed, options.count);
-    let mut run = GroupRun {
+    let run = GroupRun {
         options,
         group: &group,
         cases: chosen(&group, options.only.as_deref()),
@@ -137,47 +126,36 @@ async fn random(options: &Options, seed: u64) -> Result<bool> {
     let [Some(envoy), Some(weir)] = [&options.envoy, &options.weir] else {
         bail!("it takes both proxies");
     };
-    let (envoy, weir) = (Kind::Envoy(envoy.clone()), Kind::Weir(weir.clone()));
-    let count = run.cases.len();
-    let mut outcomes: BTreeMap<&str, [Vec<Observation>; 2]> = BTreeMap::new();
-    for _ in 0..ROUNDS {
-        for (whose, kind) in [&envoy, &weir].into_iter().enumerate() {
-            let mut seen = run.observe(kind).await?;
-            for case in &run.cases {
-                let seen = seen.remove(&case.name);
-                outcomes.entry(&case.name).or_default()[whose].extend(seen);
-            }
-        }
-        run.cases.retain(|case| {
-            let [envoy, weir] = &outcomes[case.name.as_str()];
-            !envoy.iter().any(|seen| weir.contains(seen))
-        });
-        if run.cases.is_empty() {
-            break;
-        }
-    }
-    let (mut unsteady, mut different) = (0, 0);
+    let envoy = Kind::Envoy(envoy.clone());
+    let first = run.observe(&envoy).await?;
+    let second = run.observe(&envoy).await?;
+    let weir = Kind::Weir(weir.clone());
+    let weirs = [run.observe(&weir).await?, run.observe(&weir).await?];
+    let (mut unsteady, mut different, mut wavering) = (0, 0, 0);
     for case in &run.cases {
-        let [envoy, weir] = &outcomes[case.name.as_str()];
-        let lines = |seen: &[Observation]| seen.first().map_or(Vec::new(), |s| s.lines.clone());
-        if envoy.windows(2).any(|two| two[0] != two[1]) {
+        let [first, second] = [&first, &second].map(|seen| &seen[&case.name].lines);
+        let weirs = [0, 1].map(|run| &weirs[run][&case.name].lines);
+        if first != second {
             unsteady += 1;
             if options.verbose {
-                let last = &envoy[envoy.len() - 1..];
-                let difference = diff(&lines(envoy), &lines(last));
-                run.print(case, "Envoy differs from itself", &difference);
+                run.print(case, "Envoy differs from itself", &diff(first, second));
             }
-            continue;
+        } else if let Some(weir) = weirs.iter().find(|weir| **weir != first) {
+            // A case whose outcome is a matter of timing has more than one.
+            if weirs[0] == weirs[1] {
+                different += 1;
+            } else {
+                wavering += 1;
+            }
+            for filter in &case.filters {
+                println!("{}", filter.script.as_deref().unwrap_or_default());
+            }
+            run.print(case, "Weir differs from Envoy", &diff(first, weir));
         }
-        different += 1;
-        for filter in &case.filters {
-            println!("{}", filter.script.as_deref().unwrap_or_default());
-        }
-        let difference = diff(&lines(envoy), &lines(weir));
-        run.print(case, "Weir differs from Envoy", &difference);
     }
     println!(
-        "seed {seed}: {count} cases, {different} different, {unsteady} in which Envoy differs from itself"
+        "seed {seed}: {} cases, {different} different, {unsteady} in which Envoy differs from itself, {wavering} in which Weir does",
+        run.cases.len()
     );
     Ok(different == 0)
 }
@@ -255,54 +233,21 @@ impl GroupRun<'_> {
             )?;
         }
 
-        let judge_all = |envoy: &Option<Observations>, weir: &Option<Observations>| {
-            let verdicts = cases.iter().map(|case| {
-                let evidence = Evidence {
-                    envoy: envoy.as_ref().and_then(|seen| seen.get(&case.name)),
-                    recorded: recorded.0.get(&case.name),
-                    weir: weir.as_ref().and_then(|seen| seen.get(&case.name)),
-                    recorded_weir: recorded_weir.0.get(&case.name),
-                };
-                (case.name.clone(), judge(case, &evidence))
-            });
-            verdicts.collect::<Verdicts>()
-        };
-        let (mut envoy, mut weir) = (envoy, weir);
-        let mut verdicts = judge_all(&envoy, &weir);
-        for _ in 0..RETRIES {
-            let failed = verdicts.iter().zip(cases).filter(|((_, verdict), _)| {
-                matches!(verdict, Verdict::Unsteady(..) | Verdict::Different(..))
-            });
-            let failed: Vec<_> = failed
-                .map(|((_, verdict), case)| (verdict, *case))
-                .collect();
-            if failed.is_empty() || options.record || options.record_weir {
-                break;
-            }
-            for (verdict, case) in &failed {
-                if let Verdict::Unsteady(why, lines) | Verdict::Different(why, lines) = verdict {
-                    self.print(case, &format!("{why}; it is played again"), lines);
-                }
-            }
-            let again = GroupRun {
-                cases: failed.into_iter().map(|(_, case)| case).collect(),
-                ..*self
+        let mut verdicts = Verdicts::new();
+        for case in cases {
+            let evidence = Evidence {
+                envoy: envoy.as_ref().and_then(|seen| seen.get(&case.name)),
+                recorded: recorded.0.get(&case.name),
+                weir: weir.as_ref().and_then(|seen| seen.get(&case.name)),
+                recorded_weir: recorded_weir.0.get(&case.name),
             };
-            if let (Some(program), Some(seen)) = (&options.envoy, &mut envoy) {
-                seen.extend(again.observe(&Kind::Envoy(program.clone())).await?);
-            }
-            if let (Some(program), Some(seen)) = (&options.weir, &mut weir) {
-                seen.extend(again.observe(&Kind::Weir(program.clone())).await?);
-            }
-            verdicts = judge_all(&envoy, &weir);
-        }
-        if options.verbose {
-            for case in cases {
-                let seen = [envoy.as_ref(), weir.as_ref(), Some(&recorded.0)];
-                let seen = seen.into_iter().flatten().find_map(|s| s.get(&case.name));
+            let verdict = judge(case, &evidence);
+            if options.verbose {
+                let seen = evidence.envoy.or(evidence.weir).or(evidence.recorded);
                 let lines = seen.map(|seen| seen.lines.clone()).unwrap_or_default();
                 self.print(case, "seen", &lines);
             }
+            verdicts.push((case.name.clone(), verdict));
         }
         Ok(verdicts)
     }

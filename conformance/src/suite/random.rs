@@ -68,14 +68,13 @@ struct Chain {
     /// Whose tick lets something go: which of two VMs has its tick first would be a
     /// matter of luck.
     timer: Option<usize>,
-    /// In which direction there are local responses: one that replaces another is
-    /// a difference on purpose, `replaced-reply`.
+    /// Whether it is to requests or in response headers that filters reply: there,
+    /// a reply that replaces another is a difference on purpose, `replaced-reply`.
     replies: Option<&'static str>,
 }
 
 impl Chain {
-    /// Whether a filter may reply in this direction; if so, no other direction has
-    /// replies from now on.
+    /// Whether a filter may reply here; if so, none may reply at the other place.
     fn may_reply(&mut self, direction: &'static str) -> bool {
         *self.replies.get_or_insert(direction) == direction
     }
@@ -122,7 +121,7 @@ fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2], chain: &mut Ch
                 format!("{body} more: pause\n{body} end: write {direction} 0 max changed-{index}\n")
             }
             3 if changes_body => format!("{body}: write {direction} 0 0 {index}\n"),
-            4 if chance.one_in(3) && chain.may_reply(direction) => {
+            4 if chance.one_in(3) && (direction == "response" || chain.may_reply(direction)) => {
                 format!("{body} end: reply 418 d tea-{index}\n")
             }
             _ => String::new(),
