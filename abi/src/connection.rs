@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefMut};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -71,6 +72,8 @@ pub(crate) struct ConnectionContext {
     /// What the guest asked for that waits until it has returned, a bit each.
     pub(crate) asked: Cell<u8>,
     pub(crate) declared: Declarations,
+    /// Time that its callbacks have taken, as far as that is limited.
+    pub(crate) spent: Cell<Duration>,
 }
 
 impl ConnectionContext {
@@ -123,6 +126,7 @@ impl Vm {
             over: Cell::new(false),
             asked: Cell::default(),
             declared: Declarations::default(),
+            spent: Cell::default(),
         }));
         self.state.insert(context.clone());
         self.call(

@@ -11,6 +11,10 @@ pub enum Reason {
     Trap,
     /// The guest's stack overflowed.
     Stack,
+    /// The guest gave up after it had been refused memory.
+    Memory,
+    /// The guest ran for longer than it may.
+    Deadline,
     /// The guest called `proc_exit` with this code.
     Exit(u32),
     /// A host function refused to go on, or the engine itself failed.
@@ -22,6 +26,8 @@ impl fmt::Display for Reason {
         match self {
             Self::Trap => f.write_str("trap"),
             Self::Stack => f.write_str("stack"),
+            Self::Memory => f.write_str("memory"),
+            Self::Deadline => f.write_str("deadline"),
             Self::Exit(code) => write!(f, "exit({code})"),
             Self::Host => f.write_str("host"),
         }

@@ -41,6 +41,7 @@ pub use callout::{
 };
 pub use capabilities::Capabilities;
 pub use connection::Connection;
+pub use engine::Deadline;
 pub use failure::{Failure, Frame, Reason};
 pub use headers::HeaderMap;
 pub use host::{
@@ -50,7 +51,7 @@ pub use host::{
 pub use imports::{HostcallType, hostcalls, unimplemented_hostcalls};
 pub use meter::{Callback, ContextKind, Hostcall, Meter};
 pub use module::{LoadError, Module};
-pub use plugin::{PluginConfig, PluginError};
+pub use plugin::{PluginConfig, PluginError, TimeLimits};
 pub use shared::{
     DataLimits, Eviction, QueueConsumer, QueueLimits, SharedLimits, SharedState, Space, SpaceStats,
 };
@@ -58,4 +59,4 @@ pub use types::{
     AbiVersion, BodyStatus, BufferType, ContextId, Direction, HeadersStatus, HttpMap, LogLevel,
     MapType, NetworkStatus, PeerType, Side, Status, TrailersStatus,
 };
-pub use vm::{Vm, VmConfig, VmFailed};
+pub use vm::{Vm, VmConfig, VmFailed, VmLimits};

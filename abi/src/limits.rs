@@ -55,6 +55,24 @@ pub const METRICS_MAX: usize = 4096;
 /// Bytes of a guest's last words that a failure keeps. A panic message is one
 /// line.
 pub const LAST_WORDS_MAX: usize = 1024;
+
+/// Bytes of memory of one VM; settable. A filter of the Rust SDK has one or two
+/// MiB, one of Go some ten.
+pub const MEMORY_BYTES: usize = 128 << 20;
+
+/// Bytes of the stack that a guest's calls use, beside the one in its memory.
+pub const STACK_BYTES: usize = 1 << 20;
+
+/// Elements of a table. The tables of large programs have some ten thousand.
+pub const TABLE_ELEMENTS_MAX: u32 = 1 << 20;
+
+/// Time that a callback of a stream may take; settable. Others wait meanwhile.
+pub const CALLBACK_TIME: Duration = Duration::from_millis(100);
+
+/// Time that start functions, `proxy_on_vm_start`, `proxy_on_configure` and
+/// `proxy_on_tick` may take; settable.
+pub const ROOT_CALLBACK_TIME: Duration = Duration::from_secs(2);
+
 /// Bytes of shared data, keys and values, for one `vm_id`; settable.
 pub const SHARED_DATA_BYTES: usize = 64 << 20;
 

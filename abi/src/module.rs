@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::callbacks;
-use crate::engine::{CompiledModule, ExternType};
+use crate::engine::{CompiledModule, Deadline, ExternType};
 use crate::failure::Failure;
 use crate::imports;
 use crate::types::AbiVersion;
@@ -69,6 +69,14 @@ pub enum LoadError {
         /// The type in the module.
         found: String,
     },
+    /// More memory than the VM may have, before the module has even started.
+    #[error("the module begins with {declared} bytes of memory; it may have {limit}")]
+    Memory {
+        /// Bytes that the module declares.
+        declared: usize,
+        /// Bytes that it may have.
+        limit: usize,
+    },
     /// Instantiation or a start function failed.
     #[error("the module does not start: {0}")]
     Start(#[source] Failure),
@@ -99,6 +107,7 @@ pub struct Module {
     pub(crate) compiled: CompiledModule,
     abi: AbiVersion,
     digest: [u8; 32],
+    deadline: Deadline,
 }
 
 impl Module {
@@ -109,11 +118,20 @@ impl Module {
     /// # Errors
     /// [`LoadError`], naming the import or export that is wrong.
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
+        Self::compile_for(wasm, Deadline::default())
+    }
+
+    /// As [`Module::compile`], for a certain way of ending callbacks that take too
+    /// long.
+    ///
+    /// # Errors
+    /// As [`Module::compile`].
+    pub fn compile_for(wasm: &[u8], deadline: Deadline) -> Result<Self, LoadError> {
         if !wasm.starts_with(MAGIC) {
             let beginning = wasm.get(..8).unwrap_or(wasm);
             return Err(LoadError::NotWasm(beginning.to_vec()));
         }
-        let compiled = CompiledModule::compile(wasm).map_err(LoadError::Compile)?;
+        let compiled = CompiledModule::compile(wasm, deadline).map_err(LoadError::Compile)?;
         let abi = abi_version(&compiled)?;
         if !compiled.exports().any(|(_, ty)| ty == ExternType::Memory) {
             return Err(LoadError::NoMemory);
@@ -124,6 +142,7 @@ impl Module {
             compiled,
             abi,
             digest: Sha256::digest(wasm).into(),
+            deadline,
         })
     }
 
@@ -131,6 +150,12 @@ impl Module {
     #[must_use]
     pub fn abi(&self) -> AbiVersion {
         self.abi
+    }
+
+    /// How callbacks that take too long are found out.
+    #[must_use]
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// SHA-256 of the binary.

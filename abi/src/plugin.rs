@@ -3,11 +3,13 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::callout::CalloutStatus;
 use crate::imports::{Declarations, Expressions};
+use crate::limits::{CALLBACK_TIME, ROOT_CALLBACK_TIME};
 use crate::meter::Meter;
 use crate::types::ContextId;
 use crate::vm::{Context, Vm, VmFailed};
@@ -24,6 +26,31 @@ pub struct PluginConfig {
     /// `allow_on_headers_stop_iteration`: a Pause in a headers callback holds
     /// the headers alone, and the body is shown to the filter meanwhile.
     pub allow_on_headers_stop_iteration: bool,
+    /// How long its callbacks may take.
+    pub time: TimeLimits,
+}
+
+/// How long the callbacks of a plugin may take. One that takes longer is ended
+/// within milliseconds, and its VM with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// Each callback, but for those below. Default: [`CALLBACK_TIME`].
+    pub callback: Duration,
+    /// `proxy_on_vm_start`, `proxy_on_configure` and `proxy_on_tick`. Default:
+    /// [`ROOT_CALLBACK_TIME`].
+    pub root_callback: Duration,
+    /// All callbacks of one stream or connection together. Default: none.
+    pub stream: Option<Duration>,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self {
+            callback: CALLBACK_TIME,
+            root_callback: ROOT_CALLBACK_TIME,
+            stream: None,
+        }
+    }
 }
 
 /// Why a plugin did not start.

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::callbacks::HeadersFn;
 use crate::headers::HeaderMap;
@@ -27,6 +28,8 @@ pub(crate) struct StreamContext {
     /// The last local response of several that it asked for.
     pub(crate) last_response: RefCell<Option<LocalResponse>>,
     pub(crate) declared: Declarations,
+    /// Time that its callbacks have taken, as far as that is limited.
+    pub(crate) spent: Cell<Duration>,
 }
 
 /// What of a stream a filter may see at the moment.
@@ -183,6 +186,7 @@ impl Vm {
             asked: Cell::default(),
             last_response: RefCell::default(),
             declared: Declarations::default(),
+            spent: Cell::default(),
         }));
         self.state.insert(context.clone());
         self.call(
@@ -368,6 +372,7 @@ impl Vm {
             asked: Cell::default(),
             last_response: RefCell::default(),
             declared: Declarations::default(),
+            spent: Cell::default(),
         }));
         let function = self.callbacks.on_log.as_ref();
         self.call(&context, "proxy_on_log", function, (id.0,))?;

@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -13,11 +14,13 @@ use crate::callbacks::Callbacks;
 use crate::callout::Callouts;
 use crate::capabilities::Capabilities;
 use crate::connection::ConnectionContext;
-use crate::engine::{Entry, GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, Results, State};
+use crate::engine::{
+    Entry, GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, InstanceLimits, Results, State,
+};
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
-use crate::limits::{LAST_WORDS_MAX, SHARED_QUEUES};
+use crate::limits::{LAST_WORDS_MAX, MEMORY_BYTES, ROOT_CALLBACK_TIME, SHARED_QUEUES};
 use crate::meter::{ContextKind, Meter, Tally};
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
@@ -38,6 +41,27 @@ pub struct VmConfig {
     pub capabilities: Capabilities,
     /// What it shares with the other VMs of its `vm_id`.
     pub shared: Arc<Space>,
+    /// What it may take.
+    pub limits: VmLimits,
+}
+
+/// What one VM may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VmLimits {
+    /// Bytes of its memory. More is refused when the guest asks for it, and a
+    /// module that begins with more is not started. Default: [`MEMORY_BYTES`].
+    pub memory: usize,
+    /// How long each start function may take. Default: [`ROOT_CALLBACK_TIME`].
+    pub start: Duration,
+}
+
+impl Default for VmLimits {
+    fn default() -> Self {
+        Self {
+            memory: MEMORY_BYTES,
+            start: ROOT_CALLBACK_TIME,
+        }
+    }
 }
 
 /// The VM cannot take a call: it has failed, or a guest call is under way.
@@ -63,8 +87,17 @@ impl Vm {
     /// then `main`, or else `_start`.
     ///
     /// # Errors
-    /// [`LoadError::Start`] when one of them traps.
+    /// [`LoadError::Start`] when one of them traps, [`LoadError::Memory`] when the
+    /// module asks for more than it may have.
     pub fn new(module: &Module, config: VmConfig, host: Rc<dyn Host>) -> Result<Self, LoadError> {
+        let VmLimits { memory, start } = config.limits;
+        let declared = module.compiled.initial_memory();
+        if declared > memory {
+            return Err(LoadError::Memory {
+                declared,
+                limit: memory,
+            });
+        }
         let state = Rc::new(VmState::new(module.abi(), config, host));
         let start_failed = |callback, trap: GuestTrap| {
             LoadError::Start(Failure {
@@ -76,11 +109,14 @@ impl Vm {
                 last_words: state.take_last_words(),
             })
         };
+        let compiled = &module.compiled;
+        let limits = InstanceLimits { memory, start };
         let mut instance =
-            Instance::new(&module.compiled, Rc::clone(&state), imports::host_function)
+            Instance::new(compiled, Rc::clone(&state), imports::host_function, limits)
                 .map_err(|trap| start_failed("instantiation", trap))?;
         let callbacks = Callbacks::of(&instance, module.abi(), &state.config.capabilities);
-        run_start_functions(&mut instance).map_err(|(name, trap)| start_failed(name, trap))?;
+        run_start_functions(&mut instance, start)
+            .map_err(|(name, trap)| start_failed(name, trap))?;
         // These were made for no plugin.
         state.tally.drain(|_, _| {});
         state.phase.set(Phase::Running);
@@ -171,8 +207,22 @@ impl Vm {
         let Some(function) = function else {
             return Ok(None);
         };
+        let time = &context.root().plugin.time;
+        let limit = if function.is_root_callback() {
+            time.root_callback
+        } else {
+            time.callback
+        };
+        let budget = time.stream.zip(context.spent());
+        let limit = budget.map_or(limit, |(all, spent)| {
+            limit.min(all.saturating_sub(spent.get()))
+        });
         self.state.enter(context.clone());
-        let result = self.metered(context, function, || instance.call(function, args));
+        let began = budget.map(|_| Instant::now());
+        let result = self.metered(context, function, || instance.call(function, args, limit));
+        if let Some((began, (_, spent))) = began.zip(budget) {
+            spent.set(spent.get() + began.elapsed());
+        }
         self.state.leave();
         match result {
             Ok(result) => {
@@ -262,19 +312,22 @@ impl fmt::Debug for Vm {
 
 /// `_initialize` and then `main` or `__main_void`; without it, `_start`.
 /// A `proc_exit(0)` at the end of `main` is how some toolchains return.
-fn run_start_functions(instance: &mut Instance) -> Result<(), (&'static str, GuestTrap)> {
+fn run_start_functions(
+    instance: &mut Instance,
+    limit: Duration,
+) -> Result<(), (&'static str, GuestTrap)> {
     let mut run = |name: &'static str| -> Option<Result<(), (&'static str, GuestTrap)>> {
         let function = instance.function::<(), ()>(name)?;
-        Some(finished(name, instance.call(&function, ())))
+        Some(finished(name, instance.call(&function, (), limit)))
     };
     let Some(result) = run("_initialize") else {
         return run("_start").unwrap_or(Ok(()));
     };
     result?;
     if let Some(main) = instance.function::<(u32, u32), u32>("main") {
-        finished("main", instance.call(&main, (0, 0)).map(drop))
+        finished("main", instance.call(&main, (0, 0), limit).map(drop))
     } else if let Some(main) = instance.function::<(), u32>("__main_void") {
-        finished("__main_void", instance.call(&main, ()).map(drop))
+        finished("__main_void", instance.call(&main, (), limit).map(drop))
     } else {
         Ok(())
     }
@@ -348,6 +401,16 @@ impl Context {
         };
         if let Some(meter) = &self.root().meter {
             count(&**meter, kind);
+        }
+    }
+
+    /// Time that the callbacks of its stream or connection have taken, as far as
+    /// that is limited.
+    fn spent(&self) -> Option<&Cell<Duration>> {
+        match self {
+            Self::Root(_) => None,
+            Self::Stream(stream) => Some(&stream.spent),
+            Self::Connection(connection) => Some(&connection.spent),
         }
     }
 

@@ -12,6 +12,7 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::access_log::BLOCK,
     &crate::http_filter::BLOCK,
     &crate::plugin::BLOCK,
+    &crate::failure::POLICIES_BLOCK,
     &crate::guest_limits::BLOCK,
     &crate::guest_limits::SHARED_DATA_BLOCK,
     &crate::guest_limits::SHARED_QUEUES_BLOCK,

@@ -36,6 +36,55 @@ pub enum FailurePolicy {
     Reload,
 }
 
+pub(crate) static POLICIES_BLOCK: Block = Block {
+    name: "`failure_policies`",
+    keys: &[
+        ("on_trap", "FAIL_RELOAD"),
+        ("on_deadline", "FAIL_OPEN"),
+        ("on_memory", "FAIL_CLOSED"),
+        ("on_configure", "FAIL_OPEN"),
+    ],
+    not_yet: &[],
+    hints: &[],
+};
+
+/// `failure_policies`: Weir's own addition to the `wasm` block. Policies for
+/// certain causes, in place of `failure_policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FailurePolicies {
+    /// `on_trap`: it trapped, ran out of stack, or ended itself.
+    pub on_trap: Option<FailurePolicy>,
+    /// `on_deadline`: a callback took too long.
+    pub on_deadline: Option<FailurePolicy>,
+    /// `on_memory`: it gave up after it had been refused memory.
+    pub on_memory: Option<FailurePolicy>,
+    /// `on_configure`: it did not start with its configuration. Without a policy,
+    /// that is an error at start.
+    pub on_configure: Option<FailurePolicy>,
+}
+
+impl FromYaml for FailurePolicies {
+    const EXPECTED: &'static str = POLICIES_BLOCK.name;
+
+    fn placeholder() -> Self {
+        Self::default()
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        let mut fields = POLICIES_BLOCK.open(node, problems);
+        let mut policy = |key| {
+            let policy: Unspecified<FailurePolicy> = fields.optional(key).unwrap_or_default();
+            policy.0
+        };
+        Self {
+            on_trap: policy("on_trap"),
+            on_deadline: policy("on_deadline"),
+            on_memory: policy("on_memory"),
+            on_configure: policy("on_configure"),
+        }
+    }
+}
+
 /// A value that Envoy's `UNSPECIFIED` leaves unset.
 pub(crate) struct Unspecified<T>(pub(crate) Option<T>);
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::not_yet::NotYet;
+use crate::error::Problem;
+use crate::limits::MIN_CALLBACK_TIME;
 use crate::problems::Problems;
-use crate::read::{Block, ByteSize, FromYaml, words};
+use crate::read::{Block, ByteSize, Fields, FromYaml, words};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -12,7 +13,15 @@ pub(crate) static BLOCK: Block = Block {
     name: "`limits`",
     keys: &[
         ("callback", "10ms"),
+        ("root_callback", "2s"),
+        ("stream", "1s"),
+        ("deadline", "counter"),
         ("memory", "64MiB"),
+        ("callouts", "16384"),
+        ("metrics", "4096"),
+        ("header_bytes", "4MiB"),
+        ("log_lines", "1000"),
+        ("log_line_bytes", "16KiB"),
         ("recycle_above", "96MiB"),
         ("recycle_after", "1000000"),
         ("shared_data", "{ bytes: 64MiB }"),
@@ -43,10 +52,32 @@ pub(crate) static SHARED_QUEUES_BLOCK: Block = Block {
 /// `limits`: Weir's own addition to the `wasm` block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// `callback`: time that one callback may take. Refused until it can be kept.
+    /// `callback`: time that one callback may take, at least 1ms; 0 for as long as
+    /// it likes. Default: 100ms.
     pub callback: Option<Duration>,
-    /// `memory`: bytes of linear memory of the VM. Refused until it can be kept.
+    /// `root_callback`: time that each start function, `proxy_on_vm_start`,
+    /// `proxy_on_configure` and `proxy_on_tick` may take; as `callback`. Default:
+    /// 2s.
+    pub root_callback: Option<Duration>,
+    /// `stream`: time that all callbacks of one stream may take together; as
+    /// `callback`. Default: none.
+    pub stream: Option<Duration>,
+    /// `deadline`: how a callback that takes too long is found out.
+    pub deadline: DeadlineKind,
+    /// `memory`: bytes of linear memory of the VM. Default: 128MiB.
     pub memory: Option<ByteSize>,
+    /// `callouts`: calls of its own that the VM may have under way. Default: 16384.
+    pub callouts: Option<usize>,
+    /// `metrics`: metrics that the VM may define. Default: 4096.
+    pub metrics: Option<usize>,
+    /// `header_bytes`: bytes of a header map that the filter may add to. Default:
+    /// 4MiB.
+    pub header_bytes: Option<ByteSize>,
+    /// `log_lines`: lines that the VM may log in a second. Default: 1000.
+    pub log_lines: Option<u32>,
+    /// `log_line_bytes`: bytes of one line; the rest of it is cut off. Default:
+    /// 16KiB.
+    pub log_line_bytes: Option<ByteSize>,
     /// `recycle_above`: bytes of linear memory above which another VM takes the
     /// place of this one, whose streams end in it. Default: none.
     pub recycle_above: Option<ByteSize>,
@@ -56,6 +87,23 @@ pub struct Limits {
     pub shared_data: Option<Spanned<SharedDataLimits>>,
     /// `shared_queues`: what may wait in queues of the `vm_id`.
     pub shared_queues: Option<Spanned<SharedQueueLimits>>,
+}
+
+/// `deadline`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeadlineKind {
+    /// `watchdog`: another thread interrupts it; costs the filter nothing. Only
+    /// on x86-64 Linux; elsewhere it is [`DeadlineKind::Counter`].
+    #[default]
+    Watchdog,
+    /// `counter`: a counter in its code.
+    Counter,
+}
+
+words! {
+    DeadlineKind, "a kind of deadline",
+    "watchdog" => Self::Watchdog,
+    "counter" => Self::Counter,
 }
 
 /// `shared_data`: what filters of one `vm_id` may keep together. What is left
@@ -101,6 +149,17 @@ pub struct SharedQueueLimits {
     pub queues: Option<usize>,
 }
 
+/// A time limit: 0, or long enough to be kept.
+fn time(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Duration> {
+    let limit = fields.valid::<Duration>(key)?;
+    if !limit.is_zero() && limit.value < MIN_CALLBACK_TIME {
+        let problem = Problem::new(limit.span, format!("`{key}` is less than 1ms"));
+        let help = "0 stands for no limit";
+        fields.problems.push(problem.help(help));
+    }
+    Some(limit.value)
+}
+
 impl FromYaml for Limits {
     const EXPECTED: &'static str = BLOCK.name;
 
@@ -110,18 +169,17 @@ impl FromYaml for Limits {
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
-        for (key, feature) in [
-            ("callback", NotYet::CallbackLimit),
-            ("memory", NotYet::MemoryLimit),
-        ] {
-            if fields.node(key).is_some() {
-                let span = fields.key_span(key);
-                fields.problems.push(feature.problem(span));
-            }
-        }
         Self {
-            callback: fields.optional("callback"),
+            callback: time(&mut fields, "callback"),
+            root_callback: time(&mut fields, "root_callback"),
+            stream: time(&mut fields, "stream"),
+            deadline: fields.optional("deadline").unwrap_or_default(),
             memory: fields.optional("memory"),
+            callouts: fields.optional("callouts"),
+            metrics: fields.optional("metrics"),
+            header_bytes: fields.optional("header_bytes"),
+            log_lines: fields.optional("log_lines"),
+            log_line_bytes: fields.optional("log_line_bytes"),
             recycle_above: fields.optional("recycle_above"),
             recycle_after: fields.optional("recycle_after"),
             shared_data: fields.optional("shared_data"),

@@ -58,15 +58,17 @@ pub use config::{Config, parse};
 pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
 pub use error::{ConfigError, ConfigErrors};
-pub use failure::{Backoff, FailurePolicy, ReloadConfig};
-pub use guest_limits::{Limits, SharedDataEviction, SharedDataLimits, SharedQueueLimits};
+pub use failure::{Backoff, FailurePolicies, FailurePolicy, ReloadConfig};
+pub use guest_limits::{
+    DeadlineKind, Limits, SharedDataEviction, SharedDataLimits, SharedQueueLimits,
+};
 pub use http_filter::HttpFilter;
 pub use http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
 pub use http2_options::Http2Options;
 pub use identity::{Locality, Node};
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
-pub use plugin::PluginConfig;
+pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use read::ByteSize;
 pub use route::{
     Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,

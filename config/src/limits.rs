@@ -34,5 +34,8 @@ pub(crate) const MAX_WORKERS: usize = 1024;
 /// with the sum of two.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// The shortest time limit of callbacks: what is shorter is not measured well.
+pub(crate) const MIN_CALLBACK_TIME: Duration = Duration::from_millis(1);
+
 /// The smallest `base_interval` of a backoff, as Envoy validates it.
 pub(crate) const MIN_BACKOFF: Duration = Duration::from_millis(1);

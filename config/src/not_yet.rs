@@ -19,10 +19,6 @@ pub(crate) enum NotYet {
     CodeFromEnvironment,
     /// `code.local.watched_directory`
     WatchedDirectory,
-    /// `wasm.limits.callback`
-    CallbackLimit,
-    /// `wasm.limits.memory`
-    MemoryLimit,
     /// A host name in place of an IP address
     HostNames,
 }
@@ -55,8 +51,6 @@ impl NotYet {
                 "watching a directory for new filter code",
                 "remove `watched_directory`",
             ),
-            Self::CallbackLimit => ("a limit for the time of a callback", "remove `callback`"),
-            Self::MemoryLimit => ("a limit for a filter's own memory", "remove `memory`"),
             Self::HostNames => (
                 "host names in addresses",
                 "write an IP address, such as `127.0.0.1:8080`",

@@ -3,10 +3,10 @@
 use crate::any;
 use crate::capability::CapabilityRestriction;
 use crate::error::Problem;
-use crate::failure::{FailurePolicy, ReloadConfig, Unspecified};
+use crate::failure::{FailurePolicies, FailurePolicy, ReloadConfig, Unspecified};
 use crate::guest_limits::Limits;
 use crate::problems::Problems;
-use crate::read::{Block, Fields, FromYaml};
+use crate::read::{Block, Fields, FromYaml, words};
 use crate::source::Spanned;
 use crate::vm::VmConfig;
 use crate::yaml::Node;
@@ -19,6 +19,7 @@ pub(crate) static BLOCK: Block = Block {
         ("vm_config", "{ code: { local: { filename: auth.wasm } } }"),
         ("configuration", "{ header: x-user }"),
         ("failure_policy", "FAIL_RELOAD"),
+        ("failure_policies", "{ on_deadline: FAIL_OPEN }"),
         ("fail_open", "false"),
         ("reload_config", "{ backoff: { base_interval: 1s } }"),
         (
@@ -26,6 +27,8 @@ pub(crate) static BLOCK: Block = Block {
             "{ allowed_capabilities: { proxy_log: {} } }",
         ),
         ("allow_on_headers_stop_iteration", "true"),
+        ("header_values", "escape"),
+        ("isolation", "stream"),
         ("spare", "false"),
         ("limits", "{ shared_data: { bytes: 64MiB } }"),
     ],
@@ -61,12 +64,18 @@ pub struct PluginConfig {
     /// Default: `None`, which leaves it to the proxy. The deprecated
     /// `fail_open: true` means [`FailurePolicy::Open`].
     pub failure_policy: Option<FailurePolicy>,
+    /// `failure_policies`: what counts in its place after certain causes.
+    pub failure_policies: FailurePolicies,
     /// `reload_config`: how often a failed filter is started again.
     pub reload_config: ReloadConfig,
     /// `allow_on_headers_stop_iteration`: whether a filter that pauses in
     /// `on_request_headers` or `on_response_headers` gets to see the body while
     /// the headers are held. Default: false, which holds the body back too.
     pub allow_on_headers_stop_iteration: bool,
+    /// `header_values`: what the filter sees of header values that are not UTF-8.
+    pub header_values: HeaderValues,
+    /// `isolation`: which streams share an instance of the code.
+    pub isolation: Isolation,
     /// `spare`: whether each worker has another VM standing by, started and
     /// configured, to take the place of one that fails. Default: true; false in
     /// Envoy's own configuration.
@@ -79,6 +88,44 @@ pub struct PluginConfig {
     pub limits: Limits,
 }
 
+/// `header_values`: what a filter sees of header values that are not UTF-8. Filters
+/// of the Rust SDK fail on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HeaderValues {
+    /// `pass`: the bytes as they are, as in Envoy.
+    #[default]
+    Pass,
+    /// `escape`: each byte that does not belong to a character as `%` and two
+    /// digits.
+    Escape,
+    /// `drop`: nothing of the header. The message keeps it.
+    Drop,
+}
+
+words! {
+    HeaderValues, "a way to show header values",
+    "pass" => Self::Pass,
+    "escape" => Self::Escape,
+    "drop" => Self::Drop,
+}
+
+/// `isolation`: which streams share an instance of the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Isolation {
+    /// `worker`: all streams of a worker, as in Envoy.
+    #[default]
+    Worker,
+    /// `stream`: none. Each has one to itself, as it was after
+    /// `proxy_on_configure`.
+    Stream,
+}
+
+words! {
+    Isolation, "a kind of isolation",
+    "worker" => Self::Worker,
+    "stream" => Self::Stream,
+}
+
 impl FromYaml for PluginConfig {
     const EXPECTED: &'static str = BLOCK.name;
 
@@ -89,8 +136,11 @@ impl FromYaml for PluginConfig {
             vm_config: FromYaml::placeholder(),
             configuration: Spanned::new(Vec::new(), crate::Span::default()),
             failure_policy: None,
+            failure_policies: FailurePolicies::default(),
             reload_config: ReloadConfig::default(),
             allow_on_headers_stop_iteration: false,
+            header_values: HeaderValues::default(),
+            isolation: Isolation::default(),
             spare: true,
             allowed_capabilities: Vec::new(),
             limits: Limits::default(),
@@ -108,10 +158,13 @@ impl FromYaml for PluginConfig {
             vm_config: fields.required("vm_config"),
             configuration: any::field(&mut fields, "configuration"),
             failure_policy: failure_policy(&mut fields),
+            failure_policies: fields.optional("failure_policies").unwrap_or_default(),
             reload_config: fields.optional("reload_config").unwrap_or_default(),
             allow_on_headers_stop_iteration: fields
                 .optional("allow_on_headers_stop_iteration")
                 .unwrap_or_default(),
+            header_values: fields.optional("header_values").unwrap_or_default(),
+            isolation: fields.optional("isolation").unwrap_or_default(),
             spare: fields.optional("spare").unwrap_or(true),
             allowed_capabilities: restriction.allowed,
             limits: fields.optional("limits").unwrap_or_default(),

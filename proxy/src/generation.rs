@@ -4,15 +4,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    Capabilities, DataLimits, Eviction, Module, PluginConfig, QueueLimits, SharedLimits,
-    SharedState, VmConfig,
+    Capabilities, DataLimits, Deadline, Eviction, Module, PluginConfig, QueueLimits, SharedLimits,
+    SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
-    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, Discovery, Endpoint, HttpFilter,
-    HttpOptions, SharedDataEviction, Span, Spanned,
+    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
+    HttpFilter, HttpOptions, Limits, SharedDataEviction, Span, Spanned,
 };
 
 use crate::callout::ClusterNames;
@@ -70,6 +71,8 @@ struct Draft {
     module: Module,
     config: VmConfig,
     shared_limits: SharedLimits,
+    /// What each filter says.
+    limits: Vec<Limits>,
     plugins: Vec<PluginSpec>,
     /// Where each plugin stands in the configuration.
     places: Vec<Place>,
@@ -195,7 +198,11 @@ impl Builder {
             vm: wasm.vm_config.span,
             configuration: wasm.configuration.span,
         };
-        let module = self.module(config, folder, &vm.code.value)?;
+        let deadline = match wasm.limits.deadline {
+            DeadlineKind::Watchdog => Deadline::default(),
+            DeadlineKind::Counter => Deadline::Counter,
+        };
+        let module = self.module(config, folder, &vm.code.value, deadline)?;
         let shared_limits = shared_limits(config, &vm.vm_id);
         let vm_config = VmConfig {
             vm_id: vm.vm_id.clone(),
@@ -203,6 +210,8 @@ impl Builder {
             environment: environment(&vm.environment_variables),
             capabilities: capabilities(wasm),
             shared: self.shared.space(&vm.vm_id, shared_limits),
+            // Of all its plugins; known when they are.
+            limits: VmLimits::default(),
         };
         let plugin = PluginSpec {
             plugin: PluginConfig {
@@ -214,6 +223,7 @@ impl Builder {
                 root_id: wasm.root_id.clone(),
                 configuration: wasm.configuration.value.clone().into(),
                 allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration,
+                time: time_limits(&wasm.limits),
             },
             policy: wasm.failure_policy,
             reload_interval: wasm.reload_config.backoff.base_interval,
@@ -230,12 +240,14 @@ impl Builder {
                 module,
                 config: vm_config,
                 shared_limits,
+                limits: Vec::new(),
                 plugins: Vec::new(),
                 places: Vec::new(),
             });
             self.vms.len() - 1
         });
         let draft = &mut self.vms[index];
+        draft.limits.push(wasm.limits);
         // As in Envoy, plugins that are the same share a root context.
         if let Some(same) = draft.plugins.iter().position(|p| *p == plugin) {
             return Ok((index, same));
@@ -251,12 +263,14 @@ impl Builder {
         config: &Config,
         folder: &Path,
         code: &Code,
+        deadline: Deadline,
     ) -> Result<Module, ConfigError> {
         let (source, span) = match code {
             Code::File(name) => (Source::File(folder.join(&name.value)), name.span),
             Code::Inline(bytes) => (Source::Inline(bytes.value.clone().into()), bytes.span),
         };
-        if let Some((_, module)) = self.modules.iter().find(|(s, _)| *s == source) {
+        let same = |(s, m): &&(Source, Module)| *s == source && m.deadline() == deadline;
+        if let Some((_, module)) = self.modules.iter().find(same) {
             return Ok(module.clone());
         }
         let binary = match &source {
@@ -273,8 +287,8 @@ impl Builder {
             })?,
             Source::Inline(bytes) => bytes.clone(),
         };
-        let module =
-            Module::compile(&binary).map_err(|error| config.error(span, error.to_string()))?;
+        let module = Module::compile_for(&binary, deadline)
+            .map_err(|error| config.error(span, error.to_string()))?;
         self.modules.push((source, module.clone()));
         Ok(module)
     }
@@ -289,7 +303,10 @@ impl Builder {
             let spec = FilterVmSpec {
                 module: draft.module,
                 node: Arc::clone(&node),
-                config: draft.config,
+                config: VmConfig {
+                    limits: vm_limits(&draft.limits),
+                    ..draft.config
+                },
                 plugins: draft.plugins,
                 shared_limits: draft.shared_limits,
                 clusters: Arc::clone(&clusters),
@@ -339,6 +356,32 @@ fn capabilities(plugin: &weir_config::PluginConfig) -> Capabilities {
     let of_vm = &plugin.vm_config.allowed_capabilities;
     let names = of_vm.as_ref().unwrap_or(&plugin.allowed_capabilities);
     Capabilities::only(names.iter().cloned())
+}
+
+/// What a VM may take: of what its filters say, the least.
+fn vm_limits(of_filters: &[Limits]) -> VmLimits {
+    fn least<T: Ord>(of_filters: &[Limits], value: impl Fn(&Limits) -> Option<T>, default: T) -> T {
+        of_filters.iter().filter_map(value).min().unwrap_or(default)
+    }
+    let default = VmLimits::default();
+    VmLimits {
+        memory: least(of_filters, |l| l.memory.and_then(size), default.memory),
+        start: least(of_filters, |l| l.root_callback.map(limited), default.start),
+    }
+}
+
+fn time_limits(limits: &Limits) -> TimeLimits {
+    let default = TimeLimits::default();
+    TimeLimits {
+        callback: limits.callback.map_or(default.callback, limited),
+        root_callback: limits.root_callback.map_or(default.root_callback, limited),
+        stream: limits.stream.filter(|limit| !limit.is_zero()),
+    }
+}
+
+/// 0 stands for no limit.
+fn limited(time: Duration) -> Duration {
+    if time.is_zero() { Duration::MAX } else { time }
 }
 
 fn shared_limits(config: &Config, vm_id: &str) -> SharedLimits {

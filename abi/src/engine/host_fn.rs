@@ -3,6 +3,7 @@
 use wasmer::{FromToNativeWasmType, Function, FunctionEnv, FunctionEnvMut, RuntimeError, Store};
 
 use super::caller::{Caller, Confined, Env};
+use super::clock;
 use super::module::{Signature, ValueType};
 use super::trap::HostTrap;
 
@@ -151,6 +152,9 @@ macro_rules! host_fn {
                     env,
                     move |env: FunctionEnvMut<'_, Confined<Env<T>>>, $($arg: $arg),*|
                         -> Result<R::Wasm, RuntimeError> {
+                        if clock::must_end() {
+                            return Err(HostTrap::Deadline.into());
+                        }
                         let mut caller = Caller::new(env);
                         caller.state().admit(entry)?;
                         if !allowed {

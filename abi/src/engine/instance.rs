@@ -2,17 +2,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use wasmer::WasmTypeList as Results;
+use wasmer::sys::NativeEngineExt;
 use wasmer::{
     AsStoreMut, FunctionEnv, Imports, InstantiationError, Memory, RuntimeError, Store,
     TypedFunction,
 };
 
 use super::caller::{Confined, Env};
+use super::clock::{self, Verdict};
+use super::code::{self, Code};
 use super::host_fn::{HostFunction, State};
 use super::module::CompiledModule;
 use super::trap::GuestTrap;
+use super::tunables::GuestTunables;
 use crate::failure::Reason;
 use crate::meter::Callback;
 
@@ -21,6 +27,16 @@ pub(crate) struct Instance {
     store: Store,
     instance: wasmer::Instance,
     memory: Option<Memory>,
+    code: Arc<Code>,
+}
+
+/// What an instance may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InstanceLimits {
+    /// Bytes of all its memories.
+    pub(crate) memory: usize,
+    /// Time that its start section may take.
+    pub(crate) start: Duration,
 }
 
 /// Names of the guest's allocator, in the order in which Envoy looks for them.
@@ -33,9 +49,12 @@ impl Instance {
         module: &CompiledModule,
         state: Rc<T>,
         resolve: impl Fn(&str, &str) -> Option<&'static HostFunction<T>>,
+        limits: InstanceLimits,
     ) -> Result<Self, GuestTrap> {
-        caught(|| {
-            let mut store = Store::new(module.engine.clone());
+        guarded(limits.start, &module.code, || {
+            let mut engine = module.engine.clone();
+            engine.set_tunables(GuestTunables::new(limits.memory));
+            let mut store = Store::new(engine);
             let rights = Rc::clone(&state);
             let env = FunctionEnv::new(
                 &mut store,
@@ -71,6 +90,7 @@ impl Instance {
                 store,
                 instance,
                 memory,
+                code: Arc::clone(&module.code),
             })
         })
     }
@@ -90,19 +110,60 @@ impl Instance {
         Some(GuestFn {
             function: function.ok()?,
             callback: Callback::of(name),
+            is_root_callback: ROOT_CALLBACKS.contains(&name),
         })
     }
 
-    /// Calls `function`, which is one of this instance. A panic in a host
-    /// function ends the call as a trap does: the guest is of no use after it,
-    /// and the thread serves others.
+    /// Calls `function`, which is one of this instance; after `limit`, it is
+    /// ended. A panic in a host function ends the call as a trap does: the guest is
+    /// of no use after it, and the thread serves others.
     pub(crate) fn call<A: GuestArgs, R: Results>(
         &mut self,
         function: &GuestFn<A, R>,
         args: A,
+        limit: Duration,
     ) -> Result<R, GuestTrap> {
-        caught(|| A::call(&function.function, &mut self.store, args).map_err(Into::into))
+        let Self { store, code, .. } = self;
+        guarded(limit, code, || {
+            A::call(&function.function, store, args).map_err(Into::into)
+        })
     }
+}
+
+/// Runs `call`, which calls into the guest, for `limit` at most, and finds out
+/// what ended it.
+fn guarded<R>(
+    limit: Duration,
+    code: &Code,
+    call: impl FnOnce() -> Result<R, GuestTrap>,
+) -> Result<R, GuestTrap> {
+    let (result, verdict) = clock::run(limit, code, || caught(call));
+    result.map_err(|trap| judged(trap, &verdict, limit))
+}
+
+/// The trap, with what only the clock knows of it.
+fn judged(trap: GuestTrap, verdict: &Verdict, limit: Duration) -> GuestTrap {
+    if verdict.overdue {
+        let backtrace = code::frames(&verdict.trace);
+        return GuestTrap {
+            reason: Reason::Deadline,
+            message: format!("it ran for longer than {limit:?}"),
+            backtrace: if backtrace.is_empty() {
+                trap.backtrace
+            } else {
+                backtrace
+            },
+        };
+    }
+    // A guest that gets no memory gives up in a way of its own.
+    if verdict.out_of_memory && matches!(trap.reason, Reason::Trap | Reason::Exit(_)) {
+        return GuestTrap {
+            reason: Reason::Memory,
+            message: format!("it got no more memory: {}", trap.message),
+            ..trap
+        };
+    }
+    trap
 }
 
 fn caught<R>(f: impl FnOnce() -> Result<R, GuestTrap>) -> Result<R, GuestTrap> {
@@ -130,9 +191,19 @@ fn trap_of_instantiation(error: InstantiationError) -> GuestTrap {
 pub(crate) struct GuestFn<A: GuestArgs, R: Results> {
     function: TypedFunction<A::List, R>,
     callback: Option<Callback>,
+    is_root_callback: bool,
 }
 
+/// The callbacks of root contexts that have the longer limit.
+const ROOT_CALLBACKS: [&str; 3] = ["proxy_on_vm_start", "proxy_on_configure", "proxy_on_tick"];
+
 impl<A: GuestArgs, R: Results> GuestFn<A, R> {
+    /// Whether it is one of those that start a plugin or do its work beside all
+    /// streams: they may take longer.
+    pub(crate) fn is_root_callback(&self) -> bool {
+        self.is_root_callback
+    }
+
     /// Which callback it is, if it is one.
     pub(crate) fn callback(&self) -> Option<Callback> {
         self.callback

@@ -3,16 +3,23 @@
 //! its memory), so that a second engine stays possible.
 //!
 //! One wasmer `Engine` a module: two modules of one engine whose function types
-//! collide in their 32-bit hash poison it.
+//! collide in their 32-bit hash poison it. Each instance has a copy of its own,
+//! which shares the machine code and has the instance's limits.
 
 mod caller;
+mod clock;
+mod code;
 mod host_fn;
 mod instance;
 mod module;
+mod polls;
+mod signal;
 mod trap;
+mod tunables;
 
 pub(crate) use caller::{AllocateError, Caller};
 pub(crate) use host_fn::{Entry, HostFn, HostFunction, IntoWasm, State};
-pub(crate) use instance::{ALLOCATORS, GuestArgs, GuestFn, Instance, Results};
+pub(crate) use instance::{ALLOCATORS, GuestArgs, GuestFn, Instance, InstanceLimits, Results};
+pub use module::Deadline;
 pub(crate) use module::{CompiledModule, ExternType, Signature, ValueType};
 pub(crate) use trap::{GuestTrap, HostTrap};

@@ -3,8 +3,35 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use wasmer::sys::{Cranelift, EngineBuilder};
+use std::sync::Arc;
+
+use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features};
 use wasmer::{Engine, ExternType as WasmerExtern, Type};
+
+use super::code::Code;
+use super::polls::Polls;
+use super::signal;
+
+/// How a callback that takes too long is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// By another thread, which interrupts the guest with a signal. Costs the
+    /// guest nothing. On `x86-64` Linux; elsewhere it is [`Deadline::Counter`].
+    Watchdog,
+    /// By the guest itself, in whose code a counter is put.
+    Counter,
+}
+
+impl Default for Deadline {
+    /// The watchdog where there is one.
+    fn default() -> Self {
+        if signal::AVAILABLE {
+            Self::Watchdog
+        } else {
+            Self::Counter
+        }
+    }
+}
 
 /// The value types that cross the ABI, and the name of any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,15 +138,28 @@ pub(crate) struct Import {
 pub(crate) struct CompiledModule {
     pub(super) engine: Engine,
     pub(super) module: wasmer::Module,
+    pub(super) code: Arc<Code>,
 }
 
 impl CompiledModule {
     /// Compiles `wasm`; the error is the compiler's own sentence.
-    pub(crate) fn compile(wasm: &[u8]) -> Result<Self, String> {
+    pub(crate) fn compile(wasm: &[u8], deadline: Deadline) -> Result<Self, String> {
         catch_unwind(AssertUnwindSafe(|| {
-            let engine: Engine = EngineBuilder::new(Cranelift::new()).engine().into();
+            let counts = deadline == Deadline::Counter || !signal::AVAILABLE;
+            let mut compiler = Cranelift::new();
+            compiler.push_middleware(Arc::new(Polls::new(counts)));
+            let mut features = Features::new();
+            // A guest that waits for another thread would wait for ever.
+            features.threads(false);
+            let engine = EngineBuilder::new(compiler).set_features(Some(features));
+            let engine: Engine = engine.engine().into();
             let module = wasmer::Module::new(&engine, wasm).map_err(|e| e.to_string())?;
-            Ok(Self { engine, module })
+            let code = Arc::new(Code::of(&module, !counts));
+            Ok(Self {
+                engine,
+                module,
+                code,
+            })
         }))
         .unwrap_or_else(|_| Err("the compiler panicked".to_owned()))
     }
@@ -137,5 +177,11 @@ impl CompiledModule {
         self.module
             .exports()
             .map(|e| (e.name().to_owned(), e.ty().into()))
+    }
+
+    /// Bytes that all memories of an instance have from the beginning.
+    pub(crate) fn initial_memory(&self) -> usize {
+        let memories = self.module.info().memories.values();
+        memories.map(|m| m.minimum.bytes().0).sum()
     }
 }

@@ -1,7 +1,7 @@
 //! Why a guest call ended early, in the engine's neutral terms.
 
-use wasmer::RuntimeError;
 use wasmer::sys::vm::TrapCode;
+use wasmer::{FrameInfo, RuntimeError};
 
 use crate::failure::{Frame, Reason};
 use crate::limits::BACKTRACE_FRAMES_MAX;
@@ -13,6 +13,9 @@ pub(crate) enum HostTrap {
     Exit(u32),
     #[error("host function `{0}` may not be called from here")]
     Restricted(&'static str),
+    /// Time was over when the guest called a host function.
+    #[error("its time was over")]
+    Deadline,
     /// The guest's allocator, called by a host function, trapped.
     #[error("{}", .0.message)]
     Allocator(GuestTrap),
@@ -38,16 +41,13 @@ impl From<RuntimeError> for GuestTrap {
             .trace()
             .iter()
             .take(BACKTRACE_FRAMES_MAX)
-            .map(|f| Frame {
-                function: f.function_name().map(str::to_owned),
-                index: f.func_index(),
-                offset: f.module_offset(),
-            })
+            .map(frame)
             .collect();
         let message = error.message();
         let reason = match error.downcast_ref::<HostTrap>() {
             Some(HostTrap::Exit(code)) => Reason::Exit(*code),
             Some(HostTrap::Restricted(_)) => Reason::Host,
+            Some(HostTrap::Deadline) => Reason::Deadline,
             Some(HostTrap::Allocator(trap)) => return trap.clone(),
             None => match error.to_trap() {
                 Some(TrapCode::StackOverflow) => Reason::Stack,
@@ -60,5 +60,15 @@ impl From<RuntimeError> for GuestTrap {
             message,
             backtrace,
         }
+    }
+}
+
+/// One frame of a guest's backtrace, its name as it is in the source.
+pub(super) fn frame(info: &FrameInfo) -> Frame {
+    let name = |name: &str| format!("{:#}", rustc_demangle::demangle(name));
+    Frame {
+        function: info.function_name().map(name),
+        index: info.func_index(),
+        offset: info.module_offset(),
     }
 }

@@ -14,6 +14,7 @@ mod callouts;
 mod capabilities;
 mod connection;
 mod context;
+mod deadline;
 mod failure;
 mod header_phases;
 mod headers;

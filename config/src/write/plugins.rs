@@ -7,9 +7,9 @@ use serde_json::{Map, Value as Json};
 use super::Object;
 use crate::code::Code;
 use crate::environment::EnvironmentVariables;
-use crate::failure::{Backoff, FailurePolicy};
-use crate::guest_limits::{Limits, SharedDataEviction};
-use crate::plugin::PluginConfig;
+use crate::failure::{Backoff, FailurePolicies, FailurePolicy};
+use crate::guest_limits::{DeadlineKind, Limits, SharedDataEviction};
+use crate::plugin::{HeaderValues, Isolation, PluginConfig};
 use crate::read::ByteSize;
 use crate::vm::VmConfig;
 
@@ -19,12 +19,8 @@ pub(super) fn plugin(plugin: &PluginConfig) -> Json {
     block.text("root_id", &plugin.root_id);
     block.set("vm_config", vm(&plugin.vm_config));
     block.set("configuration", configuration(&plugin.configuration));
-    let policy = plugin.failure_policy.map(|policy| match policy {
-        FailurePolicy::Closed => "FAIL_CLOSED",
-        FailurePolicy::Open => "FAIL_OPEN",
-        FailurePolicy::Reload => "FAIL_RELOAD",
-    });
-    block.set("failure_policy", policy);
+    block.set("failure_policy", plugin.failure_policy.map(policy));
+    block.set("failure_policies", policies(&plugin.failure_policies));
     let backoff = plugin.reload_config.backoff;
     if backoff != Backoff::default() {
         let mut intervals = Object::default();
@@ -39,11 +35,35 @@ pub(super) fn plugin(plugin: &PluginConfig) -> Json {
         plugin.allow_on_headers_stop_iteration,
         false,
     );
+    let values = plugin.header_values;
+    block.word("header_values", values, HeaderValues::default());
+    block.word("isolation", plugin.isolation, Isolation::default());
     block.flag("spare", plugin.spare, true);
     let allowed = &plugin.allowed_capabilities;
     block.set("capability_restriction_config", restriction(allowed));
     block.set("limits", limits(&plugin.limits));
     block.into()
+}
+
+fn policy(policy: FailurePolicy) -> &'static str {
+    match policy {
+        FailurePolicy::Closed => "FAIL_CLOSED",
+        FailurePolicy::Open => "FAIL_OPEN",
+        FailurePolicy::Reload => "FAIL_RELOAD",
+    }
+}
+
+fn policies(policies: &FailurePolicies) -> Object {
+    let mut block = Object::default();
+    for (cause, of_cause) in [
+        ("on_trap", policies.on_trap),
+        ("on_deadline", policies.on_deadline),
+        ("on_memory", policies.on_memory),
+        ("on_configure", policies.on_configure),
+    ] {
+        block.set(cause, of_cause.map(policy));
+    }
+    block
 }
 
 fn restriction(allowed: &[String]) -> Object {
@@ -57,6 +77,20 @@ fn restriction(allowed: &[String]) -> Object {
 fn limits(limits: &Limits) -> Object {
     let size = |size: Option<ByteSize>| size.map(|size| size.to_string());
     let mut block = Object::default();
+    for (key, time) in [
+        ("callback", limits.callback),
+        ("root_callback", limits.root_callback),
+        ("stream", limits.stream),
+    ] {
+        block.set(key, time.map(super::duration));
+    }
+    block.word("deadline", limits.deadline, DeadlineKind::default());
+    block.set("memory", size(limits.memory));
+    block.set("callouts", limits.callouts);
+    block.set("metrics", limits.metrics);
+    block.set("header_bytes", size(limits.header_bytes));
+    block.set("log_lines", limits.log_lines);
+    block.set("log_line_bytes", size(limits.log_line_bytes));
     block.set("recycle_above", size(limits.recycle_above));
     block.set("recycle_after", limits.recycle_after);
     if let Some(data) = &limits.shared_data {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use weir_abi::{
-    ContextId, LoadError, Module, PluginConfig, PluginError, SharedLimits, Vm, VmConfig,
+    ContextId, Deadline, LoadError, Module, PluginConfig, PluginError, SharedLimits, Vm, VmConfig,
 };
 use weir_config::FailurePolicy;
 
@@ -49,7 +49,8 @@ pub(crate) struct PluginSpec {
 
 impl FilterVmSpec {
     /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
-    /// configuration, code, capabilities) it holds the environment.
+    /// configuration, code, capabilities) it holds the environment, and how callbacks
+    /// that take too long are found out.
     pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -59,6 +60,7 @@ impl FilterVmSpec {
         part(config.vm_id.as_bytes());
         part(&config.configuration);
         part(module.digest());
+        part(&[u8::from(module.deadline() == Deadline::Counter)]);
         part(&config.environment.len().to_le_bytes());
         for (name, value) in &config.environment {
             part(name.as_bytes());

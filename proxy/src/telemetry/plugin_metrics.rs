@@ -12,7 +12,7 @@ use super::page::Page;
 /// The moment that [`PluginMeter::now`] counts from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-const REASONS: [&str; 4] = ["trap", "stack", "exit", "host"];
+const REASONS: [&str; 6] = ["trap", "stack", "memory", "deadline", "exit", "host"];
 
 /// The numbers of one plugin of a VM on one worker.
 #[derive(Debug)]
@@ -53,8 +53,10 @@ impl PluginCells {
         let place = match reason {
             Reason::Trap => 0,
             Reason::Stack => 1,
-            Reason::Exit(_) => 2,
-            Reason::Host => 3,
+            Reason::Memory => 2,
+            Reason::Deadline => 3,
+            Reason::Exit(_) => 4,
+            Reason::Host => 5,
         };
         self.failures[place].add(1);
     }
