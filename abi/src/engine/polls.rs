@@ -17,7 +17,7 @@ use wasmer_types::{GlobalIndex, GlobalInit, LocalFunctionIndex, ModuleInfo};
 
 /// Bytes or table elements from which on a bulk instruction asks. Fewer are done
 /// in less than a microsecond.
-const BULK_MIN: i32 = 16 * 1024;
+const BULK_MIN: i32 = 4 * 1024;
 
 /// Instructions between two questions of a guest that counts: some hundred
 /// microseconds.

@@ -62,7 +62,7 @@ impl Run {
     }
 
     fn fails_with(&self, reason: Reason) {
-        let failure = self.vm.failure().expect("the VM has failed");
+        let failure = self.vm.failure().unwrap();
         assert_eq!(failure.reason, reason, "{failure}");
     }
 
