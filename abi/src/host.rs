@@ -25,6 +25,7 @@ use crate::meter::Meter;
 use crate::plugin::PluginConfig;
 use crate::shared::QueueConsumer;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel, Status};
+use crate::vm_limits::Limit;
 
 /// Whose log line or failure it is.
 #[derive(Debug, Clone, Copy)]
@@ -138,9 +139,9 @@ pub trait Host {
     /// A guest has called something that its VM may not call.
     fn denied(&self, _origin: Origin<'_>, _capability: &str) {}
 
-    /// A guest wanted to keep more than its `vm_id` may, which was refused. Said
-    /// now and then, not every time.
-    fn limit_reached(&self, _origin: Origin<'_>, _limit: &str) {}
+    /// A guest wanted more of something than it may have, which was refused. Said
+    /// each time, also within a hostcall: it must be short.
+    fn limit_reached(&self, _origin: Origin<'_>, _limit: Limit) {}
 
     /// Looks a name up, whose addresses are told by [`Vm::on_resolve_dns`], not
     /// from within this method.

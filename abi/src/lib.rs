@@ -21,6 +21,7 @@ mod capabilities;
 mod connection;
 mod engine;
 mod failure;
+mod header_values;
 mod headers;
 mod host;
 mod imports;
@@ -32,6 +33,7 @@ mod shared;
 mod stream;
 mod types;
 mod vm;
+mod vm_limits;
 pub mod wire;
 
 pub use body::BodyBuffer;
@@ -43,6 +45,7 @@ pub use capabilities::Capabilities;
 pub use connection::Connection;
 pub use engine::Deadline;
 pub use failure::{Failure, Frame, Reason};
+pub use header_values::HeaderValues;
 pub use headers::HeaderMap;
 pub use host::{
     DefineError, FilterIndex, Host, LifeSpan, LocalResponse, Metric, MetricType, Origin,
@@ -59,4 +62,5 @@ pub use types::{
     AbiVersion, BodyStatus, BufferType, ContextId, Direction, HeadersStatus, HttpMap, LogLevel,
     MapType, NetworkStatus, PeerType, Side, Status, TrailersStatus,
 };
-pub use vm::{Vm, VmConfig, VmFailed, VmLimits};
+pub use vm::{Vm, VmConfig, VmFailed};
+pub use vm_limits::{Limit, VmLimits};

@@ -24,7 +24,7 @@ pub const BACKTRACE_FRAMES_MAX: usize = 32;
 /// than there are.
 pub const HOSTCALLS_MAX: usize = 128;
 
-/// Callouts that one VM may have under way, and may begin in one callback: a
+/// Callouts that one VM may have under way, and may begin in one callback; settable: a
 /// worker that asks somebody about each of its requests stays far below. Each
 /// costs some kilobytes, also one that is cancelled until the callback ends.
 pub const CALLOUTS_MAX: usize = 16_384;
@@ -35,7 +35,7 @@ pub const CALLOUT_BYTES_MAX: usize = 64 << 20;
 /// Entries of a header map that a guest may add to; codecs send far fewer.
 pub const MAP_ENTRIES_MAX: usize = 4096;
 
-/// Bytes of all names and values of a header map that a guest may add to.
+/// Bytes of all names and values of a header map that a guest may add to; settable.
 pub const MAP_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes up to which a guest may make a body grow within a callback. What it
@@ -48,9 +48,13 @@ pub const PROPERTY_SEGMENTS_MAX: usize = 32;
 /// Bytes of a metric's name. It is repeated in every scrape.
 pub const METRIC_NAME_BYTES_MAX: usize = 4096;
 
-/// Metrics that one VM may define; a guest that defines one for each request
+/// Metrics that one VM may define; settable. A guest that defines one for each request
 /// would grow without end.
 pub const METRICS_MAX: usize = 4096;
+
+/// Bytes of a line that a guest logs; settable. Longer ones are cut off: a line is
+/// for a person.
+pub const LOG_LINE_BYTES: usize = 16 << 10;
 
 /// Bytes of a guest's last words that a failure keeps. A panic message is one
 /// line.
@@ -88,10 +92,6 @@ pub const SHARED_QUEUE_ITEMS: usize = 65_536;
 
 /// Shared queues of one `vm_id`; settable.
 pub const SHARED_QUEUES: usize = 1024;
-
-/// Pause between two warnings that a `vm_id` has no room for more: a guest that
-/// goes on trying must not fill the log.
-pub const SHARED_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Bytes of the name of a foreign function; a longer one is the name of none.
 pub const FOREIGN_NAME_MAX: usize = 256;

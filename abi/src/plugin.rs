@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::callout::CalloutStatus;
+use crate::header_values::HeaderValues;
 use crate::imports::{Declarations, Expressions};
 use crate::limits::{CALLBACK_TIME, ROOT_CALLBACK_TIME};
 use crate::meter::Meter;
@@ -28,6 +29,8 @@ pub struct PluginConfig {
     pub allow_on_headers_stop_iteration: bool,
     /// How long its callbacks may take.
     pub time: TimeLimits,
+    /// What it sees of header values that are not UTF-8.
+    pub header_values: HeaderValues,
 }
 
 /// How long the callbacks of a plugin may take. One that takes longer is ended

@@ -419,6 +419,7 @@ impl Vm {
 }
 
 fn entries(cx: &StreamContext, map: HttpMap) -> u32 {
-    let count = cx.headers(map).map_or(0, |m| m.len());
+    let values = cx.root.plugin.header_values;
+    let count = cx.headers(map).map_or(0, |m| values.count(&m));
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -20,13 +20,14 @@ use crate::engine::{
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
 use crate::imports;
-use crate::limits::{LAST_WORDS_MAX, MEMORY_BYTES, ROOT_CALLBACK_TIME, SHARED_QUEUES};
+use crate::limits::{LAST_WORDS_MAX, SHARED_QUEUES};
 use crate::meter::{ContextKind, Meter, Tally};
 use crate::module::{LoadError, Module};
 use crate::plugin::Root;
 use crate::shared::Space;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, ContextId, Direction, LogLevel};
+use crate::vm_limits::{Limit, VmLimits};
 
 /// What a VM is started with.
 #[derive(Debug, Clone, Default)]
@@ -43,25 +44,6 @@ pub struct VmConfig {
     pub shared: Arc<Space>,
     /// What it may take.
     pub limits: VmLimits,
-}
-
-/// What one VM may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VmLimits {
-    /// Bytes of its memory. More is refused when the guest asks for it, and a
-    /// module that begins with more is not started. Default: [`MEMORY_BYTES`].
-    pub memory: usize,
-    /// How long each start function may take. Default: [`ROOT_CALLBACK_TIME`].
-    pub start: Duration,
-}
-
-impl Default for VmLimits {
-    fn default() -> Self {
-        Self {
-            memory: MEMORY_BYTES,
-            start: ROOT_CALLBACK_TIME,
-        }
-    }
 }
 
 /// The VM cannot take a call: it has failed, or a guest call is under way.
@@ -90,7 +72,7 @@ impl Vm {
     /// [`LoadError::Start`] when one of them traps, [`LoadError::Memory`] when the
     /// module asks for more than it may have.
     pub fn new(module: &Module, config: VmConfig, host: Rc<dyn Host>) -> Result<Self, LoadError> {
-        let VmLimits { memory, start } = config.limits;
+        let VmLimits { memory, start, .. } = config.limits;
         let declared = module.compiled.initial_memory();
         if declared > memory {
             return Err(LoadError::Memory {
@@ -615,7 +597,13 @@ impl VmState {
     }
 
     /// Logs what the guest says.
-    pub(crate) fn say(&self, level: LogLevel, message: &[u8]) {
+    pub(crate) fn say(&self, level: LogLevel, mut message: &[u8]) {
+        if let Some(beginning) = message.get(..self.config.limits.log_line_bytes) {
+            if beginning.len() < message.len() {
+                self.limit_reached(Limit::LogLineBytes);
+            }
+            message = beginning;
+        }
         if level >= LogLevel::Error {
             let kept = &message[..message.len().min(LAST_WORDS_MAX)];
             let mut last_words = self.last_words.borrow_mut();
@@ -623,6 +611,11 @@ impl VmState {
             last_words.push_str(&String::from_utf8_lossy(kept));
         }
         self.with_origin(|origin| self.host.log(origin, level, message));
+    }
+
+    /// Tells the host that the guest wanted more of something than it may have.
+    pub(crate) fn limit_reached(&self, limit: Limit) {
+        self.with_origin(|origin| self.host.limit_reached(origin, limit));
     }
 
     fn take_last_words(&self) -> Option<String> {

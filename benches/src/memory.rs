@@ -2,12 +2,14 @@
 //! socket may blur the figures.
 
 use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    BodyBuffer, Direction, Failure, FilterIndex, HeaderMap, Host, HttpMap, LocalResponse, LogLevel,
-    Origin, PropertiesFull, Property, PropertyError, Stream,
+    BodyBuffer, DefineError, Direction, Failure, FilterIndex, HeaderMap, Host, HttpMap,
+    LocalResponse, LogLevel, Metric, MetricType, Origin, PropertiesFull, Property, PropertyError,
+    Stream,
 };
 
 /// What a browser sends: pseudo headers and seven more.
@@ -57,6 +59,10 @@ impl Host for MemoryHost {
         eprintln!("the guest failed: {failure}");
     }
 
+    fn define_metric(&self, _: MetricType, _: &str) -> Result<Rc<dyn Metric>, DefineError> {
+        Ok(Rc::new(NoMetric))
+    }
+
     fn wall_clock(&self) -> Duration {
         Duration::from_secs(1_767_225_600)
     }
@@ -66,11 +72,35 @@ impl Host for MemoryHost {
     }
 }
 
-/// A stream with headers in both directions, no body and no trailers.
+/// A metric that keeps nothing.
+struct NoMetric;
+
+impl Metric for NoMetric {
+    fn add(&self, _: i64) {}
+
+    fn record(&self, _: u64) {}
+
+    fn value(&self) -> u64 {
+        0
+    }
+}
+
+/// A stream with headers in both directions, no trailers, and what it is given for
+/// the body of its response.
 #[derive(Debug)]
 pub struct MemoryStream {
     request: RefCell<HeaderMap>,
     response: RefCell<HeaderMap>,
+    body: RefCell<BodyBuffer>,
+}
+
+impl MemoryStream {
+    /// Has `bytes` for the body of the response.
+    pub fn set_response_body(&self, bytes: Bytes) {
+        let mut body = BodyBuffer::default();
+        body.push(bytes);
+        self.body.replace(body);
+    }
 }
 
 impl Default for MemoryStream {
@@ -79,6 +109,7 @@ impl Default for MemoryStream {
         Self {
             request: RefCell::new(REQUEST.into_iter().collect()),
             response: RefCell::new(RESPONSE.into_iter().collect()),
+            body: RefCell::default(),
         }
     }
 }
@@ -96,8 +127,8 @@ impl Stream for MemoryStream {
         false
     }
 
-    fn body(&self, _: FilterIndex, _: Direction) -> Option<RefMut<'_, BodyBuffer>> {
-        None
+    fn body(&self, _: FilterIndex, direction: Direction) -> Option<RefMut<'_, BodyBuffer>> {
+        (direction == Direction::Response).then(|| self.body.borrow_mut())
     }
 
     fn property(&self, _: &[&[u8]]) -> Result<Property, PropertyError> {

@@ -98,12 +98,15 @@ pub enum DeadlineKind {
     Watchdog,
     /// `counter`: a counter in its code.
     Counter,
+    /// `off`: not at all.
+    Off,
 }
 
 words! {
     DeadlineKind, "a kind of deadline",
     "watchdog" => Self::Watchdog,
     "counter" => Self::Counter,
+    "off" => Self::Off,
 }
 
 /// `shared_data`: what filters of one `vm_id` may keep together. What is left

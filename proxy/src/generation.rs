@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_abi::{
-    Capabilities, DataLimits, Deadline, Eviction, Module, PluginConfig, QueueLimits, SharedLimits,
-    SharedState, TimeLimits, VmConfig, VmLimits,
+    Capabilities, DataLimits, Deadline, Eviction, HeaderValues, Module, PluginConfig, QueueLimits,
+    SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
@@ -20,6 +20,7 @@ use crate::callout::ClusterNames;
 use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
+use crate::limits::LOG_LINES;
 use crate::route::RouteTable;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
@@ -201,6 +202,7 @@ impl Builder {
         let deadline = match wasm.limits.deadline {
             DeadlineKind::Watchdog => Deadline::default(),
             DeadlineKind::Counter => Deadline::Counter,
+            DeadlineKind::Off => Deadline::Off,
         };
         let module = self.module(config, folder, &vm.code.value, deadline)?;
         let shared_limits = shared_limits(config, &vm.vm_id);
@@ -224,8 +226,14 @@ impl Builder {
                 configuration: wasm.configuration.value.clone().into(),
                 allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration,
                 time: time_limits(&wasm.limits),
+                header_values: match wasm.header_values {
+                    weir_config::HeaderValues::Pass => HeaderValues::Pass,
+                    weir_config::HeaderValues::Escape => HeaderValues::Escape,
+                    weir_config::HeaderValues::Drop => HeaderValues::Drop,
+                },
             },
             policy: wasm.failure_policy,
+            policies: wasm.failure_policies,
             reload_interval: wasm.reload_config.backoff.base_interval,
             reload_interval_max: wasm.reload_config.backoff.max_interval,
             spare: wasm.spare,
@@ -307,6 +315,7 @@ impl Builder {
                     limits: vm_limits(&draft.limits),
                     ..draft.config
                 },
+                log_lines: least(&draft.limits, |l| l.log_lines, LOG_LINES),
                 plugins: draft.plugins,
                 shared_limits: draft.shared_limits,
                 clusters: Arc::clone(&clusters),
@@ -360,14 +369,23 @@ fn capabilities(plugin: &weir_config::PluginConfig) -> Capabilities {
 
 /// What a VM may take: of what its filters say, the least.
 fn vm_limits(of_filters: &[Limits]) -> VmLimits {
-    fn least<T: Ord>(of_filters: &[Limits], value: impl Fn(&Limits) -> Option<T>, default: T) -> T {
-        of_filters.iter().filter_map(value).min().unwrap_or(default)
-    }
     let default = VmLimits::default();
+    let bytes = |key: fn(&Limits) -> Option<ByteSize>, default| {
+        least(of_filters, |limits| key(limits).and_then(size), default)
+    };
     VmLimits {
-        memory: least(of_filters, |l| l.memory.and_then(size), default.memory),
+        memory: bytes(|l| l.memory, default.memory),
         start: least(of_filters, |l| l.root_callback.map(limited), default.start),
+        callouts: least(of_filters, |l| l.callouts, default.callouts),
+        metrics: least(of_filters, |l| l.metrics, default.metrics),
+        header_bytes: bytes(|l| l.header_bytes, default.header_bytes),
+        log_line_bytes: bytes(|l| l.log_line_bytes, default.log_line_bytes),
     }
+}
+
+/// The least of what filters that share a VM say of something.
+fn least<T: Ord>(of_filters: &[Limits], value: impl Fn(&Limits) -> Option<T>, default: T) -> T {
+    of_filters.iter().filter_map(value).min().unwrap_or(default)
 }
 
 fn time_limits(limits: &Limits) -> TimeLimits {

@@ -43,6 +43,13 @@ pub(crate) const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
 /// Failures of one VM that a worker logs in a second; more are counted.
 pub(crate) const FAILURE_REPORTS_MAX: u32 = 10;
 
+/// Pause between two lines in the log about one limit of a VM: a filter that goes on
+/// trying must not fill it.
+pub(crate) const LIMIT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Lines that a VM may log in a second, if nothing else is said.
+pub(crate) const LOG_LINES: u32 = 1000;
+
 /// Failures in a row, with no stream coming to its end in between, that are a
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;

@@ -302,7 +302,7 @@ fn what_does_not_fit_is_refused_counted_and_told() {
     assert_eq!(weir.metric("weir_wasm_shared_data_refused_total"), 2);
     assert_eq!(weir.metric("weir_wasm_shared_queue_refused_total"), 1);
     let log = weir.log();
-    let warning = "no room for more in `limits.shared_data`";
+    let warning = "has reached its limit `shared_data`";
     assert_eq!(log.matches(warning).count(), 1, "{log}");
     assert!(log.contains(r#"vm_id="v""#));
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz` and `cargo xtask soak`: programs of the package
-//! weir-stress.
+//! `cargo xtask fuzz`, `cargo xtask interrupts` and `cargo xtask soak`: programs of
+//! the package weir-stress.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,6 +18,19 @@ pub(crate) const SOAK_COUNT: &str = "20000";
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
     build()?;
     process::run(Command::new(program("weir-fuzz")).args(arguments))
+}
+
+/// Calls that are interrupted in a run of all tests, in each way.
+pub(crate) const INTERRUPTS_COUNT: &str = "5000";
+
+/// Interrupts guests; `arguments` are the program's.
+pub(crate) fn interrupts(arguments: &[&str]) -> Result<()> {
+    build()?;
+    let mut interrupts = Command::new(program("weir-interrupts"));
+    interrupts
+        .arg("--probe")
+        .arg(layout::modules().join("probe.wasm"));
+    process::run(interrupts.args(arguments))
 }
 
 /// Soaks Weir in callouts; `arguments` are the program's.

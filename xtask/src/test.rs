@@ -23,6 +23,16 @@ pub(crate) fn run() -> Result<()> {
     progress.phase("hostile guests", || {
         stress::fuzz(&["--seconds", stress::FUZZ_SECONDS]).map(|()| Vec::new())
     });
+    for (name, way) in [
+        ("guests interrupted by signals", None),
+        ("guests that count", Some("--counter")),
+    ] {
+        progress.phase(name, || {
+            let count = ["--count", stress::INTERRUPTS_COUNT];
+            let arguments: Vec<_> = count.into_iter().chain(way).collect();
+            stress::interrupts(&arguments).map(|()| Vec::new())
+        });
+    }
     progress.phase("callouts to servers that fail", || {
         stress::soak(&["--count", stress::SOAK_COUNT]).map(|()| Vec::new())
     });

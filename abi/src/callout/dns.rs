@@ -27,8 +27,8 @@ pub struct DnsAddress {
 impl VmState {
     /// Looks a name up in the name of `root`.
     pub(crate) fn resolve_dns(&self, root: Rc<Root>, name: &str) -> Result<DnsToken, Status> {
+        self.admit_callout(name.len())?;
         let callouts = &self.callouts;
-        callouts.admit(name.len())?;
         let token = callouts.new_dns_token();
         let guard = self.host.resolve_dns(token, name).map_err(|e| match e {
             CalloutError::UnknownCluster | CalloutError::BadArgument => Status::BadArgument,

@@ -67,7 +67,7 @@ impl VmState {
     /// Makes a unary gRPC call in the name of `root`.
     pub(crate) fn grpc_call(&self, root: Rc<Root>, call: GrpcCall) -> Result<CalloutToken, Status> {
         let bytes = call.message.len() + call.start.bytes();
-        self.callouts.admit(bytes)?;
+        self.admit_callout(bytes)?;
         let token = self.callouts.new_token(Kind::GrpcCall);
         let guard = self.host.grpc_call(token, call).map_err(status_of)?;
         self.callouts.insert(token, Open::Call(root, guard, bytes));
@@ -81,7 +81,7 @@ impl VmState {
         start: GrpcStart,
     ) -> Result<CalloutToken, Status> {
         let bytes = start.bytes();
-        self.callouts.admit(bytes)?;
+        self.admit_callout(bytes)?;
         let token = self.callouts.new_token(Kind::GrpcStream);
         let stream = self.host.grpc_stream(token, start).map_err(status_of)?;
         let open = OpenStream {

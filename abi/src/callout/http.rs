@@ -44,7 +44,7 @@ impl VmState {
     /// Makes an HTTP call in the name of `root`.
     pub(crate) fn http_call(&self, root: Rc<Root>, call: HttpCall) -> Result<CalloutToken, Status> {
         let bytes = call.body.len() + call.headers.byte_size() + call.trailers.byte_size();
-        self.callouts.admit(bytes)?;
+        self.admit_callout(bytes)?;
         let token = self.callouts.new_token(Kind::Http);
         let guard = self.host.http_call(token, call).map_err(|e| match e {
             CalloutError::UnknownCluster | CalloutError::BadArgument => Status::BadArgument,

@@ -21,9 +21,11 @@ pub use self::grpc::{GrpcCall, GrpcStart, GrpcStream};
 pub use self::http::{HttpCall, HttpCallResponse};
 use crate::body::BodyBuffer;
 use crate::headers::HeaderMap;
-use crate::limits::{CALLOUT_BYTES_MAX, CALLOUTS_MAX};
+use crate::limits::CALLOUT_BYTES_MAX;
 use crate::plugin::Root;
 use crate::types::{ContextId, Status};
+use crate::vm::VmState;
+use crate::vm_limits::Limit;
 
 /// Number of a callout, unique among those that its VM has under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,6 +151,17 @@ impl Default for Callouts {
     }
 }
 
+impl VmState {
+    /// Refuses a callout for which there is no room.
+    fn admit_callout(&self, bytes: usize) -> Result<(), Status> {
+        let room = self.callouts.has_room(bytes, self.config.limits.callouts);
+        if !room {
+            self.limit_reached(Limit::Callouts);
+        }
+        room.then_some(()).ok_or(Status::InternalFailure)
+    }
+}
+
 impl Callouts {
     /// Number of callouts under way.
     pub(crate) fn len(&self) -> usize {
@@ -160,21 +173,19 @@ impl Callouts {
         self.begun.set(0);
     }
 
-    /// Whether there is room for one callout more, whose request has so many
-    /// bytes. Streams that have ended on the other side make room.
-    fn admit(&self, bytes: usize) -> Result<(), Status> {
+    /// Takes the room for one callout more, whose request has so many bytes, if there
+    /// is some. Streams that have ended on the other side make room.
+    fn has_room(&self, bytes: usize, max: usize) -> bool {
         let bytes = self.bytes.get().saturating_add(bytes);
-        if self.begun.get() >= CALLOUTS_MAX || bytes > CALLOUT_BYTES_MAX {
-            return Err(Status::InternalFailure);
+        if self.begun.get() >= max || bytes > CALLOUT_BYTES_MAX {
+            return false;
         }
-        if self.len() >= CALLOUTS_MAX {
+        if self.len() >= max {
             self.forget(Open::is_over);
         }
-        if self.len() >= CALLOUTS_MAX {
-            return Err(Status::InternalFailure);
-        }
-        self.begun.set(self.begun.get() + 1);
-        Ok(())
+        let room = self.len() < max;
+        self.begun.set(self.begun.get() + usize::from(room));
+        room
     }
 
     /// The next free token: numbers count up by kind, which stands in the low

@@ -5,19 +5,22 @@
 //! a clock. The watchdog measures from the moment it first sees the number, so
 //! that a call is never ended early, and at most one tick late.
 //!
-//! What the watchdog does about a call that is overdue is to mark it. Three
-//! things see the mark: the signal that is sent to the thread
-//! ([`signal`](super::signal)), host functions when they are called, and the
+//! What the watchdog does about a call that is overdue is to mark it. Four things
+//! see the mark: the signal that is sent to the thread ([`signal`](super::signal)),
+//! or else a global of the guest; host functions when they are called; and the
 //! places where compiled code asks ([`polls`](super::polls)).
 
 use std::cell::Cell;
-use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence,
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::code::Code;
+use super::module::Deadline;
 use super::signal;
 use crate::limits::BACKTRACE_FRAMES_MAX;
 
@@ -51,6 +54,10 @@ pub(super) struct Slot {
     overdue: AtomicU64,
     /// Whether a signal may end it.
     by_signal: AtomicBool,
+    /// Or else the guest's global that does; null when there is none.
+    over: AtomicPtr<AtomicU32>,
+    /// The watchdog may be writing there.
+    marking: AtomicBool,
     /// Where the machine code of its module is. Points to a live value as long as
     /// the call lasts; read by the thread itself only.
     code: AtomicPtr<Code>,
@@ -69,6 +76,26 @@ impl Slot {
     /// Where the machine code of the call under way is.
     pub(super) fn code(&self) -> *const Code {
         self.code.load(Ordering::Relaxed)
+    }
+
+    /// Tells the guest, in its global, that its time is over.
+    fn mark(&self) {
+        self.marking.store(true, Ordering::SeqCst);
+        // SAFETY: the thread does not leave the call before it has taken the
+        // pointer away and seen that nobody is writing.
+        #[allow(unsafe_code)]
+        if let Some(over) = unsafe { self.over.load(Ordering::SeqCst).as_ref() } {
+            over.store(1, Ordering::Relaxed);
+        }
+        self.marking.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes the guest's global away from the watchdog.
+    fn unmark(&self) {
+        self.over.store(ptr::null_mut(), Ordering::SeqCst);
+        while self.marking.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
     }
 
     fn take_trace(&self) -> Vec<usize> {
@@ -100,7 +127,7 @@ pub(super) fn slot() -> *const Slot {
 /// What is known of a guest call when it has ended.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// Its time was over, and it was ended for that.
+    /// Its time was over. If it was ended, it was for that.
     pub(super) overdue: bool,
     /// It asked for memory that it did not get.
     pub(super) out_of_memory: bool,
@@ -108,10 +135,29 @@ pub(super) struct Verdict {
     pub(super) trace: Vec<usize>,
 }
 
-/// Runs `call`, a call into a guest whose machine code is `code`. After `limit`,
-/// it is ended by a trap. What ran in between may have been torn in the middle:
-/// the instance is of no use any more then.
-pub(super) fn run<R>(limit: Duration, code: &Code, call: impl FnOnce() -> R) -> (R, Verdict) {
+/// A guest's global that says whether its time is over. Valid as long as its
+/// instance lives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Over(pub(super) NonNull<AtomicU32>);
+
+/// The instance that is being made by the call under way has such a global.
+pub(super) fn made(over: Over) {
+    // SAFETY: a slot lives as long as its thread has it.
+    #[allow(unsafe_code)]
+    if let Some(slot) = unsafe { SLOT.get().as_ref() } {
+        slot.over.store(over.0.as_ptr(), Ordering::SeqCst);
+    }
+}
+
+/// Runs `call`, a call into a guest whose machine code is `code`, and whose global
+/// `over` is. After `limit`, it is ended by a trap. What ran in between may have
+/// been torn in the middle: the instance is of no use any more then.
+pub(super) fn run<R>(
+    limit: Duration,
+    code: &Code,
+    over: Option<Over>,
+    call: impl FnOnce() -> R,
+) -> (R, Verdict) {
     let slot = slot_of_this_thread();
     // SAFETY: a slot lives as long as its thread has it.
     #[allow(unsafe_code)]
@@ -127,15 +173,28 @@ pub(super) fn run<R>(limit: Duration, code: &Code, call: impl FnOnce() -> R) -> 
         slot.limit.load(Ordering::Relaxed),
         slot.code.load(Ordering::Relaxed),
         slot.by_signal.load(Ordering::Relaxed),
+        slot.over.load(Ordering::Relaxed),
         ENDED.replace(false),
         OUT_OF_MEMORY.replace(false),
     );
-    let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+    let nanos = match code.deadline {
+        Deadline::Off => u64::MAX,
+        Deadline::Watchdog | Deadline::Counter => {
+            u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
+        }
+    };
     slot.limit.store(nanos, Ordering::Relaxed);
     slot.code
         .store(ptr::from_ref(code).cast_mut(), Ordering::Relaxed);
-    slot.by_signal
-        .store(code.ends_by_signal(), Ordering::Relaxed);
+    let counts = code.deadline == Deadline::Counter;
+    let by_signal = code.deadline == Deadline::Watchdog;
+    slot.by_signal.store(by_signal, Ordering::Relaxed);
+    if let Some(over) = over {
+        // SAFETY: the instance lives: it is being called.
+        #[allow(unsafe_code)]
+        unsafe { over.0.as_ref() }.store(0, Ordering::Relaxed);
+        slot.over.store(over.0.as_ptr(), Ordering::Relaxed);
+    }
     slot.call.store(number, Ordering::Release);
     if !AWAKE.load(Ordering::Relaxed) {
         wake();
@@ -143,7 +202,11 @@ pub(super) fn run<R>(limit: Duration, code: &Code, call: impl FnOnce() -> R) -> 
     compiler_fence(Ordering::SeqCst);
     let result = call();
     compiler_fence(Ordering::SeqCst);
+    let counted_out = counts && slot.is_overdue();
     slot.call.store(0, Ordering::Relaxed);
+    if counts {
+        slot.unmark();
+    }
     compiler_fence(Ordering::SeqCst);
     let trace = if slot.trace_len.load(Ordering::Relaxed) > 0 {
         slot.take_trace()
@@ -151,16 +214,17 @@ pub(super) fn run<R>(limit: Duration, code: &Code, call: impl FnOnce() -> R) -> 
         Vec::new()
     };
     let verdict = Verdict {
-        overdue: ENDED.get() || !trace.is_empty(),
+        overdue: ENDED.get() || counted_out || !trace.is_empty(),
         out_of_memory: OUT_OF_MEMORY.get(),
         trace,
     };
-    let (call, limit, code, by_signal, ended, out_of_memory) = outer;
+    let (call, limit, code, by_signal, over, ended, out_of_memory) = outer;
     ENDED.set(ended);
     OUT_OF_MEMORY.set(out_of_memory);
     slot.limit.store(limit, Ordering::Relaxed);
     slot.code.store(code, Ordering::Relaxed);
     slot.by_signal.store(by_signal, Ordering::Relaxed);
+    slot.over.store(over, Ordering::Relaxed);
     slot.call.store(call, Ordering::Release);
     (result, verdict)
 }
@@ -207,6 +271,8 @@ fn register() -> *const Slot {
         limit: AtomicU64::new(u64::MAX),
         overdue: AtomicU64::new(0),
         by_signal: AtomicBool::new(false),
+        over: AtomicPtr::new(ptr::null_mut()),
+        marking: AtomicBool::new(false),
         code: AtomicPtr::new(ptr::null_mut()),
         trace: [const { AtomicUsize::new(0) }; BACKTRACE_FRAMES_MAX],
         trace_len: AtomicUsize::new(0),
@@ -305,6 +371,8 @@ fn look() -> Look {
                 overdue = true;
                 if watched.slot.by_signal.load(Ordering::Relaxed) {
                     signal::send(watched.slot.thread);
+                } else {
+                    watched.slot.mark();
                 }
             }
         }

@@ -2,20 +2,21 @@
 
 use wasmer_compiler::FRAME_INFO;
 
+use super::module::Deadline;
 use super::trap::frame;
 use crate::failure::Frame;
 
 /// The addresses of a module's own functions; trampolines are not among them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Code {
     /// Beginning and end of each function, in ascending order.
     functions: Box<[(usize, usize)]>,
-    /// They have no counter: a signal is to interrupt them.
-    by_signal: bool,
+    /// How what takes too long is ended.
+    pub(super) deadline: Deadline,
 }
 
 impl Code {
-    pub(super) fn of(module: &wasmer::Module, by_signal: bool) -> Self {
+    pub(super) fn of(module: &wasmer::Module, deadline: Deadline) -> Self {
         let extents = module
             .sys_artifact()
             .and_then(wasmer::sys::Artifact::finished_function_extents);
@@ -28,13 +29,8 @@ impl Code {
         functions.sort_unstable();
         Self {
             functions,
-            by_signal,
+            deadline,
         }
-    }
-
-    /// Whether a signal is to end what takes too long.
-    pub(super) fn ends_by_signal(&self) -> bool {
-        self.by_signal
     }
 
     /// Whether an instruction at `address` is one of the guest's. Also for signal

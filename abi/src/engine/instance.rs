@@ -13,12 +13,12 @@ use wasmer::{
 };
 
 use super::caller::{Confined, Env};
-use super::clock::{self, Verdict};
+use super::clock::{self, Over, Verdict};
 use super::code::{self, Code};
 use super::host_fn::{HostFunction, State};
-use super::module::CompiledModule;
+use super::module::{CompiledModule, Deadline};
 use super::trap::GuestTrap;
-use super::tunables::GuestTunables;
+use super::tunables::{GuestTunables, Made};
 use crate::failure::Reason;
 use crate::meter::Callback;
 
@@ -28,6 +28,7 @@ pub(crate) struct Instance {
     instance: wasmer::Instance,
     memory: Option<Memory>,
     code: Arc<Code>,
+    over: Option<Over>,
 }
 
 /// What an instance may take.
@@ -51,9 +52,10 @@ impl Instance {
         resolve: impl Fn(&str, &str) -> Option<&'static HostFunction<T>>,
         limits: InstanceLimits,
     ) -> Result<Self, GuestTrap> {
-        guarded(limits.start, &module.code, || {
+        guarded(limits.start, &module.code, None, || {
+            let made = (module.code.deadline == Deadline::Counter).then(Made::default);
             let mut engine = module.engine.clone();
-            engine.set_tunables(GuestTunables::new(limits.memory));
+            engine.set_tunables(GuestTunables::new(limits.memory, made.as_ref()));
             let mut store = Store::new(engine);
             let rights = Rc::clone(&state);
             let env = FunctionEnv::new(
@@ -91,6 +93,7 @@ impl Instance {
                 instance,
                 memory,
                 code: Arc::clone(&module.code),
+                over: made.as_ref().and_then(Made::over),
             })
         })
     }
@@ -123,8 +126,10 @@ impl Instance {
         args: A,
         limit: Duration,
     ) -> Result<R, GuestTrap> {
-        let Self { store, code, .. } = self;
-        guarded(limit, code, || {
+        let Self {
+            store, code, over, ..
+        } = self;
+        guarded(limit, code, *over, || {
             A::call(&function.function, store, args).map_err(Into::into)
         })
     }
@@ -135,9 +140,10 @@ impl Instance {
 fn guarded<R>(
     limit: Duration,
     code: &Code,
+    over: Option<Over>,
     call: impl FnOnce() -> Result<R, GuestTrap>,
 ) -> Result<R, GuestTrap> {
-    let (result, verdict) = clock::run(limit, code, || caught(call));
+    let (result, verdict) = clock::run(limit, code, over, || caught(call));
     result.map_err(|trap| judged(trap, &verdict, limit))
 }
 

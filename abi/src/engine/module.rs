@@ -20,6 +20,8 @@ pub enum Deadline {
     Watchdog,
     /// By the guest itself, in whose code a counter is put.
     Counter,
+    /// Not at all: callbacks take as long as they like.
+    Off,
 }
 
 impl Default for Deadline {
@@ -145,16 +147,22 @@ impl CompiledModule {
     /// Compiles `wasm`; the error is the compiler's own sentence.
     pub(crate) fn compile(wasm: &[u8], deadline: Deadline) -> Result<Self, String> {
         catch_unwind(AssertUnwindSafe(|| {
-            let counts = deadline == Deadline::Counter || !signal::AVAILABLE;
+            let deadline = match deadline {
+                Deadline::Watchdog => Deadline::default(),
+                other => other,
+            };
             let mut compiler = Cranelift::new();
-            compiler.push_middleware(Arc::new(Polls::new(counts)));
+            if deadline != Deadline::Off {
+                let counts = deadline == Deadline::Counter;
+                compiler.push_middleware(Arc::new(Polls::new(counts)));
+            }
             let mut features = Features::new();
             // A guest that waits for another thread would wait for ever.
             features.threads(false);
             let engine = EngineBuilder::new(compiler).set_features(Some(features));
             let engine: Engine = engine.engine().into();
             let module = wasmer::Module::new(&engine, wasm).map_err(|e| e.to_string())?;
-            let code = Arc::new(Code::of(&module, !counts));
+            let code = Arc::new(Code::of(&module, deadline));
             Ok(Self {
                 engine,
                 module,

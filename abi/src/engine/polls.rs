@@ -4,9 +4,12 @@
 //! code can make without an import, and which [`tunables`](super::tunables)
 //! answers. It asks before each bulk instruction with a large operand, and where it
 //! grows a memory or a table itself: a signal finds the guest outside of its own
-//! code while these run. Where there are
-//! no signals, it also counts the instructions that it runs, at the beginning of
-//! functions and where loops begin again, and asks each time so many are used up.
+//! code while these run.
+//!
+//! Where there are no signals, it also counts the instructions that it runs, at the
+//! beginning of functions and where loops begin again, and each time so many are
+//! used up it looks at a global that the watchdog sets. That the counter is stored
+//! each time is what keeps the compiler from looking at that global only once.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,9 +22,9 @@ use wasmer_types::{GlobalIndex, GlobalInit, LocalFunctionIndex, ModuleInfo};
 /// in less than a microsecond.
 const BULK_MIN: i32 = 4 * 1024;
 
-/// Instructions between two questions of a guest that counts: some hundred
-/// microseconds.
-const QUANTUM: i64 = 500_000;
+/// Instructions after which a guest that counts looks whether its time is over:
+/// less than a tenth of a millisecond.
+const QUANTUM: i64 = 100_000;
 
 /// What entering a function counts, in instructions.
 const ENTRY_COST: i64 = 4;
@@ -38,8 +41,16 @@ pub(super) struct Polls {
 struct Globals {
     /// Keeps an operand while it is looked at.
     scratch: u32,
-    /// Instructions left until the next question, if they are counted.
-    left: Option<u32>,
+    count: Option<Count>,
+}
+
+/// Where instructions are counted.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    /// Instructions left until the next look.
+    left: u32,
+    /// Not 0 when the time is over. The last global of all.
+    over: u32,
 }
 
 impl Polls {
@@ -59,11 +70,12 @@ impl ModuleMiddleware for Polls {
             return Ok(());
         }
         let scratch = add_global(module, Type::I32, GlobalInit::I32Const(0));
-        let left = self
-            .counts
-            .then(|| add_global(module, Type::I64, GlobalInit::I64Const(0)));
+        let count = self.counts.then(|| Count {
+            left: add_global(module, Type::I64, GlobalInit::I64Const(QUANTUM)),
+            over: add_global(module, Type::I32, GlobalInit::I32Const(0)),
+        });
         let mut globals = self.globals.lock().unwrap_or_else(PoisonError::into_inner);
-        *globals = Some(Globals { scratch, left });
+        *globals = Some(Globals { scratch, count });
         Ok(())
     }
 
@@ -132,7 +144,8 @@ impl FunctionPolls {
         }
     }
 
-    fn count(&mut self, left: u32, out: &mut MiddlewareReaderState<'_>) {
+    fn count(&mut self, count: Count, out: &mut MiddlewareReaderState<'_>) {
+        let Count { left, over } = count;
         let cost = std::mem::take(&mut self.cost);
         out.extend([
             Operator::GlobalGet { global_index: left },
@@ -146,8 +159,13 @@ impl FunctionPolls {
                 blockty: BlockType::Empty,
             },
         ]);
-        ask(out);
         out.extend([
+            Operator::GlobalGet { global_index: over },
+            Operator::If {
+                blockty: BlockType::Empty,
+            },
+            Operator::Unreachable,
+            Operator::End,
             Operator::I64Const { value: QUANTUM },
             Operator::GlobalSet { global_index: left },
             Operator::End,
@@ -243,11 +261,11 @@ impl<'a> FunctionMiddleware<'a> for FunctionPolls {
             } else if matches!(operator, Operator::TableGrow { .. }) {
                 ask(out);
             }
-            if let Some(left) = globals.left {
+            if let Some(count) = globals.count {
                 let enters = !std::mem::replace(&mut self.entered, true);
                 self.cost += 1;
                 if enters || self.begins_loop_again(&operator) {
-                    self.count(left, out);
+                    self.count(count, out);
                 }
                 self.nest(&operator);
             }

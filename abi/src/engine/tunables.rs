@@ -1,17 +1,21 @@
 //! [`GuestTunables`]: the memory that one instance may have.
 
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use wasmer::sys::vm::{
-    LinearMemory, MemoryError, MemoryStyle, TableStyle, VMConfig, VMMemory, VMMemoryDefinition,
-    VMOwnedMemory, VMTable, VMTableDefinition,
+    InternalStoreHandle, LinearMemory, MemoryError, MemoryStyle, StoreObjects, TableStyle,
+    VMConfig, VMGlobal, VMGlobalDefinition, VMMemory, VMMemoryDefinition, VMOwnedMemory, VMTable,
+    VMTableDefinition,
 };
 use wasmer::sys::{BaseTunables, Tunables};
 use wasmer::{MemoryType, Pages, TableType};
+use wasmer_compiler::LinkError;
+use wasmer_types::entity::PrimaryMap;
+use wasmer_types::{LocalGlobalIndex, ModuleInfo};
 
-use super::clock;
+use super::clock::{self, Over};
 use crate::limits::{STACK_BYTES, TABLE_ELEMENTS_MAX};
 
 /// Bytes that an instance may have, in all of its memories.
@@ -39,12 +43,40 @@ pub(super) struct GuestTunables {
     base: BaseTunables,
     budget: Arc<Budget>,
     config: VMConfig,
+    /// Told the place of the last global, if that is of interest.
+    made: Option<Arc<OnceLock<Location>>>,
+}
+
+/// Where the last global of an instance is: with a counter, the one that says
+/// whether its time is over.
+#[derive(Debug, Clone, Copy)]
+struct Location(Over);
+
+// SAFETY: it is used by the thread that makes the instance, while it does, and by
+// the watchdog, for which the clock sees to that the instance lives.
+#[allow(unsafe_code)]
+unsafe impl Send for Location {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Location {}
+
+/// Where an instance that is made has what the clock needs to know.
+#[derive(Debug, Default)]
+pub(super) struct Made(Arc<OnceLock<Location>>);
+
+impl Made {
+    /// The global that says whether its time is over.
+    pub(super) fn over(&self) -> Option<Over> {
+        self.0.get().map(|location| location.0)
+    }
 }
 
 impl GuestTunables {
-    /// `memory`: bytes that the instance may have.
-    pub(super) fn new(memory: usize) -> Self {
+    /// `memory`: bytes that the instance may have. `made` is for one whose guest
+    /// counts.
+    pub(super) fn new(memory: usize, made: Option<&Made>) -> Self {
         Self {
+            made: made.map(|made| Arc::clone(&made.0)),
             base: BaseTunables::new(),
             budget: Arc::new(Budget {
                 left: AtomicUsize::new(memory),
@@ -120,6 +152,22 @@ impl Tunables for GuestTunables {
     ) -> Result<VMTable, String> {
         // SAFETY: the caller vouches for the location.
         unsafe { self.base.create_vm_table(&limited(ty)?, style, location) }
+    }
+
+    fn create_globals(
+        &self,
+        context: &mut StoreObjects,
+        module: &ModuleInfo,
+        locations: &[NonNull<VMGlobalDefinition>],
+    ) -> Result<PrimaryMap<LocalGlobalIndex, InternalStoreHandle<VMGlobal>>, LinkError> {
+        let globals = self.base.create_globals(context, module, locations)?;
+        if let Some((made, last)) = self.made.as_ref().zip(locations.last()) {
+            let over = Over(last.cast());
+            if made.set(Location(over)).is_ok() {
+                clock::made(over);
+            }
+        }
+        Ok(globals)
     }
 
     fn vmconfig(&self) -> &VMConfig {

@@ -14,6 +14,7 @@ use crate::plugin::RootState;
 use crate::stream::StreamContext;
 use crate::types::{BufferType, Direction, Side, Status};
 use crate::vm::VmState;
+use crate::vm_limits::Limit;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_get_buffer_bytes", get_bytes);
@@ -163,6 +164,8 @@ fn set_bytes(
     let data = c.read_bytes(data, data_length)?;
     let mut buffer = source.buffer().ok_or(Status::BadArgument)?;
     if !data.is_empty() && buffer.len() + data.len() > BODY_BYTES_MAX {
+        drop(buffer);
+        c.state().limit_reached(Limit::BodyBytes);
         return Err(Status::InternalFailure.into());
     }
     buffer.set(start as usize, length as usize, data)?;

@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use super::{Cx, Outcome, Table};
 use crate::callout::{HttpCallResponse, Received};
+use crate::header_values::HeaderValues;
 use crate::headers::HeaderMap;
-use crate::limits::{MAP_BYTES_MAX, MAP_ENTRIES_MAX};
+use crate::limits::MAP_ENTRIES_MAX;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, HttpMap, MapType, Status};
 use crate::vm::VmState;
+use crate::vm_limits::Limit;
 use crate::wire;
 
 pub(super) fn define(t: &mut Table) {
@@ -25,6 +27,13 @@ pub(super) fn define(t: &mut Table) {
 
 fn map_type(map: u32) -> Result<MapType, Status> {
     MapType::from_wire(map).ok_or(Status::BadArgument)
+}
+
+/// What the guest sees of values that are not UTF-8.
+fn header_values(state: &VmState) -> HeaderValues {
+    state
+        .root()
+        .map_or_else(HeaderValues::default, |root| root.plugin.header_values)
 }
 
 /// A map that the guest may read now.
@@ -133,6 +142,17 @@ fn get_pairs(c: &mut Cx<'_>, map: u32, pairs_out: u32, length_out: u32) -> Outco
     let Ok(map) = Readable::of(c.state(), map_type(map)?) else {
         return c.give(&[], pairs_out, length_out);
     };
+    let values = header_values(c.state());
+    if let Some(pairs) = map.with(|headers| values.pairs(headers)).flatten() {
+        let pairs = || pairs.iter().map(|(name, value)| (&name[..], &value[..]));
+        let size = match pairs().next() {
+            None => 0,
+            Some(_) => wire::pairs_size(pairs()),
+        };
+        return c.give_with(size, pairs_out, length_out, |block| {
+            wire::encode_pairs(pairs(), block);
+        });
+    }
     let size = map.with(|headers| match headers.is_empty() {
         true => 0,
         false => wire::pairs_size(headers.iter()),
@@ -145,8 +165,10 @@ fn get_pairs(c: &mut Cx<'_>, map: u32, pairs_out: u32, length_out: u32) -> Outco
 /// Replaces the whole map. What cannot be decoded is an empty map.
 fn set_pairs(c: &mut Cx<'_>, map: u32, pairs: u32, length: u32) -> Outcome {
     let map = map_type(map)?;
-    let pairs = wire::decode_pairs(c.read(pairs, length)?).unwrap_or_default();
+    let mut pairs = wire::decode_pairs(c.read(pairs, length)?).unwrap_or_default();
+    let values = header_values(c.state());
     change(c, map, |headers, map| {
+        values.restore(headers, &mut pairs);
         headers.clear();
         for (name, value) in pairs {
             headers.add(canonical_bytes(map, name), value);
@@ -169,39 +191,40 @@ fn get_value(
     let name = c.read(name, name_length)?;
     let map = Readable::of(&state, map)?;
     let value = map.with(|headers| headers.get(map.canonical(name)).cloned());
-    match value.flatten() {
+    let values = header_values(&state);
+    match value.flatten().and_then(|value| values.shown(&value)) {
         Some(value) => c.give(&value, value_out, length_out),
         None if state.abi == AbiVersion::V0_1_0 => c.give(&[], value_out, length_out),
         None => Err(Status::NotFound.into()),
     }
 }
 
-/// Whether a guest may make the map larger by this.
-fn has_room(headers: &HeaderMap, name: &[u8], value: &[u8]) -> bool {
-    headers.len() < MAP_ENTRIES_MAX
-        && headers.byte_size() + name.len() + value.len() <= MAP_BYTES_MAX
+/// Whether a guest may make the map larger by this, up to `max` bytes.
+fn has_room(headers: &HeaderMap, name: &[u8], value: &[u8], max: usize) -> bool {
+    headers.len() < MAP_ENTRIES_MAX && headers.byte_size() + name.len() + value.len() <= max
 }
 
-fn done_if(fits: bool) -> Outcome {
+fn done_if(fits: bool, c: &Cx<'_>) -> Outcome {
     if fits {
-        Ok(())
-    } else {
-        Err(Status::InternalFailure.into())
+        return Ok(());
     }
+    c.state().limit_reached(Limit::HeaderBytes);
+    Err(Status::InternalFailure.into())
 }
 
 fn add_value(c: &mut Cx<'_>, map: u32, n: u32, n_length: u32, v: u32, v_length: u32) -> Outcome {
     let map = map_type(map)?;
     let name = c.read_bytes(n, n_length)?;
     let value = c.read_bytes(v, v_length)?;
+    let max = c.state().config.limits.header_bytes;
     let mut fits = true;
     change(c, map, |headers, map| {
-        fits = has_room(headers, &name, &value);
+        fits = has_room(headers, &name, &value, max);
         if fits {
             headers.add(canonical_bytes(map, name), value);
         }
     })?;
-    done_if(fits)
+    done_if(fits, c)
 }
 
 fn replace_value(
@@ -215,14 +238,15 @@ fn replace_value(
     let map = map_type(map)?;
     let name = c.read_bytes(n, n_length)?;
     let value = c.read_bytes(v, v_length)?;
+    let max = c.state().config.limits.header_bytes;
     let mut fits = true;
     change(c, map, |headers, map| {
-        fits = has_room(headers, &name, &value);
+        fits = has_room(headers, &name, &value, max);
         if fits {
             headers.replace(canonical_bytes(map, name), value);
         }
     })?;
-    done_if(fits)
+    done_if(fits, c)
 }
 
 fn remove_value(c: &mut Cx<'_>, map: u32, name: u32, length: u32) -> Outcome {

@@ -3,8 +3,9 @@
 
 use super::{Cx, Outcome, Table};
 use crate::host::{DefineError, MetricType};
-use crate::limits::{METRIC_NAME_BYTES_MAX, METRICS_MAX};
+use crate::limits::METRIC_NAME_BYTES_MAX;
 use crate::types::Status;
+use crate::vm_limits::Limit;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_define_metric", define_metric);
@@ -33,7 +34,8 @@ fn define_metric(c: &mut Cx<'_>, kind: u32, name: u32, length: u32, id_out: u32)
     }
     let name = String::from_utf8_lossy(c.read(name, length)?).into_owned();
     let mut metrics = state.metrics.borrow_mut();
-    if metrics.iter().map(Vec::len).sum::<usize>() >= METRICS_MAX {
+    if metrics.iter().map(Vec::len).sum::<usize>() >= state.config.limits.metrics {
+        state.limit_reached(Limit::Metrics);
         return Err(Status::InternalFailure.into());
     }
     let metric = state

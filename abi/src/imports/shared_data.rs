@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Cx, Outcome, Table};
 use crate::types::Status;
 use crate::vm::VmState;
+use crate::vm_limits::Limit;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_get_shared_data", get);
@@ -39,19 +40,18 @@ fn set(
     let value = c.read_bytes(value, value_length)?;
     let state = c.state();
     let set = state.config.shared.set(&key, &value, cas);
-    warn_if_full(state, set, "shared_data")?;
+    told_if_full(state, set, Limit::SharedData)?;
     Ok(())
 }
 
-/// Tells the host, once in a while, of a limit that was reached.
-pub(super) fn warn_if_full<T>(
+/// Tells the host of a limit that was reached.
+pub(super) fn told_if_full<T>(
     state: &VmState,
     result: Result<T, Status>,
-    limit: &str,
+    limit: Limit,
 ) -> Result<T, Status> {
-    let full = matches!(result, Err(Status::InternalFailure));
-    if full && state.config.shared.warning_is_due() {
-        state.with_origin(|origin| state.host.limit_reached(origin, limit));
+    if matches!(result, Err(Status::InternalFailure)) {
+        state.limit_reached(limit);
     }
     result
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::shared_data::warn_if_full;
+use super::shared_data::told_if_full;
 use super::{Cx, Outcome, Table};
 use crate::types::Status;
-
-const LIMIT: &str = "shared_queues";
+use crate::vm_limits::Limit;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_register_shared_queue", register);
@@ -29,7 +28,7 @@ fn register(c: &mut Cx<'_>, name: u32, length: u32, queue_out: u32) -> Outcome {
         consumer
     });
     let registered = state.config.shared.register_queue(&name, consumer);
-    let queue = warn_if_full(state, registered, LIMIT)?;
+    let queue = told_if_full(state, registered, Limit::SharedQueues)?;
     Ok(c.write_u32(queue_out, queue)?)
 }
 
@@ -54,7 +53,7 @@ fn enqueue(c: &mut Cx<'_>, queue: u32, item: u32, length: u32) -> Outcome {
     let item = c.read_bytes(item, length)?;
     let state = c.state();
     let pushed = state.config.shared.enqueue(queue, item);
-    warn_if_full(state, pushed, LIMIT)?;
+    told_if_full(state, pushed, Limit::SharedQueues)?;
     Ok(())
 }
 

@@ -1,11 +1,8 @@
 //! [`Ledger`]: the limits of a space, and what counts against them.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
 
 use super::{DataLimits, Eviction, QueueLimits, SharedLimits, SpaceStats};
-use crate::limits::SHARED_WARNING_INTERVAL;
 
 /// Limits and counts, all of which any thread may read and change.
 #[derive(Debug, Default)]
@@ -21,11 +18,7 @@ pub(super) struct Ledger {
     data_refused: AtomicU64,
     data_evicted: AtomicU64,
     queue_refused: AtomicU64,
-    /// Milliseconds from [`START`] to the last warning, plus 1; 0 for none.
-    warned: AtomicU64,
 }
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Ledger {
     pub(super) fn new(limits: SharedLimits) -> Self {
@@ -114,16 +107,6 @@ impl Ledger {
 
     pub(super) fn queue_refused(&self) {
         self.queue_refused.fetch_add(1, Relaxed);
-    }
-
-    /// Whether the last warning is so long ago that there may be another, which
-    /// counts as given.
-    pub(super) fn warning_is_due(&self) -> bool {
-        let now = START.elapsed().as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX - 1) + 1;
-        let interval = u64::try_from(SHARED_WARNING_INTERVAL.as_millis()).unwrap_or(u64::MAX);
-        let due = |last: u64| (last == 0 || now.saturating_sub(last) >= interval).then_some(now);
-        self.warned.fetch_update(Relaxed, Relaxed, due).is_ok()
     }
 
     /// What counts against the limits of data, and what was refused.

@@ -299,11 +299,6 @@ impl Space {
         let queue = self.state.queue(queue).ok_or(Status::NotFound)?;
         queue.pop().ok_or(Status::Empty)
     }
-
-    /// Whether it is time to tell again that there is no room.
-    pub(crate) fn warning_is_due(&self) -> bool {
-        self.ledger.warning_is_due()
-    }
 }
 
 impl SharedState {

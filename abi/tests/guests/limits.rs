@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use weir_abi::limits::{BODY_BYTES_MAX, CALLOUTS_MAX, MAP_BYTES_MAX, MAP_ENTRIES_MAX};
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, Direction, Failure, GrpcCall, GrpcStart,
-    GrpcStream, Host, HttpMap, LogLevel, Module, Origin, Stream, Vm, VmConfig,
+    GrpcStream, Host, HttpMap, LogLevel, Module, Origin, PluginConfig, Stream, TimeLimits, Vm,
+    VmConfig,
 };
 
 use crate::world::{Journal, TestStream, plugin};
@@ -107,7 +109,15 @@ impl Run {
         let host = Rc::<Patient>::default();
         let module = Module::compile(module).unwrap();
         let vm = Vm::new(&module, VmConfig::default(), host.clone()).unwrap();
-        let root = vm.start_plugin(plugin("p")).unwrap();
+        // What it does without end takes its time.
+        let plugin = PluginConfig {
+            time: TimeLimits {
+                callback: Duration::MAX,
+                ..TimeLimits::default()
+            },
+            ..plugin("p")
+        };
+        let root = vm.start_plugin(plugin).unwrap();
         let journal = Journal::default();
         let stream = Rc::new(TestStream::new(journal.clone()));
         Self {

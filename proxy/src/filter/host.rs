@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, DnsToken, Failure, GrpcCall,
-    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Meter, Metric, MetricType, Origin,
-    PluginConfig, Property, PropertyError, QueueConsumer, Stream, Unsupported, Vm,
+    GrpcStart, GrpcStream, Host, HttpCall, HttpMap, Limit, LogLevel, Meter, Metric, MetricType,
+    Origin, PluginConfig, Property, PropertyError, QueueConsumer, Stream, Unsupported, Vm,
 };
 
 use crate::stream::of_node;
@@ -19,6 +19,35 @@ use crate::stream::of_node;
 use super::queue::Consumers;
 use crate::callout::Callouts;
 use crate::telemetry::{RunningVm, VmMetrics};
+
+/// So many of something in each second.
+struct Rate {
+    max: u32,
+    /// When the second began.
+    since: Cell<Option<Instant>>,
+    passed: Cell<u32>,
+}
+
+impl Rate {
+    fn new(max: u32) -> Self {
+        Self {
+            max,
+            since: Cell::default(),
+            passed: Cell::default(),
+        }
+    }
+
+    fn admit(&self, now: Instant) -> bool {
+        let over = |since| now.saturating_duration_since(since) >= Duration::from_secs(1);
+        if self.since.get().is_none_or(over) {
+            self.since.set(Some(now));
+            self.passed.set(0);
+        }
+        let passes = self.passed.get() < self.max;
+        self.passed.set(self.passed.get() + u32::from(passes));
+        passes
+    }
+}
 
 /// The [`Host`] of one VM.
 pub(super) struct FilterHost {
@@ -32,6 +61,7 @@ pub(super) struct FilterHost {
     callouts: Callouts,
     /// While the VM takes calls.
     running: RefCell<Option<RunningVm>>,
+    log_lines: Rate,
 }
 
 impl FilterHost {
@@ -39,6 +69,7 @@ impl FilterHost {
         metrics: Rc<VmMetrics>,
         callouts: Callouts,
         node: std::sync::Arc<weir_config::Node>,
+        log_lines: u32,
     ) -> Rc<Self> {
         Rc::new(Self {
             metrics,
@@ -49,6 +80,7 @@ impl FilterHost {
             queues: Consumers::default(),
             callouts,
             running: RefCell::default(),
+            log_lines: Rate::new(log_lines),
         })
     }
 
@@ -110,6 +142,13 @@ impl Host for FilterHost {
     }
 
     fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]) {
+        if self.log_level().is_none_or(|least| level < least) {
+            return;
+        }
+        if !self.log_lines.admit(Instant::now()) {
+            self.limit_reached(origin, Limit::LogLines);
+            return;
+        }
         let message = String::from_utf8_lossy(message);
         let Origin {
             plugin,
@@ -196,12 +235,15 @@ impl Host for FilterHost {
         );
     }
 
-    fn limit_reached(&self, origin: Origin<'_>, limit: &str) {
+    fn limit_reached(&self, origin: Origin<'_>, limit: Limit) {
+        if !self.metrics.limit_reached(origin.plugin, limit) {
+            return;
+        }
         tracing::warn!(
             plugin = origin.plugin,
             root_id = origin.root_id,
             vm_id = origin.vm_id,
-            "no room for more in `limits.{limit}`; /metrics counts what is refused"
+            "the filter has reached its limit `{limit}`; /metrics counts what it does not get"
         );
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use weir_abi::{
-    ContextId, Deadline, LoadError, Module, PluginConfig, PluginError, SharedLimits, Vm, VmConfig,
+    ContextId, LoadError, Module, PluginConfig, PluginError, Reason, SharedLimits, Vm, VmConfig,
 };
-use weir_config::FailurePolicy;
+use weir_config::{FailurePolicies, FailurePolicy};
 
 use super::host::FilterHost;
 use crate::callout::{Callouts, ClusterNames};
@@ -25,6 +25,8 @@ pub(crate) struct FilterVmSpec {
     pub(crate) plugins: Vec<PluginSpec>,
     /// For what the VM shares by its `vm_id`.
     pub(crate) shared_limits: SharedLimits,
+    /// Lines that it may log in a second.
+    pub(crate) log_lines: u32,
     /// Whom its guests can call.
     pub(crate) clusters: Arc<ClusterNames>,
 }
@@ -34,6 +36,8 @@ pub(crate) struct FilterVmSpec {
 pub(crate) struct PluginSpec {
     pub(crate) plugin: PluginConfig,
     pub(crate) policy: Option<FailurePolicy>,
+    /// What counts in its place after certain causes.
+    pub(crate) policies: FailurePolicies,
     /// Least time between two starts under `FAIL_RELOAD`, and first interval of a
     /// crash loop.
     pub(crate) reload_interval: Duration,
@@ -45,6 +49,39 @@ pub(crate) struct PluginSpec {
     pub(crate) recycle_above: Option<usize>,
     /// Streams after which it is.
     pub(crate) recycle_after: Option<u64>,
+}
+
+/// Why a VM is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Trap,
+    Deadline,
+    Memory,
+    /// It did not start.
+    Configure,
+}
+
+impl From<Reason> for Cause {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Deadline => Self::Deadline,
+            Reason::Memory => Self::Memory,
+            Reason::Trap | Reason::Stack | Reason::Exit(_) | Reason::Host => Self::Trap,
+        }
+    }
+}
+
+impl PluginSpec {
+    /// What streams get after this.
+    pub(super) fn policy_after(&self, cause: Cause) -> Option<FailurePolicy> {
+        let of_cause = match cause {
+            Cause::Trap => self.policies.on_trap,
+            Cause::Deadline => self.policies.on_deadline,
+            Cause::Memory => self.policies.on_memory,
+            Cause::Configure => self.policies.on_configure,
+        };
+        of_cause.or(self.policy)
+    }
 }
 
 impl FilterVmSpec {
@@ -60,7 +97,7 @@ impl FilterVmSpec {
         part(config.vm_id.as_bytes());
         part(&config.configuration);
         part(module.digest());
-        part(&[u8::from(module.deadline() == Deadline::Counter)]);
+        part(&[module.deadline() as u8]);
         part(&config.environment.len().to_le_bytes());
         for (name, value) in &config.environment {
             part(name.as_bytes());
@@ -80,7 +117,12 @@ impl FilterVmSpec {
         worker: Option<Rc<WorkerShared>>,
     ) -> Result<Live, StartError> {
         let callouts = Callouts::new(Arc::clone(&self.clusters), worker, metrics);
-        let host = FilterHost::new(Rc::clone(metrics), callouts, Arc::clone(&self.node));
+        let host = FilterHost::new(
+            Rc::clone(metrics),
+            callouts,
+            Arc::clone(&self.node),
+            self.log_lines,
+        );
         let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
         let vm =
             Vm::new(&self.module, self.config.clone(), host_of_vm).map_err(StartError::Load)?;
@@ -110,9 +152,29 @@ impl FilterVmSpec {
         })
     }
 
-    /// Starts and drops a VM: whether it would start on a worker.
+    /// Starts and drops a VM: whether it would start on a worker, or need not.
     pub(crate) fn canary(&self) -> Result<(), StartError> {
-        self.start(&Rc::new(VmMetrics::detached()), None).map(drop)
+        let started = self.start(&Rc::new(VmMetrics::detached()), None);
+        started.map(drop).or_else(|error| self.go_on_without(error))
+    }
+
+    /// A VM that does not start is no error if its plugin has a policy for that.
+    pub(super) fn go_on_without(&self, error: StartError) -> Result<(), StartError> {
+        let index = match &error {
+            StartError::Load(_) => return Err(error),
+            StartError::Plugin { index, .. } => *index,
+        };
+        let plugin = &self.plugins[index];
+        let Some(policy) = plugin.policies.on_configure else {
+            return Err(error);
+        };
+        tracing::error!(
+            plugin = plugin.plugin.name,
+            root_id = plugin.plugin.root_id,
+            vm_id = self.config.vm_id,
+            "the filter does not start, which its policy allows ({policy:?}): {error}"
+        );
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use weir_config::FailurePolicy;
 
 use super::Admission;
 use super::recovery::Recovery;
-use super::spec::{FilterVmSpec, Live, StartError};
+use super::spec::{Cause, FilterVmSpec, Live, StartError};
 use crate::limits::RECYCLE_DRAIN;
 use crate::telemetry::VmMetrics;
 use crate::worker::WorkerShared;
@@ -29,6 +29,8 @@ pub(crate) struct FilterVm {
     retired: RefCell<Vec<(Live, Instant)>>,
     /// The failure of `live` is in the books.
     counted: Cell<bool>,
+    /// Why the last one is not there any more.
+    cause: Cell<Cause>,
     started: Cell<Instant>,
     recovery: RefCell<Recovery>,
     metrics: Rc<VmMetrics>,
@@ -42,21 +44,33 @@ impl FilterVm {
         worker: Option<Rc<WorkerShared>>,
     ) -> Result<Self, StartError> {
         spec.config.shared.set_limits(spec.shared_limits);
-        let live = spec.start(&metrics, worker.clone())?;
-        live.promote();
+        let live = match spec.start(&metrics, worker.clone()) {
+            Ok(live) => Some(live),
+            Err(error) => {
+                spec.go_on_without(error)?;
+                metrics.restarted(false);
+                None
+            }
+        };
+        live.iter().for_each(Live::promote);
         let shortest = |a, b| if a < b { a } else { b };
         let intervals = spec.plugins.iter();
         let intervals = intervals.map(|p| (p.reload_interval, p.reload_interval_max));
         let (base, max) = intervals.reduce(shortest).unwrap_or_default();
+        let mut recovery = Recovery::new(base, max);
+        if live.is_none() {
+            recovery.failed(true, Instant::now());
+        }
         Ok(Self {
             spec,
             worker,
-            live: RefCell::new(Some(live)),
+            counted: Cell::new(live.is_none()),
+            cause: Cell::new(Cause::Configure),
+            live: RefCell::new(live),
             spare: RefCell::default(),
             retired: RefCell::default(),
-            counted: Cell::default(),
             started: Cell::new(Instant::now()),
-            recovery: RefCell::new(Recovery::new(base, max)),
+            recovery: RefCell::new(recovery),
             metrics,
         })
     }
@@ -68,7 +82,7 @@ impl FilterVm {
         let now = Instant::now();
         self.count_failure(now);
         let spec = &self.spec.plugins[plugin];
-        let restart = match spec.policy {
+        let restart = match spec.policy_after(self.cause.get()) {
             Some(FailurePolicy::Open) => return Admission::PassBy,
             Some(FailurePolicy::Closed) => false,
             Some(FailurePolicy::Reload) => {
@@ -101,7 +115,13 @@ impl FilterVm {
             return;
         }
         let fruitful = |live: &Live| live.vm.completed_streams() > 0;
-        let fruitless = !self.live.borrow().as_ref().is_some_and(fruitful);
+        let fruitless = {
+            let live = self.live.borrow();
+            if let Some(failure) = live.as_ref().and_then(|live| live.vm.failure()) {
+                self.cause.set(failure.reason.into());
+            }
+            !live.as_ref().is_some_and(fruitful)
+        };
         self.failed(fruitless, now);
     }
 
@@ -145,6 +165,7 @@ impl FilterVm {
                 }
             }
             Err(error) => {
+                self.cause.set(Cause::Configure);
                 self.metrics.restarted(false);
                 tracing::error!(
                     vm_id = self.spec.config.vm_id,

@@ -100,7 +100,9 @@ families! {
     VM_RECYCLES = Counter "weir_wasm_vm_recycles_total" ["vm_id", "plugins", "reason"]
         "VMs replaced as they had grown too large (`memory`) or served long enough (`streams`)";
     VM_FAILURES = Counter "weir_wasm_vm_failures_total" ["vm_id", "plugin", "reason"]
-        "VMs ended by a failure in a callback: `trap`, `stack`, `exit` or `host`";
+        "VMs ended by a failure in a callback: `trap`, `stack`, `memory`, `deadline`, `exit` or `host`";
+    LIMIT_REACHED = Counter "weir_wasm_limit_reached_total" ["vm_id", "plugin", "limit"]
+        "What a filter did not get, as it has a limit";
     CALLBACK_SECONDS = Histogram "weir_wasm_callback_seconds" ["vm_id", "plugin", "callback"]
         "Seconds that callbacks took, their hostcalls included";
     HOSTCALLS = Counter "weir_wasm_hostcalls_total" ["vm_id", "plugin", "hostcall"]

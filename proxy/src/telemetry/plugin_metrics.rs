@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use weir_abi::{Callback, ContextKind, Hostcall, Meter, Reason};
+use weir_abi::{Callback, ContextKind, Hostcall, Limit, Meter, Reason};
 
 use super::cell::{CALLBACK_TIME, Counter, Samples};
 use super::family as f;
@@ -27,6 +27,8 @@ pub(super) struct PluginCells {
     streams: Counter,
     local_responses: Counter,
     failures: [Counter; REASONS.len()],
+    /// By limit, what was refused.
+    limits: [Counter; Limit::ALL.len()],
 }
 
 impl PluginCells {
@@ -42,6 +44,7 @@ impl PluginCells {
             streams: Counter::default(),
             local_responses: Counter::default(),
             failures: Default::default(),
+            limits: Default::default(),
         })
     }
 
@@ -61,11 +64,21 @@ impl PluginCells {
         self.failures[place].add(1);
     }
 
+    /// The plugin wanted more of something than it may have.
+    pub(super) fn limit_reached(&self, limit: Limit) {
+        self.limits[limit as usize].add(1);
+    }
+
     pub(super) fn show(&self, page: &mut Page) {
         let plugin = [&*self.vm_id, &*self.name];
         let with = |label| [plugin[0], plugin[1], label];
         for (reason, count) in REASONS.iter().zip(&self.failures) {
             page.count(&f::VM_FAILURES, &with(reason), count.get());
+        }
+        for (limit, count) in Limit::ALL.iter().zip(&self.limits) {
+            if count.get() > 0 {
+                page.count(&f::LIMIT_REACHED, &with(limit.name()), count.get());
+            }
         }
         // What a filter does not have or use, would only make the page longer.
         for (callback, samples) in Callback::all().zip(&self.callbacks) {

@@ -1,10 +1,12 @@
 //! What a filter's VM on one worker comes to: starts, failures, memory,
 //! callouts.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use weir_abi::{DefineError, Meter, Metric, MetricType, Reason};
+use weir_abi::{DefineError, Limit, Meter, Metric, MetricType, Reason};
 
 use super::cell::Counter;
 use super::family as f;
@@ -12,6 +14,7 @@ use super::page::Page;
 use super::plugin_metrics::{PluginCells, PluginMeter};
 use super::{GuestMetrics, Reports};
 use crate::filter::{FilterVmSpec, Worn};
+use crate::limits::LIMIT_WARNING_INTERVAL;
 
 /// What a filter asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +132,8 @@ pub(crate) struct VmMetrics {
     cells: Arc<VmCells>,
     /// What of its failures is logged.
     pub(crate) reports: Reports,
+    /// When the log last told of each limit that was reached.
+    told: [Cell<Option<Instant>>; Limit::ALL.len()],
 }
 
 impl VmMetrics {
@@ -136,6 +141,7 @@ impl VmMetrics {
         Self {
             cells,
             reports: Reports::default(),
+            told: Default::default(),
         }
     }
 
@@ -169,6 +175,19 @@ impl VmMetrics {
     /// A callback of `plugin` has ended the VM.
     pub(crate) fn failed(&self, plugin: &str, reason: Reason) {
         self.cells.plugin(plugin).failed(reason);
+    }
+
+    /// `plugin` wanted more of something than it may have. Whether it is time to
+    /// tell of it.
+    pub(crate) fn limit_reached(&self, plugin: &str, limit: Limit) -> bool {
+        self.cells.plugin(plugin).limit_reached(limit);
+        let (now, told) = (Instant::now(), &self.told[limit as usize]);
+        let long_ago = |last| now.saturating_duration_since(last) >= LIMIT_WARNING_INTERVAL;
+        let due = told.get().is_none_or(long_ago);
+        if due {
+            told.set(Some(now));
+        }
+        due
     }
 
     /// The VM has started again, or not.

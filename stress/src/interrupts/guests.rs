@@ -43,7 +43,7 @@ const BODIES: [(&str, &str); 9] = [
 ];
 
 /// Operations of one callback of the probe, which goes on for milliseconds.
-const PROBE_OPERATIONS: usize = 40_000;
+const PROBE_OPERATIONS: usize = 2_000;
 
 /// All guests; `probe` is a module of the Rust SDK that does what its
 /// configuration says.
@@ -57,13 +57,19 @@ pub(crate) fn all(probe: Option<&Path>) -> Result<Vec<Guest>, String> {
             })
             .map_err(|e| format!("{name}: {e}"))
     };
-    let mut all = BODIES.into_iter().map(of_text).collect::<Result<Vec<_>, _>>()?;
+    let mut all = BODIES
+        .into_iter()
+        .map(of_text)
+        .collect::<Result<Vec<_>, _>>()?;
     if let Some(path) = probe {
         let module = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
         all.push(Guest {
             name: "a filter in Rust",
             module,
-            configuration: vec!["rqh pairs 0"; PROBE_OPERATIONS].join(" ; "),
+            configuration: format!(
+                "request_headers: {}",
+                vec!["pairs request"; PROBE_OPERATIONS].join(" ; ")
+            ),
         });
     }
     Ok(all)

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Direction, DnsToken, Failure,
-    GrpcCall, GrpcStart, GrpcStream, Host, HttpCall, HttpMap, LogLevel, Metric, MetricType, Origin,
-    QueueConsumer, Stream, Unsupported,
+    GrpcCall, GrpcStart, GrpcStream, Host, HttpCall, HttpMap, Limit, LogLevel, Metric, MetricType,
+    Origin, QueueConsumer, Stream, Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -112,7 +112,7 @@ impl Host for TestHost {
         self.journal.push(format!("denied {capability}"));
     }
 
-    fn limit_reached(&self, _: Origin<'_>, limit: &str) {
+    fn limit_reached(&self, _: Origin<'_>, limit: Limit) {
         self.journal.push(format!("no room in {limit}"));
     }
 

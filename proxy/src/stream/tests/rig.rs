@@ -80,6 +80,7 @@ impl Filter {
                 ..PluginConfig::default()
             },
             policy: self.policy,
+            policies: weir_config::FailurePolicies::default(),
             reload_interval: self.reload_interval,
             reload_interval_max: self.reload_interval,
             spare: false,
@@ -92,6 +93,7 @@ impl Filter {
             plugins: names.take(self.plugins).map(plugin).collect(),
             module: self.module,
             config: VmConfig::default(),
+            log_lines: u32::MAX,
             clusters: Arc::default(),
         };
         let metrics = Rc::new(VmMetrics::detached());
