@@ -1,7 +1,7 @@
 //! Root contexts: one for each plugin of a VM, from `proxy_on_context_create`
 //! to `proxy_on_delete`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -86,6 +86,26 @@ pub(crate) struct Root {
     /// What it has declared of properties, for its streams.
     pub(crate) declared: Declarations,
     pub(crate) expressions: Expressions,
+    /// What there was of both when its VM was kept.
+    kept: RefCell<Option<(Declarations, Expressions)>>,
+}
+
+impl Root {
+    /// Keeps what its guest has had the host remember.
+    pub(crate) fn keep(&self) {
+        let now = (self.declared.clone(), self.expressions.clone());
+        self.kept.replace(Some(now));
+    }
+
+    /// Remembers what it was told until it was kept, and nothing else.
+    pub(crate) fn restore(&self) {
+        if let Some((declared, expressions)) = &*self.kept.borrow() {
+            self.declared.replace(declared);
+            self.expressions.replace(expressions);
+        }
+        self.callout.code.set(0);
+        self.callout.message.take();
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +138,7 @@ impl Vm {
             callout: CalloutStatus::default(),
             declared: Declarations::default(),
             expressions: Expressions::default(),
+            kept: RefCell::default(),
         });
         let id = root.id;
         self.state.insert(Context::Root(Rc::clone(&root)));

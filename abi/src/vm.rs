@@ -165,6 +165,47 @@ impl Vm {
         }
     }
 
+    /// Keeps what the VM is like now, its plugins started, for [`Vm::restore`].
+    /// False when it cannot be made so again, as the module changes tables or
+    /// segments.
+    pub fn keep(&self) -> bool {
+        let instance = self.instance.try_borrow_mut();
+        let kept = instance.is_ok_and(|mut i| i.as_mut().is_some_and(Instance::keep));
+        if kept {
+            let metrics = self.state.metrics.borrow();
+            self.state
+                .kept_metrics
+                .set(metrics.each_ref().map(Vec::len));
+            let contexts = self.state.contexts.borrow();
+            contexts.values().for_each(|context| context.root().keep());
+        }
+        kept
+    }
+
+    /// Makes the VM what it was when it was kept: the guest has forgotten all that
+    /// it has seen since. Callouts under way are cancelled. False when that cannot
+    /// be done: the VM has failed, was not kept, or has streams.
+    pub fn restore(&self) -> bool {
+        if self.active_streams() > 0 || self.failure().is_some() {
+            return false;
+        }
+        let state = &self.state;
+        state.callouts.clear();
+        state.after_call.take();
+        state.last_words.take();
+        for (of_kind, kept) in (state.metrics.borrow_mut().iter_mut()).zip(state.kept_metrics.get())
+        {
+            of_kind.truncate(kept);
+        }
+        let contexts = state.contexts.borrow();
+        contexts
+            .values()
+            .for_each(|context| context.root().restore());
+        drop(contexts);
+        let instance = self.instance.try_borrow_mut();
+        instance.is_ok_and(|mut i| i.as_mut().is_some_and(Instance::restore))
+    }
+
     /// Frees the instance without another guest call. Further calls answer
     /// [`VmFailed`].
     pub fn discard(&self) {
@@ -436,6 +477,8 @@ pub(crate) struct VmState {
     after_call: RefCell<std::collections::VecDeque<AfterCall>>,
     /// The metrics that the guest has defined, by kind and in order.
     pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
+    /// How many of each kind there were when the VM was kept.
+    kept_metrics: Cell<[usize; 3]>,
     pub(crate) callouts: Callouts,
     tally: Tally,
     /// Streams that have come to their end.
@@ -461,6 +504,7 @@ impl VmState {
             effective: RefCell::default(),
             after_call: RefCell::default(),
             metrics: RefCell::default(),
+            kept_metrics: Cell::default(),
             callouts: Callouts::default(),
             tally: Tally::default(),
             completed: Cell::new(0),

@@ -13,7 +13,7 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
-    HttpFilter, HttpOptions, Limits, SharedDataEviction, Span, Spanned,
+    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned,
 };
 
 use crate::callout::ClusterNames;
@@ -236,6 +236,7 @@ impl Builder {
             policies: wasm.failure_policies,
             reload_interval: wasm.reload_config.backoff.base_interval,
             reload_interval_max: wasm.reload_config.backoff.max_interval,
+            isolated: wasm.isolation == Isolation::Stream,
             spare: wasm.spare,
             recycle_above: wasm.limits.recycle_above.and_then(size),
             recycle_after: wasm.limits.recycle_after.map(u64::from),

@@ -50,6 +50,14 @@ pub(crate) const LIMIT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Lines that a VM may log in a second, if nothing else is said.
 pub(crate) const LOG_LINES: u32 = 1000;
 
+/// VMs that wait for a stream to have them to itself, of one filter on one worker.
+/// Each costs what the filter has in memory.
+pub(crate) const POOL_IDLE_MAX: usize = 64;
+
+/// How many VMs that streams have to themselves are looked at when another stream
+/// needs one: more than are lent meanwhile.
+pub(crate) const POOL_LOOKS: usize = 4;
+
 /// Failures in a row, with no stream coming to its end in between, that are a
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;

@@ -13,10 +13,11 @@ pub(super) struct Code {
     functions: Box<[(usize, usize)]>,
     /// How what takes too long is ended.
     pub(super) deadline: Deadline,
+    changes_more: bool,
 }
 
 impl Code {
-    pub(super) fn of(module: &wasmer::Module, deadline: Deadline) -> Self {
+    pub(super) fn of(module: &wasmer::Module, deadline: Deadline, changes_more: bool) -> Self {
         let extents = module
             .sys_artifact()
             .and_then(wasmer::sys::Artifact::finished_function_extents);
@@ -30,7 +31,14 @@ impl Code {
         Self {
             functions,
             deadline,
+            changes_more,
         }
+    }
+
+    /// Whether it changes more of an instance than its memory and globals: tables
+    /// and segments.
+    pub(super) fn is_changed_beyond_memory(&self) -> bool {
+        self.changes_more
     }
 
     /// Whether an instruction at `address` is one of the guest's. Also for signal

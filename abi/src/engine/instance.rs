@@ -16,6 +16,7 @@ use super::caller::{Confined, Env};
 use super::clock::{self, Over, Verdict};
 use super::code::{self, Code};
 use super::host_fn::{HostFunction, State};
+use super::image::Image;
 use super::module::{CompiledModule, Deadline};
 use super::trap::GuestTrap;
 use super::tunables::{GuestTunables, Made};
@@ -29,6 +30,8 @@ pub(crate) struct Instance {
     memory: Option<Memory>,
     code: Arc<Code>,
     over: Option<Over>,
+    /// What it was like when it was to be kept.
+    image: Option<Image>,
 }
 
 /// What an instance may take.
@@ -94,6 +97,7 @@ impl Instance {
                 memory,
                 code: Arc::clone(&module.code),
                 over: made.as_ref().and_then(Made::over),
+                image: None,
             })
         })
     }
@@ -105,6 +109,25 @@ impl Instance {
             .as_ref()
             .map(|m| m.view(&self.store).data_size());
         size.and_then(|s| usize::try_from(s).ok()).unwrap_or(0)
+    }
+
+    /// Keeps what the instance is like now, for [`Instance::restore`]. False when it
+    /// cannot be made so again: the module changes what is not kept, tables and
+    /// segments.
+    pub(crate) fn keep(&mut self) -> bool {
+        if self.code.is_changed_beyond_memory() {
+            return false;
+        }
+        let memory = self.memory.as_ref();
+        self.image = memory.and_then(|memory| Image::take(&mut self.store, memory));
+        self.image.is_some()
+    }
+
+    /// Makes the instance what it was when it was kept. False when that cannot be
+    /// done, and it is of no use any more.
+    pub(crate) fn restore(&mut self) -> bool {
+        let kept = self.image.as_ref().zip(self.memory.as_ref());
+        kept.is_some_and(|(image, memory)| image.restore(&mut self.store, memory))
     }
 
     /// The exported function `name`, if there is one of this type.

@@ -10,6 +10,7 @@ mod caller;
 mod clock;
 mod code;
 mod host_fn;
+mod image;
 mod instance;
 mod module;
 mod polls;

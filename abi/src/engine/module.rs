@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features};
 use wasmer::{Engine, ExternType as WasmerExtern, Type};
@@ -152,17 +153,20 @@ impl CompiledModule {
                 other => other,
             };
             let mut compiler = Cranelift::new();
-            if deadline != Deadline::Off {
-                let counts = deadline == Deadline::Counter;
-                compiler.push_middleware(Arc::new(Polls::new(counts)));
-            }
+            let polls = Polls::new(deadline);
+            let changes_more = polls.changes_more();
+            compiler.push_middleware(Arc::new(polls));
             let mut features = Features::new();
             // A guest that waits for another thread would wait for ever.
             features.threads(false);
             let engine = EngineBuilder::new(compiler).set_features(Some(features));
             let engine: Engine = engine.engine().into();
             let module = wasmer::Module::new(&engine, wasm).map_err(|e| e.to_string())?;
-            let code = Arc::new(Code::of(&module, deadline));
+            let code = Arc::new(Code::of(
+                &module,
+                deadline,
+                changes_more.load(Ordering::Relaxed),
+            ));
             Ok(Self {
                 engine,
                 module,

@@ -11,12 +11,15 @@
 //! used up it looks at a global that the watchdog sets. That the counter is stored
 //! each time is what keeps the compiler from looking at that global only once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmer::sys::wasmparser::{BlockType, Operator};
 use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, ModuleMiddleware};
 use wasmer::{GlobalType, Mutability, Type};
 use wasmer_types::{GlobalIndex, GlobalInit, LocalFunctionIndex, ModuleInfo};
+
+use super::module::Deadline;
 
 /// Bytes or table elements from which on a bulk instruction asks. Fewer are done
 /// in less than a microsecond.
@@ -32,8 +35,10 @@ const ENTRY_COST: i64 = 4;
 /// Rewrites the functions of one module.
 #[derive(Debug)]
 pub(super) struct Polls {
-    counts: bool,
+    deadline: Deadline,
     globals: Mutex<Option<Globals>>,
+    /// Some function changes a table or drops a segment.
+    changes_more: Arc<AtomicBool>,
 }
 
 /// The globals that are added to a module; it cannot name them.
@@ -54,23 +59,42 @@ struct Count {
 }
 
 impl Polls {
-    /// `counts`: instructions are counted, for there are no signals.
-    pub(super) fn new(counts: bool) -> Self {
+    pub(super) fn new(deadline: Deadline) -> Self {
         Self {
-            counts,
+            deadline,
             globals: Mutex::new(None),
+            changes_more: Arc::default(),
         }
     }
+
+    /// Set once the module is compiled, if a function of it changes more of an
+    /// instance than memory and globals: tables and segments.
+    pub(super) fn changes_more(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.changes_more)
+    }
+}
+
+fn changes_more(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::TableSet { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. }
+            | Operator::ElemDrop { .. }
+            | Operator::DataDrop { .. }
+    )
 }
 
 impl ModuleMiddleware for Polls {
     fn transform_module_info(&self, module: &mut ModuleInfo) -> Result<(), MiddlewareError> {
         // Without a memory it cannot ask; such a module is refused.
-        if module.memories.is_empty() {
+        if module.memories.is_empty() || self.deadline == Deadline::Off {
             return Ok(());
         }
         let scratch = add_global(module, Type::I32, GlobalInit::I32Const(0));
-        let count = self.counts.then(|| Count {
+        let count = (self.deadline == Deadline::Counter).then(|| Count {
             left: add_global(module, Type::I64, GlobalInit::I64Const(QUANTUM)),
             over: add_global(module, Type::I32, GlobalInit::I32Const(0)),
         });
@@ -86,6 +110,7 @@ impl ModuleMiddleware for Polls {
         let globals = self.globals.lock().unwrap_or_else(PoisonError::into_inner);
         Box::new(FunctionPolls {
             globals: *globals,
+            changes_more: Arc::clone(&self.changes_more),
             is_loop: Vec::new(),
             cost: ENTRY_COST,
             entered: false,
@@ -102,6 +127,7 @@ fn add_global(module: &mut ModuleInfo, ty: Type, init: GlobalInit) -> u32 {
 #[derive(Debug)]
 struct FunctionPolls {
     globals: Option<Globals>,
+    changes_more: Arc<AtomicBool>,
     /// Of each block that is open, whether it is a loop.
     is_loop: Vec<bool>,
     /// Instructions that were not counted yet.
@@ -255,6 +281,9 @@ impl<'a> FunctionMiddleware<'a> for FunctionPolls {
         operator: Operator<'a>,
         out: &mut MiddlewareReaderState<'a>,
     ) -> Result<(), MiddlewareError> {
+        if changes_more(&operator) {
+            self.changes_more.store(true, Ordering::Relaxed);
+        }
         if let Some(globals) = self.globals {
             if is_bulk(&operator) {
                 ask_of_bulk(globals.scratch, out);

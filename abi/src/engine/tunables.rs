@@ -221,6 +221,12 @@ impl LinearMemory for GuestMemory {
         })
     }
 
+    /// Only for growing again.
+    fn reset(&mut self) -> Result<(), MemoryError> {
+        self.budget.give_back(self.memory.size().bytes().0);
+        self.memory.reset()
+    }
+
     fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {
         self.memory.vmmemory()
     }

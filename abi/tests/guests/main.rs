@@ -24,6 +24,7 @@ mod load;
 mod metrics;
 mod pointers;
 mod properties;
+mod restore;
 mod shared;
 mod start;
 mod stream;

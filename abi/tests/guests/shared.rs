@@ -80,7 +80,7 @@ fn data_is_shared_by_space_and_survives_its_vms() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_and_told_of_once() {
+fn what_does_not_fit_is_refused_and_told_of() {
     let data = DataLimits {
         bytes: 3,
         entries: 10,
@@ -95,7 +95,8 @@ fn what_does_not_fit_is_refused_and_told_of_once() {
         "set_shared_data 'k' 'vv' 0\nset_shared_data 'k' 'vvv' 0\nset_shared_data 'l' '' 0";
     let (host, vm, root) = vm_in(&space, &Guest::new().on("proxy_on_tick", script));
     vm.on_tick(root).unwrap();
-    let expected = ["0", "no room in shared_data", "10", "10"];
+    let told = "no room in shared_data";
+    let expected = ["0", told, "10", told, "10"];
     assert_eq!(host.journal.take(), expected);
 }
 

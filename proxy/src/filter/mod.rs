@@ -2,6 +2,7 @@
 //! one.
 
 mod host;
+mod pool;
 mod queue;
 mod recovery;
 mod spec;

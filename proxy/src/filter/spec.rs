@@ -1,5 +1,6 @@
 //! [`FilterVmSpec`]: what a VM and its plugins are made from.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(crate) struct PluginSpec {
     pub(crate) reload_interval: Duration,
     /// Longest interval of a crash loop.
     pub(crate) reload_interval_max: Duration,
+    /// Whether each stream has a VM to itself.
+    pub(crate) isolated: bool,
     /// Whether another VM stands by.
     pub(crate) spare: bool,
     /// Bytes of guest memory above which the VM is replaced.
@@ -109,6 +112,11 @@ impl FilterVmSpec {
         digest.finalize().into()
     }
 
+    /// Whether each stream has a VM to itself: one of the plugins says so.
+    pub(super) fn is_isolated(&self) -> bool {
+        self.plugins.iter().any(|plugin| plugin.isolated)
+    }
+
     /// Starts the VM and all its plugins, which stand by until they are told that
     /// it is theirs; on no worker, it is only tried out.
     pub(super) fn start(
@@ -146,6 +154,7 @@ impl FilterVmSpec {
         let initial_memory = vm.memory_size();
         Ok(Live {
             vm,
+            is_kept: Cell::default(),
             roots,
             host,
             initial_memory,
@@ -209,6 +218,8 @@ pub(super) struct Live {
     host: Rc<FilterHost>,
     /// Bytes of guest memory when it had started.
     initial_memory: usize,
+    /// It can be made what it was when it had started.
+    is_kept: Cell<bool>,
 }
 
 impl Live {
@@ -216,6 +227,14 @@ impl Live {
     pub(super) fn promote(&self) {
         self.host.promote();
         self.vm.consume_queues();
+    }
+
+    /// Sees to that it can be made what it is now, where that is possible. Only
+    /// once: before it has seen a stream.
+    pub(super) fn keep(&self) {
+        if !self.is_kept.replace(true) {
+            self.vm.keep();
+        }
     }
 
     /// Why another VM is to take its place, if one is.

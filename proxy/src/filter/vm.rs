@@ -1,6 +1,7 @@
 //! [`FilterVm`]: the VM of one or more plugins on one worker. When it fails,
 //! another takes its place as the plugin's policy says; one that has grown too
-//! large, or served long enough, is replaced too, and ends with its streams.
+//! large, or served long enough, is replaced too, and ends with its streams. With
+//! isolation of streams, each gets a VM of its own instead.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,9 +12,10 @@ use weir_abi::{ContextId, Vm};
 use weir_config::FailurePolicy;
 
 use super::Admission;
+use super::pool::{Pool, Returned};
 use super::recovery::Recovery;
 use super::spec::{Cause, FilterVmSpec, Live, StartError};
-use crate::limits::RECYCLE_DRAIN;
+use crate::limits::{POOL_LOOKS, RECYCLE_DRAIN};
 use crate::telemetry::VmMetrics;
 use crate::worker::WorkerShared;
 
@@ -27,6 +29,8 @@ pub(crate) struct FilterVm {
     spare: RefCell<Option<Live>>,
     /// VMs that have been replaced, and end with their streams.
     retired: RefCell<Vec<(Live, Instant)>>,
+    /// With isolation of streams, they go here; `live` ticks.
+    pool: Pool,
     /// The failure of `live` is in the books.
     counted: Cell<bool>,
     /// Why the last one is not there any more.
@@ -69,6 +73,7 @@ impl FilterVm {
             live: RefCell::new(live),
             spare: RefCell::default(),
             retired: RefCell::default(),
+            pool: Pool::default(),
             started: Cell::new(Instant::now()),
             recovery: RefCell::new(recovery),
             metrics,
@@ -76,7 +81,10 @@ impl FilterVm {
     }
 
     pub(super) fn admit(self: &Rc<Self>, plugin: usize) -> Admission {
-        if let Some((vm, root)) = self.running(plugin) {
+        if self.spec.is_isolated() {
+            return self.lend(plugin);
+        }
+        if let Some((vm, root)) = self.in_live(plugin) {
             return Admission::Run(vm, root);
         }
         let now = Instant::now();
@@ -105,8 +113,71 @@ impl FilterVm {
         if restart {
             self.restart(now);
         }
-        self.running(plugin)
+        self.in_live(plugin)
             .map_or(Admission::Refuse, |(vm, root)| Admission::Run(vm, root))
+    }
+
+    /// A VM that the stream has to itself. Another one's failure is none of its
+    /// business, unless they all fail.
+    fn lend(&self, plugin: usize) -> Admission {
+        let now = Instant::now();
+        self.take_back(POOL_LOOKS, now);
+        if !self.recovery.borrow().may_start(now) {
+            self.metrics.backed_off();
+            return self.refusal(plugin);
+        }
+        let live = match self.pool.take() {
+            Some(live) => Ok(live),
+            None => self.spec.start(&self.metrics, self.worker.clone()),
+        };
+        match live {
+            Ok(live) => {
+                // One that cannot be kept serves one stream and no other.
+                live.keep();
+                let run = Admission::Run(Rc::clone(&live.vm), live.roots[plugin]);
+                self.pool.lend(live);
+                run
+            }
+            Err(error) => {
+                self.not_started(&error, now);
+                self.refusal(plugin)
+            }
+        }
+    }
+
+    fn take_back(&self, count: usize, now: Instant) {
+        self.pool.take_back(count, |returned| match returned {
+            Returned::Served => {
+                let mut recovery = self.recovery.borrow_mut();
+                if recovery.is_crash_loop() {
+                    self.metrics.crash_loop(false);
+                }
+                recovery.succeeded();
+            }
+            Returned::Failed(cause) => {
+                self.cause.set(cause);
+                self.metrics.restarted(true);
+                self.failed(true, now);
+            }
+        });
+    }
+
+    /// What a stream gets without a VM.
+    fn refusal(&self, plugin: usize) -> Admission {
+        match self.spec.plugins[plugin].policy_after(self.cause.get()) {
+            Some(FailurePolicy::Open) => Admission::PassBy,
+            Some(FailurePolicy::Closed | FailurePolicy::Reload) | None => Admission::Refuse,
+        }
+    }
+
+    fn not_started(&self, error: &StartError, now: Instant) {
+        self.cause.set(Cause::Configure);
+        self.metrics.restarted(false);
+        tracing::error!(
+            vm_id = self.spec.config.vm_id,
+            "filter VM does not start again: {error}"
+        );
+        self.failed(true, now);
     }
 
     /// Enters the failure of the VM into the books, once.
@@ -139,6 +210,16 @@ impl FilterVm {
     }
 
     pub(super) fn running(&self, plugin: usize) -> Option<(Rc<Vm>, ContextId)> {
+        if self.spec.is_isolated() {
+            return match self.lend(plugin) {
+                Admission::Run(vm, root) => Some((vm, root)),
+                Admission::PassBy | Admission::Refuse => None,
+            };
+        }
+        self.in_live(plugin)
+    }
+
+    fn in_live(&self, plugin: usize) -> Option<(Rc<Vm>, ContextId)> {
         let live = self.live.borrow();
         let live = live.as_ref().filter(|l| l.vm.failure().is_none())?;
         Some((Rc::clone(&live.vm), live.roots[plugin]))
@@ -164,21 +245,14 @@ impl FilterVm {
                     self.prepare_spare();
                 }
             }
-            Err(error) => {
-                self.cause.set(Cause::Configure);
-                self.metrics.restarted(false);
-                tracing::error!(
-                    vm_id = self.spec.config.vm_id,
-                    "filter VM does not start again: {error}"
-                );
-                self.failed(true, now);
-            }
+            Err(error) => self.not_started(&error, now),
         }
     }
 
     /// Has a spare made when nothing else is to be done, if one is wanted.
     pub(crate) fn prepare_spare(self: &Rc<Self>) {
         let wanted = self.spec.plugins.iter().any(|plugin| plugin.spare);
+        let wanted = wanted && !self.spec.is_isolated();
         if !wanted || self.worker.is_none() {
             return;
         }
@@ -210,8 +284,13 @@ impl FilterVm {
     /// success, replaces it when it is worn, and ends those that were.
     pub(crate) fn look_after(self: &Rc<Self>) {
         self.publish_memory();
-        self.end_crash_loop();
-        self.recycle();
+        if self.spec.is_isolated() {
+            self.take_back(self.pool.len(), Instant::now());
+            self.revive();
+        } else {
+            self.end_crash_loop();
+            self.recycle();
+        }
         self.end_retired(Instant::now());
     }
 
@@ -220,7 +299,19 @@ impl FilterVm {
         let retired = self.retired.borrow();
         let all = live.iter().chain(spare.iter());
         let all = all.chain(retired.iter().map(|(live, _)| live));
-        self.metrics.memory(all.map(|l| l.vm.memory_size()).sum());
+        let memory: usize = all.map(|l| l.vm.memory_size()).sum();
+        self.metrics.memory(memory + self.pool.memory());
+    }
+
+    /// Without streams, nobody else asks for a VM that ticks.
+    fn revive(self: &Rc<Self>) {
+        let now = Instant::now();
+        if self.in_live(0).is_none() {
+            self.count_failure(now);
+            if self.recovery.borrow().may_start(now) {
+                self.restart(now);
+            }
+        }
     }
 
     fn end_crash_loop(self: &Rc<Self>) {
@@ -266,6 +357,7 @@ impl FilterVm {
 
     /// Ends the root contexts.
     pub(crate) fn stop(&self) {
+        self.pool.stop();
         let (live, spare) = (self.live.take(), self.spare.take());
         let retired = self.retired.take();
         let all = live.iter().chain(&spare);

@@ -15,10 +15,15 @@ use crate::vm::Context;
 /// The properties that one context has declared. Those of a root context hold
 /// for its streams; those of a stream hold for nothing, as in Envoy, but cannot
 /// be declared again either.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Declarations(RefCell<FxHashMap<Vec<u8>, PropertyRule>>);
 
 impl Declarations {
+    /// Becomes what `others` are.
+    pub(crate) fn replace(&self, others: &Self) {
+        self.0.replace(others.0.borrow().clone());
+    }
+
     /// What was declared of the property `name`.
     pub(crate) fn rule(&self, name: &[u8]) -> PropertyRule {
         self.0.borrow().get(name).copied().unwrap_or_default()

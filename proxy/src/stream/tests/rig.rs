@@ -83,6 +83,7 @@ impl Filter {
             policies: weir_config::FailurePolicies::default(),
             reload_interval: self.reload_interval,
             reload_interval_max: self.reload_interval,
+            isolated: false,
             spare: false,
             recycle_above: None,
             recycle_after: None,

@@ -24,10 +24,18 @@ use crate::types::Status;
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// The expressions of one root context, by token.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Expressions {
     next: Cell<u32>,
     live: RefCell<FxHashMap<u32, Rc<Expression>>>,
+}
+
+impl Expressions {
+    /// Becomes what `others` are.
+    pub(crate) fn replace(&self, others: &Self) {
+        self.next.set(others.next.get());
+        self.live.replace(others.live.borrow().clone());
+    }
 }
 
 struct Expression {
