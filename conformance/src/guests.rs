@@ -20,6 +20,10 @@ const START: &str = r#"(module
   (func (export "malloc") (param i32) (result i32) (i32.const 65536))
 "#;
 
+/// A filter that loops, leaks, traps and lies as the header `x-chaos` of a request
+/// says, in text form.
+pub const CHAOS: &str = include_str!("chaos.wat");
+
 /// Reads every piece of both bodies and lets it pass.
 pub fn body_reader() -> String {
     format!(
