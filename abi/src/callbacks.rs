@@ -187,6 +187,7 @@ pub(crate) fn check_exports(module: &CompiledModule, abi: AbiVersion) -> Result<
                 abi,
                 expected: expected.to_string(),
                 found: ty.to_string(),
+                offset: None,
             });
         }
     }

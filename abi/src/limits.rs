@@ -60,6 +60,10 @@ pub const LOG_LINE_BYTES: usize = 16 << 10;
 /// line.
 pub const LAST_WORDS_MAX: usize = 1024;
 
+/// Bytes of a module. The largest that toolchains make, with all of their names,
+/// have some ten MiB; compiling takes a second for each few of them.
+pub const MODULE_BYTES_MAX: usize = 64 << 20;
+
 /// Bytes of memory of one VM; settable. A filter of the Rust SDK has one or two
 /// MiB, one of Go some ten.
 pub const MEMORY_BYTES: usize = 128 << 20;

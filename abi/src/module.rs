@@ -5,9 +5,10 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::callbacks;
-use crate::engine::{CompiledModule, Deadline, ExternType};
+use crate::engine::{CompiledModule, Deadline, ExternType, export_offset, import_offset};
 use crate::failure::Failure;
 use crate::imports;
+use crate::limits::MODULE_BYTES_MAX;
 use crate::types::AbiVersion;
 
 /// Why a module cannot be used.
@@ -17,6 +18,14 @@ pub enum LoadError {
     /// Not WebAssembly in binary form.
     #[error("this is not a WebAssembly binary: it begins with {}", beginning(.0))]
     NotWasm(Vec<u8>),
+    /// More bytes than a module may have.
+    #[error("the module has {bytes} bytes; {limit} are allowed")]
+    TooLarge {
+        /// Bytes that it has.
+        bytes: usize,
+        /// Bytes that it may have: [`MODULE_BYTES_MAX`].
+        limit: usize,
+    },
     /// Malformed WebAssembly, or WebAssembly this engine cannot compile.
     #[error("the module cannot be compiled: {0}")]
     Compile(String),
@@ -36,7 +45,10 @@ pub enum LoadError {
     )]
     NoAllocator,
     /// No proxy-wasm host offers the import.
-    #[error("the module imports `{module}.{name}` ({ty}), which no proxy-wasm host offers")]
+    #[error(
+        "the module imports `{module}.{name}` ({ty}), which no proxy-wasm host offers{}",
+        place(*offset)
+    )]
     UnknownImport {
         /// Namespace of the import.
         module: String,
@@ -44,9 +56,14 @@ pub enum LoadError {
         name: String,
         /// Its type.
         ty: String,
+        /// Where in the binary it stands, in bytes; `None` if that is not known.
+        offset: Option<u64>,
     },
     /// The import exists, with another type.
-    #[error("the module imports `{module}.{name}` as {found}; it is {expected}")]
+    #[error(
+        "the module imports `{module}.{name}` as {found}; it is {expected}{}",
+        place(*offset)
+    )]
     ImportType {
         /// Namespace of the import.
         module: String,
@@ -56,9 +73,14 @@ pub enum LoadError {
         expected: String,
         /// The type in the module.
         found: String,
+        /// Where in the binary it stands, in bytes; `None` if that is not known.
+        offset: Option<u64>,
     },
     /// A callback is exported with a type that its ABI version does not have.
-    #[error("the module exports `{name}` as {found}; in ABI {abi} it is {expected}")]
+    #[error(
+        "the module exports `{name}` as {found}; in ABI {abi} it is {expected}{}",
+        place(*offset)
+    )]
     ExportType {
         /// Name of the export.
         name: &'static str,
@@ -68,6 +90,8 @@ pub enum LoadError {
         expected: String,
         /// The type in the module.
         found: String,
+        /// Where in the binary it stands, in bytes; `None` if that is not known.
+        offset: Option<u64>,
     },
     /// More memory than the VM may have, before the module has even started.
     #[error("the module begins with {declared} bytes of memory; it may have {limit}")]
@@ -80,6 +104,33 @@ pub enum LoadError {
     /// Instantiation or a start function failed.
     #[error("the module does not start: {0}")]
     Start(#[source] Failure),
+}
+
+impl LoadError {
+    /// With the place in the binary of what is wrong.
+    fn placed(mut self, wasm: &[u8]) -> Self {
+        match &mut self {
+            Self::UnknownImport {
+                module,
+                name,
+                offset,
+                ..
+            }
+            | Self::ImportType {
+                module,
+                name,
+                offset,
+                ..
+            } => *offset = import_offset(wasm, module, name),
+            Self::ExportType { name, offset, .. } => *offset = export_offset(wasm, name),
+            _ => {}
+        }
+        self
+    }
+}
+
+fn place(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" (at offset {offset:#x})"))
 }
 
 /// The first bytes of a file, for a person.
@@ -131,13 +182,19 @@ impl Module {
             let beginning = wasm.get(..8).unwrap_or(wasm);
             return Err(LoadError::NotWasm(beginning.to_vec()));
         }
+        if wasm.len() > MODULE_BYTES_MAX {
+            return Err(LoadError::TooLarge {
+                bytes: wasm.len(),
+                limit: MODULE_BYTES_MAX,
+            });
+        }
         let compiled = CompiledModule::compile(wasm, deadline).map_err(LoadError::Compile)?;
         let abi = abi_version(&compiled)?;
         if !compiled.exports().any(|(_, ty)| ty == ExternType::Memory) {
             return Err(LoadError::NoMemory);
         }
-        callbacks::check_exports(&compiled, abi)?;
-        imports::check_imports(&compiled)?;
+        callbacks::check_exports(&compiled, abi).map_err(|e| e.placed(wasm))?;
+        imports::check_imports(&compiled).map_err(|e| e.placed(wasm))?;
         Ok(Self {
             compiled,
             abi,

@@ -37,6 +37,9 @@ usage: cargo xtask <command>
   fuzz      play hostile guests, modules and bytes to the host, for a minute;
             with --seconds N, --seed S, and --round R to play one round again
   guests    build the tests' guests, most of them in other languages
+  interrupts
+            end guests that never return, at random moments; with --count N,
+            --seed S, --threads T, and --counter for guests that count
   lint      check formatting and lints
   soak callouts
             run Weir in front of servers that answer, stall, reset and close by
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         ["filters"] => filters::run(),
         ["fuzz", ref rest @ ..] => stress::fuzz(rest),
         ["guests"] => guests::run(),
+        ["interrupts", ref rest @ ..] => stress::interrupts(rest),
         ["lint"] => lint::run(),
         ["soak", "callouts", ref rest @ ..] => stress::soak(rest),
         ["test"] => test::run(),

@@ -22,5 +22,7 @@ pub(crate) use caller::{AllocateError, Caller};
 pub(crate) use host_fn::{Entry, HostFn, HostFunction, IntoWasm, State};
 pub(crate) use instance::{ALLOCATORS, GuestArgs, GuestFn, Instance, InstanceLimits, Results};
 pub use module::Deadline;
-pub(crate) use module::{CompiledModule, ExternType, Signature, ValueType};
+pub(crate) use module::{
+    CompiledModule, ExternType, Signature, ValueType, export_offset, import_offset,
+};
 pub(crate) use trap::{GuestTrap, HostTrap};

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use wasmer::sys::wasmparser::{Parser, Payload};
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features};
 use wasmer::{Engine, ExternType as WasmerExtern, Type};
 
@@ -196,4 +197,30 @@ impl CompiledModule {
         let memories = self.module.info().memories.values();
         memories.map(|m| m.minimum.bytes().0).sum()
     }
+}
+
+/// Where in the binary a module imports `module.name`.
+pub(crate) fn import_offset(wasm: &[u8], module: &str, name: &str) -> Option<u64> {
+    let section = sections(wasm).find_map(|payload| match payload {
+        Payload::ImportSection(section) => Some(section),
+        _ => None,
+    })?;
+    let mut imports = section.into_imports_with_offsets().filter_map(Result::ok);
+    let found = imports.find(|(_, import)| import.module == module && import.name == name);
+    found.map(|(offset, _)| offset)
+}
+
+/// Where in the binary a module exports `name`.
+pub(crate) fn export_offset(wasm: &[u8], name: &str) -> Option<u64> {
+    let section = sections(wasm).find_map(|payload| match payload {
+        Payload::ExportSection(section) => Some(section),
+        _ => None,
+    })?;
+    let mut exports = section.into_iter_with_offsets().filter_map(Result::ok);
+    let found = exports.find(|(_, export)| export.name == name);
+    found.map(|(offset, _)| offset)
+}
+
+fn sections(wasm: &[u8]) -> impl Iterator<Item = Payload<'_>> {
+    Parser::new(0).parse_all(wasm).filter_map(Result::ok)
 }

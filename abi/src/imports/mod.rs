@@ -194,6 +194,7 @@ pub(crate) fn check_imports(module: &CompiledModule) -> Result<(), LoadError> {
                 module: import.module,
                 name: import.name,
                 ty: import.ty.to_string(),
+                offset: None,
             });
         };
         let expected = ExternType::Function(function.signature.clone());
@@ -203,6 +204,7 @@ pub(crate) fn check_imports(module: &CompiledModule) -> Result<(), LoadError> {
                 name: import.name,
                 expected: expected.to_string(),
                 found: import.ty.to_string(),
+                offset: None,
             });
         }
     }

@@ -113,7 +113,7 @@ fn an_unknown_import_is_named() {
     assert_eq!(
         error(&guest),
         "the module imports `env.proxy_dance` (function (i32, i64) -> ()), which no proxy-wasm \
-         host offers"
+         host offers (at offset 0x2d)"
     );
 }
 
@@ -136,7 +136,7 @@ fn an_import_of_the_wrong_type_is_named_with_both_types() {
     assert_eq!(
         error(&guest),
         "the module imports `env.proxy_get_log_level` as function (f64) -> (i32); it is \
-         function (i32) -> (i32)"
+         function (i32) -> (i32) (at offset 0x2d)"
     );
 }
 
@@ -146,7 +146,7 @@ fn a_callback_of_the_wrong_type_is_named_with_both_types() {
     assert_eq!(
         error(&guest),
         "the module exports `proxy_on_tick` as function (i32, i32) -> (); in ABI 0.2.1 it is \
-         function (i32) -> ()"
+         function (i32) -> () (at offset 0x7f)"
     );
 }
 

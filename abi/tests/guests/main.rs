@@ -9,6 +9,7 @@ mod world;
 mod allocator;
 mod arbitrary;
 mod bodies;
+mod broken;
 mod callbacks;
 mod callouts;
 mod capabilities;

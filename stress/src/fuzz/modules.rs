@@ -2,16 +2,17 @@
 
 use std::rc::Rc;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use weir_abi::{LoadError, Module, PluginConfig, Vm, VmConfig};
+use weir_abi::{LoadError, Module, PluginConfig, TimeLimits, Vm, VmConfig, VmLimits};
 use weir_stress::Random;
 
 use crate::script::Script;
 use crate::wire::damage;
 use crate::world::FuzzHost;
 
-/// A filter of all that a module can hold, and no loop: one that a flipped bit
-/// makes endless would be no finding, as nothing limits a guest's time.
+/// A filter of all that a module can hold. What a flipped bit makes endless is
+/// ended.
 const TEXT: &str = r#"(module
   (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
   (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
@@ -33,9 +34,16 @@ const TEXT: &str = r#"(module
     (i32.eqz (select (i32.const 0) (i32.const 1) (local.get 0))))
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
     (local i64 f32)
+    (loop $count
+      (local.set 3 (i64.add (local.get 3) (i64.const 1)))
+      (br_if $count (i64.lt_u (local.get 3) (i64.const 10))))
+    (memory.fill (i32.const 8192) (i32.const 0) (i32.const 8192))
     (if (i32.gt_u (local.get 1) (i32.const 2))
       (then (drop (call $pairs (i32.const 0) (i32.const 8) (i32.const 12)))))
     (i32.const 0)))"#;
+
+/// That a call may take.
+const TIME: Duration = Duration::from_millis(5);
 
 static MODULE: LazyLock<Vec<u8>> = LazyLock::new(|| wat::parse_str(TEXT).unwrap_or_default());
 
@@ -49,10 +57,25 @@ pub(crate) fn play(random: &mut Random) -> Result<(), String> {
         Err(_) => return Ok(()),
     };
     let host = Rc::new(FuzzHost::new(Script::silent()));
-    let Ok(vm) = Vm::new(&module, VmConfig::default(), host) else {
+    let config = VmConfig {
+        limits: VmLimits {
+            start: TIME,
+            ..VmLimits::default()
+        },
+        ..VmConfig::default()
+    };
+    let Ok(vm) = Vm::new(&module, config, host) else {
         return Ok(());
     };
     // Whether it starts is its own business.
-    let _ = vm.start_plugin(PluginConfig::default());
+    let plugin = PluginConfig {
+        time: TimeLimits {
+            callback: TIME,
+            root_callback: TIME,
+            stream: None,
+        },
+        ..PluginConfig::default()
+    };
+    let _ = vm.start_plugin(plugin);
     Ok(())
 }
