@@ -1,7 +1,9 @@
-//! What the fuzzer and the soak test share.
+//! What the programs of this package share.
 
 #![forbid(unsafe_code)]
 
 mod random;
+mod weir;
 
 pub use random::Random;
+pub use weir::Weir;

@@ -26,6 +26,9 @@ usage: cargo xtask <command>
 
   bench     measure what filters cost; with --quick, for half a minute and
             without the micro benches
+  chaos healthy, chaos leaks, chaos recovery, chaos isolation
+            run Weir with a filter that loops, leaks, traps and lies, and see what
+            others notice; with --help, how much
   conformance
             play the cases in conformance/cases against Weir and a real Envoy;
             with --only GROUP[/CASE] some of them, with -v what was seen in each,
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bench"] => bench::run(false),
         ["bench", "--quick"] => bench::run(true),
+        ["chaos", ref rest @ ..] => stress::chaos(rest),
         ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),
         ["demo"] => demo::run(false),
         ["demo", "--once"] => demo::run(true),

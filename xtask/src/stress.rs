@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`, `cargo xtask interrupts` and `cargo xtask soak`: programs of
-//! the package weir-stress.
+//! `cargo xtask fuzz`, `cargo xtask interrupts`, `cargo xtask chaos` and `cargo xtask
+//! soak`: programs of the package weir-stress.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,6 +31,25 @@ pub(crate) fn interrupts(arguments: &[&str]) -> Result<()> {
         .arg("--probe")
         .arg(layout::modules().join("probe.wasm"));
     process::run(interrupts.args(arguments))
+}
+
+/// What a run of all tests does of chaos; some seconds each.
+pub(crate) const CHAOS: [&[&str]; 3] = [
+    &["healthy", "--rounds", "1", "--seconds", "2"],
+    &["leaks", "--count", "60000"],
+    &["recovery", "--count", "200"],
+];
+
+/// Runs Weir with a filter that misbehaves; `arguments` are the program's.
+pub(crate) fn chaos(arguments: &[&str]) -> Result<()> {
+    build()?;
+    let mut chaos = Command::new(program("weir-chaos"));
+    chaos
+        .arg("--weir")
+        .arg(program("weir"))
+        .arg("--hello")
+        .arg(layout::modules().join("hello.wasm"));
+    process::run(chaos.args(arguments))
 }
 
 /// Soaks Weir in callouts; `arguments` are the program's.

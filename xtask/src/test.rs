@@ -33,6 +33,12 @@ pub(crate) fn run() -> Result<()> {
             stress::interrupts(&arguments).map(|()| Vec::new())
         });
     }
+    progress.phase("chaos beside healthy requests", || {
+        for arguments in stress::CHAOS {
+            stress::chaos(arguments)?;
+        }
+        Ok(Vec::new())
+    });
     progress.phase("callouts to servers that fail", || {
         stress::soak(&["--count", stress::SOAK_COUNT]).map(|()| Vec::new())
     });

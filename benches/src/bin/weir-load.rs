@@ -56,6 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 connections,
                 duration: Duration::from_secs(seconds),
                 requests_max,
+                headers: "",
+                pace: Duration::ZERO,
             })?;
             println!(
                 "requests={} errors={} elapsed={} p50={} p99={}",

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep_until;
 
+use super::Plan;
 use super::response::{self, Response};
 
 /// What is asked, again and again.
@@ -18,8 +20,7 @@ const REQUEST: &[u8] = b"GET /catalogue/shoes?size=42 HTTP/1.1\r\n\
     user-agent: weir-load\r\n\
     accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n\
     accept-encoding: gzip, br\r\n\
-    cookie: session=9f86d081884c7d659a2feaa0c55ad015; theme=dark\r\n\
-    \r\n";
+    cookie: session=9f86d081884c7d659a2feaa0c55ad015; theme=dark\r\n";
 
 /// Room for a response as they usually are; more is found when needed.
 const RESPONSE_SIZE: usize = 4096;
@@ -61,24 +62,28 @@ impl Tally {
 }
 
 /// Asks over and over until `deadline`, or until the connection fails.
-pub(super) async fn ask_until(deadline: Instant, address: SocketAddr, tally: Rc<RefCell<Tally>>) {
+pub(super) async fn ask_until(deadline: Instant, plan: Plan, tally: Rc<RefCell<Tally>>) {
     tally.borrow_mut().under_way += 1;
-    if ask(deadline, address, &tally).await.is_err() {
+    if ask(deadline, &plan, &tally).await.is_err() {
         tally.borrow_mut().errors += 1;
     }
     tally.borrow_mut().under_way -= 1;
 }
 
-async fn ask(deadline: Instant, address: SocketAddr, tally: &RefCell<Tally>) -> io::Result<()> {
-    let mut connection = connect(address).await?;
+async fn ask(deadline: Instant, plan: &Plan, tally: &RefCell<Tally>) -> io::Result<()> {
+    let request = [REQUEST, plan.headers.as_bytes(), b"\r\n"].concat();
+    let mut connection = connect(plan.address).await?;
     let mut buffer = BytesMut::with_capacity(RESPONSE_SIZE);
     while Instant::now() < deadline && tally.borrow_mut().take() {
         let sent = Instant::now();
-        connection.write_all(REQUEST).await?;
+        connection.write_all(&request).await?;
         let response = read_response(&mut connection, &mut buffer).await?;
         tally.borrow_mut().count(response.status, sent.elapsed());
         if !response.keep_alive {
-            connection = connect(address).await?;
+            connection = connect(plan.address).await?;
+        }
+        if !plan.pace.is_zero() {
+            sleep_until((sent + plan.pace).into()).await;
         }
     }
     Ok(())

@@ -35,6 +35,10 @@ pub struct Plan {
     pub duration: Duration,
     /// When to stop asking even earlier: this many requests have been sent.
     pub requests_max: usize,
+    /// Header lines of each request, each with its end, beside the usual ones.
+    pub headers: &'static str,
+    /// Least time between two requests of one connection.
+    pub pace: Duration,
 }
 
 /// What came of a [`Plan`].
@@ -63,7 +67,7 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
     let all = LocalSet::new();
     for _ in 0..plan.connections {
         let deadline = started + plan.duration;
-        all.spawn_local(client::ask_until(deadline, plan.address, Rc::clone(&tally)));
+        all.spawn_local(client::ask_until(deadline, *plan, Rc::clone(&tally)));
     }
     let in_time = runtime.block_on(async { timeout(plan.duration + GRACE, all).await });
     let elapsed = started.elapsed();

@@ -25,6 +25,8 @@ const PLAN: Plan = Plan {
     connections: 4,
     duration: Duration::from_secs(60),
     requests_max: 1000,
+    headers: "",
+    pace: Duration::ZERO,
 };
 
 #[test]
@@ -39,6 +41,8 @@ fn time_ends_the_run_too() {
     let plan = Plan {
         duration: Duration::from_millis(50),
         requests_max: usize::MAX,
+        headers: "",
+        pace: Duration::ZERO,
         ..PLAN
     };
     let outcome = run_against(plan, upstream::serve);

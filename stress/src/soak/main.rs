@@ -10,7 +10,6 @@ mod chance;
 mod guest;
 mod http1;
 mod http2;
-mod weir;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +21,7 @@ use clap::Parser;
 use tokio::net::TcpListener;
 
 use crate::chance::Chance;
-use crate::weir::Weir;
+use weir_stress::Weir;
 
 /// Soaks Weir in callouts.
 #[derive(Parser)]
@@ -118,7 +117,15 @@ fn run(arguments: &Arguments) -> Result<String> {
     // Nobody listens there: the listener is dropped at once.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let module = guest::module(arguments.count, arguments.seed, arguments.only)?;
-    let weir = Weir::start(&arguments.weir, &module, &clusters(http1, http2, nobody))?;
+    let configuration = format!(
+        "workers: 1\nadmin: {{ address: 127.0.0.1:0 }}\nlisteners:\n- name: edge\n  \
+         address: 127.0.0.1:0\n  http_filters:\n  - name: soak\n    wasm: {{ vm_config: \
+         {{ code: {{ local: {{ filename: guest.wasm }} }} }} }}\n  \
+         routes: [{{ match: {{ prefix: / }}, cluster: h1 }}]\nclusters:\n{}",
+        clusters(http1, http2, nobody)
+    );
+    let files: [(&str, &[u8]); 1] = [("guest.wasm", &module)];
+    let weir = Weir::start(&arguments.weir, &configuration, &files)?;
     let report = watch(&weir, arguments);
     runtime.shutdown_background();
     report

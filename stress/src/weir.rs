@@ -1,4 +1,4 @@
-//! Weir as a process.
+//! [`Weir`] as a process.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,31 +13,31 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running Weir; killed when dropped.
-pub(crate) struct Weir {
+pub struct Weir {
     child: Child,
     folder: TempDir,
     admin: SocketAddr,
 }
 
 impl Weir {
-    pub(crate) fn start(program: &Path, module: &[u8], clusters: &str) -> Result<Self> {
+    /// Starts `program` with `configuration`, whose folder has `files` in it. It
+    /// needs an admin of its own.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn start(program: &Path, configuration: &str, files: &[(&str, &[u8])]) -> Result<Self> {
         let folder = TempDir::new()?;
         let file = |name: &str| folder.path().join(name);
-        fs::write(file("guest.wasm"), module)?;
-        let configuration = format!(
-            "workers: 1\nadmin: {{ address: 127.0.0.1:0 }}\nlisteners:\n- name: edge\n  \
-             address: 127.0.0.1:0\n  http_filters:\n  - name: soak\n    wasm: {{ vm_config: \
-             {{ code: {{ local: {{ filename: {} }} }} }} }}\n  \
-             routes: [{{ match: {{ prefix: / }}, cluster: h1 }}]\nclusters:\n{clusters}",
-            file("guest.wasm").display()
-        );
+        for (name, bytes) in files {
+            fs::write(file(name), bytes)?;
+        }
         fs::write(file("weir.yaml"), configuration)?;
         let mut child = Command::new(program)
             .arg("run")
             .arg(file("weir.yaml"))
             .arg("--admin-address-path")
             .arg(file("admin"))
-            .env("WEIR_LOG", "error")
+            .env("WEIR_LOG", "error,weir::server=info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(file("log"))?)
@@ -65,8 +65,38 @@ impl Weir {
         })
     }
 
+    /// Where the listener `name` is.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn listener(&self, name: &str) -> Result<SocketAddr> {
+        let log = self.log();
+        let told = format!("listener=\"{name}\" address=");
+        let address = log.lines().find_map(|line| line.split(&told).nth(1));
+        let address = address.and_then(|rest| rest.split_whitespace().next());
+        Ok(address
+            .with_context(|| format!("no listener {name}"))?
+            .parse()?)
+    }
+
+    /// The sum of a metric over the lines that have `label` in them.
+    ///
+    /// # Errors
+    /// When the admin does not answer.
+    pub fn metric(&self, name: &str, label: &str) -> Result<u64> {
+        let metrics = self.metrics()?;
+        let lines = metrics.lines().filter(|line| !line.starts_with('#'));
+        let its = lines
+            .filter(|line| line.split([' ', '{']).next() == Some(name) && line.contains(label));
+        let values = its.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(values.sum::<f64>() as u64)
+    }
+
     /// Its metrics, as text.
-    pub(crate) fn metrics(&self) -> Result<String> {
+    ///
+    /// # Errors
+    /// When the admin does not answer.
+    pub fn metrics(&self) -> Result<String> {
         let mut connection = TcpStream::connect(self.admin)?;
         connection.set_read_timeout(Some(START_LIMIT))?;
         connection
@@ -77,14 +107,19 @@ impl Weir {
     }
 
     /// Bytes in memory.
-    pub(crate) fn memory(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next());
         Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
     }
 
-    pub(crate) fn log(&self) -> String {
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
