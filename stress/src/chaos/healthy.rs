@@ -20,6 +20,9 @@ const LIMITS: &str = "limits: { callback: 10ms, memory: 16MiB }";
 /// eight connections make 2000 a second.
 const PACE: Duration = Duration::from_millis(4);
 
+/// A crash loop lasts as long as the longest interval between two starts.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Requests of chaos in a second. Beside few of them, the filter has others that it
 /// serves, so that each finds a VM to ruin; beside many it has none.
 const KINDS: [usize; 3] = [0, 10, 500];
@@ -87,6 +90,20 @@ pub(crate) fn run(programs: &Programs, rounds: usize, seconds: u64) -> Result<()
     Ok(())
 }
 
+/// Waits until the chaotic filter is in no crash loop any more.
+fn settle(weir: &Weir) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while weir.metric("weir_wasm_vm_crash_loop", "chaos")? > 0 {
+        // Workers share the connections.
+        for _ in 0..16 {
+            Client::connect(weir.listener("chaos")?).get("/");
+        }
+        ensure!(Instant::now() < end, "the crash loop does not end");
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
 /// Runs `work` while the chaotic filter gets so many requests a second.
 fn beside_chaos<R>(
     weir: &Weir,
@@ -94,6 +111,7 @@ fn beside_chaos<R>(
     seen: &mut Seen,
     work: impl FnOnce() -> Result<R>,
 ) -> Result<R> {
+    settle(weir)?;
     let (over, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     let looped = AtomicBool::new(false);
     let chaos = weir.listener("chaos")?;
