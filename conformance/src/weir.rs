@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -171,9 +171,52 @@ impl Weir {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends the signal of that name.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
+        let kill = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// A file in the folder of the configuration.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts another configuration in the place of the one that was read, at once.
+    pub fn configure(&self, config: &str) {
+        self.replace("weir.yaml", config.as_bytes());
+    }
+
+    /// Puts a file in the place of another, at once.
+    pub fn replace(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.path("next"), bytes).unwrap();
+        std::fs::rename(self.path("next"), self.path(name)).unwrap();
+    }
+
+    /// Asks for a reload; gives the answer.
+    pub fn reload(&self) -> Response {
+        Client::connect(self.admin).request("POST", "/reload", &[], b"")
+    }
+
+    /// Configures and reloads, which must succeed.
+    pub fn reload_with(&self, config: &str) -> String {
+        self.configure(config);
+        let answer = self.reload();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    }
+
+    /// Where a listener is now, if there is one.
+    pub fn current_listener(&self, name: &str) -> Option<SocketAddr> {
+        let list = self.admin_get("/listeners").text();
+        let mut lines = list.lines().filter_map(|line| line.split_once("::"));
+        lines
+            .find(|(n, _)| *n == name)
+            .map(|(_, a)| a.parse().unwrap())
     }
 
     /// Waits until the process has ended.

@@ -1,12 +1,14 @@
 //! [`Generation`]: one immutable snapshot of the configuration, with every
 //! module compiled and every filter tried out.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use weir_abi::{
     Capabilities, DataLimits, Deadline, Eviction, HeaderValues, Module, PluginConfig, QueueLimits,
     SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
@@ -27,12 +29,40 @@ use crate::tcp::TcpProxy;
 
 /// One immutable snapshot of the configuration; shared by all workers.
 pub(crate) struct Generation {
+    /// Which one it is, from 1.
+    pub(crate) number: u64,
     pub(crate) listeners: Vec<ListenerSpec>,
-    pub(crate) clusters: Vec<ClusterSpec>,
+    /// What listeners are bound to, once they are.
+    pub(crate) bound: HashMap<ListenerKey, SocketAddr>,
+    pub(crate) clusters: Vec<Arc<ClusterSpec>>,
+    /// Where each stands among `clusters`.
+    pub(crate) names: Arc<ClusterNames>,
     pub(crate) callouts: Callouts,
     pub(crate) vms: Vec<Arc<FilterVmSpec>>,
+    /// The files that it was made of.
+    pub(crate) files: Vec<PathBuf>,
+    /// How long its streams may go on when it has been replaced.
+    pub(crate) drain_timeout: Duration,
     /// Where the VMs' shared data and queues are: it outlives the generation.
     pub(crate) shared: Arc<SharedState>,
+}
+
+/// What makes a listener the same one in another generation: its address or, if
+/// that is for the system to choose, its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum ListenerKey {
+    Address(SocketAddr),
+    Name(String),
+}
+
+impl ListenerSpec {
+    pub(crate) fn key(&self) -> ListenerKey {
+        if self.address.port() == 0 {
+            ListenerKey::Name(self.name.clone())
+        } else {
+            ListenerKey::Address(self.address)
+        }
+    }
 }
 
 /// A listener as configured.
@@ -55,7 +85,9 @@ pub(crate) struct ListenerSpec {
 }
 
 /// VMs that are being put together; plugins with equal keys share one.
-struct Builder {
+struct Builder<'a> {
+    /// What is served meanwhile: what stays the same is taken from there.
+    previous: Option<&'a Generation>,
     shared: Arc<SharedState>,
     modules: Vec<(Source, Module)>,
     vms: Vec<Draft>,
@@ -90,9 +122,13 @@ struct Place {
 }
 
 impl Generation {
-    /// The clusters that look names up.
-    pub(crate) fn dns_clusters(&self) -> Vec<Arc<DnsCluster>> {
-        let names = |cluster: &ClusterSpec| match &cluster.endpoints {
+    /// The clusters that look names up, and are not in `previous`.
+    pub(crate) fn dns_clusters(&self, previous: Option<&Self>) -> Vec<Arc<DnsCluster>> {
+        let known = |cluster: &Arc<ClusterSpec>| {
+            previous.is_some_and(|p| p.clusters.iter().any(|old| Arc::ptr_eq(old, cluster)))
+        };
+        let names = |cluster: &Arc<ClusterSpec>| match &cluster.endpoints {
+            _ if known(cluster) => None,
             EndpointsSpec::Names(names) => Some(Arc::clone(names)),
             EndpointsSpec::Addresses(_) => None,
         };
@@ -100,7 +136,8 @@ impl Generation {
     }
 
     /// Reads, compiles and tries out everything that `config` names. File names
-    /// are relative to `folder`. What is in `shared` for a `vm_id` stays.
+    /// are relative to `folder`. What is in `shared` for a `vm_id` stays, and what is
+    /// the same in `previous` is not made again.
     ///
     /// # Errors
     /// Everything that is wrong, each with its place in the configuration.
@@ -108,8 +145,10 @@ impl Generation {
         config: &Config,
         folder: &Path,
         shared: &Arc<SharedState>,
+        previous: Option<&Self>,
     ) -> Result<Self, ConfigErrors> {
         let mut builder = Builder {
+            previous,
             shared: Arc::clone(shared),
             modules: Vec::new(),
             vms: Vec::new(),
@@ -154,31 +193,55 @@ impl Generation {
                 access_loggers,
             });
         }
-        let vms = builder.finish(config, &mut errors);
+        let names = config.clusters.iter().map(|c| c.name.value.as_str());
+        let names = Arc::new(ClusterNames::new(names));
+        let files = builder
+            .modules
+            .iter()
+            .filter_map(|(source, _)| match source {
+                Source::File(path) => Some(path.clone()),
+                Source::Inline(_) => None,
+            });
+        let files = files.collect();
+        let vms = builder.finish(config, &names, &mut errors);
         let mut errors = errors.into_iter();
         if let Some(first) = errors.next() {
             return Err(errors.fold(ConfigErrors::from(first), ConfigErrors::with));
         }
-        let clusters = config.clusters.iter().map(|c| ClusterSpec {
-            name: c.name.value.clone(),
-            endpoints: endpoints(c),
-            connect_timeout: c.connect_timeout,
-            protocol: c.protocol,
-            idle_timeout: c.idle_timeout,
-            buffer_limit: c.buffer_limit,
-            codec: CodecOptions::of_cluster(c),
-        });
+        let cluster = |c: &weir_config::Cluster| {
+            let mut known = previous.into_iter().flat_map(|p| &p.clusters);
+            let same = known.find(|spec| spec.config == *c);
+            same.cloned().unwrap_or_else(|| Arc::new(cluster_spec(c)))
+        };
         Ok(Self {
+            number: previous.map_or(1, |p| p.number + 1),
             listeners,
-            clusters: clusters.collect(),
+            bound: HashMap::new(),
+            clusters: config.clusters.iter().map(cluster).collect(),
+            names,
             callouts: config.callouts,
             vms,
+            files,
+            drain_timeout: config.drain_timeout,
             shared: Arc::clone(shared),
         })
     }
 }
 
-impl Builder {
+fn cluster_spec(c: &weir_config::Cluster) -> ClusterSpec {
+    ClusterSpec {
+        name: c.name.value.clone(),
+        config: c.clone(),
+        endpoints: endpoints(c),
+        connect_timeout: c.connect_timeout,
+        protocol: c.protocol,
+        idle_timeout: c.idle_timeout,
+        buffer_limit: c.buffer_limit,
+        codec: CodecOptions::of_cluster(c),
+    }
+}
+
+impl Builder<'_> {
     /// Adds a filter; gives the places of its VM and of itself in it.
     fn add(
         &mut self,
@@ -296,16 +359,31 @@ impl Builder {
             })?,
             Source::Inline(bytes) => bytes.clone(),
         };
-        let module = Module::compile_for(&binary, deadline)
-            .map_err(|error| config.error(span, error.to_string()))?;
+        let module = match self.compiled(&binary, deadline) {
+            Some(module) => module,
+            None => Module::compile_for(&binary, deadline)
+                .map_err(|error| config.error(span, error.to_string()))?,
+        };
         self.modules.push((source, module.clone()));
         Ok(module)
     }
 
-    /// Tries every VM out, on this thread.
-    fn finish(self, config: &Config, errors: &mut Vec<ConfigError>) -> Vec<Arc<FilterVmSpec>> {
-        let names = config.clusters.iter().map(|c| c.name.value.as_str());
-        let clusters = Arc::new(ClusterNames::new(names));
+    /// The module that was compiled from the same bytes.
+    fn compiled(&self, binary: &[u8], deadline: Deadline) -> Option<Module> {
+        let previous = self.previous?;
+        let digest: [u8; 32] = Sha256::digest(binary).into();
+        let mut modules = previous.vms.iter().map(|vm| &vm.module);
+        let same = modules.find(|m| *m.digest() == digest && m.deadline() == deadline);
+        same.cloned()
+    }
+
+    /// Tries every VM out that is new, on this thread.
+    fn finish(
+        self,
+        config: &Config,
+        clusters: &Arc<ClusterNames>,
+        errors: &mut Vec<ConfigError>,
+    ) -> Vec<Arc<FilterVmSpec>> {
         let mut vms = Vec::with_capacity(self.vms.len());
         let node = Arc::new(config.node.clone());
         for draft in self.vms {
@@ -319,8 +397,13 @@ impl Builder {
                 log_lines: least(&draft.limits, |l| l.log_lines, LOG_LINES),
                 plugins: draft.plugins,
                 shared_limits: draft.shared_limits,
-                clusters: Arc::clone(&clusters),
+                clusters: Arc::clone(clusters),
             };
+            let mut known = self.previous.into_iter().flat_map(|p| &p.vms);
+            if let Some(same) = known.find(|old| old.is_same(&spec)) {
+                vms.push(Arc::clone(same));
+                continue;
+            }
             if let Err(error) = spec.canary() {
                 errors.push(start_error(config, &draft.places, &error));
             }

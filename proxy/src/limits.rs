@@ -58,6 +58,10 @@ pub(crate) const POOL_IDLE_MAX: usize = 64;
 /// needs one: more than are lent meanwhile.
 pub(crate) const POOL_LOOKS: usize = 4;
 
+/// How often the files of the configuration are looked at. A change is taken over
+/// when it has been the same twice.
+pub(crate) const FILES_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Failures in a row, with no stream coming to its end in between, that are a
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;

@@ -10,6 +10,7 @@ mod filter;
 mod generation;
 mod http;
 mod limits;
+mod reload;
 mod request;
 mod route;
 mod server;

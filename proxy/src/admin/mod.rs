@@ -3,34 +3,38 @@
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use weir_abi::HeaderMap;
 
 use crate::http::{Downstream, H1Downstream, Next};
 use crate::limits::ADMIN_CLOSE_TIMEOUT;
+use crate::reload::{self, Listeners};
 use crate::telemetry::Metrics;
 
 /// What the endpoints show.
 #[derive(Clone)]
 pub(crate) struct AdminState {
     pub(crate) metrics: Metrics,
-    pub(crate) listeners: Vec<(String, SocketAddr)>,
+    pub(crate) listeners: Listeners,
     pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) reloads: mpsc::Sender<reload::Request>,
 }
 
 const HELP: &str = "\
 Weir admin
 
+  /generations        configurations that are served or draining
   /listeners          names and addresses of the listeners
   /metrics            metrics in Prometheus' text format
+  POST /reload        read the configuration again; answers what came of it
   /ready              200 LIVE when serving, 503 while draining
   /stats/prometheus   the same as /metrics
 ";
@@ -71,7 +75,7 @@ async fn serve(
         tokio::task::spawn_local(async move {
             let mut downstream = H1Downstream::new(connection.into(), Rc::default(), false);
             while let Next::Request(head, _) = downstream.read_request().await {
-                let (code, body) = answer(&head.headers, &state, &draining);
+                let (code, body) = answer(&head.headers, &state, &draining).await;
                 let written = write(&mut downstream, code, body).await;
                 if written.is_err() || !downstream.is_reusable() {
                     break;
@@ -82,7 +86,7 @@ async fn serve(
     }
 }
 
-fn answer(
+async fn answer(
     request: &HeaderMap,
     state: &AdminState,
     draining: &watch::Receiver<bool>,
@@ -97,16 +101,34 @@ fn answer(
         b"/ready" => (503, "INITIALIZING\n".to_owned()),
         b"/listeners" => {
             let mut list = String::new();
-            for (name, address) in &state.listeners {
+            for (name, address) in &**state.listeners.load() {
                 let _ = writeln!(list, "{name}::{address}");
             }
             (200, list)
         }
+        b"/generations" => (200, state.metrics.generations.table()),
+        b"/reload" if request.get(b":method").is_none_or(|m| &m[..] != b"POST") => {
+            (405, "a reload is asked for by POST\n".to_owned())
+        }
+        b"/reload" => reload(state).await,
         b"/metrics" | b"/stats/prometheus" => match state.metrics.render(live) {
             Ok(text) => (200, text),
             Err(error) => (500, format!("{error}\n")),
         },
         _ => (404, format!("no such endpoint\n\n{HELP}")),
+    }
+}
+
+/// Asks for a reload and waits for what comes of it.
+async fn reload(state: &AdminState) -> (u16, String) {
+    let (asked, answered) = oneshot::channel();
+    if state.reloads.send(asked).await.is_err() {
+        return (503, "Weir is ending\n".to_owned());
+    }
+    match answered.await {
+        Ok(Ok(report)) => (200, format!("{report}\n")),
+        Ok(Err(error)) => (400, format!("{}\n", error.trim_end())),
+        Err(_) => (503, "Weir is ending\n".to_owned()),
     }
 }
 

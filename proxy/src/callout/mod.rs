@@ -22,7 +22,7 @@ use weir_abi::{
 
 use self::service::GrpcTarget;
 use crate::telemetry::{CalloutKind, CalloutOutcome, CalloutRecord, VmMetrics};
-use crate::worker::WorkerShared;
+use crate::worker::{Latest, WorkerShared};
 
 /// Where each cluster stands in its generation, by name.
 #[derive(Debug, Default)]
@@ -33,30 +33,31 @@ impl ClusterNames {
         Self(names.map(str::to_owned).zip(0..).collect())
     }
 
-    fn find(&self, name: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
         self.0.get(std::str::from_utf8(name).ok()?).copied()
     }
 }
 
+/// Where callouts are made.
+pub(crate) enum Place {
+    /// Nowhere: a VM is only tried out. These clusters there are.
+    Trial(Arc<ClusterNames>),
+    /// On a worker, to the clusters that it has at the time.
+    Worker(Rc<Latest>),
+}
+
 /// Makes the callouts of one VM.
 pub(crate) struct Callouts {
-    clusters: Arc<ClusterNames>,
-    /// `None` where a VM is only tried out: nothing goes out, and nothing comes.
-    worker: Option<Rc<WorkerShared>>,
+    place: Place,
     /// Bytes that wait to be sent on all gRPC streams.
     waiting: Rc<Cell<usize>>,
     metrics: Rc<VmMetrics>,
 }
 
 impl Callouts {
-    pub(crate) fn new(
-        clusters: Arc<ClusterNames>,
-        worker: Option<Rc<WorkerShared>>,
-        metrics: &Rc<VmMetrics>,
-    ) -> Self {
+    pub(crate) fn new(place: Place, metrics: &Rc<VmMetrics>) -> Self {
         Self {
-            clusters,
-            worker,
+            place,
             waiting: Rc::default(),
             metrics: Rc::clone(metrics),
         }
@@ -64,7 +65,19 @@ impl Callouts {
 
     /// Whether there is a worker to make them.
     pub(crate) fn is_on_worker(&self) -> bool {
-        self.worker.is_some()
+        matches!(self.place, Place::Worker(_))
+    }
+
+    /// The cluster of that name, and what it is a cluster of, if calls to it are
+    /// made.
+    fn cluster(&self, name: &[u8]) -> Option<(Option<Rc<WorkerShared>>, usize)> {
+        match &self.place {
+            Place::Trial(names) => Some((None, names.find(name)?)),
+            Place::Worker(latest) => {
+                let (worker, cluster) = latest.cluster(name)?;
+                Some((Some(worker), cluster))
+            }
+        }
     }
 
     /// Makes an HTTP call.
@@ -78,9 +91,10 @@ impl Callouts {
         call: HttpCall,
     ) -> Result<CalloutGuard, CalloutError> {
         let kind = CalloutKind::Http;
-        let cluster = self.clusters.find(&call.cluster);
-        let cluster = self.made(kind, cluster.ok_or(CalloutError::UnknownCluster))?;
-        Ok(self.spawn(kind, |worker, record| async move {
+        let cluster = self.cluster(&call.cluster);
+        let found = self.made(kind, cluster.ok_or(CalloutError::UnknownCluster))?;
+        let (worker, cluster) = found;
+        Ok(self.spawn(kind, worker, |worker, record| async move {
             let (response, outcome) = http::perform(&worker, cluster, call).await;
             record.end(outcome);
             if let Some(vm) = vm.upgrade() {
@@ -93,7 +107,11 @@ impl Callouts {
     /// Looks a name up.
     pub(crate) fn resolve_dns(&self, vm: Weak<Vm>, token: DnsToken, name: &str) -> CalloutGuard {
         let name = name.to_owned();
-        self.spawn(CalloutKind::Dns, |_, record| async move {
+        let worker = match &self.place {
+            Place::Trial(_) => None,
+            Place::Worker(latest) => Some(latest.serving()),
+        };
+        self.spawn(CalloutKind::Dns, worker, |_, record| async move {
             let addresses = dns::look_up(&name).await;
             record.end(if addresses.is_empty() {
                 CalloutOutcome::Failed
@@ -117,8 +135,8 @@ impl Callouts {
         call: GrpcCall,
     ) -> Result<CalloutGuard, CalloutError> {
         let kind = CalloutKind::GrpcCall;
-        let target = self.made(kind, self.grpc_target(&call.start.target))?;
-        Ok(self.spawn(kind, |worker, record| async move {
+        let (worker, target) = self.made(kind, self.grpc_target(&call.start.target))?;
+        Ok(self.spawn(kind, worker, |worker, record| async move {
             let ended = grpc::unary(&worker, &target, call, record).await;
             let Some(vm) = vm.upgrade() else {
                 return;
@@ -141,30 +159,40 @@ impl Callouts {
         start: GrpcStart,
     ) -> Result<Rc<dyn GrpcStream>, CalloutError> {
         let kind = CalloutKind::GrpcStream;
-        let target = self.made(kind, self.grpc_target(&start.target))?;
+        let (worker, target) = self.made(kind, self.grpc_target(&start.target))?;
         let outbox = grpc::Outbox::new(Rc::clone(&self.waiting));
         let sent = Rc::clone(&outbox);
-        let task = self.spawn(kind, |worker, record| async move {
+        let task = self.spawn(kind, worker, |worker, record| async move {
             let events = grpc::VmEvents::new(vm, token);
             grpc::stream(&worker, &target, &start, &sent, &events, record).await;
         });
         Ok(Rc::new(grpc::Stream::new(outbox, task)))
     }
 
-    fn grpc_target(&self, target: &Bytes) -> Result<GrpcTarget, CalloutError> {
-        GrpcTarget::of(target, |name| self.clusters.find(name))
+    fn grpc_target(
+        &self,
+        target: &Bytes,
+    ) -> Result<(Option<Rc<WorkerShared>>, GrpcTarget), CalloutError> {
+        let mut of = None;
+        let target = GrpcTarget::of(target, |name| {
+            let (worker, cluster) = self.cluster(name)?;
+            of = worker;
+            Some(cluster)
+        })?;
+        Ok((of, target))
     }
 
     fn spawn<F: Future<Output = ()> + 'static>(
         &self,
         kind: CalloutKind,
+        worker: Option<Rc<WorkerShared>>,
         task: impl FnOnce(Rc<WorkerShared>, CalloutRecord) -> F,
     ) -> CalloutGuard {
         let spawn = |worker| {
             let record = self.metrics.callout(kind);
             Guard::of(&tokio::task::spawn_local(task(worker, record)))
         };
-        Box::new(self.worker.clone().map(spawn))
+        Box::new(worker.map(spawn))
     }
 
     /// Counts a callout that is not made.

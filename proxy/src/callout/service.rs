@@ -25,7 +25,7 @@ impl GrpcTarget {
     /// not offered or does not exist.
     pub(super) fn of(
         given: &Bytes,
-        find: impl Fn(&[u8]) -> Option<usize>,
+        mut find: impl FnMut(&[u8]) -> Option<usize>,
     ) -> Result<Self, CalloutError> {
         if let Some(cluster) = find(given) {
             return Ok(Self {

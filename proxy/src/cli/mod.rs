@@ -45,16 +45,19 @@ pub(crate) fn main() -> ExitCode {
             eprint!("{}", report(&errors));
             ExitCode::FAILURE
         }
-        Err(Error::Read { path, source }) => {
-            eprintln!("error: cannot read {}: {source}", path.display());
+        Err(error @ Error::Read { .. }) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 /// What a command can fail with.
+#[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("{}", .0.plain())]
     Config(ConfigErrors),
+    #[error("cannot read {}: {source}", path.display())]
     Read {
         path: PathBuf,
         source: std::io::Error,

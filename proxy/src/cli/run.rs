@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::Error;
 use super::source::Source;
+use crate::generation::Generation;
 use crate::server;
 
 #[derive(Args)]
@@ -23,9 +24,21 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(self) -> Result<(), Error> {
-        let (mut config, generation) = self.source.load()?;
-        config.workers = self.concurrency.or(config.workers);
-        server::prepare(&config, generation, self.admin_address_path)?.run();
+        let Self {
+            source,
+            admin_address_path,
+            concurrency,
+        } = self;
+        let load = move |previous: Option<&Generation>| {
+            let (mut config, generation) = source.load(previous)?;
+            config.workers = concurrency.or(config.workers);
+            Ok::<_, Error>((config, generation))
+        };
+        let (config, generation) = load(None)?;
+        let load = Box::new(move |previous: Option<&Generation>| {
+            load(previous).map_err(|error| error.to_string())
+        });
+        server::prepare(&config, generation, admin_address_path, load)?.run();
         Ok(())
     }
 }

@@ -31,8 +31,12 @@ impl Source {
         path.unwrap_or(Path::new(""))
     }
 
-    /// Reads, parses and tries out the configuration.
-    pub(super) fn load(&self) -> Result<(Config, Generation), Error> {
+    /// Reads, parses and tries out the configuration. What is the same in `previous`
+    /// is taken from there.
+    pub(super) fn load(
+        &self,
+        previous: Option<&Generation>,
+    ) -> Result<(Config, Generation), Error> {
         let path = self.path();
         let (config, folder) = if self.envoy.is_some() {
             // Envoy's file names are relative to the working directory.
@@ -41,7 +45,9 @@ impl Source {
             let config = weir_config::parse(&path.display().to_string(), &read(path)?)?;
             (config, path.parent().unwrap_or(Path::new(".")))
         };
-        let generation = Generation::build(&config, folder, &Arc::default())?;
+        let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
+        let mut generation = Generation::build(&config, folder, &shared, previous)?;
+        generation.files.push(path.to_owned());
         Ok((config, generation))
     }
 }

@@ -24,9 +24,11 @@ use crate::http::{
 use crate::telemetry::ClusterMetrics;
 
 /// A cluster as configured; shared by all workers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ClusterSpec {
     pub(crate) name: String,
+    /// What it was made from.
+    pub(crate) config: weir_config::Cluster,
     pub(crate) endpoints: EndpointsSpec,
     pub(crate) connect_timeout: Duration,
     pub(crate) protocol: UpstreamProtocol,

@@ -89,7 +89,8 @@ impl<D: Downstream> Exchange<'_, D> {
         }
         // An unread rest of the request would be taken for the next one.
         let unread = self.request == RequestReader::Reading && self.switch.is_none();
-        if unread || self.shared.is_draining() || self.request == RequestReader::Gone {
+        let ending = self.shared.is_draining() || self.listener.is_retired();
+        if unread || ending || self.request == RequestReader::Gone {
             self.downstream.close_after_response();
         }
         if self.downstream.closes_after_response() {

@@ -12,10 +12,10 @@ use weir_abi::{
 use weir_config::{FailurePolicies, FailurePolicy};
 
 use super::host::FilterHost;
-use crate::callout::{Callouts, ClusterNames};
+use crate::callout::{Callouts, ClusterNames, Place};
 use crate::limits::RECYCLE_GROWTH_PART;
 use crate::telemetry::VmMetrics;
-use crate::worker::WorkerShared;
+use crate::worker::Latest;
 
 /// What a VM and its plugins are made from; shared by all workers.
 pub(crate) struct FilterVmSpec {
@@ -28,7 +28,7 @@ pub(crate) struct FilterVmSpec {
     pub(crate) shared_limits: SharedLimits,
     /// Lines that it may log in a second.
     pub(crate) log_lines: u32,
-    /// Whom its guests can call.
+    /// Whom its guests can call, when it is only tried out.
     pub(crate) clusters: Arc<ClusterNames>,
 }
 
@@ -112,6 +112,22 @@ impl FilterVmSpec {
         digest.finalize().into()
     }
 
+    /// Names of its plugins, with commas.
+    pub(crate) fn plugin_names(&self) -> String {
+        let names: Vec<&str> = self.plugins.iter().map(|p| &*p.plugin.name).collect();
+        names.join(",")
+    }
+
+    /// Whether a VM of the one serves as well as one of the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Self::key(&self.module, &self.config) == Self::key(&other.module, &other.config)
+            && self.config.limits == other.config.limits
+            && self.plugins == other.plugins
+            && self.shared_limits == other.shared_limits
+            && self.log_lines == other.log_lines
+            && self.node == other.node
+    }
+
     /// Whether each stream has a VM to itself: one of the plugins says so.
     pub(super) fn is_isolated(&self) -> bool {
         self.plugins.iter().any(|plugin| plugin.isolated)
@@ -122,9 +138,13 @@ impl FilterVmSpec {
     pub(super) fn start(
         &self,
         metrics: &Rc<VmMetrics>,
-        worker: Option<Rc<WorkerShared>>,
+        worker: Option<Rc<Latest>>,
     ) -> Result<Live, StartError> {
-        let callouts = Callouts::new(Arc::clone(&self.clusters), worker, metrics);
+        let place = match worker {
+            None => Place::Trial(Arc::clone(&self.clusters)),
+            Some(latest) => Place::Worker(latest),
+        };
+        let callouts = Callouts::new(place, metrics);
         let host = FilterHost::new(
             Rc::clone(metrics),
             callouts,

@@ -17,12 +17,12 @@ use super::recovery::Recovery;
 use super::spec::{Cause, FilterVmSpec, Live, StartError};
 use crate::limits::{POOL_LOOKS, RECYCLE_DRAIN};
 use crate::telemetry::VmMetrics;
-use crate::worker::WorkerShared;
+use crate::worker::Latest;
 
 /// The VM of one or more plugins on one worker.
 pub(crate) struct FilterVm {
     spec: Arc<FilterVmSpec>,
-    worker: Option<Rc<WorkerShared>>,
+    worker: Option<Rc<Latest>>,
     /// Streams go here; one that has failed stays until it is replaced.
     live: RefCell<Option<Live>>,
     /// Started and configured, to take the place of `live` at once.
@@ -45,7 +45,7 @@ impl FilterVm {
     pub(crate) fn start(
         spec: Arc<FilterVmSpec>,
         metrics: Rc<VmMetrics>,
-        worker: Option<Rc<WorkerShared>>,
+        worker: Option<Rc<Latest>>,
     ) -> Result<Self, StartError> {
         spec.config.shared.set_limits(spec.shared_limits);
         let live = match spec.start(&metrics, worker.clone()) {
@@ -78,6 +78,11 @@ impl FilterVm {
             recovery: RefCell::new(recovery),
             metrics,
         })
+    }
+
+    /// Whether it is made from `spec`.
+    pub(crate) fn is_of(&self, spec: &Arc<FilterVmSpec>) -> bool {
+        Arc::ptr_eq(&self.spec, spec)
     }
 
     pub(super) fn admit(self: &Rc<Self>, plugin: usize) -> Admission {
@@ -283,7 +288,7 @@ impl FilterVm {
     /// Looks after the VM: publishes the size of its memory, takes note of its
     /// success, replaces it when it is worn, and ends those that were.
     pub(crate) fn look_after(self: &Rc<Self>) {
-        self.publish_memory();
+        self.metrics.memory(self.memory());
         if self.spec.is_isolated() {
             self.take_back(self.pool.len(), Instant::now());
             self.revive();
@@ -294,13 +299,14 @@ impl FilterVm {
         self.end_retired(Instant::now());
     }
 
-    fn publish_memory(&self) {
+    /// Bytes of guest memory, of all its instances.
+    pub(crate) fn memory(&self) -> usize {
         let (live, spare) = (self.live.borrow(), self.spare.borrow());
         let retired = self.retired.borrow();
         let all = live.iter().chain(spare.iter());
         let all = all.chain(retired.iter().map(|(live, _)| live));
         let memory: usize = all.map(|l| l.vm.memory_size()).sum();
-        self.metrics.memory(memory + self.pool.memory());
+        memory + self.pool.memory()
     }
 
     /// Without streams, nobody else asks for a VM that ticks.

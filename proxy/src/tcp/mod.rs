@@ -155,8 +155,9 @@ fn cluster<'s>(
     proxy: TcpProxy,
     shared: &'s WorkerShared,
 ) -> Option<&'s Cluster> {
-    match record.filter_state(CLUSTER) {
+    let cluster = match record.filter_state(CLUSTER) {
         Some(name) => shared.clusters.iter().find(|c| c.name.as_bytes() == name),
         None => shared.clusters.get(proxy.cluster),
-    }
+    };
+    cluster.map(|cluster| &**cluster)
 }

@@ -37,6 +37,14 @@ families! {
         "1, with the version";
     GENERATION = Gauge "weir_generation" []
         "Number of the configuration that is served, from 1";
+    GENERATIONS = Gauge "weir_generations" []
+        "Configurations that are served, or still have streams";
+    RELOAD_SUCCESSFUL = Gauge "weir_config_last_reload_successful" []
+        "Whether the last reload, or the start, has succeeded";
+    RELOAD_SUCCESS_TIME = Gauge "weir_config_last_reload_success_timestamp_seconds" []
+        "When a configuration was last taken over";
+    RELOADS = Counter "weir_config_reloads_total" ["result"]
+        "Reloads, by `success` or `failure`";
 
     LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
         "Connections that a listener has taken";

@@ -46,6 +46,11 @@ pub(crate) struct ListenerMetrics {
 }
 
 impl ListenerMetrics {
+    /// Whether these are the numbers of such a listener.
+    pub(super) fn is_of(&self, name: &str, address: &str, tcp: bool) -> bool {
+        self.name == name && self.address == address.replace(':', "_") && self.tcp == tcp
+    }
+
     /// `address` as it is bound; `tcp` for one that takes no HTTP.
     pub(super) fn new(name: &str, address: &str, tcp: bool) -> Arc<Self> {
         Arc::new(Self {
@@ -155,6 +160,11 @@ pub(crate) struct ClusterMetrics {
 }
 
 impl ClusterMetrics {
+    /// Whether these are the numbers of such a cluster.
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        self.name == name
+    }
+
     pub(crate) fn new(name: &str) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use weir_abi::SharedState;
 
-use super::GuestMetrics;
 use super::cell::Counter;
 use super::family as f;
 use super::http_metrics::{ClusterMetrics, ListenerMetrics};
 use super::page::Page;
 use super::shared_metrics;
 use super::vm_metrics::{VmCells, VmMetrics};
+use super::{Generations, GuestMetrics};
 use crate::filter::FilterVmSpec;
 
 /// One worker's numbers.
@@ -58,8 +58,14 @@ impl WorkerMetrics {
 
     /// Numbers of a VM of this worker.
     pub(crate) fn vm(&self, spec: &FilterVmSpec) -> VmMetrics {
-        let cells = VmCells::new(self.worker, &self.guests, spec);
-        self.with_parts(|parts| parts.vms.push(Arc::clone(&cells)));
+        let cells = self.with_parts(|parts| {
+            let same = parts.vms.iter().find(|cells| cells.is_of(spec));
+            same.cloned().unwrap_or_else(|| {
+                let cells = VmCells::new(self.worker, &self.guests, spec);
+                parts.vms.push(Arc::clone(&cells));
+                cells
+            })
+        });
         VmMetrics::new(cells)
     }
 
@@ -70,16 +76,28 @@ impl WorkerMetrics {
         address: SocketAddr,
         tcp: bool,
     ) -> Arc<ListenerMetrics> {
-        let metrics = ListenerMetrics::new(name, &address.to_string(), tcp);
-        self.with_parts(|parts| parts.listeners.push(Arc::clone(&metrics)));
-        metrics
+        let address = address.to_string();
+        self.with_parts(|parts| {
+            let mut all = parts.listeners.iter();
+            let same = all.find(|metrics| metrics.is_of(name, &address, tcp));
+            same.cloned().unwrap_or_else(|| {
+                let metrics = ListenerMetrics::new(name, &address, tcp);
+                parts.listeners.push(Arc::clone(&metrics));
+                metrics
+            })
+        })
     }
 
     /// Numbers of a cluster on this worker.
     pub(crate) fn cluster(&self, name: &str) -> Arc<ClusterMetrics> {
-        let metrics = ClusterMetrics::new(name);
-        self.with_parts(|parts| parts.clusters.push(Arc::clone(&metrics)));
-        metrics
+        self.with_parts(|parts| {
+            let same = parts.clusters.iter().find(|metrics| metrics.is_of(name));
+            same.cloned().unwrap_or_else(|| {
+                let metrics = ClusterMetrics::new(name);
+                parts.clusters.push(Arc::clone(&metrics));
+                metrics
+            })
+        })
     }
 
     fn show(&self, page: &mut Page) {
@@ -97,6 +115,7 @@ pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     guests: Arc<GuestMetrics>,
     shared: Arc<SharedState>,
+    pub(crate) generations: Arc<Generations>,
     started: Instant,
 }
 
@@ -110,6 +129,7 @@ impl Metrics {
             workers,
             guests,
             shared,
+            generations: Arc::default(),
             started: Instant::now(),
         }
     }
@@ -124,7 +144,7 @@ impl Metrics {
         page.level(&f::SERVER_UPTIME, &[], self.started.elapsed().as_secs());
         page.level(&f::SERVER_CONCURRENCY, &[], self.workers.len() as u64);
         page.level(&f::BUILD, &[env!("CARGO_PKG_VERSION")], 1);
-        page.level(&f::GENERATION, &[], 1);
+        self.generations.show(&mut page);
         for worker in &self.workers {
             worker.show(&mut page);
         }

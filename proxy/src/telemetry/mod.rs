@@ -3,6 +3,7 @@
 mod access_log;
 mod cell;
 mod family;
+mod generations;
 mod guest_metrics;
 mod http_metrics;
 mod metrics;
@@ -14,6 +15,7 @@ mod tags;
 mod vm_metrics;
 
 pub(crate) use self::access_log::AccessLog;
+pub(crate) use self::generations::{GenerationCells, Generations};
 pub(crate) use self::guest_metrics::GuestMetrics;
 pub(crate) use self::http_metrics::{
     ClusterMetrics, DownstreamRequest, ListenerMetrics, UpstreamRequest,

@@ -71,14 +71,18 @@ pub(super) struct VmCells {
 
 impl VmCells {
     pub(super) fn new(worker: usize, guests: &Arc<GuestMetrics>, spec: &FilterVmSpec) -> Arc<Self> {
-        let plugins: Vec<&str> = spec.plugins.iter().map(|p| &*p.plugin.name).collect();
         Arc::new(Self {
             worker,
             guests: Arc::clone(guests),
             vm_id: spec.config.vm_id.clone(),
-            plugin_names: plugins.join(","),
+            plugin_names: spec.plugin_names(),
             ..Self::default()
         })
+    }
+
+    /// Whether these are the numbers of such a VM, whichever generation it is of.
+    pub(super) fn is_of(&self, spec: &FilterVmSpec) -> bool {
+        self.vm_id == spec.config.vm_id && self.plugin_names == spec.plugin_names()
     }
 
     fn plugin(&self, name: &str) -> Arc<PluginCells> {

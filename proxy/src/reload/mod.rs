@@ -1,0 +1,373 @@
+//! Reload: another generation of the configuration takes the place of the one that
+//! is served, and no request notices.
+//!
+//! Everything that can go wrong is done while the old generation serves on: files are
+//! read, modules compiled, filters tried out, sockets bound, and VMs started on every
+//! worker. Only then do workers serve the new one, each with its next stream. If
+//! anything fails, nothing has changed.
+
+mod files;
+mod sockets;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use weir_config::{Config, ConfigErrors};
+
+use self::files::Files;
+use self::sockets::Sockets;
+use crate::admin::{self, AdminState};
+use crate::cluster::start_dns;
+use crate::generation::{Generation, ListenerKey};
+use crate::limits::FILES_INTERVAL;
+use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
+use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
+
+/// Reads the configuration, and makes a generation of it that goes on from another.
+/// The error is for a person.
+pub(crate) type Load =
+    Box<dyn Fn(Option<&Generation>) -> Result<(Config, Generation), String> + Send + Sync>;
+
+/// Asks for a reload; is told what came of it.
+pub(crate) type Request = oneshot::Sender<Result<String, String>>;
+
+/// Names and addresses of the listeners that are served.
+pub(crate) type Listeners = Arc<ArcSwap<Vec<(String, SocketAddr)>>>;
+
+/// What must be the same in every generation.
+#[derive(Debug, PartialEq, Eq)]
+struct Fixed {
+    workers: Option<NonZeroUsize>,
+    admin: Option<SocketAddr>,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            workers: config.workers,
+            admin: config.admin.as_ref().map(|admin| admin.address.value),
+        }
+    }
+
+    /// What of it is not the same.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        if self.workers != other.workers {
+            Some("workers")
+        } else if self.admin != other.admin {
+            Some("admin")
+        } else {
+            None
+        }
+    }
+}
+
+/// A generation whose sockets are bound and whose logs are open.
+struct Bound {
+    generation: Generation,
+    sockets: Sockets,
+    access_logs: Vec<Option<AccessLog>>,
+}
+
+/// Binds what is new in `generation`, and opens its logs.
+fn bind(
+    config: &Config,
+    mut generation: Generation,
+    bound: &HashMap<ListenerKey, SocketAddr>,
+    workers: usize,
+) -> Result<Bound, ConfigErrors> {
+    let sockets = sockets::bind(config, &mut generation, bound, workers)?;
+    let mut access_logs = Vec::new();
+    for listener in &generation.listeners {
+        let log = AccessLog::open(&listener.access_log).map_err(|(place, error)| {
+            let span = listener.access_log[place].path.span;
+            config.error(span, format!("cannot open the access log: {error}"))
+        })?;
+        access_logs.push(log);
+    }
+    Ok(Bound {
+        generation,
+        sockets,
+        access_logs,
+    })
+}
+
+/// All workers, and what they serve.
+pub(crate) struct Fleet {
+    first: Bound,
+    fixed: Fixed,
+    metrics: Vec<Arc<WorkerMetrics>>,
+    admin: Option<(std::net::TcpListener, AdminState)>,
+    admin_address_path: Option<PathBuf>,
+    generations: Arc<Generations>,
+    listeners: Listeners,
+    files: Files,
+    load: Arc<Load>,
+    reloads: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
+}
+
+impl Fleet {
+    /// Binds every socket and opens every log of the first generation.
+    ///
+    /// # Errors
+    /// What cannot be bound or opened, with its place in the configuration.
+    pub(crate) fn new(
+        config: &Config,
+        generation: Generation,
+        admin_address_path: Option<PathBuf>,
+        load: Load,
+    ) -> Result<Self, ConfigErrors> {
+        let count = config
+            .workers
+            .or_else(|| thread::available_parallelism().ok())
+            .map_or(1, NonZeroUsize::get);
+        let files = Files::of(&generation);
+        let shared = Arc::clone(&generation.shared);
+        let first = bind(config, generation, &HashMap::new(), count)?;
+        let guests = Arc::new(GuestMetrics::default());
+        let metrics: Vec<_> = (0..count)
+            .map(|worker| WorkerMetrics::new(worker, &guests))
+            .collect();
+        let page = Metrics::new(metrics.clone(), guests, shared);
+        let generations = Arc::clone(&page.generations);
+        let listeners = Listeners::default();
+        let reloads = mpsc::channel(1);
+        let state = AdminState {
+            metrics: page,
+            listeners: Arc::clone(&listeners),
+            ready: Arc::new(AtomicBool::new(false)),
+            reloads: reloads.0.clone(),
+        };
+        let admin = config.admin.as_ref().map(|admin| {
+            let bound = std::net::TcpListener::bind(admin.address.value);
+            bound.map_err(|error| {
+                let message = format!("the admin cannot bind {}: {error}", admin.address);
+                config.error(admin.address.span, message)
+            })
+        });
+        Ok(Self {
+            first,
+            fixed: Fixed::of(config),
+            metrics,
+            admin: admin.transpose()?.map(|listener| (listener, state)),
+            admin_address_path,
+            generations,
+            listeners,
+            files,
+            load: Arc::new(load),
+            reloads,
+        })
+    }
+
+    /// Starts every worker, opens the listeners once all are ready, reloads when
+    /// that is asked for, and waits for the workers to drain.
+    ///
+    /// # Errors
+    /// When it does not come so far as to serve.
+    pub(crate) async fn serve(self, drain: &watch::Sender<bool>) -> Result<(), WorkerError> {
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        let mut orders = Vec::with_capacity(self.metrics.len());
+        for (number, metrics) in self.metrics.into_iter().enumerate() {
+            let (order, received) = mpsc::unbounded_channel();
+            let (drain, alive) = (drain.subscribe(), alive.clone());
+            let spec = WorkerSpec { number, metrics };
+            thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || {
+                    worker::run(spec, drain, received);
+                    drop(alive);
+                })?;
+            orders.push(order);
+        }
+        drop(alive);
+        let mut crew = Crew {
+            orders,
+            generations: self.generations,
+            listeners: self.listeners,
+            current: None,
+        };
+        crew.roll_out(self.first).await?;
+        if let Some((listener, state)) = self.admin {
+            let address = listener.local_addr()?;
+            state.ready.store(true, Ordering::Release);
+            admin::start(listener, state, drain.subscribe())?;
+            tracing::info!(%address, "admin");
+            if let Some(path) = self.admin_address_path {
+                std::fs::write(path, format!("{address}\n"))?;
+            }
+        }
+        let reloader = Reloader {
+            crew,
+            fixed: self.fixed,
+            files: self.files,
+            load: self.load,
+        };
+        tokio::select! {
+            // Every worker holds a sender and sends nothing.
+            _ = all_gone.recv() => {}
+            () = reloader.run(self.reloads.1) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The workers, and the generation that they serve.
+struct Crew {
+    orders: Vec<mpsc::UnboundedSender<Order>>,
+    generations: Arc<Generations>,
+    listeners: Listeners,
+    current: Option<Arc<Generation>>,
+}
+
+impl Crew {
+    /// Has all workers serve a generation, or none.
+    async fn roll_out(&mut self, bound: Bound) -> Result<(), WorkerError> {
+        let Bound {
+            generation,
+            sockets,
+            access_logs,
+        } = bound;
+        let generation = Arc::new(generation);
+        let all_cells = Generations::cells(self.orders.len());
+        let mut replies = Vec::with_capacity(self.orders.len());
+        let each = self.orders.iter().zip(sockets).zip(&all_cells);
+        for ((orders, sockets), cells) in each {
+            let (reply, replied) = oneshot::channel();
+            let rollout = Rollout {
+                generation: Arc::clone(&generation),
+                sockets,
+                access_logs: access_logs.clone(),
+                cells: Arc::clone(cells),
+            };
+            let order = Order::Prepare(rollout, reply);
+            orders.send(order).map_err(|_| WorkerError::Gone)?;
+            replies.push(replied);
+        }
+        if let Err(error) = all(replies).await {
+            for orders in &self.orders {
+                // One that has gone has nothing to forget.
+                let _ = orders.send(Order::Abort);
+            }
+            return Err(error);
+        }
+        start_dns(&generation.dns_clusters(self.current.as_deref())).await?;
+        let mut replies = Vec::with_capacity(self.orders.len());
+        for orders in &self.orders {
+            let (reply, replied) = oneshot::channel();
+            let order = Order::Commit(reply);
+            orders.send(order).map_err(|_| WorkerError::Gone)?;
+            replies.push(replied);
+        }
+        all(replies).await?;
+        let addresses = generation.listeners.iter().map(|listener| {
+            let bound = generation.bound.get(&listener.key()).copied();
+            (listener.name.clone(), bound.unwrap_or(listener.address))
+        });
+        let addresses: Vec<_> = addresses.collect();
+        let workers = self.orders.len();
+        let known = self.listeners.load();
+        for (name, address) in addresses.iter().filter(|address| !known.contains(address)) {
+            tracing::info!(listener = name, %address, workers, "listening");
+        }
+        self.listeners.store(Arc::new(addresses));
+        self.generations.serve(generation.number, all_cells);
+        self.current = Some(generation);
+        Ok(())
+    }
+}
+
+async fn all(replies: Vec<oneshot::Receiver<Result<(), WorkerError>>>) -> Result<(), WorkerError> {
+    // All of them are waited for: what follows must not meet one that is at it.
+    let mut result = Ok(());
+    for reply in replies {
+        let reply = reply.await.unwrap_or(Err(WorkerError::Gone));
+        result = result.and(reply);
+    }
+    result
+}
+
+/// Reloads when that is asked for.
+struct Reloader {
+    crew: Crew,
+    fixed: Fixed,
+    files: Files,
+    load: Arc<Load>,
+}
+
+impl Reloader {
+    /// Serves requests, signals and changes of files, one after the other.
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            tracing::error!("cannot listen for SIGHUP");
+            return std::future::pending().await;
+        };
+        loop {
+            let (asked, cause) = tokio::select! {
+                Some(request) = requests.recv() => (Some(request), "the admin"),
+                _ = hangup.recv() => (None, "SIGHUP"),
+                () = self.files.changed(FILES_INTERVAL) => (None, "a change of a file"),
+            };
+            let result = self.reload(cause).await;
+            if let Some(asked) = asked {
+                // Who has asked may have gone.
+                let _ = asked.send(result);
+            }
+        }
+    }
+
+    async fn reload(&mut self, cause: &str) -> Result<String, String> {
+        let result = self.try_reload().await;
+        match &result {
+            Ok(report) => tracing::info!(cause, "reloaded: {report}"),
+            Err(error) => {
+                self.crew.generations.failed();
+                tracing::error!(cause, "the configuration stays as it was: {error}");
+            }
+        }
+        result
+    }
+
+    async fn try_reload(&mut self) -> Result<String, String> {
+        // What is read now is what there is: a later change is another one.
+        self.files.look();
+        let (load, current) = (Arc::clone(&self.load), self.crew.current.clone());
+        // Reading, compiling and trying out take their time.
+        let loaded = tokio::task::spawn_blocking(move || load(current.as_deref())).await;
+        let (config, generation) = loaded.map_err(|error| error.to_string())??;
+        if let Some(key) = self.fixed.difference(&Fixed::of(&config)) {
+            return Err(format!("`{key}` can only be changed by a restart"));
+        }
+        self.files.follow(&generation);
+        let empty = HashMap::new();
+        let before = self.crew.current.clone();
+        let sockets = before.as_ref().map_or(&empty, |current| &current.bound);
+        let bound = bind(&config, generation, sockets, self.crew.orders.len());
+        let bound = bound.map_err(|errors| errors.to_string())?;
+        let report = report(before.as_deref(), &bound.generation);
+        let rolled_out = self.crew.roll_out(bound).await;
+        rolled_out.map_err(|error| error.to_string())?;
+        Ok(report)
+    }
+}
+
+/// What is new, for a person.
+fn report(before: Option<&Generation>, now: &Generation) -> String {
+    let known = |vm| {
+        let mut vms = before.into_iter().flat_map(|g| &g.vms);
+        vms.any(|old| Arc::ptr_eq(old, vm))
+    };
+    let kept = now.vms.iter().filter(|vm| known(vm)).count();
+    let listeners = now.listeners.len();
+    format!(
+        "generation {}, {listeners} listeners, {kept} VMs kept, {} new",
+        now.number,
+        now.vms.len() - kept,
+    )
+}

@@ -1,0 +1,206 @@
+//! Connections of a worker: accepted, and served until they end. A stream is served
+//! by the generation that is the current one when it begins.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use weir_config::Codec;
+
+use super::shared::{Acceptor, Alive, Life, Served, Slot, WorkerListener};
+use crate::exchange::Exchange;
+use crate::http::{Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2};
+use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE};
+use crate::stream::ConnectionInfo;
+use crate::tcp;
+
+/// Accepts connections until the address is given up, or the process drains.
+pub(super) async fn accept_loop(tcp: TcpListener, acceptor: Rc<Acceptor>, life: Rc<Life>) {
+    let mut draining = life.draining.clone();
+    let mut closing = acceptor.closing.subscribe();
+    loop {
+        tokio::select! {
+            biased;
+            accepted = tcp.accept() => match accepted {
+                Ok((connection, peer)) => {
+                    let slot = Rc::clone(&acceptor.slot.borrow());
+                    spawn_connection(connection, peer, slot, &life);
+                }
+                Err(error) => {
+                    // Out of descriptors, mostly: closing connections will help.
+                    tracing::warn!("cannot accept a connection: {error}");
+                    sleep(ACCEPT_RETRY).await;
+                }
+            },
+            // Connections that the kernel has accepted already come first.
+            _ = draining.wait_for(|draining| *draining) => return,
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+    }
+}
+
+fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, life: &Rc<Life>) {
+    let (Ok(local), Some(served)) = (connection.local_addr(), slot.current()) else {
+        return;
+    };
+    let info = ConnectionInfo {
+        id: served.shared.metrics.next_connection_id(),
+        peer,
+        local,
+        filter_state: Rc::default(),
+    };
+    let guard = (
+        served.listener.metrics.connection(),
+        Alive::connection(life),
+    );
+    tokio::task::spawn_local(async move {
+        match served.listener.tcp {
+            Some(proxy) => {
+                let alive = Alive::stream(&served.shared);
+                let serving = tcp::serve(connection, info, proxy, &served.listener, &served.shared);
+                tokio::select! {
+                    () = serving => {}
+                    () = served.shared.is_over() => {}
+                }
+                drop(alive);
+            }
+            None => serve_connection(connection, info, &served.listener, &slot).await,
+        }
+        drop(guard);
+    });
+}
+
+/// Serves one exchange after the other on a client's connection, which began with
+/// `listener`.
+async fn serve_connection(
+    connection: TcpStream,
+    info: ConnectionInfo,
+    listener: &Rc<WorkerListener>,
+    slot: &Rc<Slot>,
+) {
+    if let Err(error) = connection.set_nodelay(true) {
+        tracing::debug!("TCP_NODELAY: {error}");
+    }
+    let http = &listener.http;
+    if http.codec == Codec::Http2 {
+        return serve_http2(connection.into(), info, listener, slot).await;
+    }
+    let mut downstream = H1Downstream::new(
+        connection.into(),
+        Rc::clone(&listener.codec),
+        http.codec == Codec::Auto,
+    );
+    loop {
+        let readable = tokio::select! {
+            readable = downstream.readable() => readable,
+            () = idle_at_the_end(slot) => false,
+            () = passed(http.idle_timeout) => false,
+        };
+        if !readable {
+            return;
+        }
+        let next = tokio::select! {
+            next = downstream.read_request() => next,
+            () = passed(http.request_headers_timeout.or(http.idle_timeout)) => {
+                downstream.time_out()
+            }
+        };
+        match next {
+            Next::Closed => return,
+            Next::Http2 => {
+                return serve_http2(downstream.into_connection(), info, listener, slot).await;
+            }
+            next => serve_exchange(&mut downstream, next, info.clone(), slot).await,
+        }
+        if !downstream.is_reusable() {
+            let patience = http.delayed_close_timeout.unwrap_or_default();
+            return downstream.close(patience).await;
+        }
+    }
+}
+
+/// Returns when `limit` is over; without a limit, never.
+async fn passed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves what came on a connection or stream, by what is current now.
+async fn serve_exchange<D: Downstream>(
+    downstream: &mut D,
+    next: Next,
+    info: ConnectionInfo,
+    slot: &Slot,
+) {
+    let Some(Served { listener, shared }) = slot.current() else {
+        return;
+    };
+    let alive = Alive::stream(&shared);
+    let serving = async {
+        match next {
+            Next::Request(mut head, mut expects_continue) => {
+                if expects_continue && listener.http.proxy_100_continue {
+                    head.headers.add("expect", "100-continue");
+                    expects_continue = false;
+                }
+                let exchange = Exchange::new(downstream, &shared, &listener, info, head);
+                exchange.run(expects_continue).await;
+            }
+            Next::Rejected(error, head) => {
+                let exchange = Exchange::new(downstream, &shared, &listener, info, head);
+                exchange.reject(&error).await;
+            }
+            Next::Http2 | Next::Closed => {}
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = shared.is_over() => tracing::debug!("a stream of an old generation is cut"),
+    }
+    drop(alive);
+}
+
+/// Serves the streams of a client's HTTP/2 connection, each by a task of its own.
+async fn serve_http2(
+    connection: Connection,
+    info: ConnectionInfo,
+    listener: &Rc<WorkerListener>,
+    slot: &Rc<Slot>,
+) {
+    let begin = |mut stream: H2Downstream, next| {
+        let (info, slot) = (info.clone(), Rc::clone(slot));
+        tokio::task::spawn_local(async move {
+            serve_exchange(&mut stream, next, info, &slot).await;
+        });
+    };
+    let idle = listener.http.idle_timeout;
+    let ending = at_the_end(slot);
+    if let Err(error) = accept_h2(connection, &listener.codec, ending, idle, begin).await {
+        tracing::debug!("HTTP/2 connection: {error}");
+    }
+}
+
+/// Returns when the process drains, or the listener is no more.
+async fn at_the_end(slot: &Slot) {
+    let Some(served) = slot.current() else {
+        return;
+    };
+    let mut draining = served.shared.life.draining.clone();
+    drop(served);
+    let mut retired = slot.retired.subscribe();
+    // An error means that the server is gone, too.
+    tokio::select! {
+        _ = draining.wait_for(|draining| *draining) => {}
+        _ = retired.wait_for(|retired| *retired) => {}
+    }
+}
+
+/// Returns a while after the process has begun to drain, or the listener is no more.
+async fn idle_at_the_end(slot: &Slot) {
+    at_the_end(slot).await;
+    sleep(DRAIN_IDLE_GRACE).await;
+}

@@ -1,0 +1,422 @@
+//! Workers: one thread each, with its own runtime, VMs, connections and timers.
+//! A connection and all its streams live and die on the worker that accepted
+//! it; workers share nothing that they write.
+//!
+//! A worker serves one generation of the configuration. It gets another one in two
+//! steps: it makes all that is new ready, while it serves on; then, when all workers
+//! are ready, streams that begin are served by the new one. What the old one has
+//! begun, it ends.
+
+mod connection;
+mod shared;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use socket2::Socket;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, LocalSet, yield_now};
+use tokio::time::sleep;
+
+use self::connection::accept_loop;
+use self::shared::{Acceptor, Life, Served, Slot};
+pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
+use crate::cluster::{Cluster, ClusterSpec, Pool};
+use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
+use crate::generation::{Generation, ListenerKey, ListenerSpec};
+use crate::http::CodecOptions;
+use crate::limits::{LISTEN_BACKLOG, VM_CARE_INTERVAL};
+use crate::telemetry::{AccessLog, GenerationCells, WorkerMetrics};
+
+/// What a worker is started with.
+pub(crate) struct WorkerSpec {
+    pub(crate) number: usize,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+}
+
+/// A generation for one worker.
+pub(crate) struct Rollout {
+    pub(crate) generation: Arc<Generation>,
+    /// A bound socket for each listener that there is not yet.
+    pub(crate) sockets: HashMap<ListenerKey, Socket>,
+    /// Where each listener of the generation logs.
+    pub(crate) access_logs: Vec<Option<AccessLog>>,
+    pub(crate) cells: Arc<GenerationCells>,
+}
+
+/// What a worker is told to do.
+pub(crate) enum Order {
+    /// Makes a generation ready.
+    Prepare(Rollout, oneshot::Sender<Result<(), WorkerError>>),
+    /// Serves the one that is ready.
+    Commit(oneshot::Sender<Result<(), WorkerError>>),
+    /// Forgets the one that is ready: another worker was not.
+    Abort,
+}
+
+/// Why a worker does not serve a generation.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkerError {
+    #[error("a filter does not start: {0}")]
+    Filter(#[from] StartError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("a worker has ended")]
+    Gone,
+}
+
+/// Runs a worker on this thread until it has drained, or there is nobody left to
+/// order.
+pub(crate) fn run(
+    spec: WorkerSpec,
+    draining: watch::Receiver<bool>,
+    orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, Worker::new(spec, draining).run(orders)),
+        Err(error) => tracing::error!("a worker does not start: {error}"),
+    }
+}
+
+/// A generation that is ready to be served.
+struct Ready {
+    generation: Arc<Generation>,
+    shared: Rc<WorkerShared>,
+    vms: Vec<Rc<FilterVm>>,
+    listeners: Vec<(ListenerKey, Rc<Slot>, Rc<WorkerListener>)>,
+    sockets: HashMap<ListenerKey, Socket>,
+}
+
+/// A generation that is served, or was.
+struct Serving {
+    generation: Arc<Generation>,
+    shared: Rc<WorkerShared>,
+    vms: Vec<Rc<FilterVm>>,
+    /// When it was replaced.
+    since: Instant,
+}
+
+struct Worker {
+    number: usize,
+    metrics: Arc<WorkerMetrics>,
+    life: Rc<Life>,
+    pool: Rc<Pool>,
+    latest: Option<Rc<Latest>>,
+    ready: Option<Ready>,
+    /// Shared with the task that looks after VMs.
+    generations: Rc<RefCell<Generations>>,
+    acceptors: HashMap<ListenerKey, (Rc<Acceptor>, JoinHandle<()>)>,
+}
+
+/// The generations on one worker.
+#[derive(Default)]
+struct Generations {
+    current: Option<Serving>,
+    retired: Vec<Serving>,
+}
+
+impl Worker {
+    fn new(spec: WorkerSpec, draining: watch::Receiver<bool>) -> Self {
+        Self {
+            number: spec.number,
+            metrics: spec.metrics,
+            life: Rc::new(Life {
+                draining,
+                alive: Cell::new(0),
+                ended: Notify::new(),
+            }),
+            pool: Rc::new(Pool::new()),
+            latest: None,
+            ready: None,
+            generations: Rc::default(),
+            acceptors: HashMap::new(),
+        }
+    }
+
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let keeper = tokio::task::spawn_local(look_after(Rc::clone(&self.generations)));
+        let mut draining = self.life.draining.clone();
+        loop {
+            let order = tokio::select! {
+                order = orders.recv() => order,
+                _ = draining.wait_for(|draining| *draining) => None,
+            };
+            match order {
+                Some(Order::Prepare(rollout, reply)) => {
+                    let ready = self.prepare(rollout).await;
+                    // Who has given the order is there, or the process ends.
+                    let _ = reply.send(ready);
+                }
+                Some(Order::Commit(reply)) => {
+                    let _ = reply.send(self.commit());
+                }
+                Some(Order::Abort) => self.abort(),
+                None => break,
+            }
+        }
+        for (_, (_, task)) in self.acceptors.drain() {
+            if let Err(error) = task.await {
+                tracing::error!("a listener ended: {error}");
+            }
+        }
+        while self.life.alive.get() > 0 {
+            self.life.ended.notified().await;
+        }
+        keeper.abort();
+        self.generations.borrow_mut().stop();
+    }
+
+    /// Makes all that is new in a generation ready. Between two VMs, it serves.
+    async fn prepare(&mut self, rollout: Rollout) -> Result<(), WorkerError> {
+        let Rollout {
+            generation,
+            sockets,
+            access_logs,
+            cells,
+        } = rollout;
+        let shared = Rc::new(WorkerShared {
+            clusters: self.clusters(&generation),
+            names: Arc::clone(&generation.names),
+            pool: Rc::clone(&self.pool),
+            callouts: generation.callouts,
+            metrics: Arc::clone(&self.metrics),
+            life: Rc::clone(&self.life),
+            cells,
+            over: watch::Sender::new(false),
+            date: RefCell::default(),
+        });
+        let latest = match &self.latest {
+            Some(latest) => {
+                latest.set_coming(Some(Rc::clone(&shared)));
+                Rc::clone(latest)
+            }
+            None => Rc::clone(self.latest.insert(Latest::new(Rc::clone(&shared)))),
+        };
+        let mut vms: Vec<Rc<FilterVm>> = Vec::with_capacity(generation.vms.len());
+        for spec in &generation.vms {
+            let vm = match self.generations.borrow().vm(spec) {
+                Some(vm) => vm,
+                None => {
+                    let metrics = Rc::new(self.metrics.vm(spec));
+                    let latest = Some(Rc::clone(&latest));
+                    Rc::new(FilterVm::start(Arc::clone(spec), metrics, latest)?)
+                }
+            };
+            vms.push(vm);
+            yield_now().await;
+        }
+        let listeners = generation.listeners.iter().zip(access_logs);
+        let listeners = listeners.map(|(spec, access_log)| {
+            let key = spec.key();
+            let slot = self.slot(&key, spec);
+            let address = sockets.get(&key).and_then(|s| s.local_addr().ok());
+            let address = address.and_then(|a| a.as_socket());
+            let address = address.or_else(|| generation.bound.get(&key).copied());
+            let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
+            let listener = Rc::new(WorkerListener {
+                plugins: spec.filters.iter().map(|p| Rc::new(plugin(p))).collect(),
+                access_loggers: spec.access_loggers.iter().map(plugin).collect(),
+                routes: Arc::clone(&spec.routes),
+                tcp: spec.tcp,
+                metrics: self.metrics.listener(
+                    &spec.name,
+                    address.unwrap_or(spec.address),
+                    spec.tcp.is_some(),
+                ),
+                access_log,
+                codec: Rc::new(CodecOptions::of_listener(&spec.http)),
+                http: Arc::clone(&spec.http),
+                buffer_limit: spec.buffer_limit,
+                facts: Arc::clone(&spec.facts),
+                retired: slot.retired.subscribe(),
+            });
+            (key, slot, listener)
+        });
+        let listeners = listeners.collect();
+        self.ready = Some(Ready {
+            generation,
+            shared,
+            vms,
+            listeners,
+            sockets,
+        });
+        Ok(())
+    }
+
+    /// The clusters of a generation; those that are as before keep their endpoints.
+    fn clusters(&self, generation: &Generation) -> Vec<Rc<Cluster>> {
+        let generations = self.generations.borrow();
+        let current = generations.current.as_ref();
+        let kept = |spec: &Arc<ClusterSpec>| {
+            let before = &current?.generation.clusters;
+            let place = before.iter().position(|old| Arc::ptr_eq(old, spec))?;
+            current?.shared.clusters.get(place).cloned()
+        };
+        let cluster = |spec: &Arc<ClusterSpec>| {
+            kept(spec).unwrap_or_else(|| {
+                let metrics = self.metrics.cluster(&spec.name);
+                Rc::new(Cluster::new(spec, self.number, metrics))
+            })
+        };
+        generation.clusters.iter().map(cluster).collect()
+    }
+
+    /// The slot of a listener: the one that there is, if its connections can go on
+    /// as they are.
+    fn slot(&self, key: &ListenerKey, spec: &ListenerSpec) -> Rc<Slot> {
+        let current = self.acceptors.get(key);
+        let current = current.map(|(acceptor, _)| Rc::clone(&acceptor.slot.borrow()));
+        let fits = |slot: &Rc<Slot>| slot.is_tcp == spec.tcp.is_some() && *slot.http == *spec.http;
+        current
+            .filter(fits)
+            .unwrap_or_else(|| Slot::new(&spec.http, spec.tcp.is_some()))
+    }
+
+    /// Serves the generation that is ready.
+    fn commit(&mut self) -> Result<(), WorkerError> {
+        let ready = self.ready.take().ok_or(WorkerError::Gone)?;
+        let Ready {
+            generation,
+            shared,
+            vms,
+            listeners,
+            mut sockets,
+        } = ready;
+        if let Some(latest) = &self.latest {
+            latest.set_serving(Rc::clone(&shared));
+        }
+        let kept: Vec<_> = listeners.iter().map(|(key, ..)| key.clone()).collect();
+        for (key, slot, listener) in listeners {
+            slot.serve(Served {
+                listener,
+                shared: Rc::clone(&shared),
+            });
+            if let Some((acceptor, _)) = self.acceptors.get(&key) {
+                let before = acceptor.slot.replace(Rc::clone(&slot));
+                if !Rc::ptr_eq(&before, &slot) {
+                    before.retire();
+                }
+            } else if let Some(socket) = sockets.remove(&key) {
+                let acceptor = Rc::new(Acceptor {
+                    slot: RefCell::new(slot),
+                    closing: watch::Sender::new(false),
+                });
+                let accept =
+                    accept_loop(listen(socket)?, Rc::clone(&acceptor), Rc::clone(&self.life));
+                let task = tokio::task::spawn_local(accept);
+                self.acceptors.insert(key, (acceptor, task));
+            }
+        }
+        let gone = self
+            .acceptors
+            .extract_if(|key, _| !kept.contains(key))
+            .collect::<Vec<_>>();
+        for (_, (acceptor, _)) in gone {
+            acceptor.closing.send_replace(true);
+            acceptor.slot.borrow().retire();
+        }
+        vms.iter().for_each(FilterVm::prepare_spare);
+        let now = Instant::now();
+        self.generations.borrow_mut().replace(Serving {
+            generation,
+            shared,
+            vms,
+            since: now,
+        });
+        Ok(())
+    }
+
+    fn abort(&mut self) {
+        if let Some(latest) = &self.latest {
+            latest.set_coming(None);
+        }
+        if let Some(ready) = self.ready.take() {
+            let generations = self.generations.borrow();
+            let is_new = |vm: &&Rc<FilterVm>| !generations.uses(vm);
+            ready.vms.iter().filter(is_new).for_each(|vm| vm.stop());
+        }
+    }
+}
+
+impl Generations {
+    /// The VM that serves `spec` now.
+    fn vm(&self, spec: &Arc<FilterVmSpec>) -> Option<Rc<FilterVm>> {
+        let vms = &self.current.as_ref()?.vms;
+        vms.iter().find(|vm| vm.is_of(spec)).cloned()
+    }
+
+    /// Whether a generation that is not over uses `vm`.
+    fn uses(&self, vm: &Rc<FilterVm>) -> bool {
+        let all = self.current.iter().chain(&self.retired);
+        all.flat_map(|g| &g.vms).any(|other| Rc::ptr_eq(other, vm))
+    }
+
+    fn replace(&mut self, new: Serving) {
+        let now = new.since;
+        let old = self.current.replace(new);
+        self.retired
+            .extend(old.map(|old| Serving { since: now, ..old }));
+    }
+
+    /// Ends what has been replaced and has no streams any more, or has had them for
+    /// long enough.
+    fn end_retired(&mut self, now: Instant) {
+        for serving in &self.retired {
+            let passed = now.saturating_duration_since(serving.since);
+            if passed >= serving.generation.drain_timeout && serving.shared.cells.streams() > 0 {
+                serving.shared.over.send_replace(true);
+            }
+        }
+        let over = |serving: &mut Serving| serving.shared.cells.streams() == 0;
+        let ended: Vec<_> = self.retired.extract_if(.., over).collect();
+        for serving in ended {
+            let unused = serving.vms.iter().filter(|vm| !self.uses(vm));
+            unused.for_each(|vm| vm.stop());
+            serving.shared.cells.end();
+        }
+    }
+
+    fn look_after(&mut self) {
+        if let Some(current) = &self.current {
+            current.vms.iter().for_each(FilterVm::look_after);
+        }
+        self.end_retired(Instant::now());
+        for serving in self.current.iter().chain(&self.retired) {
+            let memory = serving.vms.iter().map(|vm| vm.memory()).sum();
+            serving.shared.cells.publish(serving.vms.len(), memory);
+        }
+    }
+
+    fn stop(&mut self) {
+        for serving in self
+            .current
+            .take()
+            .into_iter()
+            .chain(self.retired.drain(..))
+        {
+            serving.vms.iter().for_each(|vm| vm.stop());
+        }
+    }
+}
+
+/// Looks after the worker's VMs and generations, now and then.
+async fn look_after(generations: Rc<RefCell<Generations>>) {
+    loop {
+        generations.borrow_mut().look_after();
+        sleep(VM_CARE_INTERVAL).await;
+    }
+}
+
+fn listen(socket: Socket) -> io::Result<TcpListener> {
+    socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
