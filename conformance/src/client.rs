@@ -172,6 +172,9 @@ impl Client {
 
     /// Whether the other side has closed the connection.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.connection.fill_buf(), Ok([]) | Err(_))
+        match self.connection.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 }

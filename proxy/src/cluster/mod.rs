@@ -316,8 +316,12 @@ mod tests {
     #[test]
     fn endpoints_are_taken_in_turn() {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let text = "listeners: [{ name: e, address: 127.0.0.1:0 }]\n\
+                    clusters: [{ name: c, endpoints: [127.0.0.1:1] }]";
+        let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
         let spec = ClusterSpec {
             name: "c".to_owned(),
+            config: config.clusters[0].clone(),
             endpoints: EndpointsSpec::Addresses(vec![address(1), address(2), address(3)]),
             connect_timeout: Duration::from_secs(1),
             protocol: UpstreamProtocol::Http1,

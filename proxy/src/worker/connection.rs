@@ -112,7 +112,12 @@ async fn serve_connection(
             Next::Http2 => {
                 return serve_http2(downstream.into_connection(), info, listener, slot).await;
             }
-            next => serve_exchange(&mut downstream, next, info.clone(), slot).await,
+            next => {
+                let whole = serve_exchange(&mut downstream, next, info.clone(), slot).await;
+                if !whole {
+                    return;
+                }
+            }
         }
         if !downstream.is_reusable() {
             let patience = http.delayed_close_timeout.unwrap_or_default();
@@ -129,15 +134,16 @@ async fn passed(limit: Option<Duration>) {
     }
 }
 
-/// Serves what came on a connection or stream, by what is current now.
+/// Serves what came on a connection or stream, by what is current now. False when
+/// that was cut, as its generation has had long enough.
 async fn serve_exchange<D: Downstream>(
     downstream: &mut D,
     next: Next,
     info: ConnectionInfo,
     slot: &Slot,
-) {
+) -> bool {
     let Some(Served { listener, shared }) = slot.current() else {
-        return;
+        return false;
     };
     let alive = Alive::stream(&shared);
     let serving = async {
@@ -157,11 +163,12 @@ async fn serve_exchange<D: Downstream>(
             Next::Http2 | Next::Closed => {}
         }
     };
-    tokio::select! {
-        () = serving => {}
-        () = shared.is_over() => tracing::debug!("a stream of an old generation is cut"),
-    }
+    let whole = tokio::select! {
+        () = serving => true,
+        () = shared.is_over() => false,
+    };
     drop(alive);
+    whole
 }
 
 /// Serves the streams of a client's HTTP/2 connection, each by a task of its own.
