@@ -5,7 +5,8 @@
 //! through three traits: [`Host`] for a VM, [`Stream`] for one HTTP stream and
 //! [`Connection`] for one TCP connection.
 //!
-//! 1. [`Module::compile`] compiles a binary and checks it. Once per file.
+//! 1. [`Module::compile`] compiles a binary and checks it. Once per file; a
+//!    [`ModuleCache`] keeps what comes out for the next start.
 //! 2. [`Vm::new`] makes an instance of it. Once per thread: a VM stays on the
 //!    thread that made it.
 //! 3. [`Vm::start_plugin`] configures a filter, [`Vm::create_stream`] puts it on
@@ -15,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
+mod cache;
 mod callbacks;
 mod callout;
 mod capabilities;
@@ -37,6 +39,7 @@ mod vm_limits;
 pub mod wire;
 
 pub use body::BodyBuffer;
+pub use cache::{CacheError, Lookup, ModuleCache, Outcome};
 pub use callout::{
     CalloutError, CalloutGuard, CalloutToken, DnsAddress, DnsToken, GrpcCall, GrpcStart,
     GrpcStream, HttpCall, HttpCallResponse,

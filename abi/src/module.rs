@@ -151,6 +151,21 @@ fn other_marker(found: &Option<String>) -> String {
 /// First bytes of every WebAssembly binary.
 const MAGIC: &[u8] = b"\0asm";
 
+/// Whether something can be a module at all.
+pub(crate) fn check_size(wasm: &[u8]) -> Result<(), LoadError> {
+    if !wasm.starts_with(MAGIC) {
+        let beginning = wasm.get(..8).unwrap_or(wasm);
+        return Err(LoadError::NotWasm(beginning.to_vec()));
+    }
+    if wasm.len() > MODULE_BYTES_MAX {
+        return Err(LoadError::TooLarge {
+            bytes: wasm.len(),
+            limit: MODULE_BYTES_MAX,
+        });
+    }
+    Ok(())
+}
+
 /// A compiled module, checked as far as that is possible without running it.
 /// Cheap to clone and shared by all threads.
 #[derive(Clone)]
@@ -178,17 +193,18 @@ impl Module {
     /// # Errors
     /// As [`Module::compile`].
     pub fn compile_for(wasm: &[u8], deadline: Deadline) -> Result<Self, LoadError> {
-        if !wasm.starts_with(MAGIC) {
-            let beginning = wasm.get(..8).unwrap_or(wasm);
-            return Err(LoadError::NotWasm(beginning.to_vec()));
-        }
-        if wasm.len() > MODULE_BYTES_MAX {
-            return Err(LoadError::TooLarge {
-                bytes: wasm.len(),
-                limit: MODULE_BYTES_MAX,
-            });
-        }
+        check_size(wasm)?;
         let compiled = CompiledModule::compile(wasm, deadline).map_err(LoadError::Compile)?;
+        Self::of(compiled, wasm, Sha256::digest(wasm).into(), deadline)
+    }
+
+    /// Checks what was compiled from `wasm`, whose SHA-256 is `digest`.
+    pub(crate) fn of(
+        compiled: CompiledModule,
+        wasm: &[u8],
+        digest: [u8; 32],
+        deadline: Deadline,
+    ) -> Result<Self, LoadError> {
         let abi = abi_version(&compiled)?;
         if !compiled.exports().any(|(_, ty)| ty == ExternType::Memory) {
             return Err(LoadError::NoMemory);
@@ -198,7 +214,7 @@ impl Module {
         Ok(Self {
             compiled,
             abi,
-            digest: Sha256::digest(wasm).into(),
+            digest,
             deadline,
         })
     }

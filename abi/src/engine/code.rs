@@ -41,6 +41,12 @@ impl Code {
         self.changes_more
     }
 
+    #[cfg(test)]
+    pub(super) fn function_lengths(&self) -> Vec<usize> {
+        let functions = self.functions.iter();
+        functions.map(|(begin, end)| end - begin).collect()
+    }
+
     /// Whether an instruction at `address` is one of the guest's. Also for signal
     /// handlers.
     pub(super) fn contains(&self, address: usize) -> bool {

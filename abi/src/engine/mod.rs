@@ -14,6 +14,7 @@ mod image;
 mod instance;
 mod module;
 mod polls;
+mod sealed;
 mod signal;
 mod trap;
 mod tunables;
@@ -25,4 +26,5 @@ pub use module::Deadline;
 pub(crate) use module::{
     CompiledModule, ExternType, Signature, ValueType, export_offset, import_offset,
 };
+pub(crate) use sealed::{Identity, SealKey};
 pub(crate) use trap::{GuestTrap, HostTrap};

@@ -37,6 +37,16 @@ impl Default for Deadline {
     }
 }
 
+impl Deadline {
+    /// What there is in its place on this machine.
+    pub(super) fn available(self) -> Self {
+        match self {
+            Self::Watchdog => Self::default(),
+            other => other,
+        }
+    }
+}
+
 /// The value types that cross the ABI, and the name of any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueType {
@@ -137,6 +147,17 @@ pub(crate) struct Import {
     pub(crate) ty: ExternType,
 }
 
+/// An engine for one module, whose functions `polls` rewrites.
+pub(super) fn engine(polls: Polls) -> Engine {
+    let mut compiler = Cranelift::new();
+    compiler.push_middleware(Arc::new(polls));
+    let mut features = Features::new();
+    // A guest that waits for another thread would wait for ever.
+    features.threads(false);
+    let engine = EngineBuilder::new(compiler).set_features(Some(features));
+    engine.engine().into()
+}
+
 /// Machine code of one module; shared by all threads.
 #[derive(Clone)]
 pub(crate) struct CompiledModule {
@@ -149,32 +170,29 @@ impl CompiledModule {
     /// Compiles `wasm`; the error is the compiler's own sentence.
     pub(crate) fn compile(wasm: &[u8], deadline: Deadline) -> Result<Self, String> {
         catch_unwind(AssertUnwindSafe(|| {
-            let deadline = match deadline {
-                Deadline::Watchdog => Deadline::default(),
-                other => other,
-            };
-            let mut compiler = Cranelift::new();
+            let deadline = deadline.available();
             let polls = Polls::new(deadline);
             let changes_more = polls.changes_more();
-            compiler.push_middleware(Arc::new(polls));
-            let mut features = Features::new();
-            // A guest that waits for another thread would wait for ever.
-            features.threads(false);
-            let engine = EngineBuilder::new(compiler).set_features(Some(features));
-            let engine: Engine = engine.engine().into();
+            let engine = engine(polls);
             let module = wasmer::Module::new(&engine, wasm).map_err(|e| e.to_string())?;
-            let code = Arc::new(Code::of(
-                &module,
-                deadline,
-                changes_more.load(Ordering::Relaxed),
-            ));
-            Ok(Self {
-                engine,
-                module,
-                code,
-            })
+            let changes_more = changes_more.load(Ordering::Relaxed);
+            Ok(Self::of(engine, module, deadline, changes_more))
         }))
         .unwrap_or_else(|_| Err("the compiler panicked".to_owned()))
+    }
+
+    pub(super) fn of(
+        engine: Engine,
+        module: wasmer::Module,
+        deadline: Deadline,
+        changes_more: bool,
+    ) -> Self {
+        let code = Arc::new(Code::of(&module, deadline, changes_more));
+        Self {
+            engine,
+            module,
+            code,
+        }
     }
 
     pub(crate) fn imports(&self) -> impl Iterator<Item = Import> + '_ {
