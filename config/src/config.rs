@@ -8,6 +8,7 @@ use crate::admin::Admin;
 use crate::callouts::Callouts;
 use crate::check;
 use crate::cluster::Cluster;
+use crate::compile_cache::CompileCache;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::error::{ConfigError, ConfigErrors, Problem};
 use crate::guest_limits::{SharedDataLimits, SharedQueueLimits};
@@ -29,6 +30,7 @@ pub(crate) static BLOCK: Block = Block {
         ("drain_timeout", "30s"),
         ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
         ("callouts", "{ response_limit: 16MiB }"),
+        ("compile_cache", "{ path: /var/cache/weir }"),
         ("clusters", "[{ name: web, endpoints: [127.0.0.1:9000] }]"),
     ],
     not_yet: &[],
@@ -56,6 +58,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// `callouts`: requests that filters make themselves.
     pub callouts: Callouts,
+    /// `compile_cache`: where compiled modules are kept. Default: nowhere.
+    pub compile_cache: Option<CompileCache>,
     /// `drain_timeout`: how long connections get to finish after a stop or a
     /// reload before they are closed. Default: 30s.
     pub drain_timeout: Duration,
@@ -153,6 +157,7 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
         listeners: listeners.value,
         clusters: fields.optional("clusters").unwrap_or_default(),
         callouts: fields.optional("callouts").unwrap_or_default(),
+        compile_cache: fields.optional("compile_cache"),
         drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         source: Arc::clone(source),
     };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::read::ByteSize;
+
 /// `drain_timeout`: how long connections get to finish before they are closed.
 /// Long enough for ordinary requests, short enough for a rollout.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +27,9 @@ pub const BUFFER_LIMIT: usize = 1 << 20;
 
 /// `callouts.response_limit`: a call is for a decision, not for a download.
 pub const CALLOUT_RESPONSE_LIMIT: usize = 16 << 20;
+
+/// `compile_cache.max_size`: some hundred filters, in several versions.
+pub const COMPILE_CACHE_SIZE: ByteSize = ByteSize(1 << 30);
 
 /// `clusters[].idle_timeout`: below the 75s that servers commonly keep idle
 /// connections for, so that it is not them who close first.

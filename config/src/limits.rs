@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::read::ByteSize;
+
 /// Bytes of a configuration file: room for a large module inlined as base64,
 /// and still read in an instant.
 pub(crate) const MAX_SOURCE_BYTES: usize = 16 << 20;
@@ -36,6 +38,9 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60
 
 /// The shortest time limit of callbacks: what is shorter is not measured well.
 pub(crate) const MIN_CALLBACK_TIME: Duration = Duration::from_millis(1);
+
+/// The smallest `compile_cache.max_size`: less has room for hardly one module.
+pub(crate) const MIN_COMPILE_CACHE_SIZE: ByteSize = ByteSize(1 << 20);
 
 /// The smallest `base_interval` of a backoff, as Envoy validates it.
 pub(crate) const MIN_BACKOFF: Duration = Duration::from_millis(1);

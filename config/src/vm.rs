@@ -8,6 +8,7 @@ use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml, list, mismatch, nearest};
 use crate::source::Spanned;
+use crate::verify::Verify;
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -16,6 +17,7 @@ pub(crate) static BLOCK: Block = Block {
         ("vm_id", "auth"),
         ("runtime", "envoy.wasm.runtime.v8"),
         ("code", "{ local: { filename: auth.wasm } }"),
+        ("verify", "{ key: cosign.pub }"),
         ("configuration", "{ region: eu }"),
         ("allow_precompiled", "false"),
         ("nack_on_code_cache_miss", "false"),
@@ -41,6 +43,9 @@ pub struct VmConfig {
     pub vm_id: String,
     /// `code`: the module. Required.
     pub code: Spanned<Code>,
+    /// `verify`: who must have signed the code; Weir's own. Default: anybody or
+    /// nobody.
+    pub verify: Option<Spanned<Verify>>,
     /// `configuration`: what the code reads in `on_vm_start`; of the same form
     /// as the plugin's `configuration`. Default: empty.
     pub configuration: Spanned<Vec<u8>>,
@@ -60,6 +65,7 @@ impl FromYaml for VmConfig {
         Self {
             vm_id: String::new(),
             code: FromYaml::placeholder(),
+            verify: None,
             configuration: Spanned::new(Vec::new(), crate::Span::default()),
             environment_variables: EnvironmentVariables::default(),
             allowed_capabilities: None,
@@ -76,6 +82,7 @@ impl FromYaml for VmConfig {
         Self {
             vm_id: fields.optional("vm_id").unwrap_or_default(),
             code: fields.required("code"),
+            verify: fields.optional("verify"),
             configuration: any::field(&mut fields, "configuration"),
             environment_variables: fields.optional("environment_variables").unwrap_or_default(),
             allowed_capabilities: restriction.map(|restriction| restriction.allowed),

@@ -14,8 +14,9 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::callouts::Callouts;
+use crate::compile_cache::CompileCache;
 use crate::config::Config;
-use crate::defaults::DRAIN_TIMEOUT;
+use crate::defaults::{COMPILE_CACHE_SIZE, DRAIN_TIMEOUT};
 use crate::identity::{Locality, Node};
 use crate::metadata::Metadata;
 use crate::read::{ByteSize, Word};
@@ -36,6 +37,9 @@ impl Config {
             top.set("admin", block);
         }
         top.set("callouts", callouts(self.callouts));
+        if let Some(cache) = &self.compile_cache {
+            top.set("compile_cache", compile_cache(cache));
+        }
         top.duration("drain_timeout", self.drain_timeout, DRAIN_TIMEOUT);
         top.list("listeners", self.listeners.iter().map(listeners::listener));
         top.list("clusters", self.clusters.iter().map(clusters::cluster));
@@ -49,6 +53,15 @@ fn callouts(callouts: Callouts) -> Json {
     let limit = other.response_limit;
     block.bytes("response_limit", callouts.response_limit, limit);
     block.flag("envoy_headers", callouts.envoy_headers, other.envoy_headers);
+    block.into()
+}
+
+fn compile_cache(cache: &CompileCache) -> Json {
+    let mut block = Object::default();
+    block.set("path", cache.path.display().to_string());
+    if cache.max_size != COMPILE_CACHE_SIZE {
+        block.set("max_size", cache.max_size.to_string());
+    }
     block.into()
 }
 

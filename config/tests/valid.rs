@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use weir_config::{Code, Config, LogPath, PathMatch, RouteAction, Span, defaults};
+use weir_config::{
+    ByteSize, Code, Config, LogPath, PathMatch, RouteAction, Span, VerifyKey, defaults,
+};
 
 fn parse(text: &str) -> Config {
     weir_config::parse("weir.yaml", text).unwrap_or_else(|errors| panic!("{errors}"))
@@ -139,6 +141,33 @@ fn a_byte_order_mark_is_skipped() {
     let config = parse("\u{feff}listeners: [{ name: edge, address: 0.0.0.0:8080 }]");
     let error = config.error(config.listeners[0].name.span, "x");
     assert_eq!(error.position().column, 21);
+}
+
+#[test]
+fn what_is_said_of_signatures_and_the_cache_is_read_and_written_again() {
+    let text = "\
+        compile_cache: { path: /var/cache/weir, max_size: 64MiB }\n\
+        listeners:\n\
+        - name: edge\n  address: 0.0.0.0:8080\n  http_filters:\n  \
+          - name: a\n    wasm: { vm_config: { code: { local: { filename: a.wasm } }, verify: { key: a.pub } } }\n  \
+          - name: b\n    wasm:\n      vm_config:\n        code: { local: { filename: b.wasm } }\n        \
+              verify:\n          required: false\n          \
+                key: |\n            -----BEGIN PUBLIC KEY-----\n            AAAA\n            -----END PUBLIC KEY-----\n";
+    let config = parse(text);
+    let cache = config.compile_cache.as_ref().unwrap();
+    assert_eq!(cache.path.value, Path::new("/var/cache/weir"));
+    assert_eq!(cache.max_size, ByteSize(64 << 20));
+    let filters = &config.listeners[0].http_filters;
+    let verify = |at: usize| filters[at].wasm.vm_config.verify.clone().unwrap().value;
+    assert!(verify(0).required);
+    assert_eq!(verify(0).key.value, VerifyKey::File("a.pub".into()));
+    assert!(!verify(1).required);
+    assert!(matches!(&verify(1).key.value, VerifyKey::Pem(pem) if pem.contains("AAAA")));
+
+    let again = parse(&config.to_yaml());
+    assert_eq!(again.compile_cache, config.compile_cache);
+    assert_eq!(again.listeners, config.listeners);
+    assert_eq!(again.to_yaml(), config.to_yaml());
 }
 
 fn text_at(config: &Config, span: Span) -> &str {

@@ -24,6 +24,7 @@ pub(super) fn read(reader: &Reader, root: &yaml::Node, source: &Arc<Source>) -> 
         listeners: Vec::new(),
         clusters: Vec::new(),
         callouts: Callouts::of_envoy(),
+        compile_cache: None,
         drain_timeout: DRAIN_TIMEOUT,
         source: Arc::clone(source),
     };

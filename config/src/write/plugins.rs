@@ -11,6 +11,7 @@ use crate::failure::{Backoff, FailurePolicies, FailurePolicy};
 use crate::guest_limits::{DeadlineKind, Limits, SharedDataEviction};
 use crate::plugin::{HeaderValues, Isolation, PluginConfig};
 use crate::read::ByteSize;
+use crate::verify::{Verify, VerifyKey};
 use crate::vm::VmConfig;
 
 pub(super) fn plugin(plugin: &PluginConfig) -> Json {
@@ -124,6 +125,9 @@ fn vm(vm: &VmConfig) -> Object {
     let mut code = Object::default();
     code.set("local", local);
     block.set("code", code);
+    if let Some(signer) = &vm.verify {
+        block.set("verify", verify(signer));
+    }
     block.set("configuration", configuration(&vm.configuration));
     block.set(
         "environment_variables",
@@ -137,6 +141,16 @@ fn vm(vm: &VmConfig) -> Object {
             .or_insert_with(|| Json::Object(Map::new()));
         block.set("capability_restriction_config", Json::Object(names));
     }
+    block
+}
+
+fn verify(verify: &Verify) -> Object {
+    let mut block = Object::default();
+    match &verify.key.value {
+        VerifyKey::File(path) => block.set("key", path.display().to_string()),
+        VerifyKey::Pem(pem) => block.set("key", pem.as_str()),
+    }
+    block.flag("required", verify.required, true);
     block
 }
 
