@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use weir_abi::{
-    Capabilities, DataLimits, Deadline, Eviction, HeaderValues, Module, PluginConfig, QueueLimits,
-    SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
+    Capabilities, DataLimits, Deadline, Eviction, HeaderValues, Module, ModuleCache, PluginConfig,
+    QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
@@ -20,10 +20,12 @@ use weir_config::{
 
 use crate::callout::ClusterNames;
 use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
+use crate::compile_cache::CompileCache;
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
 use crate::limits::LOG_LINES;
 use crate::route::RouteTable;
+use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
 
@@ -45,6 +47,8 @@ pub(crate) struct Generation {
     pub(crate) drain_timeout: Duration,
     /// Where the VMs' shared data and queues are: it outlives the generation.
     pub(crate) shared: Arc<SharedState>,
+    /// Where its modules were looked for: it outlives the generation.
+    pub(crate) compile_cache: Arc<CompileCache>,
 }
 
 /// What makes a listener the same one in another generation: its address or, if
@@ -89,7 +93,15 @@ struct Builder<'a> {
     /// What is served meanwhile: what stays the same is taken from there.
     previous: Option<&'a Generation>,
     shared: Arc<SharedState>,
-    modules: Vec<(Source, Module)>,
+    compile_cache: Arc<CompileCache>,
+    /// The compiled modules of earlier starts, if they are kept.
+    cache: Option<Arc<ModuleCache>>,
+    /// What was read, each source once.
+    binaries: Vec<(Source, Bytes)>,
+    /// Compiled: place in `binaries`.
+    modules: Vec<(usize, Module)>,
+    /// Files beside those of modules.
+    files: Vec<PathBuf>,
     vms: Vec<Draft>,
 }
 
@@ -97,6 +109,15 @@ struct Builder<'a> {
 enum Source {
     File(PathBuf),
     Inline(Bytes),
+}
+
+impl Source {
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Inline(_) => None,
+        }
+    }
 }
 
 struct Draft {
@@ -147,10 +168,15 @@ impl Generation {
         shared: &Arc<SharedState>,
         previous: Option<&Self>,
     ) -> Result<Self, ConfigErrors> {
+        let compile_cache = previous.map_or_else(Arc::default, |p| Arc::clone(&p.compile_cache));
         let mut builder = Builder {
             previous,
             shared: Arc::clone(shared),
+            cache: compile_cache.of(config, folder),
+            compile_cache: Arc::clone(&compile_cache),
+            binaries: Vec::new(),
             modules: Vec::new(),
+            files: Vec::new(),
             vms: Vec::new(),
         };
         let mut errors = Vec::new();
@@ -195,14 +221,10 @@ impl Generation {
         }
         let names = config.clusters.iter().map(|c| c.name.value.as_str());
         let names = Arc::new(ClusterNames::new(names));
-        let files = builder
-            .modules
-            .iter()
-            .filter_map(|(source, _)| match source {
-                Source::File(path) => Some(path.clone()),
-                Source::Inline(_) => None,
-            });
-        let files = files.collect();
+        let mut files = std::mem::take(&mut builder.files);
+        files.extend(builder.binaries.iter().filter_map(|(s, _)| s.file()));
+        files.sort_unstable();
+        files.dedup();
         let vms = builder.finish(config, &names, &mut errors);
         let mut errors = errors.into_iter();
         if let Some(first) = errors.next() {
@@ -224,6 +246,7 @@ impl Generation {
             files,
             drain_timeout: config.drain_timeout,
             shared: Arc::clone(shared),
+            compile_cache,
         })
     }
 }
@@ -267,7 +290,7 @@ impl Builder<'_> {
             DeadlineKind::Counter => Deadline::Counter,
             DeadlineKind::Off => Deadline::Off,
         };
-        let module = self.module(config, folder, &vm.code.value, deadline)?;
+        let module = self.module(config, folder, vm, deadline)?;
         let shared_limits = shared_limits(config, &vm.vm_id);
         let vm_config = VmConfig {
             vm_id: vm.vm_id.clone(),
@@ -329,21 +352,57 @@ impl Builder<'_> {
         Ok((index, draft.plugins.len() - 1))
     }
 
-    /// The compiled module, each file and text once.
+    /// The compiled module, if it is signed as it must be; each file and text once.
     fn module(
         &mut self,
         config: &Config,
         folder: &Path,
-        code: &Code,
+        vm: &weir_config::VmConfig,
         deadline: Deadline,
     ) -> Result<Module, ConfigError> {
-        let (source, span) = match code {
+        let (source, span) = match &vm.code.value {
             Code::File(name) => (Source::File(folder.join(&name.value)), name.span),
             Code::Inline(bytes) => (Source::Inline(bytes.value.clone().into()), bytes.span),
         };
-        let same = |(s, m): &&(Source, Module)| *s == source && m.deadline() == deadline;
+        let file = source.file();
+        let place = self.binary(config, folder, source, span)?;
+        let binary = self.binaries[place].1.clone();
+        if let Some(verify) = &vm.verify {
+            let origin = signature::Origin {
+                file: file.as_deref(),
+                span,
+            };
+            signature::check(config, folder, verify, &binary, origin, &mut self.files)?;
+        }
+        let same = |(p, m): &&(usize, Module)| *p == place && m.deadline() == deadline;
         if let Some((_, module)) = self.modules.iter().find(same) {
             return Ok(module.clone());
+        }
+        let module = match (self.compiled(&binary, deadline), &self.cache) {
+            (Some(module), _) => Ok(module),
+            (None, None) => Module::compile_for(&binary, deadline),
+            (None, Some(cache)) => {
+                let name = file.as_ref().map(|file| file.display().to_string());
+                let name = name.as_deref().unwrap_or("an inline module");
+                self.compile_cache.compile(cache, name, &binary, deadline)
+            }
+        };
+        let module = module.map_err(|error| config.error(span, error.to_string()))?;
+        self.modules.push((place, module.clone()));
+        Ok(module)
+    }
+
+    /// The bytes of a module: their place among those that were read. What is verified
+    /// is what is compiled, so a file is read once.
+    fn binary(
+        &mut self,
+        config: &Config,
+        folder: &Path,
+        source: Source,
+        span: Span,
+    ) -> Result<usize, ConfigError> {
+        if let Some(place) = self.binaries.iter().position(|(s, _)| *s == source) {
+            return Ok(place);
         }
         let binary = match &source {
             Source::File(path) => std::fs::read(path).map(Bytes::from).map_err(|error| {
@@ -359,13 +418,8 @@ impl Builder<'_> {
             })?,
             Source::Inline(bytes) => bytes.clone(),
         };
-        let module = match self.compiled(&binary, deadline) {
-            Some(module) => module,
-            None => Module::compile_for(&binary, deadline)
-                .map_err(|error| config.error(span, error.to_string()))?,
-        };
-        self.modules.push((source, module.clone()));
-        Ok(module)
+        self.binaries.push((source, binary));
+        Ok(self.binaries.len() - 1)
     }
 
     /// The module that was compiled from the same bytes.

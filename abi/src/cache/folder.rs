@@ -133,12 +133,7 @@ impl Folder {
     }
 
     /// Puts an entry there, and makes room for it.
-    pub(super) fn write(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        bytes_max: u64,
-    ) -> Result<(), CacheError> {
+    pub(super) fn write(&self, name: &str, bytes: &[u8], bytes_max: u64) -> Result<(), CacheError> {
         // Somebody may have emptied the cache by removing all of it.
         self.make()?;
         let lock = self.lock()?;

@@ -130,12 +130,13 @@ impl Fleet {
             .map_or(1, NonZeroUsize::get);
         let files = Files::of(&generation);
         let shared = Arc::clone(&generation.shared);
+        let compile_cache = Arc::clone(&generation.compile_cache);
         let first = bind(config, generation, &HashMap::new(), count)?;
         let guests = Arc::new(GuestMetrics::default());
         let metrics: Vec<_> = (0..count)
             .map(|worker| WorkerMetrics::new(worker, &guests))
             .collect();
-        let page = Metrics::new(metrics.clone(), guests, shared);
+        let page = Metrics::new(metrics.clone(), guests, shared, compile_cache);
         let generations = Arc::clone(&page.generations);
         let listeners = Listeners::default();
         let reloads = mpsc::channel(1);

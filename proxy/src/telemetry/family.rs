@@ -45,6 +45,8 @@ families! {
         "When a configuration was last taken over";
     RELOADS = Counter "weir_config_reloads_total" ["result"]
         "Reloads, by `success` or `failure`";
+    COMPILE_CACHE = Counter "weir_compile_cache_lookups_total" ["result"]
+        "Modules that were looked for among the compiled ones: `hit`, `miss`, or `damaged`, which is compiled anew as well";
 
     LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
         "Connections that a listener has taken";

@@ -14,6 +14,7 @@ use super::page::Page;
 use super::shared_metrics;
 use super::vm_metrics::{VmCells, VmMetrics};
 use super::{Generations, GuestMetrics};
+use crate::compile_cache::CompileCache;
 use crate::filter::FilterVmSpec;
 
 /// One worker's numbers.
@@ -115,6 +116,7 @@ pub(crate) struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     guests: Arc<GuestMetrics>,
     shared: Arc<SharedState>,
+    compile_cache: Arc<CompileCache>,
     pub(crate) generations: Arc<Generations>,
     started: Instant,
 }
@@ -124,11 +126,13 @@ impl Metrics {
         workers: Vec<Arc<WorkerMetrics>>,
         guests: Arc<GuestMetrics>,
         shared: Arc<SharedState>,
+        compile_cache: Arc<CompileCache>,
     ) -> Self {
         Self {
             workers,
             guests,
             shared,
+            compile_cache,
             generations: Arc::default(),
             started: Instant::now(),
         }
@@ -145,6 +149,10 @@ impl Metrics {
         page.level(&f::SERVER_CONCURRENCY, &[], self.workers.len() as u64);
         page.level(&f::BUILD, &[env!("CARGO_PKG_VERSION")], 1);
         self.generations.show(&mut page);
+        let lookups = self.compile_cache.lookups();
+        page.count(&f::COMPILE_CACHE, &["hit"], lookups.hits);
+        page.count(&f::COMPILE_CACHE, &["miss"], lookups.misses);
+        page.count(&f::COMPILE_CACHE, &["damaged"], lookups.damaged);
         for worker in &self.workers {
             worker.show(&mut page);
         }

@@ -1,0 +1,81 @@
+//! Whose code it is: signatures over modules, checked with a public key.
+//!
+//! | Signature | Over | Keys |
+//! |---|---|---|
+//! | beside a file, as `cosign sign-blob` and `openssl` make it | the file | ECDSA on P-256 with SHA-256, Ed25519 |
+//! | in the module's first section, as `wasmsign2` makes it | the SHA-256 of what follows it | Ed25519 |
+//! | of an image, as `cosign sign` makes it | a text that names the digest of its manifest | as beside a file |
+
+mod check;
+#[allow(dead_code, reason = "for code that comes from a registry")]
+pub(crate) mod image;
+mod key;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+pub(crate) use self::check::{Origin, check};
+#[cfg(test)]
+use self::key::KeyError;
+pub(crate) use self::key::PublicKey;
+
+/// Why a module is not taken for that of the key's owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SignatureError {
+    /// There is none at all.
+    #[error("it is not signed")]
+    Missing,
+    /// It cannot be read.
+    #[error("its signature cannot be read: {0}")]
+    Malformed(&'static str),
+    /// It is of a kind that the key is not for.
+    #[error("it is signed with Ed25519, and the key is for {0}")]
+    OtherAlgorithm(&'static str),
+    /// It is for other bytes, or made with another key.
+    #[error(
+        "its signature does not fit: the module was changed, or signed with another key or as \
+         another module"
+    )]
+    Wrong,
+    /// It is a good signature for something else.
+    #[error("its signature is for {found}, not for {expected}")]
+    OtherImage {
+        /// What is signed.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+}
+
+/// Verifies a module: with the signature beside it, if there is one, or else with the
+/// one in its first section.
+///
+/// # Errors
+/// [`SignatureError`]; [`SignatureError::Missing`] only if there is neither.
+pub(crate) fn verify_module(
+    key: &PublicKey,
+    module: &[u8],
+    beside: Option<&[u8]>,
+) -> Result<(), SignatureError> {
+    match beside {
+        Some(signature) => key.verify(module, &decode(signature)?),
+        None => section::verify(key, module),
+    }
+}
+
+/// The bytes of a signature, which may be in base64.
+fn decode(signature: &[u8]) -> Result<Vec<u8>, SignatureError> {
+    let Ok(text) = std::str::from_utf8(signature) else {
+        return Ok(signature.to_vec());
+    };
+    let text = text.trim();
+    if text.starts_with('{') {
+        let hint = "it is JSON, such as a Sigstore bundle, and not the signature alone";
+        return Err(SignatureError::Malformed(hint));
+    }
+    let decoded = STANDARD.decode(text);
+    Ok(decoded.unwrap_or_else(|_| signature.to_vec()))
+}

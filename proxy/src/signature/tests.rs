@@ -1,0 +1,265 @@
+//! Signatures of other tools (in `testdata`), and of this module's own making.
+
+use p256::ecdsa::signature::Signer as _;
+use sha2::{Digest as _, Sha256};
+
+use super::image::Layer;
+use super::*;
+
+const MODULE: &[u8] = include_bytes!("testdata/module.wasm");
+/// By `wasmsign2`, with and without a name for the key.
+const WASMSIGN2: [&[u8]; 2] = [
+    include_bytes!("testdata/wasmsign2.wasm"),
+    include_bytes!("testdata/wasmsign2-named.wasm"),
+];
+const WASMSIGN2_KEY: &str = include_str!("testdata/wasmsign2.pem");
+/// By `openssl dgst -sha256 -sign`, in base64, as `cosign sign-blob` writes it.
+const P256: &[u8] = include_bytes!("testdata/openssl-p256.sig");
+const P256_KEY: &str = include_str!("testdata/openssl-p256.pem");
+/// By `openssl pkeyutl -sign -rawin`.
+const ED25519: &[u8] = include_bytes!("testdata/openssl-ed25519.sig");
+const ED25519_KEY: &str = include_str!("testdata/openssl-ed25519.pem");
+
+fn key(pem: &str) -> PublicKey {
+    PublicKey::from_pem(pem).unwrap()
+}
+
+/// A key of this test, and what it signs.
+fn own(byte: u8) -> (PublicKey, impl Fn(&[u8]) -> String) {
+    let signer = p256::ecdsa::SigningKey::from_slice(&[byte; 32]).unwrap();
+    let public = PublicKey::P256(Box::new(*signer.verifying_key()));
+    let sign = move |message: &[u8]| {
+        let signature: p256::ecdsa::Signature = signer.sign(message);
+        STANDARD.encode(signature.to_der().as_bytes())
+    };
+    (public, sign)
+}
+
+fn every_changed_byte(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    (0..bytes.len()).map(move |at| {
+        let mut changed = bytes.to_vec();
+        changed[at] ^= 0x10;
+        changed
+    })
+}
+
+#[test]
+fn a_signature_beside_the_module_fits_it_alone() {
+    for (pem, signature) in [(P256_KEY, P256), (ED25519_KEY, ED25519)] {
+        let key = key(pem);
+        assert_eq!(verify_module(&key, MODULE, Some(signature)), Ok(()));
+        for changed in every_changed_byte(MODULE) {
+            let refused = verify_module(&key, &changed, Some(signature));
+            assert_eq!(refused, Err(SignatureError::Wrong));
+        }
+        for changed in every_changed_byte(&decode(signature).unwrap()) {
+            assert!(verify_module(&key, MODULE, Some(&changed)).is_err());
+        }
+        let missing = verify_module(&key, MODULE, None);
+        assert_eq!(missing, Err(SignatureError::Missing));
+    }
+}
+
+#[test]
+fn base64_may_have_lines_around_it_and_the_bytes_alone_will_do() {
+    let key = key(P256_KEY);
+    let lines = [b"\n", P256, b"\r\n"].concat();
+    assert_eq!(verify_module(&key, MODULE, Some(&lines)), Ok(()));
+    let bytes = STANDARD.decode(P256).unwrap();
+    assert_eq!(verify_module(&key, MODULE, Some(&bytes)), Ok(()));
+}
+
+#[test]
+fn a_signature_of_another_key_is_refused() {
+    let (_, sign) = own(7);
+    let other = sign(MODULE);
+    let refused = verify_module(&key(P256_KEY), MODULE, Some(other.as_bytes()));
+    assert_eq!(refused, Err(SignatureError::Wrong));
+    let refused = verify_module(&key(WASMSIGN2_KEY), MODULE, Some(ED25519));
+    assert_eq!(refused, Err(SignatureError::Wrong));
+    let refused = verify_module(&key(ED25519_KEY), WASMSIGN2[0], None);
+    assert_eq!(refused, Err(SignatureError::Wrong));
+}
+
+#[test]
+fn a_signature_of_another_kind_is_told_apart() {
+    let error = |key, module, beside| verify_module(key, module, beside).unwrap_err();
+    let (p256, ed25519) = (key(P256_KEY), key(ED25519_KEY));
+    for malformed in [
+        error(&p256, MODULE, Some(ED25519)),
+        error(&ed25519, MODULE, Some(P256)),
+        error(&p256, MODULE, Some(b"")),
+        error(&p256, MODULE, Some(br#"{"mediaType": "bundle"}"#)),
+    ] {
+        let is_malformed = matches!(malformed, SignatureError::Malformed(_));
+        assert!(is_malformed, "{malformed}");
+    }
+    let other = error(&p256, WASMSIGN2[0], None);
+    assert_eq!(other, SignatureError::OtherAlgorithm("ECDSA on P-256"));
+}
+
+#[test]
+fn a_signature_in_the_module_fits_it_alone() {
+    let key = key(WASMSIGN2_KEY);
+    for module in WASMSIGN2 {
+        assert_eq!(verify_module(&key, module, None), Ok(()));
+        let end = module.len() - (MODULE.len() - 8);
+        // Counts, lengths and the name of the key are signed by nobody.
+        let hash = Sha256::digest(&module[end..]);
+        let hash = module.windows(32).position(|w| *w == *hash).unwrap();
+        let signed =
+            |at: &usize| *at >= end - 64 || (hash..hash + 32).contains(at) || (0..8).contains(at);
+        let changed = every_changed_byte(module).enumerate();
+        for (at, changed) in changed.filter(|(at, _)| signed(at)) {
+            assert!(verify_module(&key, &changed, None).is_err(), "{at}");
+        }
+        for changed in every_changed_byte(module) {
+            let _ = verify_module(&key, &changed, None);
+        }
+        for length in 0..module.len() {
+            assert!(verify_module(&key, &module[..length], None).is_err());
+        }
+        let longer = [module, &[0, 2, 1, b'x']].concat();
+        let refused = verify_module(&key, &longer, None);
+        assert_eq!(refused, Err(SignatureError::Wrong));
+    }
+}
+
+#[test]
+fn a_section_of_another_module_is_refused() {
+    let signed = WASMSIGN2[0];
+    let section = &signed[..signed.len() - (MODULE.len() - 8)];
+    let other = [section, &MODULE[8..MODULE.len() - 6]].concat();
+    let refused = verify_module(&key(WASMSIGN2_KEY), &other, None);
+    assert_eq!(refused, Err(SignatureError::Wrong));
+}
+
+#[test]
+fn a_section_that_is_not_the_first_does_not_count() {
+    let signed = WASMSIGN2[0];
+    let begins = signed.len() - (MODULE.len() - 8);
+    let moved = [MODULE, &signed[8..begins]].concat();
+    let refused = verify_module(&key(WASMSIGN2_KEY), &moved, None);
+    assert_eq!(refused, Err(SignatureError::Missing));
+}
+
+#[test]
+fn keys_that_are_none_are_refused() {
+    let weak = {
+        // The neutral element, of which every signature may be one.
+        let mut der = STANDARD.decode("MCowBQYDK2VwAyEA").unwrap();
+        der.push(1);
+        der.extend([0; 31]);
+        let body = STANDARD.encode(der);
+        format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
+    };
+    assert!(matches!(PublicKey::from_pem(&weak), Err(KeyError::Weak)));
+    for pem in ["", "AAAA", &P256_KEY[..P256_KEY.len() / 2]] {
+        assert!(matches!(PublicKey::from_pem(pem), Err(KeyError::Unknown)));
+    }
+}
+
+const DIGEST: &str = "sha256:0c4f4b7cbd8a4d1c5a1cfbf1c8e0f8b9a0e5b7f4a8a7d6c5b4a39281706f5e4d";
+const OLD_DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const REPOSITORY: &str = "registry.example/filters/auth";
+
+fn payload(digest: &str) -> Vec<u8> {
+    let text = serde_json::json!({
+        "critical": {
+            "identity": { "docker-reference": REPOSITORY },
+            "image": { "docker-manifest-digest": digest },
+            "type": "cosign container image signature",
+        },
+        "optional": null,
+    });
+    text.to_string().into_bytes()
+}
+
+#[test]
+fn an_image_is_verified_by_its_digest() {
+    let (key, sign) = own(7);
+    let payload = payload(DIGEST);
+    let signature = sign(&payload);
+    let layer = Layer {
+        payload: &payload,
+        signature: &signature,
+    };
+    for repository in [None, Some(REPOSITORY)] {
+        assert_eq!(image::verify(&key, &[layer], DIGEST, repository), Ok(()));
+    }
+    let elsewhere = image::verify(&key, &[layer], DIGEST, Some("registry.example/other"));
+    assert!(matches!(elsewhere, Err(SignatureError::OtherImage { .. })));
+    let none = image::verify(&key, &[], DIGEST, None);
+    assert_eq!(none, Err(SignatureError::Missing));
+    let (other, _) = own(8);
+    let refused = image::verify(&other, &[layer], DIGEST, None);
+    assert_eq!(refused, Err(SignatureError::Wrong));
+}
+
+#[test]
+fn the_signature_of_an_older_image_is_no_good_for_a_newer() {
+    let (key, sign) = own(7);
+    let old = payload(OLD_DIGEST);
+    let signature = sign(&old);
+    let layer = Layer {
+        payload: &old,
+        signature: &signature,
+    };
+    assert_eq!(image::verify(&key, &[layer], OLD_DIGEST, None), Ok(()));
+    let expected = SignatureError::OtherImage {
+        found: OLD_DIGEST.to_owned(),
+        expected: DIGEST.to_owned(),
+    };
+    let refused = image::verify(&key, &[layer], DIGEST, None);
+    assert_eq!(refused, Err(expected));
+    let new = payload(DIGEST);
+    let forged = Layer {
+        payload: &new,
+        signature: &signature,
+    };
+    let refused = image::verify(&key, &[forged], DIGEST, None);
+    assert_eq!(refused, Err(SignatureError::Wrong));
+}
+
+#[test]
+fn one_good_signature_of_an_image_is_enough() {
+    let ((key, sign), (_, sign_otherwise)) = (own(7), own(8));
+    let payload = payload(DIGEST);
+    let signatures = [sign_otherwise(&payload), String::new(), sign(&payload)];
+    let layers = signatures.each_ref().map(|signature| Layer {
+        payload: &payload,
+        signature,
+    });
+    assert_eq!(image::verify(&key, &layers, DIGEST, None), Ok(()));
+    assert!(image::verify(&key, &layers[..2], DIGEST, None).is_err());
+}
+
+#[test]
+fn what_is_signed_for_another_purpose_is_no_image() {
+    let (key, sign) = own(7);
+    let of_another_type = String::from_utf8(payload(DIGEST)).unwrap();
+    let of_another_type = of_another_type.replace("cosign container", "another");
+    for payload in [&b"not JSON"[..], b"{}", of_another_type.as_bytes()] {
+        let signature = sign(payload);
+        let layer = Layer {
+            payload,
+            signature: &signature,
+        };
+        let refused = image::verify(&key, &[layer], DIGEST, None);
+        assert!(matches!(refused, Err(SignatureError::Malformed(_))));
+    }
+    for bytes in every_changed_byte(&payload(DIGEST)).take(64) {
+        let signature = sign(&payload(DIGEST));
+        let layer = Layer {
+            payload: &bytes,
+            signature: &signature,
+        };
+        let refused = image::verify(&key, &[layer], DIGEST, None);
+        assert_eq!(refused, Err(SignatureError::Wrong));
+    }
+}
+
+#[test]
+fn signatures_have_a_tag_of_their_own() {
+    assert_eq!(image::tag("sha256:00ff"), "sha256-00ff.sig");
+}

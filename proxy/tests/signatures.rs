@@ -1,0 +1,149 @@
+//! Modules that must be signed.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
+use p256::pkcs8::{EncodePublicKey as _, LineEnding};
+use weir_conformance::{Weir, check};
+
+/// A filter; each number makes another.
+fn module(number: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+          (memory (export "memory") 1)
+          (global (export "number") i32 (i32.const {number}))
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "malloc") (param i32) (result i32) (i32.const 1024)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+fn signer(byte: u8) -> SigningKey {
+    SigningKey::from_slice(&[byte; 32]).unwrap()
+}
+
+fn pem(byte: u8) -> String {
+    let key = *signer(byte).verifying_key();
+    key.to_public_key_pem(LineEnding::LF).unwrap()
+}
+
+/// As `cosign sign-blob` writes it.
+fn sign(byte: u8, module: &[u8]) -> String {
+    let signature: Signature = signer(byte).sign(module);
+    STANDARD.encode(signature.to_der().as_bytes())
+}
+
+fn config(verify: &str) -> String {
+    format!(
+        "workers: 1\nadmin: {{ address: 127.0.0.1:0 }}\nlisteners:\n\
+         - name: edge\n  address: 127.0.0.1:0\n  http_filters:\n  \
+           - name: auth\n    wasm:\n      vm_config:\n        \
+               code: {{ local: {{ filename: auth.wasm }} }}\n        \
+               verify: {verify}\n  \
+           routes: [{{ match: {{ prefix: / }}, direct_response: {{ status: 200 }} }}]\n"
+    )
+}
+
+const REQUIRED: &str = "{ key: team.pub }";
+const OPTIONAL: &str = "{ key: team.pub, required: false }";
+
+/// A folder with the key 1, a module, and a signature if there is one.
+fn files<'a>(module: &'a [u8], signature: Option<&'a str>) -> impl FnOnce(&Path) + 'a {
+    move |folder| {
+        std::fs::write(folder.join("team.pub"), pem(1)).unwrap();
+        std::fs::write(folder.join("auth.wasm"), module).unwrap();
+        if let Some(signature) = signature {
+            std::fs::write(folder.join("auth.wasm.sig"), signature).unwrap();
+        }
+    }
+}
+
+fn checked(verify: &str, module: &[u8], signature: Option<&str>) -> (bool, String) {
+    check(&config(verify), files(module, signature))
+}
+
+#[test]
+fn a_module_with_the_right_signature_is_served() {
+    let module = module(1);
+    let signature = sign(1, &module);
+    let inline = format!("{{ key: {:?} }}", pem(1));
+    for verify in [REQUIRED, OPTIONAL, &inline] {
+        let (passed, printed) = checked(verify, &module, Some(&signature));
+        assert!(passed, "{printed}");
+    }
+}
+
+#[test]
+fn whatever_does_not_fit_is_refused_at_its_place() {
+    let (good, other) = (module(1), module(2));
+    let mut tampered = good.clone();
+    *tampered.last_mut().unwrap() ^= 1;
+    for (module, signature) in [
+        // A byte was changed.
+        (&tampered, sign(1, &good)),
+        // By somebody else.
+        (&good, sign(2, &good)),
+        // Of another module, or of an older version of this one.
+        (&good, sign(1, &other)),
+    ] {
+        for verify in [REQUIRED, OPTIONAL] {
+            let (passed, printed) = checked(verify, module, Some(&signature));
+            assert!(!passed, "{printed}");
+            let place = "weir.yaml:10:36";
+            let words = "auth.wasm is refused: its signature does not fit";
+            assert!(printed.contains(place), "{printed}");
+            assert!(printed.contains(words), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn a_module_without_a_signature_is_refused_unless_that_is_allowed() {
+    let (passed, printed) = checked(REQUIRED, &module(1), None);
+    assert!(!passed, "{printed}");
+    assert!(printed.contains("auth.wasm is refused: it is not signed"));
+    assert!(printed.contains("auth.wasm.sig"), "{printed}");
+    let (passed, printed) = checked(OPTIONAL, &module(1), None);
+    assert!(passed, "{printed}");
+}
+
+#[test]
+fn a_filter_that_asks_for_nothing_does_not_open_the_door_for_another() {
+    let without = "  - name: free\n    wasm: { vm_config: { code: { local: \
+                   { filename: auth.wasm } } } }\n  - name: auth";
+    let config = config(REQUIRED).replace("  - name: auth", without);
+    let (passed, printed) = check(&config, files(&module(1), None));
+    assert!(!passed, "{printed}");
+    assert!(printed.contains("it is not signed"), "{printed}");
+}
+
+#[test]
+fn a_key_that_is_none_is_told_at_its_place() {
+    let (passed, printed) = check(&config("{ key: other.pub }"), files(&module(1), None));
+    assert!(
+        !passed && printed.contains("cannot read the key"),
+        "{printed}"
+    );
+    let (passed, printed) = checked("{ key: auth.wasm }", b"\0asm", None);
+    assert!(!passed && printed.contains("cannot be used"), "{printed}");
+}
+
+#[test]
+fn a_reload_takes_no_module_that_is_not_signed_for() {
+    let (old, new) = (module(1), module(2));
+    let signature = sign(1, &old);
+    let weir = Weir::start_with(&config(REQUIRED), files(&old, Some(&signature)));
+    weir.replace("auth.wasm", &new);
+    let answer = weir.reload();
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("is refused"), "{}", answer.text());
+    assert_eq!(weir.metric("weir_generation"), 1);
+    assert_eq!(weir.connect().get("/").status, 200);
+    // The file of the signature is looked after like that of the module.
+    weir.replace("auth.wasm.sig", sign(1, &new).as_bytes());
+    weir.eventually_metric("weir_generation", 2);
+}
