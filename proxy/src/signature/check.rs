@@ -32,7 +32,7 @@ pub(crate) fn check(
 ) -> Result<(), ConfigError> {
     let key = key(config, folder, &verify.key, files)?;
     let name = origin.file.map_or_else(
-        || "the inline module".to_owned(),
+        || "the module".to_owned(),
         |file| format!("the module {}", file.display()),
     );
     let beside = origin.file.map(beside);

@@ -16,6 +16,7 @@ mod tests;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 pub(crate) use self::check::{Origin, check};
 #[cfg(test)]
@@ -66,15 +67,22 @@ pub(crate) fn verify_module(
     }
 }
 
-/// The bytes of a signature, which may be in base64.
+/// The bytes of a signature, which may be in base64, or that in a Sigstore bundle. Of a
+/// bundle nothing else counts: who has signed is told by the key.
 fn decode(signature: &[u8]) -> Result<Vec<u8>, SignatureError> {
     let Ok(text) = std::str::from_utf8(signature) else {
         return Ok(signature.to_vec());
     };
     let text = text.trim();
     if text.starts_with('{') {
-        let hint = "it is JSON, such as a Sigstore bundle, and not the signature alone";
-        return Err(SignatureError::Malformed(hint));
+        let bundle: Option<Value> = serde_json::from_str(text).ok();
+        let signature = bundle.as_ref().and_then(|bundle| {
+            let places = ["/messageSignature/signature", "/base64Signature"];
+            let mut found = places.iter().filter_map(|place| bundle.pointer(place));
+            STANDARD.decode(found.next()?.as_str()?).ok()
+        });
+        let malformed = "it is JSON, but no Sigstore bundle with a signature of a file";
+        return signature.ok_or(SignatureError::Malformed(malformed));
     }
     let decoded = STANDARD.decode(text);
     Ok(decoded.unwrap_or_else(|_| signature.to_vec()))

@@ -70,6 +70,34 @@ fn base64_may_have_lines_around_it_and_the_bytes_alone_will_do() {
 }
 
 #[test]
+fn a_bundle_counts_for_the_signature_in_it() {
+    let key = key(P256_KEY);
+    let signature = std::str::from_utf8(P256).unwrap();
+    let bundle = |signature: &str| {
+        let digest = STANDARD.encode(Sha256::digest(MODULE));
+        let bundle = serde_json::json!({
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": { "publicKey": { "hint": "team" } },
+            "messageSignature": {
+                "messageDigest": { "algorithm": "SHA2_256", "digest": digest },
+                "signature": signature,
+            },
+        });
+        bundle.to_string().into_bytes()
+    };
+    let old = serde_json::json!({ "base64Signature": signature }).to_string();
+    for bundle in [bundle(signature), old.into_bytes()] {
+        assert_eq!(verify_module(&key, MODULE, Some(&bundle)), Ok(()));
+        let refused = verify_module(&key, WASMSIGN2[0], Some(&bundle));
+        assert_eq!(refused, Err(SignatureError::Wrong));
+    }
+    // Its digest proves nothing.
+    let (_, sign) = own(7);
+    let refused = verify_module(&key, MODULE, Some(&bundle(&sign(MODULE))));
+    assert_eq!(refused, Err(SignatureError::Wrong));
+}
+
+#[test]
 fn a_signature_of_another_key_is_refused() {
     let (_, sign) = own(7);
     let other = sign(MODULE);
