@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
+#[cfg(unix)]
 mod cache;
 mod callbacks;
 mod callout;
@@ -39,6 +40,7 @@ mod vm_limits;
 pub mod wire;
 
 pub use body::BodyBuffer;
+#[cfg(unix)]
 pub use cache::{CacheError, Lookup, ModuleCache, Outcome};
 pub use callout::{
     CalloutError, CalloutGuard, CalloutToken, DnsAddress, DnsToken, GrpcCall, GrpcStart,

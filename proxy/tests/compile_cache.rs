@@ -46,7 +46,7 @@ impl Rig {
     fn entries(&self) -> Vec<PathBuf> {
         let files = fs::read_dir(self.cache()).unwrap();
         let files = files.map(|file| file.unwrap().path());
-        let is_entry = |path: &PathBuf| path.extension().is_some_and(|e| e == "compiled");
+        let is_entry = |path: &PathBuf| path.extension().is_some_and(|e| e == "weir-compiled");
         files.filter(is_entry).collect()
     }
 

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `key` | the key of the MACs |
 //! | `lock` | locked by the process that writes |
-//! | `*.compiled` | an entry, last used when it was last modified |
-//! | `*.tmp` | a file that is being written; without the lock, one that never will be |
+//! | `*.weir-compiled` | an entry, last used when it was last modified |
+//! | `*.weir-tmp` | a file that is being written; without the lock, one that never will be |
 //!
 //! A file comes into being under its name with all of its content, or not at all:
 //! whoever reads needs no lock. The lock goes with its process, however that ends.
@@ -20,9 +20,9 @@ use super::CacheError;
 use crate::engine::SealKey;
 
 /// How the names of entries end.
-pub(super) const ENTRY: &str = ".compiled";
+pub(super) const ENTRY: &str = ".weir-compiled";
 
-const TEMPORARY: &str = ".tmp";
+const TEMPORARY: &str = ".weir-tmp";
 
 const KEY: &str = "key";
 
@@ -38,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    /// Who this process runs as, and the files belong to.
+    user: u32,
 }
 
 /// The right to write; it ends with the file.
@@ -47,8 +49,9 @@ impl Folder {
     /// The folder at `path`, with those above it. One that is there must be of this
     /// user alone.
     pub(super) fn open(path: &Path) -> Result<Self, CacheError> {
-        let folder = Self {
+        let mut folder = Self {
             path: path.to_owned(),
+            user: 0,
         };
         folder.make()?;
         let found = fs::metadata(path).map_err(at(path))?;
@@ -57,14 +60,14 @@ impl Folder {
         }
         let lock = folder.lock()?;
         folder.sweep(&lock)?;
-        if found.uid() != folder.user(&lock)? {
+        folder.user = folder.owner_of_new_files(&lock)?;
+        if found.uid() != folder.user {
             return Err(CacheError::Shared(path.to_owned()));
         }
         Ok(folder)
     }
 
-    /// The user that this process runs as: the owner of what it makes.
-    fn user(&self, lock: &Lock) -> Result<u32, CacheError> {
+    fn owner_of_new_files(&self, lock: &Lock) -> Result<u32, CacheError> {
         let path = self.path.join(format!("user{TEMPORARY}"));
         let made = File::create_new(&path).and_then(|file| file.metadata());
         step();
@@ -98,7 +101,8 @@ impl Folder {
     }
 
     /// `None` for a key that is missing, cut off, or that others may read: entries
-    /// under it count for nothing.
+    /// under it count for nothing. Nobody else's is taken, even if the folder was
+    /// exchanged since it was looked at.
     fn read_key(&self) -> Result<Option<[u8; SealKey::BYTES]>, CacheError> {
         let path = self.path.join(KEY);
         let mut file = match File::open(&path) {
@@ -106,7 +110,11 @@ impl Folder {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(at(&path)(e)),
         };
-        if file.metadata().map_err(at(&path))?.mode() & 0o077 != 0 {
+        let found = file.metadata().map_err(at(&path))?;
+        if found.uid() != self.user {
+            return Err(CacheError::Shared(self.path.clone()));
+        }
+        if found.mode() & 0o077 != 0 {
             return Ok(None);
         }
         let mut bytes = Vec::new();

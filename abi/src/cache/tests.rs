@@ -165,6 +165,20 @@ fn what_was_not_used_for_the_longest_time_makes_room() {
 }
 
 #[test]
+fn other_files_in_the_folder_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache");
+    outcome(&open(&path), 1);
+    let others = ["a.tmp", "b.compiled", "c"].map(|name| path.join(name));
+    for other in &others {
+        fs::write(other, [0; 64]).unwrap();
+    }
+    drop(ModuleCache::open(&path, 1).unwrap());
+    assert!(others.iter().all(|other| other.exists()));
+    assert_eq!(files(&path, folder::ENTRY).len(), 0);
+}
+
+#[test]
 fn a_cache_that_was_removed_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache");
@@ -233,7 +247,7 @@ fn after_a_kill_at_any_step_the_next_start_is_clean() {
             break;
         }
         let cache = open(&path);
-        assert_eq!(files(&path, ".tmp"), [] as [PathBuf; 0]);
+        assert_eq!(files(&path, "tmp"), [] as [PathBuf; 0]);
         for number in 0..4 {
             assert!(!matches!(outcome(&cache, number), Outcome::Damaged(_)));
             assert_eq!(outcome(&cache, number), Outcome::Hit);
@@ -256,7 +270,7 @@ fn processes_share_a_folder() {
         assert!(output.status.success(), "{output:?}");
     }
     let cache = open(&path);
-    assert_eq!(files(&path, ".tmp"), [] as [PathBuf; 0]);
+    assert_eq!(files(&path, "tmp"), [] as [PathBuf; 0]);
     for number in 0..4 {
         outcome(&cache, number);
         assert_eq!(outcome(&cache, number), Outcome::Hit);
