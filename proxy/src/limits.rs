@@ -62,6 +62,9 @@ pub(crate) const POOL_LOOKS: usize = 4;
 /// when it has been the same twice.
 pub(crate) const FILES_INTERVAL: Duration = Duration::from_millis(500);
 
+/// By how much a thread that loads a configuration is nicer than those that serve.
+pub(crate) const LOAD_NICENESS: i32 = 10;
+
 /// Failures in a row, with no stream coming to its end in between, that are a
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;

@@ -34,10 +34,11 @@ pub(crate) fn interrupts(arguments: &[&str]) -> Result<()> {
 }
 
 /// What a run of all tests does of chaos; some seconds each.
-pub(crate) const CHAOS: [&[&str]; 3] = [
+pub(crate) const CHAOS: [&[&str]; 4] = [
     &["healthy", "--rounds", "1", "--seconds", "2"],
     &["leaks", "--count", "60000"],
     &["recovery", "--count", "200"],
+    &["reloads", "--count", "40", "--seconds", "8"],
 ];
 
 /// Runs Weir with a filter that misbehaves; `arguments` are the program's.

@@ -27,7 +27,7 @@ use self::sockets::Sockets;
 use crate::admin::{self, AdminState};
 use crate::cluster::start_dns;
 use crate::generation::{Generation, ListenerKey};
-use crate::limits::FILES_INTERVAL;
+use crate::limits::{FILES_INTERVAL, LOAD_NICENESS};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
@@ -338,9 +338,7 @@ impl Reloader {
         // What is read now is what there is: a later change is another one.
         self.files.look();
         let (load, current) = (Arc::clone(&self.load), self.crew.current.clone());
-        // Reading, compiling and trying out take their time.
-        let loaded = tokio::task::spawn_blocking(move || load(current.as_deref())).await;
-        let (config, generation) = loaded.map_err(|error| error.to_string())??;
+        let (config, generation) = aside(move || load(current.as_deref())).await??;
         if let Some(key) = self.fixed.difference(&Fixed::of(&config)) {
             return Err(format!("`{key}` can only be changed by a restart"));
         }
@@ -355,6 +353,25 @@ impl Reloader {
         rolled_out.map_err(|error| error.to_string())?;
         Ok(report)
     }
+}
+
+/// Runs `work` on a thread of its own, which gets the processor when nobody who
+/// serves wants it: reading, compiling and trying out take their time.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (done, result) = oneshot::channel();
+    thread::Builder::new()
+        .name("load".to_owned())
+        .spawn(move || {
+            // Threads that it starts inherit this. Where it is not to be had, it
+            // competes with all others.
+            if let Err(error) = rustix::process::nice(LOAD_NICENESS) {
+                tracing::debug!("niceness: {error}");
+            }
+            // Who waits for it may have gone.
+            let _ = done.send(work());
+        })
+        .map_err(|error| error.to_string())?;
+    result.await.map_err(|_| "the load has panicked".to_owned())
 }
 
 /// What is new, for a person.
