@@ -122,9 +122,14 @@ async fn run(options: &Options) -> Result<bool> {
         only: options.only.as_deref(),
     };
     let plan = home.join("hostcalls.yaml");
-    rows.extend(hostcalls::run(&plan, |id| known.contains(id), &settings).await?);
-    print!("\n{}", table(&rows));
-    Ok(rows.iter().all(|row| row.different == 0))
+    let statuses = hostcalls::run(&plan, |id| known.contains(id), &settings).await?;
+    for (what, rows) in [("cases", &rows), ("statuses", &statuses)] {
+        if !rows.is_empty() {
+            print!("\n{}", table(what, rows));
+        }
+    }
+    let mut rows = rows.iter().chain(&statuses);
+    Ok(rows.all(|row| row.different == 0))
 }
 
 /// Compares both proxies on cases made by chance. Where they differ, Envoy is run
