@@ -131,6 +131,8 @@ fn what_a_filter_does_and_costs_is_counted() {
     );
     assert_eq!(client.get("/").status, 200);
     assert_eq!(weir.metric("weir_wasm_vm_restarts_total"), 2);
+    let reloads = |what| weir.metric(&format!("envoy_wasm_scribe_vm_reload_{what}"));
+    assert_eq!(["success", "failure", "backoff"].map(reloads), [2, 0, 0]);
     // The streams of a VM that has failed are gone with it.
     eventually("no stream is left", || {
         (streams() == Some(0.0)).then_some(())
