@@ -111,10 +111,15 @@ impl StreamContext {
         self.visible.get().has(Visible::map(map).with(Visible::LOG))
     }
 
+    /// Whether the stream is over and is being logged.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.visible.get().has(Visible::LOG)
+    }
+
     /// A map that may be read, if the stream has it. Request trailers are not
     /// kept for the log, as in Envoy.
     pub(crate) fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
-        if map == HttpMap::RequestTrailers && self.visible.get().has(Visible::LOG) {
+        if map == HttpMap::RequestTrailers && self.is_logged() {
             return None;
         }
         self.stream.headers(map)

@@ -11,6 +11,7 @@ use tokio::task::LocalSet;
 use weir_conformance::suite::case::{Case, Group};
 use weir_conformance::suite::diff::diff;
 use weir_conformance::suite::differences;
+use weir_conformance::suite::hostcalls;
 use weir_conformance::suite::open::{Open, Verdicts};
 use weir_conformance::suite::proxy::Kind;
 use weir_conformance::suite::random;
@@ -82,7 +83,8 @@ async fn run(options: &Options) -> Result<bool> {
     }
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let groups = Group::load_all(&home.join("cases"))?;
-    differences::check(&groups, &differences::ids(&home.join("DIFFERENCES.md"))?)?;
+    let known = differences::ids(&home.join("DIFFERENCES.md"))?;
+    differences::check(&groups, &known)?;
     let expected = home.join("expected");
     let mut open = Open::load(&expected);
     let mut rows = Vec::new();
@@ -109,8 +111,25 @@ async fn run(options: &Options) -> Result<bool> {
     if options.record_open {
         open.save(&expected)?;
     }
-    print!("\n{}", table(&rows));
-    Ok(rows.iter().all(|row| row.different == 0))
+    let settings = hostcalls::Settings {
+        envoy: options.envoy.clone().map(Kind::Envoy),
+        weir: options.weir.clone().map(Kind::Weir),
+        modules: &options.modules,
+        scratch: &options.scratch,
+        expected: &expected,
+        record: options.record,
+        record_weir: options.record_weir,
+        only: options.only.as_deref(),
+    };
+    let plan = home.join("hostcalls.yaml");
+    let statuses = hostcalls::run(&plan, |id| known.contains(id), &settings).await?;
+    for (what, rows) in [("cases", &rows), ("statuses", &statuses)] {
+        if !rows.is_empty() {
+            print!("\n{}", table(what, rows));
+        }
+    }
+    let mut rows = rows.iter().chain(&statuses);
+    Ok(rows.all(|row| row.different == 0))
 }
 
 /// Compares both proxies on cases made by chance. Where they differ, Envoy is run

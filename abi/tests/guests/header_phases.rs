@@ -186,7 +186,7 @@ fn maps_can_be_read_in_the_log_and_not_changed() {
             "0 200",
             "0 rs",
             "1",
-            "2",
+            "1",
             "2",
             "2",
             "2",

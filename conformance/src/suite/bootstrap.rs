@@ -204,9 +204,10 @@ fn plugin(case: &str, filter: &Filter, places: &Places<'_>) -> Result<Value> {
         plugin["configuration"] = configuration.clone();
     }
     if let Some(configuration) = &filter.vm_configuration {
-        plugin["vm_config"]["configuration"] = configuration.clone();
+        plugin["vm_config"]["configuration"] = substituted(configuration, case);
     }
     if let Some(environment) = &filter.environment {
+        let environment = substituted(&json!(environment), case);
         plugin["vm_config"]["environment_variables"] = json!({ "key_values": environment });
     }
     if filter.allow_on_headers_stop_iteration {
@@ -234,16 +235,18 @@ fn merge(into: &mut Value, more: &Map<String, Value>) {
 
 /// `{cluster}` stands for the case's cluster.
 fn substituted(value: &Value, cluster: &str) -> Value {
+    replaced(value, "{cluster}", cluster)
+}
+
+/// A value in whose texts one word stands for another.
+pub(super) fn replaced(value: &Value, word: &str, by: &str) -> Value {
     match value {
-        Value::String(text) => Value::String(text.replace("{cluster}", cluster)),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| substituted(item, cluster))
-            .collect(),
+        Value::String(text) => Value::String(text.replace(word, by)),
+        Value::Array(items) => items.iter().map(|item| replaced(item, word, by)).collect(),
         Value::Object(fields) => {
             let fields = fields.iter();
             fields
-                .map(|(name, value)| (name.clone(), substituted(value, cluster)))
+                .map(|(name, value)| (name.clone(), replaced(value, word, by)))
                 .collect()
         }
         other => other.clone(),

@@ -121,7 +121,7 @@ struct GroupFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CaseFile {
+pub(super) struct CaseFile {
     name: String,
     about: String,
     script: Option<String>,
@@ -246,7 +246,7 @@ impl Group {
 }
 
 impl Case {
-    fn new(file: CaseFile) -> Result<Self> {
+    pub(super) fn new(file: CaseFile) -> Result<Self> {
         let tcp = file.downstream_protocol == Protocol::Tcp;
         let steps = |lines: &[&str]| -> Result<Vec<Step>> {
             lines.iter().map(|line| Step::parse(line)).collect()
