@@ -22,7 +22,7 @@ pub(crate) enum HeadError {
     TooLarge,
     #[error("unsupported transfer-encoding")]
     TransferEncoding,
-    #[error("the head takes too long")]
+    #[error("request header timeout")]
     Timeout,
     #[error("unsupported version of HTTP")]
     Version,
