@@ -17,6 +17,8 @@ const PRELUDE: &str = include_str!("prelude.wat");
 
 const TYPES: &str = "type.googleapis.com/";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const WASM_LOGGER: &str =
+    "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 const NETWORK_WASM: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
 const TCP_PROXY: &str =
     "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
@@ -142,6 +144,13 @@ fn connection_manager(name: &str, case: &Case, places: &Places<'_>) -> Result<Va
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": ROUTER, "suppress_envoy_headers": true },
     }));
+    let mut loggers = Vec::new();
+    for logger in &case.loggers {
+        loggers.push(json!({
+            "name": "envoy.access_loggers.wasm",
+            "typed_config": { "@type": WASM_LOGGER, "config": plugin(name, logger, places)? },
+        }));
+    }
     let routes = match &case.routes {
         Some(routes) => substituted(routes, name),
         None => {
@@ -157,6 +166,7 @@ fn connection_manager(name: &str, case: &Case, places: &Places<'_>) -> Result<Va
         "http_protocol_options": { "enable_trailers": true },
         "route_config": { "name": "routes", "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
         "http_filters": filters,
+        "access_log": loggers,
     });
     merge(&mut manager, &case.connection_manager);
     Ok(json!({

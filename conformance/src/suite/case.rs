@@ -40,6 +40,8 @@ pub struct Case {
     pub about: String,
     /// The filter chain.
     pub filters: Vec<Filter>,
+    /// Access loggers of the connection manager.
+    pub loggers: Vec<Filter>,
     /// Scripts of clients, each with a connection of its own, all at once.
     pub clients: Vec<(String, Vec<Step>)>,
     /// What the upstream does, by path; `*` is for all others.
@@ -126,6 +128,8 @@ struct CaseFile {
     about: String,
     script: Option<String>,
     filters: Option<Vec<Filter>>,
+    #[serde(default)]
+    loggers: Vec<Filter>,
     #[serde(default)]
     allow_on_headers_stop_iteration: bool,
     failure_policy: Option<String>,
@@ -264,6 +268,10 @@ impl Case {
                 filter.failure_policy.clone_from(&file.failure_policy);
             }
         }
+        let mut loggers = file.loggers;
+        for (index, logger) in loggers.iter_mut().enumerate() {
+            logger.name.get_or_insert_with(|| format!("log{index}"));
+        }
         let clients = match (file.client, file.clients) {
             (Some(client), None) => vec![(String::new(), client.steps()?)],
             (None, Some(clients)) => {
@@ -293,6 +301,7 @@ impl Case {
             name: file.name,
             about: file.about,
             filters,
+            loggers,
             clients,
             upstreams,
             downstream_protocol: file.downstream_protocol,

@@ -2,6 +2,7 @@
 //! between clients and upstreams of all kinds. A seed gives the same cases again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Map;
 
@@ -23,8 +24,41 @@ pub fn group(seed: u64, count: usize) -> Group {
     }
 }
 
+/// The same with clients who break off: three of them at once in each case, and
+/// upstreams that break off their answers, too. When what comes is a matter of
+/// luck, so that there is nothing to compare; but nothing may be left behind.
+#[must_use]
+pub fn interrupted(seed: u64, count: usize) -> Group {
+    let mut group = group(seed, count);
+    "interrupted".clone_into(&mut group.name);
+    for (number, case) in group.cases.iter_mut().enumerate() {
+        let mut chance = Chance::of_case(!seed, number);
+        let whole = case.clients.remove(0).1;
+        case.clients = ["one", "two", "three"]
+            .map(|name| (name.to_owned(), broken_off(&whole, &mut chance)))
+            .into();
+        if chance.one_in(3) {
+            let answer = lines(["200 | content-length: 9", "body abc", "flush", "reset"]);
+            case.upstreams.insert("*".to_owned(), steps(&answer));
+        }
+    }
+    group
+}
+
+/// The beginning of what a client does, a while, and the end.
+fn broken_off(whole: &[Step], chance: &mut Chance) -> Vec<Step> {
+    let mut cut = whole[..=chance.below(whole.len())].to_vec();
+    let pause = Duration::from_millis(chance.below(30) as u64);
+    let end = match chance.below(3) {
+        0 => Step::Close,
+        _ => Step::Reset(None),
+    };
+    cut.extend([Step::Flush, Step::Silence(pause), end]);
+    cut
+}
+
 fn case(seed: u64, number: usize) -> Case {
-    let mut chance = Chance(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut chance = Chance::of_case(seed, number);
     let protocol = |chance: &mut Chance| match chance.one_in(3) {
         true => Protocol::H2,
         false => Protocol::H1,
@@ -45,6 +79,7 @@ fn case(seed: u64, number: usize) -> Case {
             answer.join(", ")
         ),
         filters,
+        loggers: Vec::new(),
         clients: vec![(String::new(), steps(&client))],
         upstreams: BTreeMap::from([("*".to_owned(), steps(&answer))]),
         downstream_protocol: downstream,
@@ -190,6 +225,10 @@ fn steps(lines: &[String]) -> Vec<Step> {
 struct Chance(u64);
 
 impl Chance {
+    fn of_case(seed: u64, number: usize) -> Self {
+        Self(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -223,8 +262,10 @@ mod tests {
 
     #[test]
     fn seed_gives_the_same_cases_again() {
-        let text = |seed| format!("{:?}", group(seed, 20));
-        assert_eq!(text(7), text(7));
-        assert_ne!(text(7), text(8));
+        for make in [group, interrupted] {
+            let text = |seed| format!("{:?}", make(seed, 20));
+            assert_eq!(text(7), text(7));
+            assert_ne!(text(7), text(8));
+        }
     }
 }
