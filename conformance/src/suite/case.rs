@@ -42,6 +42,9 @@ pub struct Case {
     pub filters: Vec<Filter>,
     /// Access loggers of the connection manager.
     pub loggers: Vec<Filter>,
+    /// Format of an access log, whose lines are told; the proxy is asked to end
+    /// for them, as `terminate` says.
+    pub access_log: Option<String>,
     /// Scripts of clients, each with a connection of its own, all at once.
     pub clients: Vec<(String, Vec<Step>)>,
     /// What the upstream does, by path; `*` is for all others.
@@ -130,6 +133,7 @@ struct CaseFile {
     filters: Option<Vec<Filter>>,
     #[serde(default)]
     loggers: Vec<Filter>,
+    access_log: Option<String>,
     #[serde(default)]
     allow_on_headers_stop_iteration: bool,
     failure_policy: Option<String>,
@@ -302,6 +306,7 @@ impl Case {
             about: file.about,
             filters,
             loggers,
+            access_log: file.access_log,
             clients,
             upstreams,
             downstream_protocol: file.downstream_protocol,

@@ -80,6 +80,7 @@ fn case(seed: u64, number: usize) -> Case {
         ),
         filters,
         loggers: Vec::new(),
+        access_log: None,
         clients: vec![(String::new(), steps(&client))],
         upstreams: BTreeMap::from([("*".to_owned(), steps(&answer))]),
         downstream_protocol: downstream,

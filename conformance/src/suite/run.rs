@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::bootstrap::{Places, bootstrap, unique_name};
+use super::bootstrap::{Places, access_log, bootstrap, unique_name};
 use super::case::{Case, Group};
 use super::client::Client;
 use super::journal::{Entries, Journal, PATIENCE};
@@ -132,6 +132,12 @@ impl<'a> Stage<'a> {
     ///
     /// If the proxy does not start, or ends meanwhile.
     async fn run(&self, kind: &Kind) -> Result<Observations> {
+        for case in &self.cases {
+            let file = access_log(&self.folder, case);
+            if file.exists() {
+                fs::remove_file(file)?;
+            }
+        }
         let mut proxy = kind.start(&self.file, &self.folder).await?;
         let journals: BTreeMap<String, Journal> = self
             .cases
@@ -158,7 +164,8 @@ impl<'a> Stage<'a> {
                 }
             }
         }
-        if self.cases.iter().any(|case| case.terminate) {
+        let ends = |case: &&Case| case.terminate || case.access_log.is_some();
+        if self.cases.iter().any(ends) {
             proxy.terminate(PATIENCE).await?;
             for journal in journals.values() {
                 journal.quiet(CALM).await;
@@ -166,7 +173,9 @@ impl<'a> Stage<'a> {
         }
         let observed = self.cases.iter().map(|case| {
             let journal = &journals[&unique_name(self.group, case)];
-            let observation = journal.read(|entries| Observation::new(entries, case));
+            let mut observation = journal.read(|entries| Observation::new(entries, case));
+            let log = fs::read_to_string(access_log(&self.folder, case)).unwrap_or_default();
+            observation.add_access_log(&log);
             (case.name.clone(), observation)
         });
         Ok(observed.collect())
