@@ -67,9 +67,11 @@ fn case(seed: u64, number: usize) -> Case {
     let client = client(&mut chance, downstream);
     let answer = answer(&mut chance, upstream);
     let trailers = [&client, &answer].map(|lines| lines.iter().any(|l| l.starts_with("trailers")));
-    let mut chain = Chain::default();
-    let filters = (0..=chance.below(MAX_FILTERS))
-        .map(|index| filter(&mut chance, index, trailers, &mut chain));
+    let mut chain = Chain {
+        filters: 1 + chance.below(MAX_FILTERS),
+        ..Chain::default()
+    };
+    let filters = (0..chain.filters).map(|index| filter(&mut chance, index, trailers, &mut chain));
     let filters = filters.collect();
     Case {
         name: format!("{seed}-{number}"),
@@ -98,9 +100,11 @@ fn case(seed: u64, number: usize) -> Case {
     }
 }
 
-/// What the filters of a chain must not do both.
+/// The chain, and what its filters must not do both.
 #[derive(Default)]
 struct Chain {
+    /// How many.
+    filters: usize,
     /// Whose tick lets something go: which of two VMs has its tick first would be a
     /// matter of luck.
     timer: Option<usize>,
@@ -137,7 +141,7 @@ fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2], chain: &mut Ch
             0 if chain.timer.is_some_and(|other| other != index) => {}
             0 => {
                 chain.timer = Some(index);
-                at_headers.push("pause".to_owned());
+                at_headers.push(format!("return {}", [1, 3, 4][chance.below(3)]));
                 script += &format!(
                     "tick after={direction}_headers x1: effective oldest ; resume {direction}\n"
                 );
@@ -150,18 +154,36 @@ fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2], chain: &mut Ch
         }
         script += &format!("{direction}_headers: {}\n", at_headers.join(" ; "));
         let body = format!("{direction}_body");
-        script += &match chance.below(6) {
+        script += &match chance.below(8) {
             0 => format!("{body} more: pause\n"),
             1 => format!("{body} more: pause\n{body} end: read {direction} 0 50\n"),
             2 if changes_body => {
                 format!("{body} more: pause\n{body} end: write {direction} 0 max changed-{index}\n")
             }
             3 if changes_body => format!("{body}: write {direction} 0 0 {index}\n"),
+            5 => format!("{body} more: return 2\n"),
+            // Of a response that is cut, Envoy may have sent the head.
+            6 if direction == "request" && chance.one_in(3) => {
+                format!("{body} end: close {direction}\n")
+            }
             4 if chance.one_in(3) && (direction == "response" || chain.may_reply(direction)) => {
                 format!("{body} end: reply 418 d tea-{index}\n")
             }
             _ => String::new(),
         };
+        // Where a later filter has kept the body, Envoy shows it once more.
+        let last = match direction {
+            "request" => chain.filters - 1,
+            _ => 0,
+        };
+        let is_free = chain.timer.is_none_or(|other| other == index);
+        if has_trailers && index == last && is_free && chance.one_in(4) {
+            chain.timer = Some(index);
+            script += &format!(
+                "{direction}_trailers: pause\n\
+                 tick after={direction}_trailers x1: effective oldest ; resume {direction}\n"
+            );
+        }
         if chance.one_in(4) {
             script += &format!(
                 "{direction}_trailers: add {direction}_trailers x-f {index} ; pairs {direction}_trailers\n"
