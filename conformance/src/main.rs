@@ -16,7 +16,7 @@ use weir_conformance::suite::open::{Open, Verdicts};
 use weir_conformance::suite::proxy::Kind;
 use weir_conformance::suite::random;
 use weir_conformance::suite::record::{Record, Whose};
-use weir_conformance::suite::run::{Observations, observe};
+use weir_conformance::suite::run::{Observations, live_streams, observe};
 use weir_conformance::suite::table::{Row, table};
 use weir_conformance::suite::verdict::{Evidence, Verdict, judge};
 
@@ -176,7 +176,37 @@ async fn random(options: &Options, seed: u64) -> Result<bool> {
         "seed {seed}: {} cases, {different} different, {unsteady} in which Envoy differs from itself, {wavering} in which Weir does",
         run.cases.len()
     );
-    Ok(different == 0)
+    let left = interrupted(options, seed, &weir).await?;
+    Ok(different == 0 && left == 0)
+}
+
+/// Plays the cases with clients who break off; gives in how many of them Weir
+/// leaves something behind.
+async fn interrupted(options: &Options, seed: u64, weir: &Kind) -> Result<usize> {
+    let group = random::interrupted(seed, options.count);
+    let run = GroupRun {
+        options,
+        group: &group,
+        cases: chosen(&group, options.only.as_deref()),
+        expected: Path::new(""),
+    };
+    let seen = run.observe(weir).await?;
+    let mut left = 0;
+    for case in &run.cases {
+        let lines = &seen[&case.name].lines;
+        let callbacks = lines
+            .iter()
+            .filter_map(|line| Some(&line[line.find('#')?..]));
+        if live_streams(callbacks) > 0 || lines.iter().any(|line| line.starts_with("TROUBLE")) {
+            left += 1;
+            run.print(case, "something is left behind", lines);
+        }
+    }
+    println!(
+        "seed {seed}: {} cases with clients who break off, {left} that leave something behind",
+        run.cases.len()
+    );
+    Ok(left)
 }
 
 fn chosen<'a>(group: &'a Group, only: Option<&str>) -> Vec<&'a Case> {

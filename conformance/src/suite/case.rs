@@ -40,6 +40,11 @@ pub struct Case {
     pub about: String,
     /// The filter chain.
     pub filters: Vec<Filter>,
+    /// Access loggers of the connection manager.
+    pub loggers: Vec<Filter>,
+    /// Format of an access log, whose lines are told; the proxy is asked to end
+    /// for them, as `terminate` says.
+    pub access_log: Option<String>,
     /// Scripts of clients, each with a connection of its own, all at once.
     pub clients: Vec<(String, Vec<Step>)>,
     /// What the upstream does, by path; `*` is for all others.
@@ -126,6 +131,9 @@ pub(super) struct CaseFile {
     about: String,
     script: Option<String>,
     filters: Option<Vec<Filter>>,
+    #[serde(default)]
+    loggers: Vec<Filter>,
+    access_log: Option<String>,
     #[serde(default)]
     allow_on_headers_stop_iteration: bool,
     failure_policy: Option<String>,
@@ -264,6 +272,10 @@ impl Case {
                 filter.failure_policy.clone_from(&file.failure_policy);
             }
         }
+        let mut loggers = file.loggers;
+        for (index, logger) in loggers.iter_mut().enumerate() {
+            logger.name.get_or_insert_with(|| format!("log{index}"));
+        }
         let clients = match (file.client, file.clients) {
             (Some(client), None) => vec![(String::new(), client.steps()?)],
             (None, Some(clients)) => {
@@ -293,6 +305,8 @@ impl Case {
             name: file.name,
             about: file.about,
             filters,
+            loggers,
+            access_log: file.access_log,
             clients,
             upstreams,
             downstream_protocol: file.downstream_protocol,

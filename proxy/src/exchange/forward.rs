@@ -83,8 +83,11 @@ impl<D: Downstream> Exchange<'_, D> {
                 self.stream.answer(status, headers, Bytes::new());
             }
             Action::DirectResponse(answer) => {
-                let body = answer.body.clone();
-                self.stream.answer(answer.status, Vec::new(), body);
+                let location = answer.location(&self.stream.request_map());
+                let headers = location.map(|location| (Bytes::from_static(b"location"), location));
+                let headers = headers.into_iter().collect();
+                self.stream
+                    .answer(answer.status, headers, answer.body.clone());
             }
         }
     }

@@ -69,8 +69,6 @@ pub(crate) struct StreamInfo {
     duration: Cell<Option<Duration>>,
     pub(crate) bytes_received: Cell<u64>,
     pub(crate) bytes_sent: Cell<u64>,
-    pub(crate) request_headers_bytes: Cell<u64>,
-    pub(crate) response_headers_bytes: Cell<u64>,
     /// Status of the response, once known.
     pub(crate) response_code: Cell<Option<u16>>,
     response_code_details: RefCell<Bytes>,
@@ -106,8 +104,6 @@ impl StreamInfo {
             duration: Cell::default(),
             bytes_received: Cell::default(),
             bytes_sent: Cell::default(),
-            request_headers_bytes: Cell::default(),
-            response_headers_bytes: Cell::default(),
             response_code: Cell::default(),
             response_code_details: RefCell::default(),
             flags: Cell::default(),

@@ -38,7 +38,7 @@ fn request(
 ) -> Result<Option<Property>, PropertyError> {
     let info = &stream.info;
     let headers_bytes = match visible {
-        true => info.request_headers_bytes.get(),
+        true => stream.headers_bytes(Direction::Request),
         false => 0,
     };
     Ok(match name {
@@ -57,7 +57,7 @@ fn request(
 fn response(stream: &FilteredStream, name: &[u8], visible: bool) -> Option<Property> {
     let info = &stream.info;
     let headers_bytes = match visible {
-        true => info.response_headers_bytes.get(),
+        true => stream.headers_bytes(Direction::Response),
         false => 0,
     };
     match name {
