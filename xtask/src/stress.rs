@@ -11,8 +11,8 @@ use crate::process::{self, cargo};
 
 /// Seconds of fuzzing in a run of all tests.
 pub(crate) const FUZZ_SECONDS: &str = "120";
-/// Callouts in a run of all tests; a few seconds.
-pub(crate) const SOAK_COUNT: &str = "20000";
+/// Callouts in a run of all tests; half a minute.
+pub(crate) const SOAK_COUNT: &str = "1000000";
 
 /// Fuzzes the host; `arguments` are the program's.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {

@@ -53,7 +53,8 @@ pub struct HeaderMatch {
     pub treat_missing_as_empty: bool,
 }
 
-/// What a header's value must be like; values of one name are joined by `,`.
+/// What a header's value must be like; of several values
+/// of one name, one must be so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderMatcher {
     /// `present`: whether it must be there, or not.

@@ -98,11 +98,11 @@ families! {
     VM_MEMORY = Gauge "weir_wasm_vm_memory_bytes" ["vm_id", "plugins"]
         "Guest memory, all workers; published four times a second";
     VM_RESTARTS = Counter "weir_wasm_vm_restarts_total" ["vm_id", "plugins"]
-        "VMs started again after a failure; Envoy's `vm_reload_success`";
+        "VMs started again after a failure";
     VM_RESTART_FAILURES = Counter "weir_wasm_vm_restart_failures_total" ["vm_id", "plugins"]
-        "VMs that did not start again; Envoy's `vm_reload_failure`";
+        "VMs that did not start again after a failure";
     VM_RESTART_BACKOFFS = Counter "weir_wasm_vm_restart_backoffs_total" ["vm_id", "plugins"]
-        "Streams refused as it was too early to start again; Envoy's `vm_reload_backoff`";
+        "Streams refused as it was too early to start a VM again";
     VM_CRASH_LOOP = Gauge "weir_wasm_vm_crash_loop" ["vm_id", "plugins"]
         "Workers on which the VM fails again and again";
     VM_RECYCLES = Counter "weir_wasm_vm_recycles_total" ["vm_id", "plugins", "reason"]
