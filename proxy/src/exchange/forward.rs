@@ -9,7 +9,7 @@ use weir_config::Connect;
 
 use super::Exchange;
 use super::endpoint::{Active, EndpointState, PendingEnd, Target};
-use crate::cluster::{Cluster, Endpoint, Lease};
+use crate::cluster::{Endpoint, Lease};
 use crate::http::{Downstream, Switch, Upstream};
 use crate::route::Action;
 use crate::stream::{Frame, UpstreamFailure};
@@ -123,7 +123,8 @@ impl<D: Downstream> Exchange<'_, D> {
             Action::Forward(forward) => Some(&self.shared.clusters[forward.cluster]),
             Action::Redirect(_) | Action::DirectResponse(_) => None,
         });
-        info.cluster_endpoints.set(cluster.map(|cluster| cluster.size()));
+        info.cluster_endpoints
+            .set(cluster.map(|cluster| cluster.size()));
         *info.cluster.borrow_mut() = cluster.map(|cluster| Rc::clone(&cluster.name));
         *info.route.borrow_mut() = route;
     }
