@@ -45,7 +45,7 @@ pub(crate) fn main() -> ExitCode {
             eprint!("{}", report(&errors));
             ExitCode::FAILURE
         }
-        Err(error @ Error::Read { .. }) => {
+        Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
@@ -59,6 +59,11 @@ enum Error {
     Config(ConfigErrors),
     #[error("cannot read {}: {source}", path.display())]
     Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot take over by {}: {source}", path.display())]
+    Takeover {
         path: PathBuf,
         source: std::io::Error,
     },
