@@ -1,8 +1,10 @@
 //! The command line, a file a command.
 
 mod check;
+mod diff;
 mod import;
 mod run;
+mod schema;
 mod source;
 
 use std::io::IsTerminal;
@@ -26,8 +28,15 @@ enum Command {
     Run(run::Run),
     /// Validate a configuration and everything it names, modules included.
     Check(check::Check),
+    /// Tell what a reload from one configuration to another would do.
+    ///
+    /// Ends with 0 when nothing changes, 1 when something does, and 2 when one of them
+    /// is not valid.
+    Diff(diff::Diff),
     /// Turn Envoy's bootstrap into Weir's own form, on standard output.
     Import(import::Import),
+    /// Print the JSON schema of Weir's own configuration, for editors.
+    Schema(schema::Schema),
 }
 
 /// Runs the command that the arguments name.
@@ -37,18 +46,27 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
+        Command::Diff(diff) => return diff.execute(),
         Command::Import(import) => import.execute(),
+        Command::Schema(schema) => {
+            schema.execute();
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Config(errors)) => {
-            eprint!("{}", report(&errors));
-            ExitCode::FAILURE
-        }
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Tells what has gone wrong.
+fn complain(error: &Error) {
+    match error {
+        Error::Config(errors) => eprint!("{}", report(errors)),
+        error => eprintln!("error: {error}"),
     }
 }
 

@@ -6,6 +6,7 @@
 //! worker. Only then do workers serve the new one, each with its next stream. If
 //! anything fails, nothing has changed.
 
+mod changes;
 mod files;
 mod sockets;
 mod takeover;
@@ -26,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_config::{Config, ConfigErrors};
 
+pub(crate) use self::changes::Changes;
 use self::files::Files;
 use self::sockets::Sockets;
 use self::takeover::{Door, Listening, Predecessor, Role};
@@ -63,16 +65,22 @@ impl Fixed {
         }
     }
 
-    /// What of it is not the same.
-    fn difference(&self, other: &Self) -> Option<&'static str> {
-        if self.workers != other.workers {
-            Some("workers")
+    /// Why the other cannot follow, if it cannot.
+    fn refusal(&self, other: &Self) -> Option<String> {
+        let key = if self.workers != other.workers {
+            "workers"
         } else if self.admin != other.admin {
-            Some("admin")
+            "admin"
         } else {
-            None
-        }
+            return None;
+        };
+        Some(format!("`{key}` can only be changed by a restart"))
     }
+}
+
+/// Why a reload from one configuration to the other is refused, if it is.
+pub(crate) fn refusal(before: &Config, now: &Config) -> Option<String> {
+    Fixed::of(before).refusal(&Fixed::of(now))
 }
 
 /// A generation whose sockets are bound and whose logs are open.
@@ -441,7 +449,11 @@ impl Reloader {
     async fn reload(&mut self, cause: &str) -> Result<String, String> {
         let result = self.try_reload().await;
         match &result {
-            Ok(report) => tracing::info!(cause, "reloaded: {report}"),
+            Ok(report) => {
+                let mut lines = report.lines();
+                tracing::info!(cause, "reloaded: {}", lines.next().unwrap_or_default());
+                lines.for_each(|line| tracing::info!("{line}"));
+            }
             Err(error) => {
                 self.crew.generations.failed();
                 tracing::error!(cause, "the configuration stays as it was: {error}");
@@ -457,8 +469,8 @@ impl Reloader {
         // Reading, compiling and trying out take their time.
         let loaded = tokio::task::spawn_blocking(move || load(current.as_deref())).await;
         let (config, generation) = loaded.map_err(|error| error.to_string())??;
-        if let Some(key) = self.fixed.difference(&Fixed::of(&config)) {
-            return Err(format!("`{key}` can only be changed by a restart"));
+        if let Some(refusal) = self.fixed.refusal(&Fixed::of(&config)) {
+            return Err(refusal);
         }
         self.files.follow(&generation);
         let empty = HashMap::new();
@@ -467,10 +479,11 @@ impl Reloader {
         let workers = self.crew.orders.len();
         let bound = bind(&config, generation, sockets, &mut Listening::new(), workers);
         let bound = bound.map_err(|errors| errors.to_string())?;
-        let report = report(before.as_deref(), &bound.generation);
+        let changes = before.as_deref();
+        let changes = changes.map(|before| Changes::between(before, &bound.generation));
         let rolled_out = self.crew.roll_out(bound).await;
         rolled_out.map_err(|error| error.to_string())?;
-        Ok(report)
+        Ok(changes.map_or_else(String::new, |c| format!("{}\n{c}", c.summary())))
     }
 }
 
@@ -480,19 +493,4 @@ async fn knocked(door: Option<&Door>) -> io::Result<UnixStream> {
         Some(door) => door.knocked().await,
         None => std::future::pending().await,
     }
-}
-
-/// What is new, for a person.
-fn report(before: Option<&Generation>, now: &Generation) -> String {
-    let known = |vm| {
-        let mut vms = before.into_iter().flat_map(|g| &g.vms);
-        vms.any(|old| Arc::ptr_eq(old, vm))
-    };
-    let kept = now.vms.iter().filter(|vm| known(vm)).count();
-    let listeners = now.listeners.len();
-    format!(
-        "generation {}, {listeners} listeners, {kept} VMs kept, {} new",
-        now.number,
-        now.vms.len() - kept,
-    )
 }

@@ -283,7 +283,7 @@ impl Worker {
     fn slot(&self, key: &ListenerKey, spec: &ListenerSpec) -> Rc<Slot> {
         let current = self.acceptors.get(key);
         let current = current.map(|(acceptor, _)| Rc::clone(&acceptor.slot.borrow()));
-        let fits = |slot: &Rc<Slot>| slot.is_tcp == spec.tcp.is_some() && *slot.http == *spec.http;
+        let fits = |slot: &Rc<Slot>| spec.goes_on_from(&slot.http, slot.is_tcp);
         current
             .filter(fits)
             .unwrap_or_else(|| Slot::new(&spec.http, spec.tcp.is_some()))
