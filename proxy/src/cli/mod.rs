@@ -3,6 +3,7 @@
 mod check;
 mod diff;
 mod import;
+mod log;
 mod run;
 mod schema;
 mod source;
@@ -18,6 +19,9 @@ use weir_config::ConfigErrors;
 #[derive(Parser)]
 #[command(name = "weir", version)]
 struct Cli {
+    /// How Weir logs, on standard error.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: log::LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,7 +46,7 @@ enum Command {
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logging();
+    log::init(cli.log_format);
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
@@ -99,16 +103,4 @@ fn report(errors: &ConfigErrors) -> String {
     } else {
         errors.plain()
     }
-}
-
-/// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `guest=trace`, …).
-fn init_logging() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WEIR_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_runtime=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }
