@@ -138,9 +138,18 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
     if root.is_null() {
         return None;
     }
+    Some(read_root(&root, source, problems))
+}
+
+/// Reads what may be a configuration, for the schema.
+pub(crate) fn probe(root: &Node, problems: &mut Problems) {
+    read_root(root, &Arc::new(Source::new("", "")), problems);
+}
+
+fn read_root(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Config {
     // Or else a cluster may be missing only because its key was there twice.
     let tree_is_whole = problems.total() == 0;
-    let mut fields = BLOCK.open(&root, problems);
+    let mut fields = BLOCK.open(root, problems);
     let listeners = fields.required("listeners");
     if fields.node("listeners").is_some_and(Node::is_empty_list) {
         let problem = Problem::new(listeners.span, "there are no listeners");
@@ -165,7 +174,7 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
     if tree_is_whole && clusters_known {
         check::references(&config, problems);
     }
-    Some(config)
+    config
 }
 
 fn workers(fields: &mut Fields<'_, '_>) -> Option<NonZeroUsize> {

@@ -39,6 +39,7 @@ mod problems;
 mod read;
 mod report;
 mod route;
+mod schema;
 mod source;
 mod tcp_proxy;
 mod virtual_host;
@@ -75,6 +76,7 @@ pub use route::{
     PathRewrite, Redirect, RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction,
     RouteMatch, StringMatch, TextMatcher,
 };
+pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
 pub use virtual_host::VirtualHost;

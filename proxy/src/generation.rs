@@ -15,7 +15,7 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
-    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned,
+    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -63,6 +63,11 @@ impl ListenerSpec {
             ListenerKey::Address(self.address)
         }
     }
+
+    /// Whether connections that began with these options can go on here.
+    pub(crate) fn goes_on_from(&self, http: &HttpOptions, is_tcp: bool) -> bool {
+        self.tcp.is_some() == is_tcp && *self.http == *http
+    }
 }
 
 /// A listener as configured.
@@ -73,6 +78,8 @@ pub(crate) struct ListenerSpec {
     /// The chain: place of the VM, and of the plugin in it.
     pub(crate) filters: Vec<(usize, usize)>,
     pub(crate) routes: Arc<RouteTable>,
+    /// What `routes` is made of.
+    pub(crate) hosts: Vec<VirtualHost>,
     pub(crate) http: Arc<HttpOptions>,
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
@@ -181,6 +188,7 @@ impl Generation {
                 address_span: listener.address.span,
                 filters,
                 routes: Arc::new(routes),
+                hosts: listener.virtual_hosts.clone(),
                 http: Arc::new(listener.http.clone()),
                 buffer_limit: listener.buffer_limit,
                 facts: Arc::new(Facts {

@@ -65,6 +65,19 @@ pub(crate) const FILES_INTERVAL: Duration = Duration::from_millis(500);
 /// By how much a thread that loads a configuration is nicer than those that serve.
 pub(crate) const LOAD_NICENESS: i32 = 10;
 
+/// How long a process that wants to take over gets to say so.
+pub(crate) const TAKEOVER_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long one that has got the sockets may take until it serves; it has compiled
+/// its modules before it asks for them.
+pub(crate) const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Sockets that are handed over in one message; the kernel takes up to 253.
+pub(crate) const TAKEOVER_SOCKETS_PER_MESSAGE: usize = 64;
+
+/// Bytes of the list of sockets that are handed over.
+pub(crate) const TAKEOVER_LIST_MAX_BYTES: usize = 16 << 20;
+
 /// Failures in a row, with no stream coming to its end in between, that are a
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;

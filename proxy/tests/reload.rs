@@ -58,7 +58,10 @@ fn a_connection_that_is_open_gets_the_new_routes() {
     let mut client = weir.connect();
     assert_eq!(client.get("/").text(), "old");
     let report = weir.reload_with(&config(&upstream, &direct("new")));
-    assert_eq!(report, "generation 2, 1 listeners, 0 VMs kept, 0 new\n");
+    let mut report = report.lines();
+    let summary = "generation 2, 1 listeners, 0 VMs kept, 0 new";
+    assert_eq!(report.next(), Some(summary));
+    assert_eq!(report.next(), Some("~ route edge/default/prefix /: action"));
     assert_eq!(client.get("/").text(), "new");
     assert_eq!(weir.metric("weir_generation"), 2);
     weir.reload_with(&config(&upstream, ROUTE));

@@ -151,7 +151,9 @@ fn matcher(fields: &mut Fields<'_, '_>) -> HeaderMatcher {
 }
 
 struct Range {
+    /// `start`: the first number that matches. Required.
     start: i64,
+    /// `end`: the first that does not match any more. Required.
     end: i64,
 }
 

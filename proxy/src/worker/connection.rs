@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use weir_config::{Codec, HttpOptions};
 
@@ -19,13 +19,18 @@ use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE};
 use crate::stream::ConnectionInfo;
 use crate::tcp;
 
-/// Accepts connections until the address is given up, or the process drains.
-pub(super) async fn accept_loop(tcp: TcpListener, acceptor: Rc<Acceptor>, life: Rc<Life>) {
-    let mut draining = life.draining.clone();
+/// Accepts connections from one of the sockets until the address is given up, or the
+/// process drains.
+pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<Life>) {
+    let Some(tcp) = acceptor.sockets.get(place) else {
+        return;
+    };
+    let (mut draining, mut replaced) = (life.draining.clone(), life.replaced.clone());
     let mut closing = acceptor.closing.subscribe();
     loop {
         tokio::select! {
             biased;
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => return,
             accepted = tcp.accept() => match accepted {
                 Ok((connection, peer)) => {
                     let slot = Rc::clone(&acceptor.slot.borrow());
