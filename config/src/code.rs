@@ -58,7 +58,7 @@ pub enum Code {
     /// format): the module itself.
     Inline(Spanned<Vec<u8>>),
     /// `environment_variable`: a variable of Weir's own environment that holds the
-    /// module, as a text in WebAssembly's text format. Not looked at here.
+    /// module in base64, as it is or in gzip. Not looked at here.
     Environment(Spanned<String>),
     /// `remote`: a module on a server.
     Remote(Spanned<Box<RemoteCode>>),

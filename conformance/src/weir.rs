@@ -27,16 +27,30 @@ impl Weir {
 
     /// The same, with `files` written to the configuration's folder first.
     pub fn start_with(config: &str, files: impl FnOnce(&Path)) -> Self {
-        Self::start_args(config, &[], files)
+        Self::start_args(config, &[], &[], files)
     }
 
     /// Starts Weir with Envoy's bootstrap, which must have an admin at port 0.
     pub fn start_envoy(bootstrap: &str) -> Self {
-        Self::start_args(bootstrap, &["--envoy"], |_| {})
+        Self::start_args(bootstrap, &["--envoy"], &[], |_| {})
+    }
+
+    /// Starts Weir with further variables in its environment.
+    pub fn start_env(
+        config: &str,
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
+        Self::start_args(config, &[], environment, files)
     }
 
     /// Starts `weir run ARGS… FILE`.
-    fn start_args(config: &str, args: &[&str], files: impl FnOnce(&Path)) -> Self {
+    fn start_args(
+        config: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         files(folder.path());
         let file = folder.path().join("weir.yaml");
@@ -50,6 +64,7 @@ impl Weir {
             .arg("--admin-address-path")
             .arg(&admin_file)
             .env("WEIR_LOG", "info,pingora_core=warn,guest=debug")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(folder.path().join("stdout")).unwrap())
             .stderr(log)
@@ -238,6 +253,15 @@ impl Drop for Weir {
 /// Runs `weir check` on `config` in a folder that `files` has filled; gives
 /// whether it passed, and all it printed.
 pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
+    check_env(config, &[], files)
+}
+
+/// [`check`], with further variables in the environment.
+pub fn check_env(
+    config: &str,
+    environment: &[(&str, &str)],
+    files: impl FnOnce(&Path),
+) -> (bool, String) {
     let folder = TempDir::new().unwrap();
     files(folder.path());
     std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
@@ -245,6 +269,7 @@ pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
         .args(["check", "weir.yaml"])
         .current_dir(folder.path())
         .env("WEIR_LOG", "off")
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();

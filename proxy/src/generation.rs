@@ -23,7 +23,7 @@ use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
 use crate::limits::LOG_LINES;
-use crate::modules::RemoteModules;
+use crate::modules::{self, RemoteModules};
 use crate::route::RouteTable;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
@@ -350,7 +350,7 @@ impl Builder<'_> {
         let source = match code {
             Code::File(name) => Source::File(folder.join(&name.value)),
             Code::Inline(bytes) => Source::Inline(bytes.value.clone().into()),
-            Code::Environment(name) => Source::Inline(from_environment(config, name)?),
+            Code::Environment(name) => Source::Inline(modules::from_environment(config, name)?),
             Code::Remote(remote) => {
                 self.files.extend(RemoteModules::files(folder, remote));
                 Source::Inline(self.fetched.get(config, remote)?)
@@ -425,19 +425,6 @@ impl Builder<'_> {
             vms.push(Arc::new(spec));
         }
         vms
-    }
-}
-
-/// A module out of the environment of Weir itself.
-fn from_environment(config: &Config, name: &Spanned<String>) -> Result<Bytes, ConfigError> {
-    use std::os::unix::ffi::OsStringExt;
-    match std::env::var_os(&name.value) {
-        Some(value) => Ok(value.into_vec().into()),
-        None => {
-            let message = format!("the environment variable `{name}` is not set");
-            let help = "it is one of Weir's own environment, not of the filter's";
-            Err(config.error(name.span, message).with_help(help))
-        }
     }
 }
 

@@ -57,6 +57,8 @@ impl Client {
             // Both would lead around the guard.
             .max_redirects(0)
             .proxy(None)
+            // A server may have closed what was kept: few requests do not need it.
+            .max_idle_connections(0)
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .build();

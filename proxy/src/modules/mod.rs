@@ -7,6 +7,7 @@
 mod address;
 mod cache;
 mod client;
+mod environment;
 mod error;
 mod manifest;
 mod registry;
@@ -27,6 +28,8 @@ use weir_config::{
     Cluster, Code, Config, ConfigError, HttpFilter, ImageReference, ModuleUri, PullPolicy,
     RemoteCode, Span,
 };
+
+pub(crate) use self::environment::from_environment;
 
 use self::cache::{Cache, Copy};
 use self::client::{Ask, Client};
