@@ -66,11 +66,12 @@ impl Cache {
         Ok(cache)
     }
 
-    fn lock(&self) -> io::Result<File> {
+    /// The file whose lock is that of the cache.
+    fn lock(&self) -> io::Result<Lock> {
         let path = self.folder.join("lock");
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
-        options.open(path)
+        options.open(path).map(Lock)
     }
 
     fn ref_path(&self, source: &str) -> PathBuf {
@@ -114,9 +115,8 @@ impl Cache {
         if copy.module.len() as u64 > self.size {
             return Ok(());
         }
-        // Until the file is closed, by whatever end of this process.
         let lock = self.lock()?;
-        lock.lock_shared()?;
+        lock.0.lock_shared()?;
         let digest = sha256(&copy.module);
         self.write(&self.blob_path(&digest), &copy.module)?;
         let text = json!({ "source": source, "origin": copy.origin, "module": digest });
@@ -154,7 +154,7 @@ impl Cache {
     /// writes.
     pub(super) fn tidy(&self) -> io::Result<()> {
         let lock = self.lock()?;
-        if lock.try_lock().is_err() {
+        if lock.0.try_lock().is_err() {
             return Ok(());
         }
         for path in files(&self.folder.join("tmp"))? {
@@ -190,6 +190,17 @@ impl Cache {
             }
         }
         Ok(())
+    }
+}
+
+/// A file that may be locked. The end of the process unlocks it, however it comes.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // To close it is not enough: a process that is just being started from this one
+        // has it open too. The error would be that it is not locked.
+        let _ = self.0.unlock();
     }
 }
 

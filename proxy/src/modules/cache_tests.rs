@@ -128,7 +128,7 @@ fn nothing_is_removed_while_somebody_writes() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let lock = cache.lock().unwrap();
-    lock.lock_shared().unwrap();
+    lock.0.lock_shared().unwrap();
     let unfinished = folder.path().join("modules/tmp/1");
     fs::write(&unfinished, "").unwrap();
     open(folder.path());
