@@ -15,6 +15,7 @@ use crate::http_filter::HttpFilter;
 use crate::identity;
 use crate::limits::{MAX_SOURCE_BYTES, MAX_WORKERS};
 use crate::listener::Listener;
+use crate::modules::Modules;
 use crate::problems::Problems;
 use crate::read::{Block, Fields};
 use crate::source::{Source, Span};
@@ -29,6 +30,7 @@ pub(crate) static BLOCK: Block = Block {
         ("drain_timeout", "30s"),
         ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
         ("callouts", "{ response_limit: 16MiB }"),
+        ("modules", "{ cache: /var/cache/weir }"),
         ("clusters", "[{ name: web, endpoints: [127.0.0.1:9000] }]"),
     ],
     not_yet: &[],
@@ -56,6 +58,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// `callouts`: requests that filters make themselves.
     pub callouts: Callouts,
+    /// `modules`: filter code that is fetched.
+    pub modules: Modules,
     /// `drain_timeout`: how long connections get to finish after a stop or a
     /// reload before they are closed. Default: 30s.
     pub drain_timeout: Duration,
@@ -162,6 +166,7 @@ fn read_root(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Conf
         listeners: listeners.value,
         clusters: fields.optional("clusters").unwrap_or_default(),
         callouts: fields.optional("callouts").unwrap_or_default(),
+        modules: fields.optional("modules").unwrap_or_default(),
         drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         source: Arc::clone(source),
     };

@@ -33,6 +33,7 @@ mod identity;
 mod limits;
 mod listener;
 mod metadata;
+mod modules;
 mod not_yet;
 mod plugin;
 mod problems;
@@ -54,7 +55,7 @@ pub use access_log::{
 pub use admin::Admin;
 pub use callouts::Callouts;
 pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
-pub use code::Code;
+pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries};
 pub use config::{Config, parse};
 pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
@@ -69,6 +70,7 @@ pub use http2_options::Http2Options;
 pub use identity::{Locality, Node};
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
+pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use read::ByteSize;
 pub use route::{

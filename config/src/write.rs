@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::identity::{Locality, Node};
 use crate::metadata::Metadata;
+use crate::modules::Modules;
 use crate::read::{ByteSize, Word};
 
 impl Config {
@@ -36,6 +37,7 @@ impl Config {
             top.set("admin", block);
         }
         top.set("callouts", callouts(self.callouts));
+        top.set("modules", modules(&self.modules));
         top.duration("drain_timeout", self.drain_timeout, DRAIN_TIMEOUT);
         top.list("listeners", self.listeners.iter().map(listeners::listener));
         top.list("clusters", self.clusters.iter().map(clusters::cluster));
@@ -49,6 +51,19 @@ fn callouts(callouts: Callouts) -> Json {
     let limit = other.response_limit;
     block.bytes("response_limit", callouts.response_limit, limit);
     block.flag("envoy_headers", callouts.envoy_headers, other.envoy_headers);
+    block.into()
+}
+
+fn modules(modules: &Modules) -> Json {
+    let other = Modules::default();
+    let mut block = Object::default();
+    block.bytes("module_size", modules.module_size, other.module_size);
+    let cache = modules.cache.as_ref();
+    block.set("cache", cache.map(|path| path.display().to_string()));
+    if modules.cache_size != other.cache_size {
+        block.set("cache_size", ByteSize(modules.cache_size).to_string());
+    }
+    block.duration("cache_expiry", modules.cache_expiry, other.cache_expiry);
     block.into()
 }
 

@@ -40,6 +40,15 @@ impl Weir {
         Self::start_args(bootstrap, &["--envoy"], |_| {})
     }
 
+    /// Starts Weir with further variables in its environment.
+    pub fn start_env(
+        config: &str,
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
+        Self::start_all(config, &[], environment, files)
+    }
+
     /// Starts Weir so that [`Weir::upgrade`] works.
     pub fn start_upgradable(config: &str) -> Self {
         Self::start_args(config, &["--takeover-path", TAKEOVER], |_| {})
@@ -47,10 +56,19 @@ impl Weir {
 
     /// Starts `weir run ARGS… FILE` in the configuration's folder.
     pub fn start_args(config: &str, args: &[&str], files: impl FnOnce(&Path)) -> Self {
+        Self::start_all(config, args, &[], files)
+    }
+
+    fn start_all(
+        config: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         files(folder.path());
         std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
-        let mut child = spawn(folder.path(), args, 0);
+        let mut child = spawn(folder.path(), args, environment, 0);
         let admin = ready(&mut child, folder.path(), 0).unwrap_or_else(|status| {
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
             panic!("Weir ended with {status}:\n{log}");
@@ -71,7 +89,7 @@ impl Weir {
     pub fn upgrade(&mut self, args: &[&str]) -> Result<ExitStatus, ExitStatus> {
         let number = self.upgrades + 1;
         let args = [&["--takeover-path", TAKEOVER], args].concat();
-        let mut child = spawn(self.folder.path(), &args, number);
+        let mut child = spawn(self.folder.path(), &args, &[], number);
         match ready(&mut child, self.folder.path(), number) {
             Ok(admin) => self.admin = admin,
             Err(status) => return Err(status),
@@ -254,7 +272,7 @@ impl Drop for Weir {
 
 /// Starts `weir run ARGS… weir.yaml` in `folder`. Where its admin is goes to a file of
 /// its number; what it logs, behind what others have logged.
-fn spawn(folder: &Path, args: &[&str], number: usize) -> Child {
+fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)], number: usize) -> Child {
     let open = |name: &str| {
         let options = File::options().create(true).append(true).clone();
         options.open(folder.join(name)).unwrap()
@@ -266,6 +284,7 @@ fn spawn(folder: &Path, args: &[&str], number: usize) -> Child {
         .arg("--admin-address-path")
         .arg(folder.join(format!("admin-{number}")))
         .env("WEIR_LOG", "info,pingora_core=warn,guest=debug")
+        .envs(environment.iter().copied())
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(open("stdout"))
@@ -300,6 +319,15 @@ pub fn run(folder: &Path, args: &[&str]) -> Output {
 /// Runs `weir check` on `config` in a folder that `files` has filled; gives
 /// whether it passed, and all it printed.
 pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
+    check_env(config, &[], files)
+}
+
+/// [`check`], with further variables in the environment.
+pub fn check_env(
+    config: &str,
+    environment: &[(&str, &str)],
+    files: impl FnOnce(&Path),
+) -> (bool, String) {
     let folder = TempDir::new().unwrap();
     files(folder.path());
     std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
@@ -307,6 +335,7 @@ pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
         .args(["check", "weir.yaml"])
         .current_dir(folder.path())
         .env("WEIR_LOG", "off")
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();

@@ -23,6 +23,7 @@ use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
 use crate::limits::LOG_LINES;
+use crate::modules::{self, RemoteModules};
 use crate::route::RouteTable;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
@@ -41,6 +42,8 @@ pub(crate) struct Generation {
     pub(crate) vms: Vec<Arc<FilterVmSpec>>,
     /// The files that it was made of.
     pub(crate) files: Vec<PathBuf>,
+    /// What was fetched, as far as the next one cannot get it from the disk.
+    fetched: RemoteModules,
     /// How long its streams may go on when it has been replaced.
     pub(crate) drain_timeout: Duration,
     /// Where the VMs' shared data and queues are: it outlives the generation.
@@ -96,13 +99,17 @@ struct Builder<'a> {
     /// What is served meanwhile: what stays the same is taken from there.
     previous: Option<&'a Generation>,
     shared: Arc<SharedState>,
+    fetched: RemoteModules,
     modules: Vec<(Source, Module)>,
+    /// Files that were read besides modules.
+    files: Vec<PathBuf>,
     vms: Vec<Draft>,
 }
 
 #[derive(PartialEq, Eq)]
 enum Source {
     File(PathBuf),
+    /// The module itself, wherever it is from.
     Inline(Bytes),
 }
 
@@ -154,10 +161,13 @@ impl Generation {
         shared: &Arc<SharedState>,
         previous: Option<&Self>,
     ) -> Result<Self, ConfigErrors> {
+        let fetched = RemoteModules::fetch(config, folder, previous.map(|p| &p.fetched))?;
         let mut builder = Builder {
             previous,
             shared: Arc::clone(shared),
+            fetched,
             modules: Vec::new(),
+            files: Vec::new(),
             vms: Vec::new(),
         };
         let mut errors = Vec::new();
@@ -210,7 +220,8 @@ impl Generation {
                 Source::File(path) => Some(path.clone()),
                 Source::Inline(_) => None,
             });
-        let files = files.collect();
+        let files = files.chain(builder.files.drain(..)).collect();
+        let fetched = std::mem::take(&mut builder.fetched).kept();
         let vms = builder.finish(config, &names, &mut errors);
         let mut errors = errors.into_iter();
         if let Some(first) = errors.next() {
@@ -230,6 +241,7 @@ impl Generation {
             callouts: config.callouts,
             vms,
             files,
+            fetched,
             drain_timeout: config.drain_timeout,
             shared: Arc::clone(shared),
         })
@@ -263,10 +275,7 @@ impl Builder<'_> {
         let place = Place {
             listener: listener.to_owned(),
             filter: filter.name.value.clone(),
-            code: match &vm.code.value {
-                Code::File(name) => name.span,
-                Code::Inline(bytes) => bytes.span,
-            },
+            code: vm.code.span(),
             vm: wasm.vm_config.span,
             configuration: wasm.configuration.span,
         };
@@ -345,9 +354,15 @@ impl Builder<'_> {
         code: &Code,
         deadline: Deadline,
     ) -> Result<Module, ConfigError> {
-        let (source, span) = match code {
-            Code::File(name) => (Source::File(folder.join(&name.value)), name.span),
-            Code::Inline(bytes) => (Source::Inline(bytes.value.clone().into()), bytes.span),
+        let span = code.span();
+        let source = match code {
+            Code::File(name) => Source::File(folder.join(&name.value)),
+            Code::Inline(bytes) => Source::Inline(bytes.value.clone().into()),
+            Code::Environment(name) => Source::Inline(modules::from_environment(config, name)?),
+            Code::Remote(remote) => {
+                self.files.extend(RemoteModules::files(folder, remote));
+                Source::Inline(self.fetched.get(config, remote)?)
+            }
         };
         let same = |(s, m): &&(Source, Module)| *s == source && m.deadline() == deadline;
         if let Some((_, module)) = self.modules.iter().find(same) {

@@ -161,3 +161,25 @@ pub(crate) const DNS_TTL: Duration = Duration::from_secs(60);
 /// Bytes of keys and values that filters may set for the length of one stream or
 /// one connection: a connection may live for days.
 pub(crate) const FILTER_STATE_BYTES_MAX: usize = 4 << 20;
+
+/// Redirects that are followed when a module is fetched: a registry's to its storage
+/// is one.
+pub(crate) const FETCH_REDIRECTS_MAX: usize = 5;
+
+/// Bytes of an image's manifest: what registries have to accept at most (OCI
+/// distribution specification).
+pub(crate) const MANIFEST_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of an answer with a token.
+pub(crate) const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a file with credentials or certificates: room for all that a
+/// distribution trusts.
+pub(crate) const SECRET_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes that an archive may unpack to beyond what a module may have: headers, and
+/// other files.
+pub(crate) const ARCHIVE_OVERHEAD_BYTES: usize = 1 << 20;
+
+/// Modules that are fetched at the same time.
+pub(crate) const FETCHES_AT_ONCE: usize = 4;

@@ -225,12 +225,6 @@ impl<'n> Fields<'n, '_> {
         self.problems.push(problem.help(help));
     }
 
-    /// Whether the file has a key of what is not served yet.
-    pub(crate) fn refused(&self, key: &str) -> bool {
-        debug_assert!(self.block.not_yet.iter().any(|(known, _)| *known == key));
-        self.entries.iter().any(|entry| entry.key.text == key)
-    }
-
     fn entry(&self, key: &str) -> Option<&'n Entry> {
         debug_assert!(self.block.key_names().any(|known| known == key), "{key}");
         self.entries.iter().find(|entry| entry.key.text == key)

@@ -45,6 +45,10 @@ families! {
         "When a configuration was last taken over";
     RELOADS = Counter "weir_config_reloads_total" ["result"]
         "Reloads, by `success` or `failure`";
+    MODULE_CACHE = Counter "weir_module_cache_total" ["result"]
+        "Modules on servers of which a copy was there, by `hit` or `miss`";
+    MODULE_FETCHES = Counter "weir_module_fetches_total" ["result"]
+        "Modules that servers were asked for, by `success` or `failure`";
 
     LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
         "Connections that a listener has taken";

@@ -9,6 +9,7 @@ use weir_abi::SharedState;
 
 use super::cell::Counter;
 use super::family as f;
+use super::fetch_metrics::fetches;
 use super::http_metrics::{ClusterMetrics, ListenerMetrics};
 use super::page::Page;
 use super::shared_metrics;
@@ -145,6 +146,7 @@ impl Metrics {
         page.level(&f::SERVER_CONCURRENCY, &[], self.workers.len() as u64);
         page.level(&f::BUILD, &[env!("CARGO_PKG_VERSION")], 1);
         self.generations.show(&mut page);
+        fetches().show(&mut page);
         for worker in &self.workers {
             worker.show(&mut page);
         }
