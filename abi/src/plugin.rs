@@ -39,7 +39,7 @@ pub struct PluginConfig {
 pub struct TimeLimits {
     /// Each callback, but for those below. Default: [`CALLBACK_TIME`].
     pub callback: Duration,
-    /// `proxy_on_vm_start`, `proxy_on_configure` and `proxy_on_tick`. Default:
+    /// Those that start the plugin, and `proxy_on_tick`. Default:
     /// [`ROOT_CALLBACK_TIME`].
     pub root_callback: Duration,
     /// All callbacks of one stream or connection together. Default: none.
@@ -91,6 +91,14 @@ pub(crate) struct Root {
 }
 
 impl Root {
+    /// Whether it has yet to start.
+    pub(crate) fn is_starting(&self) -> bool {
+        match self.state.get() {
+            RootState::Created | RootState::Starting | RootState::Configuring => true,
+            RootState::Running | RootState::PendingDone => false,
+        }
+    }
+
     /// Keeps what its guest has had the host remember.
     pub(crate) fn keep(&self) {
         let now = (self.declared.clone(), self.expressions.clone());

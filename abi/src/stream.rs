@@ -35,7 +35,7 @@ pub(crate) struct StreamContext {
 /// What of a stream a filter may see at the moment.
 ///
 /// A map or buffer is visible from the callback that delivers it until that
-/// callback's pause ends; while the stream is logged, all maps are readable
+/// callback's pause ends, or longer (see [`StreamContext::continued`]); while the stream is logged, all maps are readable
 /// (Envoy, `context.cc`). After that, nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Visible(u16);
@@ -93,8 +93,6 @@ impl Visible {
 
     const REQUEST: Self =
         Self(Self::REQUEST_HEADERS.0 | Self::REQUEST_BODY.0 | Self::REQUEST_TRAILERS.0);
-    const RESPONSE: Self =
-        Self(Self::RESPONSE_HEADERS.0 | Self::RESPONSE_BODY.0 | Self::RESPONSE_TRAILERS.0);
 }
 
 impl StreamContext {
@@ -111,10 +109,15 @@ impl StreamContext {
         self.visible.get().has(Visible::map(map).with(Visible::LOG))
     }
 
+    /// Whether the stream is over and is being logged.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.visible.get().has(Visible::LOG)
+    }
+
     /// A map that may be read, if the stream has it. Request trailers are not
     /// kept for the log, as in Envoy.
     pub(crate) fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
-        if map == HttpMap::RequestTrailers && self.visible.get().has(Visible::LOG) {
+        if map == HttpMap::RequestTrailers && self.is_logged() {
             return None;
         }
         self.stream.headers(map)
@@ -149,12 +152,13 @@ impl StreamContext {
         self.visible.get().has(Visible::OVER)
     }
 
-    /// The guest ends its pause: what the pause kept visible is gone.
-    /// Continuing the response drops the request's objects too.
+    /// The guest ends its pause: what the pause kept visible of the request is
+    /// gone, whichever direction it was. The response's headers and trailers
+    /// stay within reach, as in Envoy (`context.cc`, `continueStream`).
     pub(crate) fn continued(&self, direction: Direction) {
         self.hide(Visible::REQUEST);
         if direction == Direction::Response {
-            self.hide(Visible::RESPONSE);
+            self.hide(Visible::RESPONSE_BODY);
         }
     }
 }

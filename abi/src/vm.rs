@@ -231,7 +231,7 @@ impl Vm {
             return Ok(None);
         };
         let time = &context.root().plugin.time;
-        let limit = if function.is_root_callback() {
+        let limit = if function.is_root_callback() || context.is_starting() {
             time.root_callback
         } else {
             time.callback
@@ -425,6 +425,11 @@ impl Context {
         if let Some(meter) = &self.root().meter {
             count(&**meter, kind);
         }
+    }
+
+    /// Whether it is a plugin that is being started.
+    fn is_starting(&self) -> bool {
+        matches!(self, Self::Root(root) if root.is_starting())
     }
 
     /// Time that the callbacks of its stream or connection have taken, as far as

@@ -12,6 +12,7 @@ pub use time::TimePiece;
 
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
+use crate::schema::Shape;
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -59,6 +60,10 @@ impl FromYaml for LogPath {
             Some(_) => Self::File(PathBuf::read(node, problems)),
             None => crate::read::mismatch(node, problems),
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::text()
     }
 }
 

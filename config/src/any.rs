@@ -9,12 +9,14 @@ use serde_json::{Map, Number, Value as Json};
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Fields, FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::source::Spanned;
 use crate::yaml::{Entry, Meaning, Node, Scalar, Value, meaning};
 
 /// The value of `key` as bytes; empty if there is none, with the span of the
 /// block.
 pub(crate) fn field(fields: &mut Fields<'_, '_>, key: &str) -> Spanned<Vec<u8>> {
+    fields.note_shape(key, || Shape::Is(Json::Object(Map::new())));
     match fields.node(key) {
         Some(node) => Spanned::new(bytes(node, fields.problems), node.at),
         None => Spanned::new(Vec::new(), fields.at()),
@@ -174,5 +176,9 @@ impl FromYaml for Base64 {
                 Self::placeholder()
             }
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::text()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::yaml::{Node, Value};
 
 pub(crate) static BLOCK: Block = Block {
@@ -50,5 +51,9 @@ impl FromYaml for Capabilities {
             Value::Mapping(names) => Self(names.iter().map(|n| n.key.text.clone()).collect()),
             Value::Scalar(_) | Value::Sequence(_) | Value::Broken => mismatch(node, problems),
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::mapping()
     }
 }

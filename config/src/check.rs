@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use crate::code::Code;
 use crate::config::Config;
 use crate::error::Problem;
 use crate::listener::Listener;
@@ -98,7 +99,15 @@ pub(crate) fn references(config: &Config, problems: &mut Problems) {
 /// The clusters that a listener names.
 fn wanted_by(listener: &Listener) -> impl Iterator<Item = &Spanned<String>> {
     let tcp = listener.tcp.iter().map(|tcp| &tcp.cluster);
+    let filters = listener.http_filters.iter();
+    let filters = filters.chain(&listener.network_filters);
+    let filters = filters.chain(&listener.access_loggers);
+    let code = filters.filter_map(|filter| match &filter.wasm.vm_config.code.value {
+        Code::Remote(remote) => remote.cluster.as_ref(),
+        Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,
+    });
     tcp.chain(listener.routes().filter_map(Route::cluster))
+        .chain(code)
 }
 
 /// Domains that two virtual hosts would share.

@@ -16,6 +16,7 @@ use crate::http_filter::HttpFilter;
 use crate::identity;
 use crate::limits::{MAX_SOURCE_BYTES, MAX_WORKERS};
 use crate::listener::Listener;
+use crate::modules::Modules;
 use crate::problems::Problems;
 use crate::read::{Block, Fields};
 use crate::source::{Source, Span};
@@ -31,6 +32,7 @@ pub(crate) static BLOCK: Block = Block {
         ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
         ("callouts", "{ response_limit: 16MiB }"),
         ("compile_cache", "{ path: /var/cache/weir }"),
+        ("modules", "{ cache: /var/cache/weir }"),
         ("clusters", "[{ name: web, endpoints: [127.0.0.1:9000] }]"),
     ],
     not_yet: &[],
@@ -60,6 +62,8 @@ pub struct Config {
     pub callouts: Callouts,
     /// `compile_cache`: where compiled modules are kept. Default: nowhere.
     pub compile_cache: Option<CompileCache>,
+    /// `modules`: filter code that is fetched.
+    pub modules: Modules,
     /// `drain_timeout`: how long connections get to finish after a stop or a
     /// reload before they are closed. Default: 30s.
     pub drain_timeout: Duration,
@@ -142,9 +146,18 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
     if root.is_null() {
         return None;
     }
+    Some(read_root(&root, source, problems))
+}
+
+/// Reads what may be a configuration, for the schema.
+pub(crate) fn probe(root: &Node, problems: &mut Problems) {
+    read_root(root, &Arc::new(Source::new("", "")), problems);
+}
+
+fn read_root(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Config {
     // Or else a cluster may be missing only because its key was there twice.
     let tree_is_whole = problems.total() == 0;
-    let mut fields = BLOCK.open(&root, problems);
+    let mut fields = BLOCK.open(root, problems);
     let listeners = fields.required("listeners");
     if fields.node("listeners").is_some_and(Node::is_empty_list) {
         let problem = Problem::new(listeners.span, "there are no listeners");
@@ -158,6 +171,7 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
         clusters: fields.optional("clusters").unwrap_or_default(),
         callouts: fields.optional("callouts").unwrap_or_default(),
         compile_cache: fields.optional("compile_cache"),
+        modules: fields.optional("modules").unwrap_or_default(),
         drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         source: Arc::clone(source),
     };
@@ -170,7 +184,7 @@ fn read(source: &Arc<Source>, problems: &mut Problems) -> Option<Config> {
     if tree_is_whole && clusters_known {
         check::references(&config, problems);
     }
-    Some(config)
+    config
 }
 
 fn workers(fields: &mut Fields<'_, '_>) -> Option<NonZeroUsize> {

@@ -40,3 +40,20 @@ pub const DNS_REFRESH_RATE: Duration = Duration::from_secs(5);
 
 /// `tcp.idle_timeout`: as in Envoy.
 pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// `remote.timeout`: as Istio's agent has it.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// `remote.retry_policy.num_retries`: as in Envoy.
+pub const FETCH_RETRIES: u32 = 1;
+
+/// `modules.module_size`: an order of magnitude above the largest filters that are
+/// known.
+pub const MODULE_SIZE: usize = 64 << 20;
+
+/// `modules.cache_size`: room for what a machine serves, a few versions of each.
+pub const CACHE_SIZE: u64 = 1 << 30;
+
+/// `modules.cache_expiry`: a registry may be away over a weekend, and a node be
+/// restarted meanwhile.
+pub const CACHE_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);

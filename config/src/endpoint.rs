@@ -3,9 +3,12 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use serde_json::json;
+
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::FromYaml;
+use crate::schema::Shape;
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -68,6 +71,10 @@ impl FromYaml for Endpoint {
             check_port(&endpoint, node.span, problems);
         }
         endpoint
+    }
+
+    fn shape() -> Shape {
+        Shape::Is(json!({ "type": "string", "pattern": "^.+:[0-9]+$" }))
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
+
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Node, Value};
 
@@ -87,5 +90,10 @@ impl FromYaml for Pairs {
             (name, String::read(&entry.value, problems))
         });
         Self(pairs.collect())
+    }
+
+    fn shape() -> Shape {
+        let value = json!({ "type": ["string", "number", "boolean"] });
+        Shape::Is(json!({ "type": "object", "additionalProperties": value }))
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Problem;
 use crate::limits::MIN_BACKOFF;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml, mismatch, nearest};
+use crate::schema::Shape;
 use crate::yaml::Node;
 
 pub(crate) static RELOAD_BLOCK: Block = Block {
@@ -122,6 +123,10 @@ impl FromYaml for Unspecified<FailurePolicy> {
         };
         problems.push(problem.help(help));
         Self::placeholder()
+    }
+
+    fn shape() -> Shape {
+        Shape::words(POLICIES.iter().map(|(name, _)| *name))
     }
 }
 

@@ -34,12 +34,14 @@ mod identity;
 mod limits;
 mod listener;
 mod metadata;
+mod modules;
 mod not_yet;
 mod plugin;
 mod problems;
 mod read;
 mod report;
 mod route;
+mod schema;
 mod source;
 mod tcp_proxy;
 mod verify;
@@ -55,7 +57,7 @@ pub use access_log::{
 pub use admin::Admin;
 pub use callouts::Callouts;
 pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
-pub use code::Code;
+pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries};
 pub use compile_cache::CompileCache;
 pub use config::{Config, parse};
 pub use endpoint::Endpoint;
@@ -71,6 +73,7 @@ pub use http2_options::Http2Options;
 pub use identity::{Locality, Node};
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
+pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use read::ByteSize;
 pub use route::{
@@ -78,6 +81,7 @@ pub use route::{
     PathRewrite, Redirect, RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction,
     RouteMatch, StringMatch, TextMatcher,
 };
+pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
 pub use verify::{Verify, VerifyKey};

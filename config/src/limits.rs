@@ -44,3 +44,6 @@ pub(crate) const MIN_COMPILE_CACHE_SIZE: ByteSize = ByteSize(1 << 20);
 
 /// The smallest `base_interval` of a backoff, as Envoy validates it.
 pub(crate) const MIN_BACKOFF: Duration = Duration::from_millis(1);
+
+/// `num_retries` of code: a reload that waits longer than that helps nobody.
+pub(crate) const MAX_FETCH_RETRIES: u32 = 10;

@@ -1,10 +1,11 @@
 //! Facts for filters: Envoy's `core.v3.Metadata`.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::any;
 use crate::problems::Problems;
 use crate::read::{FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::yaml::{Entry, Node, Value};
 
 /// A JSON object, keys in the order of the file.
@@ -44,6 +45,11 @@ impl FromYaml for Metadata {
             namespaces: entries.iter().map(namespace).collect(),
         }
     }
+
+    fn shape() -> Shape {
+        let namespace = json!({ "type": "object" });
+        Shape::Is(json!({ "type": "object", "additionalProperties": namespace }))
+    }
 }
 
 /// A mapping that is taken as it is.
@@ -65,5 +71,9 @@ impl FromYaml for JsonObject {
             },
             _ => mismatch(node, problems),
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::mapping()
     }
 }

@@ -13,10 +13,6 @@ pub(crate) enum NotYet {
     ListenerTls,
     /// `routes[].filters`
     RouteFilters,
-    /// `code.remote`
-    RemoteCode,
-    /// `code.local.environment_variable`
-    CodeFromEnvironment,
     /// `code.local.watched_directory`
     WatchedDirectory,
     /// A host name in place of an IP address
@@ -38,14 +34,6 @@ impl NotYet {
             Self::RouteFilters => (
                 "filter settings of a single route",
                 "remove `filters`; a listener of its own can have other filters",
-            ),
-            Self::RemoteCode => (
-                "fetching filter code from a server",
-                "download the module and name it in `local: { filename: ... }`",
-            ),
-            Self::CodeFromEnvironment => (
-                "filter code from an environment variable",
-                "use `filename` or `inline_bytes`",
             ),
             Self::WatchedDirectory => (
                 "watching a directory for new filter code",

@@ -4,16 +4,39 @@ use std::sync::Arc;
 
 use crate::error::{ConfigError, ConfigErrors, Problem};
 use crate::limits::MAX_ERRORS;
+use crate::schema::Event;
 use crate::source::Source;
 
 /// The list that every reader adds to, so that one run reports all it can.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Problems {
     found: Vec<Problem>,
     omitted: usize,
+    /// What readers ask for, where that is of interest.
+    events: Option<Vec<Event>>,
 }
 
 impl Problems {
+    /// A list that also keeps what readers ask for.
+    pub(crate) fn recording() -> Self {
+        Self {
+            events: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// Notes what a reader asks for.
+    pub(crate) fn record(&mut self, event: impl FnOnce() -> Event) {
+        if let Some(events) = &mut self.events {
+            events.push(event());
+        }
+    }
+
+    /// What readers have asked for.
+    pub(crate) fn into_events(self) -> Vec<Event> {
+        self.events.unwrap_or_default()
+    }
+
     pub(crate) fn push(&mut self, problem: Problem) {
         if self.found.len() < MAX_ERRORS {
             self.found.push(problem);

@@ -15,6 +15,7 @@ pub(crate) use words::{Word, read as word, words};
 
 use crate::error::Problem;
 use crate::problems::Problems;
+use crate::schema::Shape;
 use crate::source::Spanned;
 use crate::yaml::{Node, Value};
 
@@ -32,6 +33,14 @@ pub(crate) trait FromYaml: Sized {
 
     /// Reads the value, or notes a problem and gives the placeholder.
     fn read(node: &Node, problems: &mut Problems) -> Self;
+
+    /// What the value looks like, for the schema; unless it says so itself, as a
+    /// [`Block`] does.
+    fn shape() -> Shape {
+        Shape::Block(|node, problems| {
+            Self::read(node, problems);
+        })
+    }
 }
 
 /// Notes that `node` is of the wrong kind for a `T`.
@@ -66,6 +75,10 @@ impl<T: FromYaml> FromYaml for Spanned<T> {
     fn read(node: &Node, problems: &mut Problems) -> Self {
         Self::new(T::read(node, problems), node.at)
     }
+
+    fn shape() -> Shape {
+        T::shape()
+    }
 }
 
 impl<T: FromYaml> FromYaml for Vec<T> {
@@ -81,5 +94,9 @@ impl<T: FromYaml> FromYaml for Vec<T> {
         }
         let help = "put `- ` in front of every item, even of a single one";
         mismatch_with_help(node, Some(help), problems)
+    }
+
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
     }
 }

@@ -7,6 +7,7 @@ use crate::environment::EnvironmentVariables;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml, list, mismatch, nearest};
+use crate::schema::Shape;
 use crate::source::Spanned;
 use crate::verify::Verify;
 use crate::yaml::Node;
@@ -129,5 +130,9 @@ impl FromYaml for Runtime {
             problems.push(Problem::new(node.span, message).help(help));
         }
         Self
+    }
+
+    fn shape() -> Shape {
+        Shape::words(RUNTIMES.into_iter().chain([""]))
     }
 }

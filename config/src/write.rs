@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::defaults::{COMPILE_CACHE_SIZE, DRAIN_TIMEOUT};
 use crate::identity::{Locality, Node};
 use crate::metadata::Metadata;
+use crate::modules::Modules;
 use crate::read::{ByteSize, Word};
 
 impl Config {
@@ -40,6 +41,7 @@ impl Config {
         if let Some(cache) = &self.compile_cache {
             top.set("compile_cache", compile_cache(cache));
         }
+        top.set("modules", modules(&self.modules));
         top.duration("drain_timeout", self.drain_timeout, DRAIN_TIMEOUT);
         top.list("listeners", self.listeners.iter().map(listeners::listener));
         top.list("clusters", self.clusters.iter().map(clusters::cluster));
@@ -62,6 +64,19 @@ fn compile_cache(cache: &CompileCache) -> Json {
     if cache.max_size != COMPILE_CACHE_SIZE {
         block.set("max_size", cache.max_size.to_string());
     }
+    block.into()
+}
+
+fn modules(modules: &Modules) -> Json {
+    let other = Modules::default();
+    let mut block = Object::default();
+    block.bytes("module_size", modules.module_size, other.module_size);
+    let cache = modules.cache.as_ref();
+    block.set("cache", cache.map(|path| path.display().to_string()));
+    if modules.cache_size != other.cache_size {
+        block.set("cache_size", ByteSize(modules.cache_size).to_string());
+    }
+    block.duration("cache_expiry", modules.cache_expiry, other.cache_expiry);
     block.into()
 }
 

@@ -10,5 +10,5 @@ mod schema;
 mod syntax;
 
 pub(crate) use compose::compose;
-pub(crate) use node::{Entry, Node, Scalar, Value};
+pub(crate) use node::{Entry, Key, Node, Scalar, Value};
 pub(crate) use schema::{Meaning, meaning};

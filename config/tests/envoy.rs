@@ -185,11 +185,15 @@ fn every_key_of_the_subset_is_read() {
 
     let hosts = &edge.virtual_hosts;
     assert_eq!(hosts[0].domains[1].value, "*.shop.example");
-    assert_eq!(hosts[0].routes.len(), 7);
+    assert_eq!(hosts[0].routes.len(), 9);
+    let RouteAction::DirectResponse(answer) = &hosts[0].routes[7].action else {
+        panic!("{:?}", hosts[0].routes[7])
+    };
+    assert_eq!((answer.status, &answer.body[..]), (200, &[0, 1, 2][..]));
     let api = &hosts[0].routes[0];
     assert_eq!(api.name, "api");
     assert_eq!(api.metadata.namespaces[0].1["tier"], 1);
-    assert_eq!(api.buffer_limit, Some(1024));
+    assert_eq!(api.buffer_limit, None);
     assert_eq!(api.matches.headers.len(), 9);
     let RouteAction::Forward(forward) = &api.action else {
         panic!("{api:?}")
@@ -201,7 +205,7 @@ fn every_key_of_the_subset_is_read() {
         Some(HostRewrite::Literal("web".to_owned()))
     );
 
-    let [web, grpc, names] = &config.clusters[..] else {
+    let [web, grpc, names, one_name] = &config.clusters[..] else {
         panic!("{:?}", config.clusters)
     };
     assert!(web.trailers);
@@ -218,6 +222,7 @@ fn every_key_of_the_subset_is_read() {
         port: 9003,
     };
     assert_eq!(names.endpoints[0].value, name);
+    assert_eq!(one_name.discovery, Discovery::LogicalDns);
 }
 
 #[test]

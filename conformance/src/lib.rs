@@ -13,6 +13,7 @@ pub mod frames;
 pub mod guests;
 pub mod h2;
 mod peer;
+pub mod registry;
 mod setup;
 pub mod suite;
 mod upstream;
@@ -23,7 +24,7 @@ pub use self::exposition::Exposition;
 pub use self::peer::{Peer, read_head};
 pub use self::setup::Setup;
 pub use self::upstream::{Answer, Request, Upstream};
-pub use self::weir::{Weir, check};
+pub use self::weir::{Weir, check, check_env, run};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -11,11 +11,12 @@ use tokio::task::LocalSet;
 use weir_conformance::suite::case::{Case, Group};
 use weir_conformance::suite::diff::diff;
 use weir_conformance::suite::differences;
+use weir_conformance::suite::hostcalls;
 use weir_conformance::suite::open::{Open, Verdicts};
 use weir_conformance::suite::proxy::Kind;
 use weir_conformance::suite::random;
 use weir_conformance::suite::record::{Record, Whose};
-use weir_conformance::suite::run::{Observations, observe};
+use weir_conformance::suite::run::{Observations, live_streams, observe};
 use weir_conformance::suite::table::{Row, table};
 use weir_conformance::suite::verdict::{Evidence, Verdict, judge};
 
@@ -82,7 +83,8 @@ async fn run(options: &Options) -> Result<bool> {
     }
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let groups = Group::load_all(&home.join("cases"))?;
-    differences::check(&groups, &differences::ids(&home.join("DIFFERENCES.md"))?)?;
+    let known = differences::ids(&home.join("DIFFERENCES.md"))?;
+    differences::check(&groups, &known)?;
     let expected = home.join("expected");
     let mut open = Open::load(&expected);
     let mut rows = Vec::new();
@@ -109,8 +111,25 @@ async fn run(options: &Options) -> Result<bool> {
     if options.record_open {
         open.save(&expected)?;
     }
-    print!("\n{}", table(&rows));
-    Ok(rows.iter().all(|row| row.different == 0))
+    let settings = hostcalls::Settings {
+        envoy: options.envoy.clone().map(Kind::Envoy),
+        weir: options.weir.clone().map(Kind::Weir),
+        modules: &options.modules,
+        scratch: &options.scratch,
+        expected: &expected,
+        record: options.record,
+        record_weir: options.record_weir,
+        only: options.only.as_deref(),
+    };
+    let plan = home.join("hostcalls.yaml");
+    let statuses = hostcalls::run(&plan, |id| known.contains(id), &settings).await?;
+    for (what, rows) in [("cases", &rows), ("statuses", &statuses)] {
+        if !rows.is_empty() {
+            print!("\n{}", table(what, rows));
+        }
+    }
+    let mut rows = rows.iter().chain(&statuses);
+    Ok(rows.all(|row| row.different == 0))
 }
 
 /// Compares both proxies on cases made by chance. Where they differ, Envoy is run
@@ -157,7 +176,37 @@ async fn random(options: &Options, seed: u64) -> Result<bool> {
         "seed {seed}: {} cases, {different} different, {unsteady} in which Envoy differs from itself, {wavering} in which Weir does",
         run.cases.len()
     );
-    Ok(different == 0)
+    let left = interrupted(options, seed, &weir).await?;
+    Ok(different == 0 && left == 0)
+}
+
+/// Plays the cases with clients who break off; gives in how many of them Weir
+/// leaves something behind.
+async fn interrupted(options: &Options, seed: u64, weir: &Kind) -> Result<usize> {
+    let group = random::interrupted(seed, options.count);
+    let run = GroupRun {
+        options,
+        group: &group,
+        cases: chosen(&group, options.only.as_deref()),
+        expected: Path::new(""),
+    };
+    let seen = run.observe(weir).await?;
+    let mut left = 0;
+    for case in &run.cases {
+        let lines = &seen[&case.name].lines;
+        let callbacks = lines
+            .iter()
+            .filter_map(|line| Some(&line[line.find('#')?..]));
+        if live_streams(callbacks) > 0 || lines.iter().any(|line| line.starts_with("TROUBLE")) {
+            left += 1;
+            run.print(case, "something is left behind", lines);
+        }
+    }
+    println!(
+        "seed {seed}: {} cases with clients who break off, {left} that leave something behind",
+        run.cases.len()
+    );
+    Ok(left)
 }
 
 fn chosen<'a>(group: &'a Group, only: Option<&str>) -> Vec<&'a Case> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -16,7 +16,12 @@ pub struct Weir {
     folder: TempDir,
     admin: SocketAddr,
     listeners: Vec<(String, SocketAddr)>,
+    /// Processes before this one.
+    upgrades: usize,
 }
+
+/// `--takeover-path` of every process that can be upgraded.
+const TAKEOVER: &str = "takeover";
 
 impl Weir {
     /// Starts Weir with `config`, which must have an admin at port 0, and waits
@@ -35,53 +40,83 @@ impl Weir {
         Self::start_args(bootstrap, &["--envoy"], |_| {})
     }
 
-    /// Starts `weir run ARGS… FILE`.
-    fn start_args(config: &str, args: &[&str], files: impl FnOnce(&Path)) -> Self {
+    /// Starts Weir with further variables in its environment.
+    pub fn start_env(
+        config: &str,
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
+        Self::start_all(config, &[], environment, files)
+    }
+
+    /// Starts Weir so that [`Weir::upgrade`] works.
+    pub fn start_upgradable(config: &str) -> Self {
+        Self::start_args(config, &["--takeover-path", TAKEOVER], |_| {})
+    }
+
+    /// Starts `weir run ARGS… FILE` in the configuration's folder.
+    pub fn start_args(config: &str, args: &[&str], files: impl FnOnce(&Path)) -> Self {
+        Self::start_all(config, args, &[], files)
+    }
+
+    fn start_all(
+        config: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         files(folder.path());
-        let file = folder.path().join("weir.yaml");
-        std::fs::write(&file, config).unwrap();
-        let admin_file = folder.path().join("admin");
-        let log = File::create(folder.path().join("log")).unwrap();
-        let mut child = Command::new(weir_binary())
-            .arg("run")
-            .args(args)
-            .arg(&file)
-            .arg("--admin-address-path")
-            .arg(&admin_file)
-            .env("WEIR_LOG", "info,pingora_core=warn,guest=debug")
-            .stdin(Stdio::null())
-            .stdout(File::create(folder.path().join("stdout")).unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let admin = eventually("Weir is ready", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
-                panic!("Weir ended with {status}:\n{log}");
-            }
-            let text = std::fs::read_to_string(&admin_file).ok()?;
-            text.trim_end_matches('\n')
-                .parse()
-                .ok()
-                .filter(|_| text.ends_with('\n'))
+        std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
+        let mut child = spawn(folder.path(), args, environment, 0);
+        let admin = ready(&mut child, folder.path(), 0).unwrap_or_else(|status| {
+            let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+            panic!("Weir ended with {status}:\n{log}");
         });
         let mut weir = Self {
             child,
             folder,
             admin,
             listeners: Vec::new(),
+            upgrades: 0,
         };
-        weir.listeners = weir
-            .admin_get("/listeners")
+        weir.listeners = weir.listeners();
+        weir
+    }
+
+    /// Starts another process with `args`, which takes over from this one. Gives how
+    /// this one ended or, if the other did not start, `Err` of how that did.
+    pub fn upgrade(&mut self, args: &[&str]) -> Result<ExitStatus, ExitStatus> {
+        let number = self.upgrades + 1;
+        let args = [&["--takeover-path", TAKEOVER], args].concat();
+        let mut child = spawn(self.folder.path(), &args, &[], number);
+        match ready(&mut child, self.folder.path(), number) {
+            Ok(admin) => self.admin = admin,
+            Err(status) => return Err(status),
+        }
+        self.upgrades = number;
+        let mut before = std::mem::replace(&mut self.child, child);
+        self.listeners = self.listeners();
+        Ok(eventually("the process before ends", || {
+            before.try_wait().unwrap()
+        }))
+    }
+
+    /// Names and addresses of the listeners, as the admin tells them.
+    fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        self.admin_get("/listeners")
             .text()
             .lines()
             .map(|line| {
                 let (name, address) = line.split_once("::").unwrap();
                 (name.to_owned(), address.parse().unwrap())
             })
-            .collect();
-        weir
+            .collect()
+    }
+
+    /// Where the admin is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Address of a listener.
@@ -235,9 +270,64 @@ impl Drop for Weir {
     }
 }
 
+/// Starts `weir run ARGS… weir.yaml` in `folder`. Where its admin is goes to a file of
+/// its number; what it logs, behind what others have logged.
+fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)], number: usize) -> Child {
+    let open = |name: &str| {
+        let options = File::options().create(true).append(true).clone();
+        options.open(folder.join(name)).unwrap()
+    };
+    Command::new(weir_binary())
+        .arg("run")
+        .args(args)
+        .arg(folder.join("weir.yaml"))
+        .arg("--admin-address-path")
+        .arg(folder.join(format!("admin-{number}")))
+        .env("WEIR_LOG", "info,pingora_core=warn,guest=debug")
+        .envs(environment.iter().copied())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(open("stdout"))
+        .stderr(open("log"))
+        .spawn()
+        .unwrap()
+}
+
+/// Where the admin of a process is, once it serves; or how it has ended.
+fn ready(child: &mut Child, folder: &Path, number: usize) -> Result<SocketAddr, ExitStatus> {
+    let file = folder.join(format!("admin-{number}"));
+    eventually("Weir is ready", || {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(Err(status));
+        }
+        let text = std::fs::read_to_string(&file).ok()?;
+        let address = text.strip_suffix('\n')?.parse().ok()?;
+        Some(Ok(address))
+    })
+}
+
+/// Runs `weir ARGS…` in `folder` to its end.
+pub fn run(folder: &Path, args: &[&str]) -> Output {
+    Command::new(weir_binary())
+        .args(args)
+        .current_dir(folder)
+        .env("WEIR_LOG", "off")
+        .output()
+        .unwrap()
+}
+
 /// Runs `weir check` on `config` in a folder that `files` has filled; gives
 /// whether it passed, and all it printed.
 pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
+    check_env(config, &[], files)
+}
+
+/// [`check`], with further variables in the environment.
+pub fn check_env(
+    config: &str,
+    environment: &[(&str, &str)],
+    files: impl FnOnce(&Path),
+) -> (bool, String) {
     let folder = TempDir::new().unwrap();
     files(folder.path());
     std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
@@ -245,6 +335,7 @@ pub fn check(config: &str, files: impl FnOnce(&Path)) -> (bool, String) {
         .args(["check", "weir.yaml"])
         .current_dir(folder.path())
         .env("WEIR_LOG", "off")
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();

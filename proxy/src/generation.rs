@@ -15,7 +15,7 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
-    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned,
+    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -24,6 +24,7 @@ use crate::compile_cache::CompileCache;
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
 use crate::limits::LOG_LINES;
+use crate::modules::{self, RemoteModules};
 use crate::route::RouteTable;
 use crate::signature;
 use crate::stream::Facts;
@@ -43,6 +44,8 @@ pub(crate) struct Generation {
     pub(crate) vms: Vec<Arc<FilterVmSpec>>,
     /// The files that it was made of.
     pub(crate) files: Vec<PathBuf>,
+    /// What was fetched, as far as the next one cannot get it from the disk.
+    fetched: RemoteModules,
     /// How long its streams may go on when it has been replaced.
     pub(crate) drain_timeout: Duration,
     /// Where the VMs' shared data and queues are: it outlives the generation.
@@ -67,6 +70,11 @@ impl ListenerSpec {
             ListenerKey::Address(self.address)
         }
     }
+
+    /// Whether connections that began with these options can go on here.
+    pub(crate) fn goes_on_from(&self, http: &HttpOptions, is_tcp: bool) -> bool {
+        self.tcp.is_some() == is_tcp && *self.http == *http
+    }
 }
 
 /// A listener as configured.
@@ -77,6 +85,8 @@ pub(crate) struct ListenerSpec {
     /// The chain: place of the VM, and of the plugin in it.
     pub(crate) filters: Vec<(usize, usize)>,
     pub(crate) routes: Arc<RouteTable>,
+    /// What `routes` is made of.
+    pub(crate) hosts: Vec<VirtualHost>,
     pub(crate) http: Arc<HttpOptions>,
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
@@ -96,11 +106,12 @@ struct Builder<'a> {
     compile_cache: Arc<CompileCache>,
     /// The compiled modules of earlier starts, if they are kept.
     cache: Option<Arc<ModuleCache>>,
+    fetched: RemoteModules,
     /// What was read, each source once.
     binaries: Vec<(Source, Bytes)>,
     /// Compiled: place in `binaries`.
     modules: Vec<(usize, Module)>,
-    /// Files beside those of modules.
+    /// Files that were read besides modules.
     files: Vec<PathBuf>,
     vms: Vec<Draft>,
 }
@@ -108,6 +119,7 @@ struct Builder<'a> {
 #[derive(PartialEq, Eq)]
 enum Source {
     File(PathBuf),
+    /// The module itself, wherever it is from.
     Inline(Bytes),
 }
 
@@ -169,11 +181,13 @@ impl Generation {
         previous: Option<&Self>,
     ) -> Result<Self, ConfigErrors> {
         let compile_cache = previous.map_or_else(Arc::default, |p| Arc::clone(&p.compile_cache));
+        let fetched = RemoteModules::fetch(config, folder, previous.map(|p| &p.fetched))?;
         let mut builder = Builder {
             previous,
             shared: Arc::clone(shared),
             cache: compile_cache.of(config, folder),
             compile_cache: Arc::clone(&compile_cache),
+            fetched,
             binaries: Vec::new(),
             modules: Vec::new(),
             files: Vec::new(),
@@ -207,6 +221,7 @@ impl Generation {
                 address_span: listener.address.span,
                 filters,
                 routes: Arc::new(routes),
+                hosts: listener.virtual_hosts.clone(),
                 http: Arc::new(listener.http.clone()),
                 buffer_limit: listener.buffer_limit,
                 facts: Arc::new(Facts {
@@ -225,6 +240,7 @@ impl Generation {
         files.extend(builder.binaries.iter().filter_map(|(s, _)| s.file()));
         files.sort_unstable();
         files.dedup();
+        let fetched = std::mem::take(&mut builder.fetched).kept();
         let vms = builder.finish(config, &names, &mut errors);
         let mut errors = errors.into_iter();
         if let Some(first) = errors.next() {
@@ -244,6 +260,7 @@ impl Generation {
             callouts: config.callouts,
             vms,
             files,
+            fetched,
             drain_timeout: config.drain_timeout,
             shared: Arc::clone(shared),
             compile_cache,
@@ -278,10 +295,7 @@ impl Builder<'_> {
         let place = Place {
             listener: listener.to_owned(),
             filter: filter.name.value.clone(),
-            code: match &vm.code.value {
-                Code::File(name) => name.span,
-                Code::Inline(bytes) => bytes.span,
-            },
+            code: vm.code.span(),
             vm: wasm.vm_config.span,
             configuration: wasm.configuration.span,
         };
@@ -360,9 +374,16 @@ impl Builder<'_> {
         vm: &weir_config::VmConfig,
         deadline: Deadline,
     ) -> Result<Module, ConfigError> {
-        let (source, span) = match &vm.code.value {
-            Code::File(name) => (Source::File(folder.join(&name.value)), name.span),
-            Code::Inline(bytes) => (Source::Inline(bytes.value.clone().into()), bytes.span),
+        let code = &vm.code.value;
+        let span = code.span();
+        let source = match code {
+            Code::File(name) => Source::File(folder.join(&name.value)),
+            Code::Inline(bytes) => Source::Inline(bytes.value.clone().into()),
+            Code::Environment(name) => Source::Inline(modules::from_environment(config, name)?),
+            Code::Remote(remote) => {
+                self.files.extend(RemoteModules::files(folder, remote));
+                Source::Inline(self.fetched.get(config, remote)?)
+            }
         };
         let file = source.file();
         let place = self.binary(config, folder, source, span)?;

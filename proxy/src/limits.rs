@@ -62,6 +62,22 @@ pub(crate) const POOL_LOOKS: usize = 4;
 /// when it has been the same twice.
 pub(crate) const FILES_INTERVAL: Duration = Duration::from_millis(500);
 
+/// By how much a thread that loads a configuration is nicer than those that serve.
+pub(crate) const LOAD_NICENESS: i32 = 10;
+
+/// How long a process that wants to take over gets to say so.
+pub(crate) const TAKEOVER_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long one that has got the sockets may take until it serves; it has compiled
+/// its modules before it asks for them.
+pub(crate) const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Sockets that are handed over in one message; the kernel takes up to 253.
+pub(crate) const TAKEOVER_SOCKETS_PER_MESSAGE: usize = 64;
+
+/// Bytes of the list of sockets that are handed over.
+pub(crate) const TAKEOVER_LIST_MAX_BYTES: usize = 16 << 20;
+
 /// Failures in a row, with no stream coming to its end in between, that are a
 /// crash loop. Fewer may be bad luck with a few requests.
 pub(crate) const CRASH_LOOP_FAILURES: u32 = 5;
@@ -145,3 +161,25 @@ pub(crate) const DNS_TTL: Duration = Duration::from_secs(60);
 /// Bytes of keys and values that filters may set for the length of one stream or
 /// one connection: a connection may live for days.
 pub(crate) const FILTER_STATE_BYTES_MAX: usize = 4 << 20;
+
+/// Redirects that are followed when a module is fetched: a registry's to its storage
+/// is one.
+pub(crate) const FETCH_REDIRECTS_MAX: usize = 5;
+
+/// Bytes of an image's manifest: what registries have to accept at most (OCI
+/// distribution specification).
+pub(crate) const MANIFEST_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of an answer with a token.
+pub(crate) const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a file with credentials or certificates: room for all that a
+/// distribution trusts.
+pub(crate) const SECRET_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes that an archive may unpack to beyond what a module may have: headers, and
+/// other files.
+pub(crate) const ARCHIVE_OVERHEAD_BYTES: usize = 1 << 20;
+
+/// Modules that are fetched at the same time.
+pub(crate) const FETCHES_AT_ONCE: usize = 4;

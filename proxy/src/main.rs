@@ -11,6 +11,7 @@ mod filter;
 mod generation;
 mod http;
 mod limits;
+mod modules;
 mod reload;
 mod request;
 mod route;

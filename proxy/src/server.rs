@@ -1,7 +1,6 @@
 //! Process life: Weir as a service of a pingora server, from bound sockets to
 //! the last drained connection.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +15,7 @@ use tokio::sync::watch;
 use weir_config::{Config, ConfigErrors};
 
 use crate::generation::Generation;
-use crate::reload::{Fleet, Load};
-use crate::worker::WorkerError;
+use crate::reload::{Ends, Fleet, Inherited, Load, Paths};
 
 /// A server whose sockets are bound and whose filters have been tried out.
 pub(crate) struct Prepared {
@@ -25,25 +23,27 @@ pub(crate) struct Prepared {
     drain_timeout: Duration,
 }
 
-/// Binds every socket and opens every log of `generation`. `load` reads the
-/// configuration again.
+/// Binds every socket that is not `inherited`, and opens every log of `generation`.
+/// `load` reads the configuration again.
 ///
 /// # Errors
 /// What cannot be bound or opened, with its place in the configuration.
 pub(crate) fn prepare(
     config: &Config,
     generation: Generation,
-    admin_address_path: Option<PathBuf>,
+    inherited: Option<Inherited>,
+    paths: Paths,
     load: Load,
 ) -> Result<Prepared, ConfigErrors> {
     Ok(Prepared {
-        fleet: Fleet::new(config, generation, admin_address_path, load)?,
+        fleet: Fleet::new(config, generation, inherited, paths, load)?,
         drain_timeout: config.drain_timeout,
     })
 }
 
 impl Prepared {
-    /// Serves until a signal ends the process and everything has drained.
+    /// Serves until a signal or another process ends this one, and everything has
+    /// drained.
     pub(crate) fn run(self) {
         let conf = ServerConf {
             threads: 1,
@@ -55,14 +55,16 @@ impl Prepared {
         server.bootstrap();
         let (drain, _) = watch::channel(false);
         let (drained, is_drained) = watch::channel(false);
+        let (replaced, is_replaced) = watch::channel(false);
         let shutdown = Shutdown {
             drain: drain.clone(),
+            replaced: is_replaced,
             drained: is_drained,
             drain_timeout: self.drain_timeout,
         };
         server.add_service(WeirService {
             fleet: Mutex::new(Some(self.fleet)),
-            drain,
+            ends: Ends { drain, replaced },
             drained,
         });
         server.run(RunArgs {
@@ -71,10 +73,12 @@ impl Prepared {
     }
 }
 
-/// Ends the server: at once on SIGINT; on SIGTERM when all connections have
-/// finished what they were at, or the drain timeout is over.
+/// Ends the server: at once on SIGINT; on SIGTERM, or when another process has taken
+/// over, when all connections have finished what they were at, or the drain timeout is
+/// over.
 struct Shutdown {
     drain: watch::Sender<bool>,
+    replaced: watch::Receiver<bool>,
     drained: watch::Receiver<bool>,
     drain_timeout: Duration,
 }
@@ -89,9 +93,10 @@ impl ShutdownSignalWatch for Shutdown {
             tracing::error!("cannot listen for signals");
             return ShutdownSignal::FastShutdown;
         };
-        let mut drained = self.drained.clone();
+        let (mut drained, mut replaced) = (self.drained.clone(), self.replaced.clone());
         tokio::select! {
             _ = terminate.recv() => {}
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => {}
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
             // All workers are gone without having been asked.
             _ = drained.wait_for(|drained| *drained) => return ShutdownSignal::FastShutdown,
@@ -114,7 +119,7 @@ impl ShutdownSignalWatch for Shutdown {
 /// put connections and streams on any thread.
 struct WeirService {
     fleet: Mutex<Option<Fleet>>,
-    drain: watch::Sender<bool>,
+    ends: Ends,
     drained: watch::Sender<bool>,
 }
 
@@ -132,7 +137,7 @@ impl Service for WeirService {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(fleet) = fleet {
-            if let Err(error) = self.serve(fleet).await {
+            if let Err(error) = fleet.serve(&self.ends).await {
                 tracing::error!("cannot start: {error}");
                 std::process::exit(1);
             }
@@ -142,11 +147,5 @@ impl Service for WeirService {
 
     fn name(&self) -> &'static str {
         "weir"
-    }
-}
-
-impl WeirService {
-    async fn serve(&self, fleet: Fleet) -> Result<(), WorkerError> {
-        fleet.serve(&self.drain).await
     }
 }

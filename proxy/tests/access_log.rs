@@ -125,3 +125,18 @@ fn a_filter_can_log_streams_without_seeing_them() {
     assert!(log.contains("context 1"), "{log}");
     assert!(!log.contains("unexpected"), "{log}");
 }
+
+#[test]
+fn its_own_log_can_be_lines_of_json() {
+    let config = "admin: { address: 127.0.0.1:0 }\nlisteners:\n\
+        - { name: edge, address: 127.0.0.1:0 }\n";
+    let weir = Weir::start_args(config, &["--log-format", "json"], |_| {});
+    let log = weir.log();
+    let lines = log.lines().map(serde_json::from_str::<serde_json::Value>);
+    let lines: Vec<_> = lines.map(Result::unwrap).collect();
+    let listening = lines.iter().find(|l| l["message"] == "listening").unwrap();
+    assert_eq!(listening["listener"], "edge");
+    assert_eq!(listening["level"], "INFO");
+    assert!(listening["workers"].is_u64(), "{listening}");
+    assert!(listening["timestamp"].as_str().unwrap().ends_with('Z'));
+}

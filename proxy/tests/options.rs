@@ -27,7 +27,12 @@ fn a_request_that_does_not_arrive_in_time_is_answered_with_408() {
 #[test]
 fn the_time_of_a_request_ends_with_it() {
     let slow = Peer::start(|connection| {
-        read_head(&mut BufReader::new(connection.try_clone().unwrap()));
+        let mut input = BufReader::new(connection.try_clone().unwrap());
+        // What is not read when the connection ends would reset it.
+        let head = read_head(&mut input);
+        if head.iter().any(|line| line == "content-length: 2") {
+            input.read_exact(&mut [0; 2]).unwrap();
+        }
         std::thread::sleep(std::time::Duration::from_millis(400));
         (&connection)
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")

@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
 
 use weir_conformance::{Answer, Client, Upstream, Weir, eventually, h2};
 
@@ -59,7 +58,10 @@ fn a_connection_that_is_open_gets_the_new_routes() {
     let mut client = weir.connect();
     assert_eq!(client.get("/").text(), "old");
     let report = weir.reload_with(&config(&upstream, &direct("new")));
-    assert_eq!(report, "generation 2, 1 listeners, 0 VMs kept, 0 new\n");
+    let mut report = report.lines();
+    let summary = "generation 2, 1 listeners, 0 VMs kept, 0 new";
+    assert_eq!(report.next(), Some(summary));
+    assert_eq!(report.next(), Some("~ route edge/default/prefix /: action"));
     assert_eq!(client.get("/").text(), "new");
     assert_eq!(weir.metric("weir_generation"), 2);
     weir.reload_with(&config(&upstream, ROUTE));
@@ -366,5 +368,86 @@ fn no_request_fails_while_filters_are_swapped() {
     weir.eventually_metric("weir_generations", 1);
     weir.eventually_metric("weir_wasm_vms_active", 4);
     assert_eq!(weir.metric("weir_wasm_vm_failures_total"), 0);
-    thread::sleep(Duration::ZERO);
+}
+
+/// A filter that marks requests with `x-found` once another has left a note in
+/// shared data.
+const NOTES: &str = r#"(module
+  (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_add_header_map_value"
+    (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "x-found")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (if (call $get (i32.const 16) (i32.const 7) (i32.const 0) (i32.const 4) (i32.const 8))
+      (then (drop (call $set (i32.const 16) (i32.const 7) (i32.const 16) (i32.const 1)
+                             (i32.const 0))))
+      (else (drop (call $add (i32.const 0) (i32.const 16) (i32.const 7)
+                             (i32.const 16) (i32.const 1)))))
+    (i32.const 0)))"#;
+
+#[test]
+fn shared_data_stays_as_long_as_a_filter_has_its_vm_id() {
+    let upstream = Upstream::echo();
+    let with = |vm_id: &str, settings: &str| {
+        let filter = format!(
+            "http_filters: [{{ name: notes, wasm: {{ configuration: {settings}, vm_config: \
+             {{ vm_id: {vm_id}, code: {{ local: {{ filename: notes.wasm }} }} }} }} }}]"
+        );
+        config(&upstream, &format!("{filter}, {ROUTE}"))
+    };
+    let weir = Weir::start_with(&with("notes", "a"), |folder| {
+        std::fs::write(folder.join("notes.wasm"), wat::parse_str(NOTES).unwrap()).unwrap();
+    });
+    let mut client = weir.connect();
+    let found = |client: &mut Client| client.get("/").text().contains("x-found: x\n");
+    assert!(!found(&mut client));
+    assert!(found(&mut client));
+    let report = weir.reload_with(&with("notes", "b"));
+    assert!(report.contains("0 VMs kept, 1 new"), "{report}");
+    assert!(found(&mut client));
+    // Nobody has it any more.
+    weir.reload_with(&with("others", "b"));
+    weir.eventually_metric("weir_generations", 1);
+    assert!(!found(&mut client));
+    weir.reload_with(&with("notes", "b"));
+    assert!(!found(&mut client));
+}
+
+#[test]
+fn a_callout_ends_though_its_cluster_is_removed() {
+    let (auth, release, arrived) = slow();
+    let upstream = Upstream::echo();
+    let plain = config(&upstream, ROUTE);
+    let filter = "http_filters: [{ name: auth, wasm: { configuration: \
+         { services: [{ cluster: auth, path: /slow, timeout_ms: 20000 }] }, vm_config: \
+         { code: { local: { filename: auth.wasm } } } } }]";
+    let asking = config(&upstream, &format!("{filter}, {ROUTE}")).replace(
+        "clusters: [",
+        &format!(
+            "clusters: [{{ name: auth, endpoints: [\"{}\"] }}, ",
+            auth.address
+        ),
+    );
+    let weir = Weir::start_with(&asking, |folder| {
+        std::fs::copy(
+            weir_conformance::filter("ext-auth"),
+            folder.join("auth.wasm"),
+        )
+        .unwrap();
+    });
+    let mut client = weir.connect();
+    client.send(b"GET /asked HTTP/1.1\r\nhost: test\r\n\r\n");
+    eventually("the callout", || {
+        arrived.load(Ordering::Acquire).then_some(())
+    });
+    weir.reload_with(&plain);
+    release.send(()).unwrap();
+    let response = client.response();
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert!(response.text().starts_with("GET /asked\n"));
+    weir.eventually_metric("weir_generations", 1);
 }

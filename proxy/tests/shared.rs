@@ -274,6 +274,24 @@ fn a_vm_that_starts_again_consumes_again() {
 }
 
 #[test]
+fn what_is_put_in_a_queue_at_the_start_is_told_of() {
+    let upstream = Upstream::echo();
+    let script = "configure: queue_register q ; queue_push last item\\n\
+                  queue_ready: queue_resolve - q ; queue_pop last";
+    let wasm = format!(
+        "{{ vm_config: {{ vm_id: v, {} }}, configuration: \"{script}\" }}",
+        module("probe")
+    );
+    let weir = Weir::start(&config(&upstream, 1, &[("probe", &wasm)]));
+    // One is of the VM that was tried out, one of that which serves.
+    eventually("both items are taken", || {
+        let taken = weir.log().matches("queue_pop last = ok").count();
+        (taken >= 2).then_some(())
+    });
+    weir.eventually_metric("weir_wasm_shared_queue_items", 0);
+}
+
+#[test]
 fn when_a_consumer_fails_another_worker_takes_over() {
     let (_upstream, weir) = scripted(2, "");
     assert_eq!(weir.connect().get("/t").text(), OK);

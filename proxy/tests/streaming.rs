@@ -397,6 +397,62 @@ fn source(length: usize, sent: Arc<AtomicUsize>) -> Peer {
 }
 
 #[test]
+fn a_paused_response_holds_no_more_than_its_limit_and_pushes_back() {
+    const LENGTH: usize = 100 * MIB;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let http1 = source(LENGTH, Arc::clone(&sent));
+    let count = Arc::clone(&sent);
+    let http2 = h2::H2Upstream::start(move |request, mut respond| {
+        let count = Arc::clone(&count);
+        async move {
+            let large = request.uri().path() == "/large";
+            let mut left = if large { LENGTH } else { 2 };
+            let mut stream = respond.send_response(Default::default(), false).unwrap();
+            while left > 0 {
+                let n = left.min(16384);
+                left -= n;
+                if h2::send_all(&mut stream, vec![b'x'; n].into(), left == 0)
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+                count.fetch_add(n, Ordering::SeqCst);
+            }
+        }
+    });
+    for (what, setup) in [
+        ("HTTP/1.1", Setup::new(http1.address)),
+        ("HTTP/2", Setup::new(http2.address).http2_upstream()),
+    ] {
+        let weir = setup.filter(pauser()).start();
+        assert_eq!(weir.connect().get("/").status, 200);
+        sent.store(0, Ordering::SeqCst);
+        let mut client = weir.connect();
+        let mut taken = 0;
+        let grown = growth(&weir, || {
+            client.send("GET /large HTTP/1.1\r\nhost: h\r\nx-pause-response: 1\r\n\r\n");
+            eventually("the response begins", || {
+                (sent.load(Ordering::SeqCst) > 0).then_some(())
+            });
+            taken = settled(&sent);
+        });
+        eprintln!(
+            "paused response, {what}: {} KiB taken, {} KiB more",
+            taken / 1024,
+            grown / 1024
+        );
+        // The rest of what was sent is in the kernel's buffers.
+        assert!(taken < 20 * MIB, "{what}: {taken} were taken");
+        assert!(grown < 4 * MIB as u64, "{what}: {} KiB", grown / 1024);
+        // Released, it goes on.
+        let released = weir.connect().get_with("/release", &[("x-release", "1")]);
+        assert_eq!(released.status, 200);
+        assert_eq!(client.response().body.len(), LENGTH, "{what}");
+    }
+}
+
+#[test]
 fn clients_that_do_not_read_cost_little_and_stop_nobody() {
     let sent = Arc::new(AtomicUsize::new(0));
     let upstream = source(1 << 30, Arc::clone(&sent));

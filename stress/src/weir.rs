@@ -37,7 +37,7 @@ impl Weir {
             .arg(file("weir.yaml"))
             .arg("--admin-address-path")
             .arg(file("admin"))
-            .env("WEIR_LOG", "error,weir::server=info")
+            .env("WEIR_LOG", "error,weir::reload=info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(file("log"))?)
@@ -63,6 +63,22 @@ impl Weir {
             folder,
             admin,
         })
+    }
+
+    /// Where its admin is.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Puts a file of its folder in the place of another, at once.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let file = |name: &str| self.folder.path().join(name);
+        fs::write(file("next"), bytes)?;
+        Ok(fs::rename(file("next"), file(name))?)
     }
 
     /// Where the listener `name` is.

@@ -11,8 +11,8 @@ use crate::process::{self, cargo};
 
 /// Seconds of fuzzing in a run of all tests.
 pub(crate) const FUZZ_SECONDS: &str = "120";
-/// Callouts in a run of all tests; a few seconds.
-pub(crate) const SOAK_COUNT: &str = "20000";
+/// Callouts in a run of all tests; half a minute.
+pub(crate) const SOAK_COUNT: &str = "1000000";
 
 /// Fuzzes the host; `arguments` are the program's.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
@@ -34,10 +34,11 @@ pub(crate) fn interrupts(arguments: &[&str]) -> Result<()> {
 }
 
 /// What a run of all tests does of chaos; some seconds each.
-pub(crate) const CHAOS: [&[&str]; 3] = [
+pub(crate) const CHAOS: [&[&str]; 4] = [
     &["healthy", "--rounds", "1", "--seconds", "2"],
     &["leaks", "--count", "60000"],
     &["recovery", "--count", "200"],
+    &["reloads", "--count", "40", "--seconds", "8"],
 ];
 
 /// Runs Weir with a filter that misbehaves; `arguments` are the program's.

@@ -1,5 +1,6 @@
 //! gRPC calls and streams: `proxy_grpc_*` and `proxy_on_grpc_*`.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -195,7 +196,8 @@ impl Vm {
         };
         let args = (root.id.0, token.0, size(message.len()));
         let function = self.callbacks.on_grpc_receive.as_ref();
-        let called = callouts.while_showing(Received::Message(message), || {
+        let received = Received::Message(Rc::new(RefCell::new(message.into())));
+        let called = callouts.while_showing(received, || {
             self.call(
                 &Context::Root(root),
                 "proxy_on_grpc_receive",

@@ -115,7 +115,8 @@ pub(crate) enum Received {
     Nothing,
     Http(Rc<HttpCallResponse>),
     InitialMetadata(Rc<HeaderMap>),
-    Message(Bytes),
+    /// The guest may change it, for itself.
+    Message(Rc<RefCell<BodyBuffer>>),
     TrailingMetadata(Rc<HeaderMap>),
     /// What a lookup has found.
     Addresses(Bytes),

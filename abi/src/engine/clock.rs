@@ -78,20 +78,25 @@ impl Slot {
         self.code.load(Ordering::Relaxed)
     }
 
-    /// Tells the guest, in its global, that its time is over.
-    fn mark(&self) {
+    /// Tells the guest, in its global, that its time is over, if it is still in this
+    /// call.
+    fn mark(&self, call: u64) {
         self.marking.store(true, Ordering::SeqCst);
-        // SAFETY: the thread does not leave the call before it has taken the
-        // pointer away and seen that nobody is writing.
-        #[allow(unsafe_code)]
-        if let Some(over) = unsafe { self.over.load(Ordering::SeqCst).as_ref() } {
-            over.store(1, Ordering::Relaxed);
+        // The thread does not leave the call before it has seen that nobody is
+        // writing: so it is this call that is told, and the global is there.
+        if self.call.load(Ordering::SeqCst) == call {
+            // SAFETY: it is that of an instance that is being called.
+            #[allow(unsafe_code)]
+            if let Some(over) = unsafe { self.over.load(Ordering::SeqCst).as_ref() } {
+                over.store(1, Ordering::Relaxed);
+            }
         }
         self.marking.store(false, Ordering::SeqCst);
     }
 
-    /// Takes the guest's global away from the watchdog.
+    /// Leaves the call, and takes the guest's global away from the watchdog.
     fn unmark(&self) {
+        self.call.store(0, Ordering::SeqCst);
         self.over.store(ptr::null_mut(), Ordering::SeqCst);
         while self.marking.load(Ordering::SeqCst) {
             std::hint::spin_loop();
@@ -372,7 +377,7 @@ fn look() -> Look {
                 if watched.slot.by_signal.load(Ordering::Relaxed) {
                     signal::send(watched.slot.thread);
                 } else {
-                    watched.slot.mark();
+                    watched.slot.mark(watched.call);
                 }
             }
         }

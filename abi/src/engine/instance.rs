@@ -223,7 +223,7 @@ pub(crate) struct GuestFn<A: GuestArgs, R: Results> {
     is_root_callback: bool,
 }
 
-/// The callbacks of root contexts that have the longer limit.
+/// The callbacks of plugins that have the longer limit, also when they have started.
 const ROOT_CALLBACKS: [&str; 3] = ["proxy_on_vm_start", "proxy_on_configure", "proxy_on_tick"];
 
 impl<A: GuestArgs, R: Results> GuestFn<A, R> {

@@ -1,6 +1,6 @@
 //! Bodies, data of connections, and configurations.
 
-use std::cell::RefMut;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -28,6 +28,7 @@ enum Source {
     Body(Rc<StreamContext>, Direction),
     Data(Rc<ConnectionContext>, Side),
     Call(Rc<HttpCallResponse>),
+    Message(Rc<RefCell<BodyBuffer>>),
     ReadOnly(Bytes),
 }
 
@@ -55,10 +56,10 @@ impl Source {
                 };
             }
             BufferType::GrpcReceive => {
-                return Ok(Self::ReadOnly(match state.callouts.received() {
-                    Some(Received::Message(message)) => message,
-                    _ => Bytes::new(),
-                }));
+                return Ok(match state.callouts.received() {
+                    Some(Received::Message(message)) => Self::Message(message),
+                    _ => Self::ReadOnly(Bytes::new()),
+                });
             }
             BufferType::CallData => {
                 return Ok(Self::ReadOnly(match state.callouts.received() {
@@ -85,13 +86,16 @@ impl Source {
         match self {
             Self::Body(cx, direction) => body(cx, *direction),
             Self::Data(cx, side) => cx.data(*side),
+            Self::Message(message) => Some(message.borrow_mut()),
             Self::Call(_) | Self::ReadOnly(_) => None,
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Body(..) | Self::Data(..) => self.buffer().map_or(0, |b| b.len()),
+            Self::Body(..) | Self::Data(..) | Self::Message(_) => {
+                self.buffer().map_or(0, |b| b.len())
+            }
             Self::Call(response) => response.body.len(),
             Self::ReadOnly(bytes) => bytes.len(),
         }
@@ -99,7 +103,7 @@ impl Source {
 
     fn copy_to(&self, start: usize, block: &mut [u8]) {
         match self {
-            Self::Body(..) | Self::Data(..) => {
+            Self::Body(..) | Self::Data(..) | Self::Message(_) => {
                 if let Some(buffer) = self.buffer() {
                     buffer.copy_to(start, block);
                 }

@@ -42,12 +42,19 @@ enum Readable {
     Callout(Rc<HeaderMap>),
     /// The headers, or else the trailers, of a call's response.
     Call(Rc<HttpCallResponse>, MapType),
+    /// One without anything in it.
+    Empty,
 }
 
 impl Readable {
     fn of(state: &VmState, map: MapType) -> Result<Self, Status> {
         let Some(map) = map.http() else {
-            return Self::of_callout(state, map).ok_or(Status::BadArgument);
+            return match Self::of_callout(state, map) {
+                Some(map) => Ok(map),
+                // While a stream is logged, each kind of map is there.
+                None if state.stream().is_some_and(|s| s.is_logged()) => Ok(Self::Empty),
+                None => Err(Status::BadArgument),
+            };
         };
         let stream = state.stream().ok_or(Status::BadArgument)?;
         if stream.can_read(map) {
@@ -83,6 +90,7 @@ impl Readable {
                 response.trailers.as_ref().map(f)
             }
             Self::Call(response, _) => Some(f(&response.headers)),
+            Self::Empty => None,
         }
     }
 
@@ -90,7 +98,7 @@ impl Readable {
     fn canonical<'a>(&self, name: &'a [u8]) -> &'a [u8] {
         match self {
             Self::Stream(_, map) => canonical(*map, name),
-            Self::Callout(_) | Self::Call(..) => name,
+            Self::Callout(_) | Self::Call(..) | Self::Empty => name,
         }
     }
 }

@@ -23,8 +23,7 @@ pub trait QueueConsumer: Send + Sync {
 pub(super) struct Queue {
     number: u32,
     items: Mutex<Items>,
-    /// Who has registered and is not gone, the one that is told last.
-    consumers: Mutex<Vec<Arc<dyn QueueConsumer>>>,
+    consumers: Mutex<Consumers>,
     ledger: Arc<Ledger>,
 }
 
@@ -32,6 +31,15 @@ pub(super) struct Queue {
 struct Items {
     items: VecDeque<Bytes>,
     bytes: usize,
+}
+
+#[derive(Default)]
+struct Consumers {
+    /// Who has registered and is not gone, the one that is told last.
+    registered: Vec<Arc<dyn QueueConsumer>>,
+    /// Items that came when there was nobody to tell: a VM that is starting
+    /// consumes once it has started.
+    untold: usize,
 }
 
 impl Queue {
@@ -54,12 +62,18 @@ impl Queue {
         (items.items.len(), items.bytes)
     }
 
-    /// Tells `consumer` from now on; whoever was told before is when that one is
-    /// gone.
+    /// Tells `consumer` from now on, and of what is there and nobody was told of;
+    /// whoever was told before is when that one is gone.
     pub(super) fn consume(&self, consumer: Arc<dyn QueueConsumer>) {
+        let (items, _) = self.size();
         let mut consumers = lock(&self.consumers);
-        consumers.retain(|other| !other.is_gone() && !Arc::ptr_eq(other, &consumer));
-        consumers.push(consumer);
+        let untold = std::mem::take(&mut consumers.untold).min(items);
+        for _ in 0..untold {
+            consumer.ready(self.number);
+        }
+        let registered = &mut consumers.registered;
+        registered.retain(|other| !other.is_gone() && !Arc::ptr_eq(other, &consumer));
+        registered.push(consumer);
     }
 
     pub(super) fn push(&self, item: Bytes) -> Result<(), Status> {
@@ -74,12 +88,13 @@ impl Queue {
             items.items.push_back(item);
         }
         let mut consumers = lock(&self.consumers);
-        while consumers
-            .last()
-            .is_some_and(|last| !last.ready(self.number))
-        {
-            consumers.pop();
+        while let Some(last) = consumers.registered.last() {
+            if last.ready(self.number) {
+                return Ok(());
+            }
+            consumers.registered.pop();
         }
+        consumers.untold += 1;
         Ok(())
     }
 

@@ -289,7 +289,6 @@ fn the_last_consumer_is_told_and_the_one_before_when_it_is_gone() {
     let space = Space::default();
     let [first, second] = [(); 2].map(|()| Arc::<Counting>::default());
     let queue = space.register_queue(&text("q"), None).unwrap();
-    space.enqueue(queue, text("to nobody")).unwrap();
     for consumer in [&first, &second, &first, &second] {
         let consumer: Arc<dyn QueueConsumer> = Arc::<Counting>::clone(consumer);
         space.register_queue(&text("q"), Some(consumer)).unwrap();
@@ -305,6 +304,34 @@ fn the_last_consumer_is_told_and_the_one_before_when_it_is_gone() {
     first.gone.store(true, Ordering::Relaxed);
     space.enqueue(queue, text("4")).unwrap();
     assert_eq!((first.told(), second.told()), (1, 2));
+}
+
+#[test]
+fn a_consumer_is_told_of_items_that_came_when_there_was_none() {
+    let space = Space::default();
+    let register = || {
+        let consumer = Arc::<Counting>::default();
+        let told: Arc<dyn QueueConsumer> = Arc::<Counting>::clone(&consumer);
+        (
+            space.register_queue(&text("q"), Some(told)).unwrap(),
+            consumer,
+        )
+    };
+    let queue = space.register_queue(&text("q"), None).unwrap();
+    for item in ["1", "2", "3"] {
+        space.enqueue(queue, text(item)).unwrap();
+    }
+    space.dequeue(queue).unwrap();
+    let (_, first) = register();
+    assert_eq!(first.told(), 2);
+    let (_, second) = register();
+    assert_eq!(second.told(), 0);
+    for gone in [first, second] {
+        gone.gone.store(true, Ordering::Relaxed);
+    }
+    space.enqueue(queue, text("4")).unwrap();
+    let (_, third) = register();
+    assert_eq!(third.told(), 1);
 }
 
 #[test]

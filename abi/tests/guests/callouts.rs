@@ -208,6 +208,30 @@ fn a_grpc_call_ends_with_its_message_or_its_status() {
 }
 
 #[test]
+fn a_grpc_message_can_be_changed_by_its_guest() {
+    let guest = Guest::new()
+        .on(
+            "proxy_on_request_headers",
+            "grpc_call 'up' 's' 'm' 0 0 'x' 0",
+        )
+        .on(
+            "proxy_on_grpc_receive",
+            "set_buffer_bytes 5 0 1 'H'
+             get_buffer_bytes 5 0 10
+             set_buffer_bytes 5 9 0 '!'
+             set_buffer_bytes 5 1 1 'x'
+             get_buffer_bytes 5 1 10",
+        );
+    let rig = Rig::new(&guest);
+    rig.request_headers();
+    rig.told();
+    rig.vm
+        .on_grpc_message(CalloutToken(5), Bytes::from_static(b"hi"))
+        .unwrap();
+    assert_eq!(rig.told(), ["0", "0 Hi", "0", "2", "0 i!", "let go of 5"]);
+}
+
+#[test]
 fn a_grpc_stream_lives_until_both_sides_have_closed() {
     let guest = Guest::new()
         .on(

@@ -1,6 +1,7 @@
 //! Foreign functions: what hostile arguments come to.
 
-use crate::world::in_request_headers;
+use crate::guest::Guest;
+use crate::world::{Rig, in_request_headers};
 
 fn called(name: &str, argument: &str) -> Vec<String> {
     in_request_headers(&format!("call_foreign_function '{name}' '{argument}'"))
@@ -25,6 +26,16 @@ fn junk_gets_a_status() {
     ] {
         assert_eq!(called(name, "junk )"), [status], "{name}");
     }
+}
+
+#[test]
+fn the_route_that_is_cleared_is_that_of_the_effective_context() {
+    let script = "call_foreign_function 'clear_route_cache' ''
+                  set_effective_context 2
+                  call_foreign_function 'clear_route_cache' ''";
+    let rig = Rig::new(&Guest::new().on("proxy_on_tick", script));
+    rig.vm.on_tick(rig.root).unwrap();
+    assert_eq!(rig.told(), ["0 null 0", "0", "route cleared", "0 null 0"]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What is in a line of the access log.
 
+use serde_json::json;
+
 use super::template::Template;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::yaml::{Entry, Node, Value};
 
 /// `access_log.format`.
@@ -48,6 +51,10 @@ impl FromYaml for LogFormat {
                 None => Self::Weir,
             },
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::Is(json!({ "type": ["string", "number", "boolean", "object"] }))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::defaults::DRAIN_TIMEOUT;
 use crate::error::Problem;
 use crate::identity::{Locality, Node};
+use crate::modules::Modules;
 use crate::source::Source;
 use crate::yaml;
 
@@ -25,6 +26,7 @@ pub(super) fn read(reader: &Reader, root: &yaml::Node, source: &Arc<Source>) -> 
         clusters: Vec::new(),
         callouts: Callouts::of_envoy(),
         compile_cache: None,
+        modules: Modules::default(),
         drain_timeout: DRAIN_TIMEOUT,
         source: Arc::clone(source),
     };

@@ -1,6 +1,5 @@
 //! Envoy's `config.route.v3`: route configurations, virtual hosts, routes.
 
-use super::listener::buffer_limit;
 use super::message::Message;
 use super::reader::Reader;
 use super::{route_match, security};
@@ -68,8 +67,8 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
     message.inert("stat_prefix");
     let name = message.nonempty("name").unwrap_or_default();
     let metadata = message.metadata("metadata");
-    let limit = "per_request_buffer_limit_bytes";
-    let limit = message.node(limit).map(|_| buffer_limit(message, limit));
+    // Of what is kept to be sent once more, of which Weir keeps nothing.
+    message.inert("per_request_buffer_limit_bytes");
     security::per_route(message);
     let matches = message.reader.guarded(CONDITION, || {
         let Some(condition) = message.message("match") else {
@@ -97,7 +96,7 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
         matches: matches?,
         action,
         metadata,
-        buffer_limit: limit,
+        buffer_limit: None,
     })
 }
 

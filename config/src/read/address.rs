@@ -2,10 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use serde_json::json;
+
 use crate::error::Problem;
 use crate::not_yet::NotYet;
 use crate::problems::Problems;
 use crate::read::{FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::source::Span;
 use crate::yaml::Node;
 
@@ -24,6 +27,11 @@ impl FromYaml for SocketAddr {
             problems.push(problem(text, node.span));
             Self::placeholder()
         })
+    }
+
+    fn shape() -> Shape {
+        let pattern = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+$";
+        Shape::Is(json!({ "type": "string", "pattern": pattern }))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::Problem;
 use crate::not_yet::NotYet;
 use crate::problems::Problems;
 use crate::read::{ByteSize, FromYaml, list, nearest};
+use crate::schema::{Event, Shape};
 use crate::source::{Span, Spanned};
 use crate::yaml::{Entry, Node, Value};
 
@@ -43,6 +44,7 @@ impl Block {
         node: &'n Node,
         problems: &'p mut Problems,
     ) -> Fields<'n, 'p> {
+        problems.record(|| Event::Open(self));
         let mut fields = Fields {
             block: self,
             at: node.at,
@@ -133,8 +135,15 @@ impl<'n> Fields<'n, '_> {
 
     /// The value of a key that may be absent.
     pub(crate) fn optional<T: FromYaml>(&mut self, key: &str) -> Option<T> {
+        self.note_shape(key, T::shape);
         let node = self.node(key)?;
         Some(T::read(node, self.problems))
+    }
+
+    /// Notes what the value of `key` looks like, for the schema.
+    pub(crate) fn note_shape(&mut self, key: &str, shape: fn() -> Shape) {
+        let event = || Event::Key(self.block, key.to_owned(), shape);
+        self.problems.record(event);
     }
 
     /// The value of a key that may be absent, if nothing is wrong with it.
@@ -162,6 +171,8 @@ impl<'n> Fields<'n, '_> {
 
     /// Which of `keys` are there; notes a problem if more than one is.
     pub(crate) fn one_of(&mut self, keys: &[&'static str]) -> Option<&'static str> {
+        self.problems
+            .record(|| Event::OneOf(self.block, keys.to_vec()));
         let mut given = keys.iter().filter(|key| self.node(key).is_some());
         let first = given.next()?;
         if let Some(second) = given.next() {
@@ -195,6 +206,9 @@ impl<'n> Fields<'n, '_> {
 
     /// Notes that `key` is missing or has no value, if that is so.
     pub(crate) fn require(&mut self, key: &str) {
+        let block = self.block;
+        self.problems
+            .record(|| Event::Require(block, key.to_owned()));
         let name = self.block.name;
         let problem = match self.entry(key) {
             Some(entry) if entry.value.is_null() => {
@@ -209,12 +223,6 @@ impl<'n> Fields<'n, '_> {
         let example = example.map_or("...", |(_, example)| example);
         let help = format!("for example `{key}: {example}`");
         self.problems.push(problem.help(help));
-    }
-
-    /// Whether the file has a key of what is not served yet.
-    pub(crate) fn refused(&self, key: &str) -> bool {
-        debug_assert!(self.block.not_yet.iter().any(|(known, _)| *known == key));
-        self.entries.iter().any(|entry| entry.key.text == key)
     }
 
     fn entry(&self, key: &str) -> Option<&'n Entry> {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::error::Problem;
 use crate::limits::MAX_DURATION;
 use crate::problems::Problems;
 use crate::read::{FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::yaml::Node;
 
 /// Units and their nanoseconds.
@@ -40,6 +43,11 @@ impl FromYaml for Duration {
                 Self::placeholder()
             }
         }
+    }
+
+    fn shape() -> Shape {
+        let pattern = r"^(0|[0-9]+(\.[0-9]+)?(us|ms|s|m|h))$";
+        Shape::Is(json!({ "anyOf": [{ "type": "string", "pattern": pattern }, { "const": 0 }] }))
     }
 }
 

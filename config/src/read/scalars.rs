@@ -3,9 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{FromYaml, mismatch, mismatch_with_help};
+use crate::schema::Shape;
 use crate::yaml::{Meaning, Node};
 
 impl FromYaml for String {
@@ -20,6 +23,10 @@ impl FromYaml for String {
             Some(text) => text.to_owned(),
             None => mismatch(node, problems),
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::text()
     }
 }
 
@@ -39,6 +46,10 @@ impl FromYaml for PathBuf {
             Some(text) => Self::from(text),
             None => mismatch(node, problems),
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::text()
     }
 }
 
@@ -64,6 +75,10 @@ impl FromYaml for bool {
         };
         mismatch_with_help(node, meant, problems)
     }
+
+    fn shape() -> Shape {
+        Shape::Is(json!({ "type": "boolean" }))
+    }
 }
 
 /// Whole numbers with a range of their own.
@@ -85,6 +100,14 @@ macro_rules! integers {
                     Some(number) => number,
                     None => mismatch(node, problems),
                 }
+            }
+
+            fn shape() -> Shape {
+                Shape::Is(json!({
+                    "type": "integer",
+                    "minimum": <$type>::MIN,
+                    "maximum": <$type>::MAX,
+                }))
             }
         }
     )+};
@@ -113,5 +136,9 @@ impl FromYaml for NonZeroUsize {
             Some(number) => number,
             None => mismatch(node, problems),
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::Is(json!({ "type": "integer", "minimum": 1 }))
     }
 }

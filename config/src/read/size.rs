@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde_json::json;
+
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::yaml::Node;
 
 /// Units and their bytes: powers of 1024 with an `i`, of 1000 without.
@@ -60,6 +63,13 @@ impl FromYaml for ByteSize {
                 Self::placeholder()
             }
         }
+    }
+
+    fn shape() -> Shape {
+        let pattern = "^[0-9]+(([KMG]i?)?B)?$";
+        Shape::Is(json!({
+            "anyOf": [{ "type": "string", "pattern": pattern }, { "type": "integer", "minimum": 0 }],
+        }))
     }
 }
 

@@ -55,6 +55,11 @@ macro_rules! words {
             fn read(node: &$crate::yaml::Node, problems: &mut $crate::problems::Problems) -> Self {
                 $crate::read::word(node, problems)
             }
+
+            fn shape() -> $crate::schema::Shape {
+                let words = <Self as $crate::read::Word>::WORDS.iter();
+                $crate::schema::Shape::words(words.map(|(word, _)| *word))
+            }
         }
     };
 }

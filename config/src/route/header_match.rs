@@ -53,7 +53,8 @@ pub struct HeaderMatch {
     pub treat_missing_as_empty: bool,
 }
 
-/// What a header's value must be like; values of one name are joined by `,`.
+/// What a header's value must be like; of several values
+/// of one name, one must be so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderMatcher {
     /// `present`: whether it must be there, or not.
@@ -150,7 +151,9 @@ fn matcher(fields: &mut Fields<'_, '_>) -> HeaderMatcher {
 }
 
 struct Range {
+    /// `start`: the first number that matches. Required.
     start: i64,
+    /// `end`: the first that does not match any more. Required.
     end: i64,
 }
 

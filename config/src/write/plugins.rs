@@ -5,12 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
 use super::Object;
-use crate::code::Code;
+use crate::code::{Code, RemoteCode};
+use crate::defaults::{FETCH_RETRIES, FETCH_TIMEOUT};
 use crate::environment::EnvironmentVariables;
 use crate::failure::{Backoff, FailurePolicies, FailurePolicy};
 use crate::guest_limits::{DeadlineKind, Limits, SharedDataEviction};
 use crate::plugin::{HeaderValues, Isolation, PluginConfig};
-use crate::read::ByteSize;
+use crate::read::{ByteSize, Word};
 use crate::verify::{Verify, VerifyKey};
 use crate::vm::VmConfig;
 
@@ -22,15 +23,9 @@ pub(super) fn plugin(plugin: &PluginConfig) -> Json {
     block.set("configuration", configuration(&plugin.configuration));
     block.set("failure_policy", plugin.failure_policy.map(policy));
     block.set("failure_policies", policies(&plugin.failure_policies));
-    let backoff = plugin.reload_config.backoff;
-    if backoff != Backoff::default() {
-        let mut intervals = Object::default();
-        intervals.set("base_interval", super::duration(backoff.base_interval));
-        intervals.set("max_interval", super::duration(backoff.max_interval));
-        let mut reload = Object::default();
-        reload.set("backoff", intervals);
-        block.set("reload_config", reload);
-    }
+    let mut reload = Object::default();
+    reload.set("backoff", backoff(plugin.reload_config.backoff));
+    block.set("reload_config", reload);
     block.flag(
         "allow_on_headers_stop_iteration",
         plugin.allow_on_headers_stop_iteration,
@@ -114,17 +109,7 @@ fn limits(limits: &Limits) -> Object {
 fn vm(vm: &VmConfig) -> Object {
     let mut block = Object::default();
     block.text("vm_id", &vm.vm_id);
-    let mut local = Object::default();
-    match &vm.code.value {
-        Code::File(path) => local.set("filename", path.display().to_string()),
-        Code::Inline(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) if !text.contains('\0') => local.set("inline_string", text),
-            _ => local.set("inline_bytes", STANDARD.encode(&bytes.value)),
-        },
-    }
-    let mut code = Object::default();
-    code.set("local", local);
-    block.set("code", code);
+    block.set("code", code(&vm.code));
     if let Some(signer) = &vm.verify {
         block.set("verify", verify(signer));
     }
@@ -152,6 +137,63 @@ fn verify(verify: &Verify) -> Object {
     }
     block.flag("required", verify.required, true);
     block
+}
+
+fn code(code: &Code) -> Object {
+    let mut local = Object::default();
+    let mut block = Object::default();
+    match code {
+        Code::File(path) => local.set("filename", path.display().to_string()),
+        Code::Inline(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => local.set("inline_string", text),
+            _ => local.set("inline_bytes", STANDARD.encode(&bytes.value)),
+        },
+        Code::Environment(name) => local.set("environment_variable", name.value.as_str()),
+        Code::Remote(code) => block.set("remote", remote(code)),
+    }
+    block.set("local", local);
+    block
+}
+
+fn remote(code: &RemoteCode) -> Object {
+    let mut block = Object::default();
+    let uri = code.uri.to_string();
+    if let Some(cluster) = &code.cluster {
+        let mut http_uri = Object::default();
+        http_uri.set("uri", uri);
+        http_uri.set("cluster", cluster.value.as_str());
+        block.set("http_uri", http_uri);
+    } else {
+        block.set("uri", uri);
+    }
+    block.set("sha256", code.sha256.as_ref().map(|s| s.value.as_str()));
+    block.duration("timeout", code.timeout, FETCH_TIMEOUT);
+    let retries = code.retries;
+    let mut policy = Object::default();
+    if retries.number != FETCH_RETRIES {
+        policy.set("num_retries", retries.number);
+    }
+    policy.set("retry_back_off", backoff(retries.backoff));
+    block.set("retry_policy", policy);
+    block.set("pull_policy", code.pull_policy.map(Word::word));
+    for (key, file) in [
+        ("pull_secret", &code.pull_secret),
+        ("ca_file", &code.ca_file),
+    ] {
+        block.set(key, file.as_ref().map(|path| path.display().to_string()));
+    }
+    block.flag("insecure", code.insecure, false);
+    block
+}
+
+/// Nothing, if it is the default.
+fn backoff(backoff: Backoff) -> Object {
+    let mut intervals = Object::default();
+    if backoff != Backoff::default() {
+        intervals.set("base_interval", super::duration(backoff.base_interval));
+        intervals.set("max_interval", super::duration(backoff.max_interval));
+    }
+    intervals
 }
 
 /// Bytes for a filter: as YAML where that comes out the same, as a string where

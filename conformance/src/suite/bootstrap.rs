@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,10 @@ const PRELUDE: &str = include_str!("prelude.wat");
 
 const TYPES: &str = "type.googleapis.com/";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const WASM_LOGGER: &str =
+    "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
+const FILE_LOGGER: &str =
+    "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 const NETWORK_WASM: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
 const TCP_PROXY: &str =
     "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
@@ -38,6 +42,12 @@ pub struct Places<'a> {
 #[must_use]
 pub fn unique_name(group: &Group, case: &Case) -> String {
     format!("{}.{}", group.name, case.name)
+}
+
+/// The file of a case's access log.
+#[must_use]
+pub fn access_log(scratch: &Path, case: &Case) -> PathBuf {
+    scratch.join(format!("{}.access", case.name))
 }
 
 /// The whole file. `upstreams` are the addresses of the cases' upstreams.
@@ -142,6 +152,23 @@ fn connection_manager(name: &str, case: &Case, places: &Places<'_>) -> Result<Va
         "name": "envoy.filters.http.router",
         "typed_config": { "@type": ROUTER, "suppress_envoy_headers": true },
     }));
+    let mut loggers = Vec::new();
+    for logger in &case.loggers {
+        loggers.push(json!({
+            "name": "envoy.access_loggers.wasm",
+            "typed_config": { "@type": WASM_LOGGER, "config": plugin(name, logger, places)? },
+        }));
+    }
+    if let Some(format) = &case.access_log {
+        loggers.push(json!({
+            "name": "envoy.access_loggers.file",
+            "typed_config": {
+                "@type": FILE_LOGGER,
+                "path": access_log(places.scratch, case),
+                "log_format": { "text_format_source": { "inline_string": format } },
+            },
+        }));
+    }
     let routes = match &case.routes {
         Some(routes) => substituted(routes, name),
         None => {
@@ -157,6 +184,7 @@ fn connection_manager(name: &str, case: &Case, places: &Places<'_>) -> Result<Va
         "http_protocol_options": { "enable_trailers": true },
         "route_config": { "name": "routes", "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
         "http_filters": filters,
+        "access_log": loggers,
     });
     merge(&mut manager, &case.connection_manager);
     Ok(json!({
@@ -204,9 +232,10 @@ fn plugin(case: &str, filter: &Filter, places: &Places<'_>) -> Result<Value> {
         plugin["configuration"] = configuration.clone();
     }
     if let Some(configuration) = &filter.vm_configuration {
-        plugin["vm_config"]["configuration"] = configuration.clone();
+        plugin["vm_config"]["configuration"] = substituted(configuration, case);
     }
     if let Some(environment) = &filter.environment {
+        let environment = substituted(&json!(environment), case);
         plugin["vm_config"]["environment_variables"] = json!({ "key_values": environment });
     }
     if filter.allow_on_headers_stop_iteration {
@@ -234,16 +263,18 @@ fn merge(into: &mut Value, more: &Map<String, Value>) {
 
 /// `{cluster}` stands for the case's cluster.
 fn substituted(value: &Value, cluster: &str) -> Value {
+    replaced(value, "{cluster}", cluster)
+}
+
+/// A value in whose texts one word stands for another.
+pub(super) fn replaced(value: &Value, word: &str, by: &str) -> Value {
     match value {
-        Value::String(text) => Value::String(text.replace("{cluster}", cluster)),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| substituted(item, cluster))
-            .collect(),
+        Value::String(text) => Value::String(text.replace(word, by)),
+        Value::Array(items) => items.iter().map(|item| replaced(item, word, by)).collect(),
         Value::Object(fields) => {
             let fields = fields.iter();
             fields
-                .map(|(name, value)| (name.clone(), substituted(value, cluster)))
+                .map(|(name, value)| (name.clone(), replaced(value, word, by)))
                 .collect()
         }
         other => other.clone(),

@@ -40,6 +40,11 @@ pub struct Case {
     pub about: String,
     /// The filter chain.
     pub filters: Vec<Filter>,
+    /// Access loggers of the connection manager.
+    pub loggers: Vec<Filter>,
+    /// Format of an access log, whose lines are told; the proxy is asked to end
+    /// for them, as `terminate` says.
+    pub access_log: Option<String>,
     /// Scripts of clients, each with a connection of its own, all at once.
     pub clients: Vec<(String, Vec<Step>)>,
     /// What the upstream does, by path; `*` is for all others.
@@ -121,11 +126,14 @@ struct GroupFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CaseFile {
+pub(super) struct CaseFile {
     name: String,
     about: String,
     script: Option<String>,
     filters: Option<Vec<Filter>>,
+    #[serde(default)]
+    loggers: Vec<Filter>,
+    access_log: Option<String>,
     #[serde(default)]
     allow_on_headers_stop_iteration: bool,
     failure_policy: Option<String>,
@@ -246,7 +254,7 @@ impl Group {
 }
 
 impl Case {
-    fn new(file: CaseFile) -> Result<Self> {
+    pub(super) fn new(file: CaseFile) -> Result<Self> {
         let tcp = file.downstream_protocol == Protocol::Tcp;
         let steps = |lines: &[&str]| -> Result<Vec<Step>> {
             lines.iter().map(|line| Step::parse(line)).collect()
@@ -263,6 +271,10 @@ impl Case {
             if filter.failure_policy.is_none() {
                 filter.failure_policy.clone_from(&file.failure_policy);
             }
+        }
+        let mut loggers = file.loggers;
+        for (index, logger) in loggers.iter_mut().enumerate() {
+            logger.name.get_or_insert_with(|| format!("log{index}"));
         }
         let clients = match (file.client, file.clients) {
             (Some(client), None) => vec![(String::new(), client.steps()?)],
@@ -293,6 +305,8 @@ impl Case {
             name: file.name,
             about: file.about,
             filters,
+            loggers,
+            access_log: file.access_log,
             clients,
             upstreams,
             downstream_protocol: file.downstream_protocol,

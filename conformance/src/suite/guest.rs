@@ -21,7 +21,7 @@ pub(super) fn lines(logged: &[(String, String)], case: &Case) -> Vec<String> {
                 starting.push(filter);
             }
         }
-        let label = match case.filters.len() {
+        let label = match case.filters.len() + case.loggers.len() {
             1 => "guest".to_owned(),
             _ => format!("guest {filter}"),
         };

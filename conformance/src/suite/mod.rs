@@ -9,6 +9,7 @@ pub mod differences;
 mod guest;
 pub mod h1;
 mod h2_text;
+pub mod hostcalls;
 pub mod journal;
 mod normal;
 pub mod observation;

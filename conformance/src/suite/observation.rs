@@ -29,6 +29,12 @@ impl Observation {
         lines.extend(entries.trouble.iter().map(|line| format!("TROUBLE {line}")));
         Self { lines }
     }
+
+    /// Adds the lines of an access log.
+    pub fn add_access_log(&mut self, log: &str) {
+        let lines = log.lines().map(|line| format!("log {line}"));
+        self.lines.extend(lines);
+    }
 }
 
 fn message_lines(message: &Message) -> Vec<String> {

@@ -57,6 +57,8 @@ impl GuestLine {
 /// A running proxy; killed when dropped.
 pub struct Proxy {
     child: Child,
+    /// Where its admin listens.
+    admin: SocketAddr,
     /// Addresses of the listeners by name.
     pub listeners: BTreeMap<String, SocketAddr>,
     /// What the guests log; ends with the process.
@@ -99,6 +101,7 @@ impl Kind {
         let guest_lines = self.follow(&mut child, &log)?;
         let mut proxy = Proxy {
             child,
+            admin: SocketAddr::from(([0; 4], 0)),
             listeners: BTreeMap::new(),
             guest_lines,
         };
@@ -155,6 +158,7 @@ impl Kind {
             if let Ok(admin) = admin.trim().parse()
                 && get(admin, "/ready").await.is_ok_and(|(ready, _)| ready)
             {
+                proxy.admin = admin;
                 let (_, text) = get(admin, "/listeners").await?;
                 for line in text.lines() {
                     let (name, address) =
@@ -181,6 +185,27 @@ impl Proxy {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
+    }
+
+    /// Waits until no request is in flight, or for so long; gives how many are then.
+    ///
+    /// # Errors
+    ///
+    /// If the admin does not answer.
+    pub async fn idle(&self, patience: Duration) -> Result<u64> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let (_, page) = get(self.admin, "/metrics").await?;
+            let active = page
+                .lines()
+                .filter(|line| line.starts_with("envoy_http_downstream_rq_active{"))
+                .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+                .sum();
+            if active == 0 || Instant::now() > deadline {
+                return Ok(active);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// How the process ended, if it has.

@@ -2,6 +2,7 @@
 //! between clients and upstreams of all kinds. A seed gives the same cases again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Map;
 
@@ -23,8 +24,41 @@ pub fn group(seed: u64, count: usize) -> Group {
     }
 }
 
+/// The same with clients who break off: three of them at once in each case, and
+/// upstreams that break off their answers, too. When what comes is a matter of
+/// luck, so that there is nothing to compare; but nothing may be left behind.
+#[must_use]
+pub fn interrupted(seed: u64, count: usize) -> Group {
+    let mut group = group(seed, count);
+    "interrupted".clone_into(&mut group.name);
+    for (number, case) in group.cases.iter_mut().enumerate() {
+        let mut chance = Chance::of_case(!seed, number);
+        let whole = case.clients.remove(0).1;
+        case.clients = ["one", "two", "three"]
+            .map(|name| (name.to_owned(), broken_off(&whole, &mut chance)))
+            .into();
+        if chance.one_in(3) {
+            let answer = lines(["200 | content-length: 9", "body abc", "flush", "reset"]);
+            case.upstreams.insert("*".to_owned(), steps(&answer));
+        }
+    }
+    group
+}
+
+/// The beginning of what a client does, a while, and the end.
+fn broken_off(whole: &[Step], chance: &mut Chance) -> Vec<Step> {
+    let mut cut = whole[..=chance.below(whole.len())].to_vec();
+    let pause = Duration::from_millis(chance.below(30) as u64);
+    let end = match chance.below(3) {
+        0 => Step::Close,
+        _ => Step::Reset(None),
+    };
+    cut.extend([Step::Flush, Step::Silence(pause), end]);
+    cut
+}
+
 fn case(seed: u64, number: usize) -> Case {
-    let mut chance = Chance(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut chance = Chance::of_case(seed, number);
     let protocol = |chance: &mut Chance| match chance.one_in(3) {
         true => Protocol::H2,
         false => Protocol::H1,
@@ -33,9 +67,11 @@ fn case(seed: u64, number: usize) -> Case {
     let client = client(&mut chance, downstream);
     let answer = answer(&mut chance, upstream);
     let trailers = [&client, &answer].map(|lines| lines.iter().any(|l| l.starts_with("trailers")));
-    let mut chain = Chain::default();
-    let filters = (0..=chance.below(MAX_FILTERS))
-        .map(|index| filter(&mut chance, index, trailers, &mut chain));
+    let mut chain = Chain {
+        filters: 1 + chance.below(MAX_FILTERS),
+        ..Chain::default()
+    };
+    let filters = (0..chain.filters).map(|index| filter(&mut chance, index, trailers, &mut chain));
     let filters = filters.collect();
     Case {
         name: format!("{seed}-{number}"),
@@ -45,6 +81,8 @@ fn case(seed: u64, number: usize) -> Case {
             answer.join(", ")
         ),
         filters,
+        loggers: Vec::new(),
+        access_log: None,
         clients: vec![(String::new(), steps(&client))],
         upstreams: BTreeMap::from([("*".to_owned(), steps(&answer))]),
         downstream_protocol: downstream,
@@ -62,9 +100,11 @@ fn case(seed: u64, number: usize) -> Case {
     }
 }
 
-/// What the filters of a chain must not do both.
+/// The chain, and what its filters must not do both.
 #[derive(Default)]
 struct Chain {
+    /// How many.
+    filters: usize,
     /// Whose tick lets something go: which of two VMs has its tick first would be a
     /// matter of luck.
     timer: Option<usize>,
@@ -101,7 +141,7 @@ fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2], chain: &mut Ch
             0 if chain.timer.is_some_and(|other| other != index) => {}
             0 => {
                 chain.timer = Some(index);
-                at_headers.push("pause".to_owned());
+                at_headers.push(format!("return {}", [1, 3, 4][chance.below(3)]));
                 script += &format!(
                     "tick after={direction}_headers x1: effective oldest ; resume {direction}\n"
                 );
@@ -114,18 +154,36 @@ fn filter(chance: &mut Chance, index: usize, trailers: [bool; 2], chain: &mut Ch
         }
         script += &format!("{direction}_headers: {}\n", at_headers.join(" ; "));
         let body = format!("{direction}_body");
-        script += &match chance.below(6) {
+        script += &match chance.below(8) {
             0 => format!("{body} more: pause\n"),
             1 => format!("{body} more: pause\n{body} end: read {direction} 0 50\n"),
             2 if changes_body => {
                 format!("{body} more: pause\n{body} end: write {direction} 0 max changed-{index}\n")
             }
             3 if changes_body => format!("{body}: write {direction} 0 0 {index}\n"),
+            5 => format!("{body} more: return 2\n"),
+            // Of a response that is cut, Envoy may have sent the head.
+            6 if direction == "request" && chance.one_in(3) => {
+                format!("{body} end: close {direction}\n")
+            }
             4 if chance.one_in(3) && (direction == "response" || chain.may_reply(direction)) => {
                 format!("{body} end: reply 418 d tea-{index}\n")
             }
             _ => String::new(),
         };
+        // Where a later filter has kept the body, Envoy shows it once more.
+        let last = match direction {
+            "request" => chain.filters - 1,
+            _ => 0,
+        };
+        let is_free = chain.timer.is_none_or(|other| other == index);
+        if has_trailers && index == last && is_free && chance.one_in(4) {
+            chain.timer = Some(index);
+            script += &format!(
+                "{direction}_trailers: pause\n\
+                 tick after={direction}_trailers x1: effective oldest ; resume {direction}\n"
+            );
+        }
         if chance.one_in(4) {
             script += &format!(
                 "{direction}_trailers: add {direction}_trailers x-f {index} ; pairs {direction}_trailers\n"
@@ -190,6 +248,10 @@ fn steps(lines: &[String]) -> Vec<Step> {
 struct Chance(u64);
 
 impl Chance {
+    fn of_case(seed: u64, number: usize) -> Self {
+        Self(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -223,8 +285,10 @@ mod tests {
 
     #[test]
     fn seed_gives_the_same_cases_again() {
-        let text = |seed| format!("{:?}", group(seed, 20));
-        assert_eq!(text(7), text(7));
-        assert_ne!(text(7), text(8));
+        for make in [group, interrupted] {
+            let text = |seed| format!("{:?}", make(seed, 20));
+            assert_eq!(text(7), text(7));
+            assert_ne!(text(7), text(8));
+        }
     }
 }

@@ -11,10 +11,10 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::bootstrap::{Places, bootstrap, unique_name};
+use super::bootstrap::{Places, access_log, bootstrap, unique_name};
 use super::case::{Case, Group};
 use super::client::Client;
-use super::journal::{Journal, PATIENCE};
+use super::journal::{Entries, Journal, PATIENCE};
 use super::observation::Observation;
 use super::proxy::{Kind, Proxy};
 use super::upstream::Upstream;
@@ -132,6 +132,12 @@ impl<'a> Stage<'a> {
     ///
     /// If the proxy does not start, or ends meanwhile.
     async fn run(&self, kind: &Kind) -> Result<Observations> {
+        for case in &self.cases {
+            let file = access_log(&self.folder, case);
+            if file.exists() {
+                fs::remove_file(file)?;
+            }
+        }
         let mut proxy = kind.start(&self.file, &self.folder).await?;
         let journals: BTreeMap<String, Journal> = self
             .cases
@@ -147,7 +153,19 @@ impl<'a> Stage<'a> {
                 self.group.name
             );
         }
-        if self.cases.iter().any(|case| case.terminate) {
+        if let Kind::Weir(_) = kind {
+            let left = proxy.idle(PATIENCE).await?;
+            join_all(journals.values().map(settle)).await;
+            if left > 0 {
+                for journal in journals.values() {
+                    journal.trouble(format!(
+                        "{left} requests are left when all clients have gone"
+                    ));
+                }
+            }
+        }
+        let ends = |case: &&Case| case.terminate || case.access_log.is_some();
+        if self.cases.iter().any(ends) {
             proxy.terminate(PATIENCE).await?;
             for journal in journals.values() {
                 journal.quiet(CALM).await;
@@ -155,7 +173,9 @@ impl<'a> Stage<'a> {
         }
         let observed = self.cases.iter().map(|case| {
             let journal = &journals[&unique_name(self.group, case)];
-            let observation = journal.read(|entries| Observation::new(entries, case));
+            let mut observation = journal.read(|entries| Observation::new(entries, case));
+            let log = fs::read_to_string(access_log(&self.folder, case)).unwrap_or_default();
+            observation.add_access_log(&log);
             (case.name.clone(), observation)
         });
         Ok(observed.collect())
@@ -232,21 +252,23 @@ async fn run_case(case: &Case, address: SocketAddr, listener: Rc<TcpListener>, j
 
 /// Waits until the guests have seen the end of their streams.
 async fn settle(journal: &Journal) {
-    let over = journal.find(|entries| (live_streams(&entries.guest) == 0).then_some(()));
-    let _ = tokio::time::timeout(CALM_WITH_STREAMS, over).await;
+    let over = |entries: &Entries| {
+        let lines = entries.guest.iter().map(|(_, line)| line.as_str());
+        (live_streams(lines) == 0).then_some(())
+    };
+    let _ = tokio::time::timeout(CALM_WITH_STREAMS, journal.find(over)).await;
     journal.quiet(CALM).await;
 }
 
-/// Number of stream contexts that were created and not deleted.
-fn live_streams(lines: &[(String, String)]) -> usize {
-    let count = |what: &str| {
-        lines
-            .iter()
-            .filter(|(_, line)| line.starts_with('#') && line.contains(what))
-            .count()
-    };
-    let roots = count(" context_create 0");
-    (count(" context_create ") - roots).saturating_sub(count(" delete"))
+/// Number of stream contexts that were created and not deleted, by a guest's lines.
+pub fn live_streams<'a>(lines: impl Iterator<Item = &'a str>) -> usize {
+    let (mut created, mut deleted) = (0_usize, 0);
+    for line in lines.filter(|line| line.starts_with('#')) {
+        let is_root = line.contains(" context_create 0");
+        created += usize::from(line.contains(" context_create ") && !is_root);
+        deleted += usize::from(line.contains(" delete"));
+    }
+    created.saturating_sub(deleted)
 }
 
 /// Waits for all of them, at once.

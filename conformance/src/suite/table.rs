@@ -29,9 +29,9 @@ impl Row {
     }
 }
 
-/// All rows, with their sum.
+/// All rows, with their sum; `what` is counted.
 #[must_use]
-pub fn table(rows: &[Row]) -> String {
+pub fn table(what: &str, rows: &[Row]) -> String {
     let mut sum = Row {
         group: "all".to_owned(),
         ..Row::default()
@@ -51,7 +51,7 @@ pub fn table(rows: &[Row]) -> String {
         .unwrap_or(0)
         .max(5);
     let mut text = format!(
-        "{:width$}  cases  equal  on purpose  open  different  not compared\n",
+        "{:width$}  {what:>8}  equal  on purpose  open  different  not compared\n",
         "group"
     );
     for Row {
@@ -65,7 +65,7 @@ pub fn table(rows: &[Row]) -> String {
     } in rows.iter().chain([&sum])
     {
         text += &format!(
-            "{group:width$}  {cases:5}  {equal:5}  {on_purpose:10}  {open:4}  {different:9}  {not_compared:12}\n"
+            "{group:width$}  {cases:8}  {equal:5}  {on_purpose:10}  {open:4}  {different:9}  {not_compared:12}\n"
         );
     }
     text

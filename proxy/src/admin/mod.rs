@@ -47,6 +47,7 @@ pub(crate) fn start(
     listener: TcpListener,
     state: AdminState,
     draining: watch::Receiver<bool>,
+    replaced: watch::Receiver<bool>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -55,8 +56,8 @@ pub(crate) fn start(
     thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
-            if let Err(error) = LocalSet::new().block_on(&runtime, serve(listener, state, draining))
-            {
+            let serving = serve(listener, state, draining, replaced);
+            if let Err(error) = LocalSet::new().block_on(&runtime, serving) {
                 tracing::error!("admin: {error}");
             }
         })?;
@@ -67,10 +68,15 @@ async fn serve(
     listener: TcpListener,
     state: AdminState,
     draining: watch::Receiver<bool>,
+    mut replaced: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
-        let (connection, _) = listener.accept().await?;
+        let (connection, _) = tokio::select! {
+            biased;
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => break,
+            accepted = listener.accept() => accepted?,
+        };
         let (state, draining) = (state.clone(), draining.clone());
         tokio::task::spawn_local(async move {
             let mut downstream = H1Downstream::new(connection.into(), Rc::default(), false);
@@ -84,6 +90,9 @@ async fn serve(
             downstream.close(ADMIN_CLOSE_TIMEOUT).await;
         });
     }
+    // Another process accepts; what has been accepted here goes on.
+    drop(listener);
+    std::future::pending().await
 }
 
 async fn answer(
@@ -126,7 +135,7 @@ async fn reload(state: &AdminState) -> (u16, String) {
         return (503, "Weir is ending\n".to_owned());
     }
     match answered.await {
-        Ok(Ok(report)) => (200, format!("{report}\n")),
+        Ok(Ok(report)) => (200, format!("{}\n", report.trim_end())),
         Ok(Err(error)) => (400, format!("{}\n", error.trim_end())),
         Err(_) => (503, "Weir is ending\n".to_owned()),
     }

@@ -1,8 +1,11 @@
 //! The command line, a file a command.
 
 mod check;
+mod diff;
 mod import;
+mod log;
 mod run;
+mod schema;
 mod source;
 
 use std::io::IsTerminal;
@@ -16,6 +19,9 @@ use weir_config::ConfigErrors;
 #[derive(Parser)]
 #[command(name = "weir", version)]
 struct Cli {
+    /// How Weir logs, on standard error.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: log::LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,29 +32,45 @@ enum Command {
     Run(run::Run),
     /// Validate a configuration and everything it names, modules included.
     Check(check::Check),
+    /// Tell what a reload from one configuration to another would do.
+    ///
+    /// Ends with 0 when nothing changes, 1 when something does, and 2 when one of them
+    /// is not valid.
+    Diff(diff::Diff),
     /// Turn Envoy's bootstrap into Weir's own form, on standard output.
     Import(import::Import),
+    /// Print the JSON schema of Weir's own configuration, for editors.
+    Schema(schema::Schema),
 }
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logging();
+    log::init(cli.log_format);
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
+        Command::Diff(diff) => return diff.execute(),
         Command::Import(import) => import.execute(),
+        Command::Schema(schema) => {
+            schema.execute();
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Config(errors)) => {
-            eprint!("{}", report(&errors));
+        Err(error) => {
+            complain(&error);
             ExitCode::FAILURE
         }
-        Err(error @ Error::Read { .. }) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+    }
+}
+
+/// Tells what has gone wrong.
+fn complain(error: &Error) {
+    match error {
+        Error::Config(errors) => eprint!("{}", report(errors)),
+        error => eprintln!("error: {error}"),
     }
 }
 
@@ -59,6 +81,11 @@ enum Error {
     Config(ConfigErrors),
     #[error("cannot read {}: {source}", path.display())]
     Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot take over by {}: {source}", path.display())]
+    Takeover {
         path: PathBuf,
         source: std::io::Error,
     },
@@ -76,16 +103,4 @@ fn report(errors: &ConfigErrors) -> String {
     } else {
         errors.plain()
     }
-}
-
-/// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `guest=trace`, …).
-fn init_logging() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WEIR_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_runtime=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use super::Error;
 use super::source::Source;
 use crate::generation::Generation;
+use crate::reload::{self, Paths};
 use crate::server;
 
 #[derive(Args)]
@@ -17,6 +18,10 @@ pub(super) struct Run {
     /// Write the admin's address to this file once everything is ready.
     #[arg(long, value_name = "FILE")]
     admin_address_path: Option<PathBuf>,
+    /// Take over from the Weir that can be found at this path, if there is one, and be
+    /// found there by the next.
+    #[arg(long, value_name = "FILE")]
+    takeover_path: Option<PathBuf>,
     /// Workers, whatever the configuration says.
     #[arg(long, value_name = "N")]
     concurrency: Option<NonZeroUsize>,
@@ -27,6 +32,7 @@ impl Run {
         let Self {
             source,
             admin_address_path,
+            takeover_path,
             concurrency,
         } = self;
         let load = move |previous: Option<&Generation>| {
@@ -38,7 +44,19 @@ impl Run {
         let load = Box::new(move |previous: Option<&Generation>| {
             load(previous).map_err(|error| error.to_string())
         });
-        server::prepare(&config, generation, admin_address_path, load)?.run();
+        // Late: from now on the process before waits for this one.
+        let inherited = match &takeover_path {
+            Some(path) => reload::inherit(path).map_err(|source| Error::Takeover {
+                path: path.clone(),
+                source,
+            })?,
+            None => None,
+        };
+        let paths = Paths {
+            admin_address: admin_address_path,
+            takeover: takeover_path,
+        };
+        server::prepare(&config, generation, inherited, paths, load)?.run();
         Ok(())
     }
 }

@@ -25,6 +25,15 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// A file in Weir's own form.
+    pub(super) fn of_file(file: PathBuf) -> Self {
+        Self {
+            file: Some(file),
+            envoy: None,
+            lenient: false,
+        }
+    }
+
     /// The file's name.
     pub(super) fn path(&self) -> &Path {
         let path = self.file.as_deref().or(self.envoy.as_deref());

@@ -129,6 +129,12 @@ impl Cluster {
         Some(Rc::clone(&endpoints[place]))
     }
 
+    /// Number of endpoints there are.
+    pub(crate) fn size(&self) -> usize {
+        self.refresh();
+        self.endpoints.borrow().len()
+    }
+
     /// Takes over what names have been found to stand for.
     fn refresh(&self) {
         let Some(changes) = &self.changes else {

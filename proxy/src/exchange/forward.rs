@@ -83,8 +83,11 @@ impl<D: Downstream> Exchange<'_, D> {
                 self.stream.answer(status, headers, Bytes::new());
             }
             Action::DirectResponse(answer) => {
-                let body = answer.body.clone();
-                self.stream.answer(answer.status, Vec::new(), body);
+                let location = answer.location(&self.stream.request_map());
+                let headers = location.map(|location| (Bytes::from_static(b"location"), location));
+                let headers = headers.into_iter().collect();
+                self.stream
+                    .answer(answer.status, headers, answer.body.clone());
             }
         }
     }
@@ -117,13 +120,13 @@ impl<D: Downstream> Exchange<'_, D> {
             .find(&self.stream.request_map())
             .cloned();
         let cluster = route.as_deref().and_then(|route| match &route.action {
-            Action::Forward(forward) => {
-                Some(Rc::clone(&self.shared.clusters[forward.cluster].name))
-            }
+            Action::Forward(forward) => Some(&self.shared.clusters[forward.cluster]),
             Action::Redirect(_) | Action::DirectResponse(_) => None,
         });
+        info.cluster_endpoints
+            .set(cluster.map(|cluster| cluster.size()));
+        *info.cluster.borrow_mut() = cluster.map(|cluster| Rc::clone(&cluster.name));
         *info.route.borrow_mut() = route;
-        *info.cluster.borrow_mut() = cluster;
     }
 
     /// Tells the endpoint how long it has, if that is asked for.
@@ -145,8 +148,7 @@ impl<D: Downstream> Exchange<'_, D> {
             endpoint: Rc::clone(&endpoint),
         };
         let info = &self.stream.info;
-        info.upstream.set(Some(endpoint.address));
-        info.upstream_attempts.set(info.upstream_attempts.get() + 1);
+        info.upstream_chosen(endpoint.address);
         let metrics = &self.shared.clusters[cluster].metrics;
         self.upstream_metrics = Some(metrics.request());
         let shared = Rc::clone(self.shared);
@@ -163,7 +165,7 @@ impl<D: Downstream> Exchange<'_, D> {
     }
 
     pub(super) fn connected(&mut self, lease: Lease, target: Target) {
-        self.stream.info.upstream_local.set(lease.local);
+        self.stream.info.upstream_ready(lease.local);
         let mut active = Active::new(lease, target);
         if let Some(switch) = &self.switch {
             active.upstream.set_switch(switch.clone());

@@ -196,12 +196,13 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         };
         let reason = http::StatusCode::from_u16(code).ok();
         let reason = reason.and_then(|r| r.canonical_reason());
+        let details = error.to_string();
         let body = match error {
             HeadError::Missing(_) => "",
+            HeadError::Timeout => &details,
             _ => reason.unwrap_or_default(),
         };
-        self.stream
-            .reject(code, &error.to_string(), Vec::new(), body);
+        self.stream.reject(code, &details, Vec::new(), body);
         self.drive().await;
     }
 

@@ -73,6 +73,11 @@ impl<D: Downstream> Exchange<'_, D> {
         let Some(mut headers) = self.stream.response_map() else {
             return;
         };
+        // Framing is the codec's; what is logged is what the client gets.
+        headers.remove(b"transfer-encoding");
+        if self.switch.is_none() {
+            headers.remove(b"connection");
+        }
         if !headers.contains(b"date") {
             headers.add("date", self.shared.date());
         }

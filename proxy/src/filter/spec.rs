@@ -75,6 +75,11 @@ impl From<Reason> for Cause {
 }
 
 impl PluginSpec {
+    /// Whether it stands for the same filter, however that is configured.
+    fn is_for(&self, other: &Self) -> bool {
+        self.plugin.name == other.plugin.name && self.plugin.root_id == other.plugin.root_id
+    }
+
     /// What streams get after this.
     pub(super) fn policy_after(&self, cause: Cause) -> Option<FailurePolicy> {
         let of_cause = match cause {
@@ -120,12 +125,64 @@ impl FilterVmSpec {
 
     /// Whether a VM of the one serves as well as one of the other.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Self::key(&self.module, &self.config) == Self::key(&other.module, &other.config)
-            && self.config.limits == other.config.limits
-            && self.plugins == other.plugins
-            && self.shared_limits == other.shared_limits
-            && self.log_lines == other.log_lines
-            && self.node == other.node
+        self.differences(other).is_empty()
+    }
+
+    /// Whether there is a plugin of one name in both.
+    pub(crate) fn shares_plugins(&self, other: &Self) -> bool {
+        self.plugins
+            .iter()
+            .any(|plugin| other.plugins.iter().any(|o| o.is_for(plugin)))
+    }
+
+    /// What a VM of the other has that one of this has not.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let (a, b) = (&self.config, &other.config);
+        let names = |config: &VmConfig| config.capabilities.names().collect::<Vec<_>>().join(",");
+        let of_vm = [
+            ("vm_id", a.vm_id != b.vm_id),
+            ("code", self.module.digest() != other.module.digest()),
+            (
+                "limits.deadline",
+                self.module.deadline() != other.module.deadline(),
+            ),
+            (
+                "configuration of the VM",
+                a.configuration != b.configuration,
+            ),
+            ("environment_variables", a.environment != b.environment),
+            ("capability_restriction_config", names(a) != names(b)),
+            (
+                "limits",
+                a.limits != b.limits
+                    || self.shared_limits != other.shared_limits
+                    || self.log_lines != other.log_lines,
+            ),
+            ("node", self.node != other.node),
+        ];
+        let of_vm = of_vm.iter().filter(|(_, different)| *different);
+        let mut differences: Vec<_> = of_vm.map(|(what, _)| (*what).to_owned()).collect();
+        for plugin in &self.plugins {
+            if !other.plugins.iter().any(|o| o.is_for(plugin)) {
+                differences.push(format!("without {}", plugin.plugin.name));
+            }
+        }
+        let is_new = |plugin: &&PluginSpec| !self.plugins.contains(plugin);
+        for plugin in other.plugins.iter().filter(is_new) {
+            let name = &plugin.plugin.name;
+            match self.plugins.iter().find(|p| p.is_for(plugin)) {
+                None => differences.push(format!("with {name}")),
+                Some(before) if before.plugin.configuration != plugin.plugin.configuration => {
+                    differences.push(format!("configuration of {name}"));
+                }
+                Some(_) => differences.push(format!("settings of {name}")),
+            }
+        }
+        let same_key = Self::key(&self.module, a) == Self::key(&other.module, b);
+        if differences.is_empty() && !(same_key && self.plugins == other.plugins) {
+            differences.push("order of plugins, or settings".to_owned());
+        }
+        differences
     }
 
     /// Whether each stream has a VM to itself: one of the plugins says so.

@@ -10,7 +10,7 @@ use super::Switch;
 pub(crate) enum HeadError {
     #[error("missing required header: {0}")]
     Missing(&'static str),
-    #[error("invalid value of {0}")]
+    #[error("invalid header value for: {0}")]
     InvalidPseudo(&'static str),
     #[error("invalid header name: {0}")]
     InvalidName(String),
@@ -22,7 +22,7 @@ pub(crate) enum HeadError {
     TooLarge,
     #[error("unsupported transfer-encoding")]
     TransferEncoding,
-    #[error("the head takes too long")]
+    #[error("request header timeout")]
     Timeout,
     #[error("unsupported version of HTTP")]
     Version,

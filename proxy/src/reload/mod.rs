@@ -6,28 +6,36 @@
 //! worker. Only then do workers serve the new one, each with its next stream. If
 //! anything fails, nothing has changed.
 
+mod changes;
 mod files;
 mod sockets;
+mod takeover;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use arc_swap::ArcSwap;
+use socket2::{SockRef, Socket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_config::{Config, ConfigErrors};
 
+pub(crate) use self::changes::Changes;
 use self::files::Files;
 use self::sockets::Sockets;
+use self::takeover::{Door, Listening, Predecessor, Role};
+pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState};
 use crate::cluster::start_dns;
 use crate::generation::{Generation, ListenerKey};
-use crate::limits::FILES_INTERVAL;
+use crate::limits::{FILES_INTERVAL, LOAD_NICENESS};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
@@ -57,16 +65,22 @@ impl Fixed {
         }
     }
 
-    /// What of it is not the same.
-    fn difference(&self, other: &Self) -> Option<&'static str> {
-        if self.workers != other.workers {
-            Some("workers")
+    /// Why the other cannot follow, if it cannot.
+    fn refusal(&self, other: &Self) -> Option<String> {
+        let key = if self.workers != other.workers {
+            "workers"
         } else if self.admin != other.admin {
-            Some("admin")
+            "admin"
         } else {
-            None
-        }
+            return None;
+        };
+        Some(format!("`{key}` can only be changed by a restart"))
     }
+}
+
+/// Why a reload from one configuration to the other is refused, if it is.
+pub(crate) fn refusal(before: &Config, now: &Config) -> Option<String> {
+    Fixed::of(before).refusal(&Fixed::of(now))
 }
 
 /// A generation whose sockets are bound and whose logs are open.
@@ -81,9 +95,10 @@ fn bind(
     config: &Config,
     mut generation: Generation,
     bound: &HashMap<ListenerKey, SocketAddr>,
+    inherited: &mut Listening,
     workers: usize,
 ) -> Result<Bound, ConfigErrors> {
-    let sockets = sockets::bind(config, &mut generation, bound, workers)?;
+    let sockets = sockets::bind(config, &mut generation, bound, inherited, workers)?;
     let mut access_logs = Vec::new();
     for listener in &generation.listeners {
         let log = AccessLog::open(&listener.access_log).map_err(|(place, error)| {
@@ -99,13 +114,31 @@ fn bind(
     })
 }
 
+/// Where others find this process.
+#[derive(Debug, Default)]
+pub(crate) struct Paths {
+    /// Where the admin's address is written to.
+    pub(crate) admin_address: Option<PathBuf>,
+    /// Where another process can take over.
+    pub(crate) takeover: Option<PathBuf>,
+}
+
+/// What the life of the process depends on.
+pub(crate) struct Ends {
+    /// It drains.
+    pub(crate) drain: watch::Sender<bool>,
+    /// Another process has taken over.
+    pub(crate) replaced: watch::Sender<bool>,
+}
+
 /// All workers, and what they serve.
 pub(crate) struct Fleet {
     first: Bound,
     fixed: Fixed,
     metrics: Vec<Arc<WorkerMetrics>>,
     admin: Option<(std::net::TcpListener, AdminState)>,
-    admin_address_path: Option<PathBuf>,
+    paths: Paths,
+    before: Option<Predecessor>,
     generations: Arc<Generations>,
     listeners: Listeners,
     files: Files,
@@ -114,14 +147,16 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Binds every socket and opens every log of the first generation.
+    /// Binds every socket that is not `inherited`, and opens every log of the first
+    /// generation.
     ///
     /// # Errors
     /// What cannot be bound or opened, with its place in the configuration.
     pub(crate) fn new(
         config: &Config,
         generation: Generation,
-        admin_address_path: Option<PathBuf>,
+        mut inherited: Option<Inherited>,
+        paths: Paths,
         load: Load,
     ) -> Result<Self, ConfigErrors> {
         let count = config
@@ -131,7 +166,9 @@ impl Fleet {
         let files = Files::of(&generation);
         let shared = Arc::clone(&generation.shared);
         let compile_cache = Arc::clone(&generation.compile_cache);
-        let first = bind(config, generation, &HashMap::new(), count)?;
+        let mut none = Listening::new();
+        let listening = inherited.as_mut().map_or(&mut none, |i| &mut i.listeners);
+        let first = bind(config, generation, &HashMap::new(), listening, count)?;
         let guests = Arc::new(GuestMetrics::default());
         let metrics: Vec<_> = (0..count)
             .map(|worker| WorkerMetrics::new(worker, &guests))
@@ -146,7 +183,13 @@ impl Fleet {
             ready: Arc::new(AtomicBool::new(false)),
             reloads: reloads.0.clone(),
         };
+        let fixed = Fixed::of(config);
+        let rest = inherited.map(|inherited| inherited.into_rest(fixed.admin));
+        let (admin_before, before) = rest.unzip();
         let admin = config.admin.as_ref().map(|admin| {
+            if let Some(listener) = admin_before.flatten() {
+                return Ok(listener);
+            }
             let bound = std::net::TcpListener::bind(admin.address.value);
             bound.map_err(|error| {
                 let message = format!("the admin cannot bind {}: {error}", admin.address);
@@ -155,10 +198,11 @@ impl Fleet {
         });
         Ok(Self {
             first,
-            fixed: Fixed::of(config),
+            fixed,
             metrics,
             admin: admin.transpose()?.map(|listener| (listener, state)),
-            admin_address_path,
+            paths,
+            before,
             generations,
             listeners,
             files,
@@ -172,17 +216,22 @@ impl Fleet {
     ///
     /// # Errors
     /// When it does not come so far as to serve.
-    pub(crate) async fn serve(self, drain: &watch::Sender<bool>) -> Result<(), WorkerError> {
+    pub(crate) async fn serve(self, ends: &Ends) -> Result<(), WorkerError> {
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let mut orders = Vec::with_capacity(self.metrics.len());
         for (number, metrics) in self.metrics.into_iter().enumerate() {
             let (order, received) = mpsc::unbounded_channel();
-            let (drain, alive) = (drain.subscribe(), alive.clone());
-            let spec = WorkerSpec { number, metrics };
+            let alive = alive.clone();
+            let spec = WorkerSpec {
+                number,
+                metrics,
+                draining: ends.drain.subscribe(),
+                replaced: ends.replaced.subscribe(),
+            };
             thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
-                    worker::run(spec, drain, received);
+                    worker::run(spec, received);
                     drop(alive);
                 })?;
             orders.push(order);
@@ -195,12 +244,28 @@ impl Fleet {
             current: None,
         };
         crew.roll_out(self.first).await?;
+        let mut admin = None;
         if let Some((listener, state)) = self.admin {
-            let address = listener.local_addr()?;
             state.ready.store(true, Ordering::Release);
-            admin::start(listener, state, drain.subscribe())?;
+            admin = Some(listener.try_clone()?);
+            admin::start(
+                listener,
+                state,
+                ends.drain.subscribe(),
+                ends.replaced.subscribe(),
+            )?;
+        }
+        if let Some(before) = self.before {
+            let replaced = tokio::task::spawn_blocking(|| before.replace()).await;
+            replaced.map_err(io::Error::other)??;
+            tracing::info!("has taken over from another process");
+        }
+        let door = self.paths.takeover.as_deref().map(Door::open);
+        let door = door.transpose()?;
+        if let Some(listener) = &admin {
+            let address = listener.local_addr()?;
             tracing::info!(%address, "admin");
-            if let Some(path) = self.admin_address_path {
+            if let Some(path) = self.paths.admin_address {
                 std::fs::write(path, format!("{address}\n"))?;
             }
         }
@@ -209,6 +274,9 @@ impl Fleet {
             fixed: self.fixed,
             files: self.files,
             load: self.load,
+            admin,
+            door,
+            replaced: ends.replaced.clone(),
         };
         tokio::select! {
             // Every worker holds a sender and sends nothing.
@@ -228,6 +296,20 @@ struct Crew {
 }
 
 impl Crew {
+    /// Every socket that workers accept connections from.
+    async fn sockets(&self) -> io::Result<Vec<(Role, Socket)>> {
+        let mut all = Vec::new();
+        for orders in &self.orders {
+            let (reply, replied) = oneshot::channel();
+            let order = Order::Share(reply);
+            orders.send(order).map_err(io::Error::other)?;
+            let sockets = replied.await.map_err(io::Error::other)??;
+            let listener = |(key, socket)| (Role::Listener(key), socket);
+            all.extend(sockets.into_iter().map(listener));
+        }
+        Ok(all)
+    }
+
     /// Has all workers serve a generation, or none.
     async fn roll_out(&mut self, bound: Bound) -> Result<(), WorkerError> {
         let Bound {
@@ -300,10 +382,15 @@ struct Reloader {
     fixed: Fixed,
     files: Files,
     load: Arc<Load>,
+    /// The admin's socket, for another process.
+    admin: Option<std::net::TcpListener>,
+    door: Option<Door>,
+    replaced: watch::Sender<bool>,
 }
 
 impl Reloader {
-    /// Serves requests, signals and changes of files, one after the other.
+    /// Serves requests, signals, changes of files and processes that take over, one
+    /// after the other.
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else {
             tracing::error!("cannot listen for SIGHUP");
@@ -314,6 +401,15 @@ impl Reloader {
                 Some(request) = requests.recv() => (Some(request), "the admin"),
                 _ = hangup.recv() => (None, "SIGHUP"),
                 () = self.files.changed(FILES_INTERVAL) => (None, "a change of a file"),
+                connection = knocked(self.door.as_ref()) => {
+                    if self.hand_over(connection).await {
+                        // What follows is for the other process.
+                        self.door = None;
+                        self.admin = None;
+                        return std::future::pending().await;
+                    }
+                    continue;
+                }
             };
             let result = self.reload(cause).await;
             if let Some(asked) = asked {
@@ -323,10 +419,42 @@ impl Reloader {
         }
     }
 
+    /// Whether another process serves from now on.
+    async fn hand_over(&self, connection: io::Result<UnixStream>) -> bool {
+        let result = match connection {
+            Ok(connection) => self.try_hand_over(connection).await,
+            Err(error) => Err(error),
+        };
+        match &result {
+            Ok(()) => tracing::info!("another process has taken over"),
+            Err(error) => tracing::error!("another process has not taken over: {error}"),
+        }
+        result.is_ok()
+    }
+
+    async fn try_hand_over(&self, connection: UnixStream) -> io::Result<()> {
+        let mut sockets = self.crew.sockets().await?;
+        if let (Some(listener), Some(address)) = (&self.admin, self.fixed.admin) {
+            let socket = SockRef::from(listener).try_clone()?;
+            sockets.push((Role::Admin(address), socket));
+        }
+        let handed = move || takeover::hand_over(connection, sockets);
+        let handed = tokio::task::spawn_blocking(handed).await;
+        let connection = handed.map_err(io::Error::other)??;
+        self.replaced.send_replace(true);
+        // If it does not hear that, it finds nobody here.
+        let _ = takeover::say_goodbye(connection);
+        Ok(())
+    }
+
     async fn reload(&mut self, cause: &str) -> Result<String, String> {
         let result = self.try_reload().await;
         match &result {
-            Ok(report) => tracing::info!(cause, "reloaded: {report}"),
+            Ok(report) => {
+                let mut lines = report.lines();
+                tracing::info!(cause, "reloaded: {}", lines.next().unwrap_or_default());
+                lines.for_each(|line| tracing::info!("{line}"));
+            }
             Err(error) => {
                 self.crew.generations.failed();
                 tracing::error!(cause, "the configuration stays as it was: {error}");
@@ -339,36 +467,48 @@ impl Reloader {
         // What is read now is what there is: a later change is another one.
         self.files.look();
         let (load, current) = (Arc::clone(&self.load), self.crew.current.clone());
-        // Reading, compiling and trying out take their time.
-        let loaded = tokio::task::spawn_blocking(move || load(current.as_deref())).await;
-        let (config, generation) = loaded.map_err(|error| error.to_string())??;
-        if let Some(key) = self.fixed.difference(&Fixed::of(&config)) {
-            return Err(format!("`{key}` can only be changed by a restart"));
+        let (config, generation) = aside(move || load(current.as_deref())).await??;
+        if let Some(refusal) = self.fixed.refusal(&Fixed::of(&config)) {
+            return Err(refusal);
         }
         self.files.follow(&generation);
         let empty = HashMap::new();
         let before = self.crew.current.clone();
         let sockets = before.as_ref().map_or(&empty, |current| &current.bound);
-        let bound = bind(&config, generation, sockets, self.crew.orders.len());
+        let workers = self.crew.orders.len();
+        let bound = bind(&config, generation, sockets, &mut Listening::new(), workers);
         let bound = bound.map_err(|errors| errors.to_string())?;
-        let report = report(before.as_deref(), &bound.generation);
+        let changes = before.as_deref();
+        let changes = changes.map(|before| Changes::between(before, &bound.generation));
         let rolled_out = self.crew.roll_out(bound).await;
         rolled_out.map_err(|error| error.to_string())?;
-        Ok(report)
+        Ok(changes.map_or_else(String::new, |c| format!("{}\n{c}", c.summary())))
     }
 }
 
-/// What is new, for a person.
-fn report(before: Option<&Generation>, now: &Generation) -> String {
-    let known = |vm| {
-        let mut vms = before.into_iter().flat_map(|g| &g.vms);
-        vms.any(|old| Arc::ptr_eq(old, vm))
-    };
-    let kept = now.vms.iter().filter(|vm| known(vm)).count();
-    let listeners = now.listeners.len();
-    format!(
-        "generation {}, {listeners} listeners, {kept} VMs kept, {} new",
-        now.number,
-        now.vms.len() - kept,
-    )
+/// Runs `work` on a thread of its own, which gets the processor when nobody who
+/// serves wants it: reading, compiling and trying out take their time.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (done, result) = oneshot::channel();
+    thread::Builder::new()
+        .name("load".to_owned())
+        .spawn(move || {
+            // Threads that it starts inherit this. Where it is not to be had, it
+            // competes with all others.
+            if let Err(error) = rustix::process::nice(LOAD_NICENESS) {
+                tracing::debug!("niceness: {error}");
+            }
+            // Who waits for it may have gone.
+            let _ = done.send(work());
+        })
+        .map_err(|error| error.to_string())?;
+    result.await.map_err(|_| "the load has panicked".to_owned())
+}
+
+/// Returns when another process wants to take over.
+async fn knocked(door: Option<&Door>) -> io::Result<UnixStream> {
+    match door {
+        Some(door) => door.knocked().await,
+        None => std::future::pending().await,
+    }
 }

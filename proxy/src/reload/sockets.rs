@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use weir_config::{Config, ConfigError};
 
+use super::takeover::Listening;
 use crate::generation::{Generation, ListenerKey};
 
-/// Sockets that are bound and do not listen yet: for each worker, those of the
-/// listeners that are new.
-pub(super) type Sockets = Vec<HashMap<ListenerKey, Socket>>;
+/// Sockets that are bound: for each worker, those of the listeners that are new. There
+/// are several for one listener where there were more workers before.
+pub(super) type Sockets = Vec<Listening>;
 
 /// Binds the listeners of `generation` that are not among those that are `bound`
-/// already, and notes where all of them are.
+/// already, nor `inherited`, and notes where all of them are.
 ///
 /// # Errors
 /// The first that cannot be bound, with its place in the configuration.
@@ -22,6 +23,7 @@ pub(super) fn bind(
     config: &Config,
     generation: &mut Generation,
     bound: &HashMap<ListenerKey, SocketAddr>,
+    inherited: &mut Listening,
     workers: usize,
 ) -> Result<Sockets, ConfigError> {
     let mut sockets: Sockets = (0..workers).map(|_| HashMap::new()).collect();
@@ -31,15 +33,20 @@ pub(super) fn bind(
             generation.bound.insert(key, *address);
             continue;
         }
-        let group = bind_group(listener.address, workers).map_err(|error| {
+        let group = match inherited.remove(&key) {
+            Some(sockets) => complete(listener.address, sockets, workers),
+            None => bind_group(listener.address, workers),
+        };
+        let group = group.map_err(|error| {
             let message = format!(
                 "listener `{}` cannot bind {}: {error}",
                 listener.name, listener.address
             );
             config.error(listener.address_span, message)
         })?;
-        for (worker, socket) in sockets.iter_mut().zip(group.sockets) {
-            worker.insert(key.clone(), socket);
+        for (place, socket) in group.sockets.into_iter().enumerate() {
+            let of_worker = sockets[place % workers].entry(key.clone());
+            of_worker.or_default().push(socket);
         }
         generation.bound.insert(key, group.address);
     }
@@ -67,10 +74,7 @@ fn bind_group(address: SocketAddr, count: usize) -> io::Result<Bound> {
             // the workers of this one.
             probe(&socket, bound.address)?;
         }
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&bound.address.into())?;
+        let socket = bind_shared(bound.address)?;
         if bound.address.port() == 0
             && let Some(actual) = socket.local_addr()?.as_socket()
         {
@@ -79,6 +83,27 @@ fn bind_group(address: SocketAddr, count: usize) -> io::Result<Bound> {
         bound.sockets.push(socket);
     }
     Ok(bound)
+}
+
+/// The sockets that there are, and as many more as there are workers beyond them.
+/// None is left out: connections may wait in its queue.
+fn complete(address: SocketAddr, mut sockets: Vec<Socket>, count: usize) -> io::Result<Bound> {
+    let first = sockets.first().map(Socket::local_addr).transpose()?;
+    let address = first.and_then(|a| a.as_socket()).unwrap_or(address);
+    while sockets.len() < count {
+        sockets.push(bind_shared(address)?);
+    }
+    Ok(Bound { address, sockets })
+}
+
+/// A socket that shares its address with others.
+fn bind_shared(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// Whether `address` is free, without sharing.

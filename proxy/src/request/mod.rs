@@ -116,14 +116,12 @@ pub(crate) fn prepare(
     if let Some(via) = &options.via {
         append(headers, "via", via, ", ");
     }
-    if options.use_remote_address && !options.preserve_external_request_id {
-        // Without `generate_request_id`, the client's own stays in Envoy, too.
-        if options.generate_request_id {
-            headers.remove(b"x-request-id");
+    if options.generate_request_id {
+        // Where none is made, the client's own stays, trusted or not.
+        let trusted = !options.use_remote_address || options.preserve_external_request_id;
+        if !trusted || !headers.contains(b"x-request-id") {
+            headers.overwrite("x-request-id", request_id::generate());
         }
-    }
-    if options.generate_request_id && !headers.contains(b"x-request-id") {
-        headers.add("x-request-id", request_id::generate());
     }
     Ok(())
 }
@@ -134,7 +132,7 @@ pub(crate) fn append(headers: &mut HeaderMap, name: &'static str, value: &str, s
     match old {
         Some(old) => {
             let all = [old, separator.as_bytes(), value.as_bytes()].concat();
-            headers.replace(name, all);
+            headers.overwrite(name, all);
         }
         None => headers.replace(name, value.to_owned()),
     }

@@ -1,6 +1,5 @@
 //! Whether a request matches a route: path and headers.
 
-use bytes::Bytes;
 use regex::bytes::Regex;
 use weir_abi::HeaderMap;
 
@@ -141,18 +140,29 @@ pub(super) enum ValueMatcher {
     Range(i64, i64),
 }
 
+impl ValueMatcher {
+    /// Whether one value is as it must be.
+    fn holds(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Present(wanted) => *wanted,
+            Self::Text(text) => text.matches(value),
+            Self::Range(start, end) => number(value).is_some_and(|n| (*start..*end).contains(&n)),
+        }
+    }
+}
+
+/// Of several values one must be so; inverted, none may.
 impl HeaderMatcher {
     fn matches(&self, request: &HeaderMap) -> bool {
-        let value = joined(request, self.name.as_bytes());
-        let holds = match (&self.value, value) {
-            (ValueMatcher::Present(wanted), value) => {
-                (value.is_some() || self.treat_missing_as_empty) == *wanted
+        let mut values = request.get_all(self.name.as_bytes()).peekable();
+        let is_missing = values.peek().is_none();
+        let holds = match &self.value {
+            ValueMatcher::Present(wanted) => {
+                (!is_missing || self.treat_missing_as_empty) == *wanted
             }
-            (_, None) if !self.treat_missing_as_empty => return false,
-            (ValueMatcher::Text(text), value) => text.matches(&value.unwrap_or_default()),
-            (ValueMatcher::Range(start, end), value) => {
-                number(&value.unwrap_or_default()).is_some_and(|n| (*start..*end).contains(&n))
-            }
+            _ if is_missing && !self.treat_missing_as_empty => return false,
+            value if is_missing => value.holds(b""),
+            value => values.any(|text| value.holds(text)),
         };
         holds != self.invert
     }
@@ -160,19 +170,4 @@ impl HeaderMatcher {
 
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.trim_ascii().parse().ok()
-}
-
-/// The values of a header, with commas between them.
-fn joined(headers: &HeaderMap, name: &[u8]) -> Option<Bytes> {
-    let mut values = headers.get_all(name);
-    let first = values.next()?;
-    let Some(second) = values.next() else {
-        return Some(first.clone());
-    };
-    let mut all = first.to_vec();
-    for value in std::iter::once(second).chain(values) {
-        all.push(b',');
-        all.extend_from_slice(value);
-    }
-    Some(all.into())
 }

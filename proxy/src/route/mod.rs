@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use weir_abi::HeaderMap;
 use weir_config::{Connect, Metadata};
 
 use self::matcher::Matched;
@@ -71,6 +72,16 @@ pub(crate) struct Forward {
 pub(crate) struct DirectResponse {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
+}
+
+impl DirectResponse {
+    /// Where the resource is: the request's own place, for statuses that come
+    /// with a `location`, as in Envoy (`router.cc`).
+    pub(crate) fn location(&self, request: &HeaderMap) -> Option<Bytes> {
+        let told = self.status == 201 || (300..400).contains(&self.status);
+        let has_path = request.contains(b":path");
+        (told && has_path).then(|| Redirect::UNCHANGED.answer(request).1)
+    }
 }
 
 /// A path without its query and fragment.

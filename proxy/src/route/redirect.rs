@@ -26,6 +26,16 @@ pub(super) enum RedirectPath {
 }
 
 impl Redirect {
+    /// To where the request went.
+    pub(super) const UNCHANGED: Self = Self {
+        status: 301,
+        scheme: None,
+        host: None,
+        port: None,
+        path: None,
+        strip_query: false,
+    };
+
     /// Status and `location` for `request`.
     pub(crate) fn answer(&self, request: &HeaderMap) -> (u16, Bytes) {
         let header = |name: &[u8]| request.get(name).map_or(&b""[..], |value| value);

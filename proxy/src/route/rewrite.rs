@@ -123,7 +123,7 @@ impl Forward {
             let new = rewrite.apply(&path, matched.len(&path));
             // As in Envoy, a rewrite that leaves nothing changes nothing.
             if !new.is_empty() {
-                request.replace(":path", new);
+                request.overwrite(":path", new);
                 if self.envoy_headers {
                     request.replace("x-envoy-original-path", path);
                 }
@@ -145,6 +145,6 @@ impl Forward {
         if let Some(was) = was.filter(|_| self.envoy_headers) {
             request.replace("x-envoy-original-host", was);
         }
-        request.replace(":authority", host);
+        request.overwrite(":authority", host);
     }
 }

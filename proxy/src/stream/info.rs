@@ -69,8 +69,6 @@ pub(crate) struct StreamInfo {
     duration: Cell<Option<Duration>>,
     pub(crate) bytes_received: Cell<u64>,
     pub(crate) bytes_sent: Cell<u64>,
-    pub(crate) request_headers_bytes: Cell<u64>,
-    pub(crate) response_headers_bytes: Cell<u64>,
     /// Status of the response, once known.
     pub(crate) response_code: Cell<Option<u16>>,
     response_code_details: RefCell<Bytes>,
@@ -78,6 +76,10 @@ pub(crate) struct StreamInfo {
     pub(crate) upstream: Cell<Option<SocketAddr>>,
     pub(crate) upstream_local: Cell<Option<SocketAddr>>,
     pub(crate) upstream_attempts: Cell<u64>,
+    /// When the endpoint was chosen.
+    upstream_chosen: Cell<Option<Instant>>,
+    /// How long it took then to get a connection, once there is one.
+    upstream_pool_ready: Cell<Option<Duration>>,
     /// From the request's first byte to the endpoint to the last of the response,
     /// once that has come.
     pub(crate) upstream_latency: Cell<Option<Duration>>,
@@ -86,6 +88,8 @@ pub(crate) struct StreamInfo {
     /// The route, as it was last looked up, and its cluster.
     pub(crate) route: RefCell<Option<Arc<Route>>>,
     pub(crate) cluster: RefCell<Option<Rc<str>>>,
+    /// How many endpoints that has.
+    pub(crate) cluster_endpoints: Cell<Option<usize>>,
 }
 
 impl StreamInfo {
@@ -100,17 +104,18 @@ impl StreamInfo {
             duration: Cell::default(),
             bytes_received: Cell::default(),
             bytes_sent: Cell::default(),
-            request_headers_bytes: Cell::default(),
-            response_headers_bytes: Cell::default(),
             response_code: Cell::default(),
             response_code_details: RefCell::default(),
             flags: Cell::default(),
             upstream: Cell::default(),
             upstream_local: Cell::default(),
             upstream_attempts: Cell::default(),
+            upstream_chosen: Cell::default(),
+            upstream_pool_ready: Cell::default(),
             upstream_latency: Cell::default(),
             upstream_failure: RefCell::default(),
             cluster: RefCell::default(),
+            cluster_endpoints: Cell::default(),
             route: RefCell::default(),
         }
     }
@@ -136,6 +141,25 @@ impl StreamInfo {
     /// The stream is complete. Has no effect a second time.
     pub(crate) fn complete(&self) {
         self.duration.set(Some(self.elapsed()));
+    }
+
+    /// An endpoint was chosen.
+    pub(crate) fn upstream_chosen(&self, endpoint: SocketAddr) {
+        self.upstream.set(Some(endpoint));
+        self.upstream_attempts.set(self.upstream_attempts.get() + 1);
+        self.upstream_chosen.set(Some(Instant::now()));
+    }
+
+    /// There is a connection to it, from `local`.
+    pub(crate) fn upstream_ready(&self, local: Option<SocketAddr>) {
+        self.upstream_local.set(local);
+        let took = self.upstream_chosen.get().map(|at| at.elapsed());
+        self.upstream_pool_ready.set(took);
+    }
+
+    /// How long it took to get a connection to the endpoint, once there is one.
+    pub(crate) fn upstream_pool_ready(&self) -> Option<Duration> {
+        self.upstream_pool_ready.get()
     }
 
     pub(crate) fn flags(&self) -> ResponseFlags {

@@ -87,9 +87,6 @@ impl FilteredStream {
         self.source.set(source);
         let code = headers.get(b":status").and_then(|s| parse_status(s));
         self.info.response_code.set(code);
-        self.info
-            .response_headers_bytes
-            .set(headers.byte_size() as u64);
         *self.response_headers.borrow_mut() = Some(headers);
         self.headers(Direction::Response, self.first(), end_of_stream);
     }

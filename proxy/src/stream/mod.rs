@@ -120,8 +120,6 @@ impl FilteredStream {
         plugins: &[Rc<Plugin>],
         buffer_limit: usize,
     ) -> Rc<Self> {
-        let size = headers.byte_size() as u64;
-        info.request_headers_bytes.set(size);
         let is_head = headers.get(b":method").is_some_and(|m| m == "HEAD");
         let is_grpc = reply::is_grpc(&headers);
         Rc::new(Self {
@@ -160,6 +158,15 @@ impl FilteredStream {
     /// The response's headers as the filters left them.
     pub(crate) fn response_map(&self) -> Option<RefMut<'_, HeaderMap>> {
         some(&self.response_headers)
+    }
+
+    /// Bytes of the headers of `direction` as they are now, names and values.
+    pub(crate) fn headers_bytes(&self, direction: Direction) -> u64 {
+        let bytes = match direction {
+            Direction::Request => self.request_map().byte_size(),
+            Direction::Response => self.response_map().map_or(0, |map| map.byte_size()),
+        };
+        bytes as u64
     }
 
     /// Trailers of `direction` as the filters left them.

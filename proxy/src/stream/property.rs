@@ -38,7 +38,7 @@ fn request(
 ) -> Result<Option<Property>, PropertyError> {
     let info = &stream.info;
     let headers_bytes = match visible {
-        true => info.request_headers_bytes.get(),
+        true => stream.headers_bytes(Direction::Request),
         false => 0,
     };
     Ok(match name {
@@ -57,7 +57,7 @@ fn request(
 fn response(stream: &FilteredStream, name: &[u8], visible: bool) -> Option<Property> {
     let info = &stream.info;
     let headers_bytes = match visible {
-        true => info.response_headers_bytes.get(),
+        true => stream.headers_bytes(Direction::Response),
         false => 0,
     };
     match name {
@@ -96,6 +96,11 @@ fn upstream(info: &StreamInfo, name: &[u8]) -> Option<Property> {
         // A message without content: no locality is configured.
         b"locality" => address.map(|_| "".into()),
         b"local_address" => Some(info.upstream_local.get()?.to_string().into()),
+        b"num_endpoints" => info
+            .cluster_endpoints
+            .get()
+            .map(|n| Property::Uint(n as u64)),
+        b"cx_pool_ready_duration" => info.upstream_pool_ready().map(Property::Duration),
         b"request_attempt_count" => Some(int(info.upstream_attempts.get())),
         b"transport_failure_reason" => {
             address.map(|_| info.upstream_failure.borrow().clone().into())

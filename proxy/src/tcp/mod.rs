@@ -108,19 +108,19 @@ async fn connect(
         return None;
     };
     *info.cluster.borrow_mut() = Some(cluster.name.clone());
+    info.cluster_endpoints.set(Some(cluster.size()));
     let Some(endpoint) = cluster.pick() else {
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };
-    info.upstream.set(Some(endpoint.address));
-    info.upstream_attempts.set(1);
+    info.upstream_chosen(endpoint.address);
     let request = cluster.metrics.request();
     let connecting = TcpStream::connect(endpoint.address);
     let connected = timeout(cluster.connect_timeout, connecting).await;
     cluster.metrics.connected(matches!(connected, Ok(Ok(_))));
     match connected {
         Ok(Ok(upstream)) => {
-            info.upstream_local.set(upstream.local_addr().ok());
+            info.upstream_ready(upstream.local_addr().ok());
             return Some(Connected {
                 connection: upstream,
                 buffer_limit: cluster.buffer_limit.max(1),

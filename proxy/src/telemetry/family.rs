@@ -47,6 +47,10 @@ families! {
         "Reloads, by `success` or `failure`";
     COMPILE_CACHE = Counter "weir_compile_cache_lookups_total" ["result"]
         "Modules that were looked for among the compiled ones: `hit`, `miss`, or `damaged`, which is compiled anew as well";
+    MODULE_CACHE = Counter "weir_module_cache_total" ["result"]
+        "Modules on servers of which a copy was there, by `hit` or `miss`";
+    MODULE_FETCHES = Counter "weir_module_fetches_total" ["result"]
+        "Modules that servers were asked for, by `success` or `failure`";
 
     LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
         "Connections that a listener has taken";
@@ -100,11 +104,11 @@ families! {
     VM_MEMORY = Gauge "weir_wasm_vm_memory_bytes" ["vm_id", "plugins"]
         "Guest memory, all workers; published four times a second";
     VM_RESTARTS = Counter "weir_wasm_vm_restarts_total" ["vm_id", "plugins"]
-        "VMs started again after a failure; Envoy's `vm_reload_success`";
+        "VMs started again after a failure";
     VM_RESTART_FAILURES = Counter "weir_wasm_vm_restart_failures_total" ["vm_id", "plugins"]
-        "VMs that did not start again; Envoy's `vm_reload_failure`";
+        "VMs that did not start again after a failure";
     VM_RESTART_BACKOFFS = Counter "weir_wasm_vm_restart_backoffs_total" ["vm_id", "plugins"]
-        "Streams refused as it was too early to start again; Envoy's `vm_reload_backoff`";
+        "Streams refused as it was too early to start a VM again";
     VM_CRASH_LOOP = Gauge "weir_wasm_vm_crash_loop" ["vm_id", "plugins"]
         "Workers on which the VM fails again and again";
     VM_RECYCLES = Counter "weir_wasm_vm_recycles_total" ["vm_id", "plugins", "reason"]

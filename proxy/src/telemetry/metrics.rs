@@ -9,6 +9,7 @@ use weir_abi::SharedState;
 
 use super::cell::Counter;
 use super::family as f;
+use super::fetch_metrics::fetches;
 use super::http_metrics::{ClusterMetrics, ListenerMetrics};
 use super::page::Page;
 use super::shared_metrics;
@@ -153,6 +154,7 @@ impl Metrics {
         page.count(&f::COMPILE_CACHE, &["hit"], lookups.hits);
         page.count(&f::COMPILE_CACHE, &["miss"], lookups.misses);
         page.count(&f::COMPILE_CACHE, &["damaged"], lookups.damaged);
+        fetches().show(&mut page);
         for worker in &self.workers {
             worker.show(&mut page);
         }

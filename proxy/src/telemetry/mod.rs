@@ -3,6 +3,7 @@
 mod access_log;
 mod cell;
 mod family;
+mod fetch_metrics;
 mod generations;
 mod guest_metrics;
 mod http_metrics;
@@ -15,6 +16,7 @@ mod tags;
 mod vm_metrics;
 
 pub(crate) use self::access_log::AccessLog;
+pub(crate) use self::fetch_metrics::fetches;
 pub(crate) use self::generations::{GenerationCells, Generations};
 pub(crate) use self::guest_metrics::GuestMetrics;
 pub(crate) use self::http_metrics::{

@@ -48,6 +48,8 @@ type Series = BTreeMap<Labels, Value>;
 #[derive(Debug, Default)]
 pub(super) struct Page {
     own: BTreeMap<&'static str, (&'static Family, Series)>,
+    /// Counters whose names hold that of a plugin, with their help.
+    of_plugins: BTreeMap<String, (&'static str, u64)>,
     guests: BTreeMap<(String, MetricType), Series>,
 }
 
@@ -78,6 +80,12 @@ impl Page {
         self.add(family, labels, Value::Samples(s));
     }
 
+    /// Adds to a counter of the host's own that has no labels, but the name of a
+    /// plugin in its own.
+    pub(super) fn count_for_plugin(&mut self, name: String, help: &'static str, n: u64) {
+        self.of_plugins.entry(name).or_insert((help, 0)).1 += n;
+    }
+
     /// Adds to a series of guests', whose name and labels are well-formed.
     pub(super) fn add_guest(&mut self, name: String, labels: Labels, value: Value) {
         let series = self.guests.entry((name, value.kind())).or_default();
@@ -98,6 +106,11 @@ impl Page {
         let mut families: Vec<proto::MetricFamily> = own
             .map(|(family, series)| encode(family.name, family.help, family.kind, series))
             .collect();
+        for (name, (help, n)) in self.of_plugins {
+            let series = Series::from([(Labels::new(), Value::Count(n))]);
+            families.push(encode(&name, help, MetricType::Counter, series));
+            taken.insert(name);
+        }
         for ((wanted, kind), series) in self.guests {
             let free = |name: &str| !sample_names(name, kind).iter().any(|n| taken.contains(n));
             let mut name = wanted;

@@ -81,7 +81,7 @@ fn label_name(name: &str) -> String {
     }
 }
 
-fn clean(name: &str, also: impl Fn(char) -> bool) -> String {
+pub(super) fn clean(name: &str, also: impl Fn(char) -> bool) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || also(c);
     let chars = name.chars();
     let mut clean: String = chars.map(|c| if allowed(c) { c } else { '_' }).collect();

@@ -2,6 +2,7 @@
 //! callouts.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,7 +13,7 @@ use super::cell::Counter;
 use super::family as f;
 use super::page::Page;
 use super::plugin_metrics::{PluginCells, PluginMeter};
-use super::{GuestMetrics, Reports};
+use super::{GuestMetrics, Reports, tags};
 use crate::filter::{FilterVmSpec, Worn};
 use crate::limits::LIMIT_WARNING_INTERVAL;
 
@@ -55,6 +56,8 @@ pub(super) struct VmCells {
     vm_id: String,
     /// Names of its plugins.
     plugin_names: String,
+    /// How Envoy's names begin for what becomes of each plugin's VM.
+    envoy_names: BTreeSet<String>,
     starts: Counter,
     active: Counter,
     restarts: Counter,
@@ -76,6 +79,11 @@ impl VmCells {
             guests: Arc::clone(guests),
             vm_id: spec.config.vm_id.clone(),
             plugin_names: spec.plugin_names(),
+            envoy_names: spec
+                .plugins
+                .iter()
+                .map(|p| envoy_name(&p.plugin.name))
+                .collect(),
             ..Self::default()
         })
     }
@@ -105,6 +113,23 @@ impl VmCells {
         page.count(&f::VM_RESTARTS, &vm, self.restarts.get());
         page.count(&f::VM_RESTART_FAILURES, &vm, self.restart_failures.get());
         page.count(&f::VM_RESTART_BACKOFFS, &vm, self.restart_backoffs.get());
+        for name in &self.envoy_names {
+            for (what, help, count) in [
+                ("success", f::VM_RESTARTS.help, &self.restarts),
+                (
+                    "failure",
+                    f::VM_RESTART_FAILURES.help,
+                    &self.restart_failures,
+                ),
+                (
+                    "backoff",
+                    f::VM_RESTART_BACKOFFS.help,
+                    &self.restart_backoffs,
+                ),
+            ] {
+                page.count_for_plugin(format!("{name}_{what}"), help, count.get());
+            }
+        }
         page.level(&f::VM_CRASH_LOOP, &vm, self.crash_loop.get());
         for (reason, recycles) in RECYCLE_REASONS.iter().zip(&self.recycles) {
             page.count(&f::VM_RECYCLES, &[vm[0], vm[1], reason], recycles.get());
@@ -128,6 +153,11 @@ impl VmCells {
             plugin.show(page);
         }
     }
+}
+
+/// As in Envoy's page for Prometheus, where a plugin's name is no label.
+fn envoy_name(plugin: &str) -> String {
+    tags::clean(&format!("envoy_wasm_{plugin}_vm_reload"), |_| false)
 }
 
 /// A VM's view of its numbers.

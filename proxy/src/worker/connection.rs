@@ -3,26 +3,34 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
-use weir_config::Codec;
+use weir_config::{Codec, HttpOptions};
 
-use super::shared::{Acceptor, Alive, Life, Served, Slot, WorkerListener};
+use super::shared::{Acceptor, Alive, Life, Served, Slot};
 use crate::exchange::Exchange;
-use crate::http::{Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2};
+use crate::http::{
+    CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
+};
 use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE};
 use crate::stream::ConnectionInfo;
 use crate::tcp;
 
-/// Accepts connections until the address is given up, or the process drains.
-pub(super) async fn accept_loop(tcp: TcpListener, acceptor: Rc<Acceptor>, life: Rc<Life>) {
-    let mut draining = life.draining.clone();
+/// Accepts connections from one of the sockets until the address is given up, or the
+/// process drains.
+pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<Life>) {
+    let Some(tcp) = acceptor.sockets.get(place) else {
+        return;
+    };
+    let (mut draining, mut replaced) = (life.draining.clone(), life.replaced.clone());
     let mut closing = acceptor.closing.subscribe();
     loop {
         tokio::select! {
             biased;
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => return,
             accepted = tcp.accept() => match accepted {
                 Ok((connection, peer)) => {
                     let slot = Rc::clone(&acceptor.slot.borrow());
@@ -66,30 +74,36 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
                 }
                 drop(alive);
             }
-            None => serve_connection(connection, info, &served.listener, &slot).await,
+            None => {
+                let http = Arc::clone(&served.listener.http);
+                let codec = Rc::clone(&served.listener.codec);
+                // It may live longer than the generation that it began with.
+                drop(served);
+                serve_connection(connection, info, &http, &codec, &slot).await;
+            }
         }
         drop(guard);
     });
 }
 
-/// Serves one exchange after the other on a client's connection, which began with
-/// `listener`.
+/// Serves one exchange after the other on a client's connection, which speaks as its
+/// listener did when it began.
 async fn serve_connection(
     connection: TcpStream,
     info: ConnectionInfo,
-    listener: &Rc<WorkerListener>,
+    http: &HttpOptions,
+    codec: &Rc<CodecOptions>,
     slot: &Rc<Slot>,
 ) {
     if let Err(error) = connection.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {error}");
     }
-    let http = &listener.http;
     if http.codec == Codec::Http2 {
-        return serve_http2(connection.into(), info, listener, slot).await;
+        return serve_http2(connection.into(), info, http, codec, slot).await;
     }
     let mut downstream = H1Downstream::new(
         connection.into(),
-        Rc::clone(&listener.codec),
+        Rc::clone(codec),
         http.codec == Codec::Auto,
     );
     loop {
@@ -110,7 +124,8 @@ async fn serve_connection(
         match next {
             Next::Closed => return,
             Next::Http2 => {
-                return serve_http2(downstream.into_connection(), info, listener, slot).await;
+                let connection = downstream.into_connection();
+                return serve_http2(connection, info, http, codec, slot).await;
             }
             next => {
                 let whole = serve_exchange(&mut downstream, next, info.clone(), slot).await;
@@ -175,7 +190,8 @@ async fn serve_exchange<D: Downstream>(
 async fn serve_http2(
     connection: Connection,
     info: ConnectionInfo,
-    listener: &Rc<WorkerListener>,
+    http: &HttpOptions,
+    codec: &CodecOptions,
     slot: &Rc<Slot>,
 ) {
     let begin = |mut stream: H2Downstream, next| {
@@ -184,9 +200,9 @@ async fn serve_http2(
             serve_exchange(&mut stream, next, info, &slot).await;
         });
     };
-    let idle = listener.http.idle_timeout;
+    let idle = http.idle_timeout;
     let ending = at_the_end(slot);
-    if let Err(error) = accept_h2(connection, &listener.codec, ending, idle, begin).await {
+    if let Err(error) = accept_h2(connection, codec, ending, idle, begin).await {
         tracing::debug!("HTTP/2 connection: {error}");
     }
 }

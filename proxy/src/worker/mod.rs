@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet, yield_now};
@@ -37,13 +37,17 @@ use crate::telemetry::{AccessLog, GenerationCells, WorkerMetrics};
 pub(crate) struct WorkerSpec {
     pub(crate) number: usize,
     pub(crate) metrics: Arc<WorkerMetrics>,
+    /// The process drains.
+    pub(crate) draining: watch::Receiver<bool>,
+    /// Another process accepts connections in place of this one.
+    pub(crate) replaced: watch::Receiver<bool>,
 }
 
 /// A generation for one worker.
 pub(crate) struct Rollout {
     pub(crate) generation: Arc<Generation>,
-    /// A bound socket for each listener that there is not yet.
-    pub(crate) sockets: HashMap<ListenerKey, Socket>,
+    /// Bound sockets for each listener that there is not yet.
+    pub(crate) sockets: HashMap<ListenerKey, Vec<Socket>>,
     /// Where each listener of the generation logs.
     pub(crate) access_logs: Vec<Option<AccessLog>>,
     pub(crate) cells: Arc<GenerationCells>,
@@ -57,6 +61,8 @@ pub(crate) enum Order {
     Commit(oneshot::Sender<Result<(), WorkerError>>),
     /// Forgets the one that is ready: another worker was not.
     Abort,
+    /// Gives the sockets that it accepts connections from.
+    Share(oneshot::Sender<io::Result<Vec<(ListenerKey, Socket)>>>),
 }
 
 /// Why a worker does not serve a generation.
@@ -72,16 +78,12 @@ pub(crate) enum WorkerError {
 
 /// Runs a worker on this thread until it has drained, or there is nobody left to
 /// order.
-pub(crate) fn run(
-    spec: WorkerSpec,
-    draining: watch::Receiver<bool>,
-    orders: mpsc::UnboundedReceiver<Order>,
-) {
+pub(crate) fn run(spec: WorkerSpec, orders: mpsc::UnboundedReceiver<Order>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => LocalSet::new().block_on(&runtime, Worker::new(spec, draining).run(orders)),
+        Ok(runtime) => LocalSet::new().block_on(&runtime, Worker::new(spec).run(orders)),
         Err(error) => tracing::error!("a worker does not start: {error}"),
     }
 }
@@ -92,7 +94,7 @@ struct Ready {
     shared: Rc<WorkerShared>,
     vms: Vec<Rc<FilterVm>>,
     listeners: Vec<(ListenerKey, Rc<Slot>, Rc<WorkerListener>)>,
-    sockets: HashMap<ListenerKey, Socket>,
+    sockets: HashMap<ListenerKey, Vec<Socket>>,
 }
 
 /// A generation that is served, or was.
@@ -113,7 +115,7 @@ struct Worker {
     ready: Option<Ready>,
     /// Shared with the task that looks after VMs.
     generations: Rc<RefCell<Generations>>,
-    acceptors: HashMap<ListenerKey, (Rc<Acceptor>, JoinHandle<()>)>,
+    acceptors: HashMap<ListenerKey, (Rc<Acceptor>, Vec<JoinHandle<()>>)>,
 }
 
 /// The generations on one worker.
@@ -124,12 +126,13 @@ struct Generations {
 }
 
 impl Worker {
-    fn new(spec: WorkerSpec, draining: watch::Receiver<bool>) -> Self {
+    fn new(spec: WorkerSpec) -> Self {
         Self {
             number: spec.number,
             metrics: spec.metrics,
             life: Rc::new(Life {
-                draining,
+                draining: spec.draining,
+                replaced: spec.replaced,
                 alive: Cell::new(0),
                 ended: Notify::new(),
             }),
@@ -159,13 +162,19 @@ impl Worker {
                     let _ = reply.send(self.commit());
                 }
                 Some(Order::Abort) => self.abort(),
+                Some(Order::Share(reply)) => {
+                    let _ = reply.send(self.share());
+                }
                 None => break,
             }
         }
-        for (_, (_, task)) in self.acceptors.drain() {
-            if let Err(error) = task.await {
-                tracing::error!("a listener ended: {error}");
+        for (_, (acceptor, tasks)) in self.acceptors.drain() {
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!("a listener ended: {error}");
+                }
             }
+            drop(acceptor);
         }
         while self.life.alive.get() > 0 {
             self.life.ended.notified().await;
@@ -217,7 +226,7 @@ impl Worker {
         let listeners = listeners.map(|(spec, access_log)| {
             let key = spec.key();
             let slot = self.slot(&key, spec);
-            let address = sockets.get(&key).and_then(|s| s.local_addr().ok());
+            let address = sockets.get(&key).and_then(|s| s.first()?.local_addr().ok());
             let address = address.and_then(|a| a.as_socket());
             let address = address.or_else(|| generation.bound.get(&key).copied());
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
@@ -274,7 +283,7 @@ impl Worker {
     fn slot(&self, key: &ListenerKey, spec: &ListenerSpec) -> Rc<Slot> {
         let current = self.acceptors.get(key);
         let current = current.map(|(acceptor, _)| Rc::clone(&acceptor.slot.borrow()));
-        let fits = |slot: &Rc<Slot>| slot.is_tcp == spec.tcp.is_some() && *slot.http == *spec.http;
+        let fits = |slot: &Rc<Slot>| spec.goes_on_from(&slot.http, slot.is_tcp);
         current
             .filter(fits)
             .unwrap_or_else(|| Slot::new(&spec.http, spec.tcp.is_some()))
@@ -304,15 +313,19 @@ impl Worker {
                 if !Rc::ptr_eq(&before, &slot) {
                     before.retire();
                 }
-            } else if let Some(socket) = sockets.remove(&key) {
+            } else if let Some(sockets) = sockets.remove(&key) {
+                let sockets = sockets.into_iter().map(listen);
                 let acceptor = Rc::new(Acceptor {
                     slot: RefCell::new(slot),
                     closing: watch::Sender::new(false),
+                    sockets: sockets.collect::<io::Result<_>>()?,
                 });
-                let accept =
-                    accept_loop(listen(socket)?, Rc::clone(&acceptor), Rc::clone(&self.life));
-                let task = tokio::task::spawn_local(accept);
-                self.acceptors.insert(key, (acceptor, task));
+                let accept = |place| {
+                    let (acceptor, life) = (Rc::clone(&acceptor), Rc::clone(&self.life));
+                    tokio::task::spawn_local(accept_loop(acceptor, place, life))
+                };
+                let tasks = (0..acceptor.sockets.len()).map(accept).collect();
+                self.acceptors.insert(key, (acceptor, tasks));
             }
         }
         let gone = self
@@ -332,6 +345,17 @@ impl Worker {
             since: now,
         });
         Ok(())
+    }
+
+    /// The sockets that connections are accepted from, for another process.
+    fn share(&self) -> io::Result<Vec<(ListenerKey, Socket)>> {
+        let mut shared = Vec::new();
+        for (key, (acceptor, _)) in &self.acceptors {
+            for socket in &acceptor.sockets {
+                shared.push((key.clone(), SockRef::from(socket).try_clone()?));
+            }
+        }
+        Ok(shared)
     }
 
     fn abort(&mut self) {

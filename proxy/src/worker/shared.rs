@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use weir_config::{Callouts, HttpOptions};
 
@@ -22,6 +23,8 @@ use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, WorkerMetric
 /// A worker's own life, whatever it serves.
 pub(crate) struct Life {
     pub(super) draining: watch::Receiver<bool>,
+    /// Another process accepts connections in place of this one.
+    pub(super) replaced: watch::Receiver<bool>,
     /// Connections and streams.
     pub(super) alive: Cell<usize>,
     pub(super) ended: Notify,
@@ -191,6 +194,7 @@ pub(super) struct Acceptor {
     /// Where new connections belong.
     pub(super) slot: RefCell<Rc<Slot>>,
     pub(super) closing: watch::Sender<bool>,
+    pub(super) sockets: Vec<TcpListener>,
 }
 
 /// Keeps the worker from ending: a connection, or a stream of one, is alive.

@@ -42,6 +42,14 @@ impl Programs {
         })
     }
 
+    pub(crate) fn weir(&self) -> &Path {
+        &self.weir
+    }
+
+    pub(crate) fn upstream(&self) -> SocketAddr {
+        self.upstream
+    }
+
     /// Starts Weir with these listeners: the name of each, and the settings of its
     /// filter. The one named `chaos` has the chaotic filter, others have hello, or
     /// none if there is nothing about it.

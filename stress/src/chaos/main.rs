@@ -12,6 +12,7 @@ mod healthy;
 mod isolation;
 mod leaks;
 mod recovery;
+mod reloads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +55,15 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         count: usize,
     },
+    /// Reloads of every kind, while connections that stay open are served.
+    Reloads {
+        /// Reloads.
+        #[arg(long, default_value_t = 200)]
+        count: usize,
+        /// Seconds over which they are spread.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// What it costs that no stream shares an instance with another.
     Isolation {
         /// Rounds, in each of which each kind has its turn.
@@ -75,6 +85,7 @@ fn main() -> ExitCode {
         Command::Healthy { rounds, seconds } => healthy::run(&programs, rounds, seconds),
         Command::Leaks { count } => leaks::run(&programs, count),
         Command::Recovery { count } => recovery::run(&programs, count),
+        Command::Reloads { count, seconds } => reloads::run(&programs, count, seconds),
         Command::Isolation { rounds, seconds } => isolation::run(&programs, rounds, seconds),
     });
     match result {

@@ -89,14 +89,15 @@ pub(super) fn set(call: &Call<'_>) -> Result<Given, Status> {
         }
     }
     let takes = Takes::of(key).ok_or(Status::NotFound)?;
-    if matches!(call.context, Context::Root(_)) {
+    let context = call.state.context().ok_or(Status::NotFound)?;
+    if matches!(context, Context::Root(_)) {
         return Err(Status::NotFound);
     }
     if !takes.accepts(value) {
         return Err(Status::BadArgument);
     }
     let value = Bytes::copy_from_slice(value);
-    let stored = match call.context {
+    let stored = match &context {
         Context::Root(_) => Err(Refused::NotTaken),
         Context::Stream(cx) => cx.stream.set_filter_state(key, value, life),
         Context::Connection(cx) => cx.connection.set_filter_state(key, value),

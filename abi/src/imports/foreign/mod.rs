@@ -2,7 +2,8 @@
 //! `foreign.cc`), and those of the embedder ([`Host::call_foreign_function`]).
 //!
 //! A function acts on the context that the guest was called for, also where the
-//! guest has chosen another by `proxy_set_effective_context`, as in Envoy.
+//! guest has chosen another by `proxy_set_effective_context`, as in Envoy. Two act on
+//! the chosen one: `set_envoy_filter_state` and `clear_route_cache`.
 //!
 //! [`Host::call_foreign_function`]: crate::Host::call_foreign_function
 
@@ -119,7 +120,7 @@ fn give(c: &mut Cx<'_>, given: Given, value_out: u32, length_out: u32) -> Result
 }
 
 fn clear_route_cache(call: &Call<'_>) -> Result<Given, Status> {
-    if let Some(cx) = call.context.stream() {
+    if let Some(cx) = call.state.stream() {
         cx.stream.clear_route_cache();
     }
     Ok(None)

@@ -1,4 +1,4 @@
-//! The hostcalls of ABI 0.2.1 and of WASI preview 1, as they are.
+//! The hostcalls of all versions of the ABI and of WASI preview 1, as they are.
 
 type Ptr = *const u8;
 type Out<T> = *mut T;
@@ -7,7 +7,6 @@ type Out<T> = *mut T;
 #[rustfmt::skip]
 unsafe extern "C" {
     pub fn proxy_log(level: u32, message: Ptr, length: usize) -> u32;
-    pub fn proxy_get_log_level(level: Out<u32>) -> u32;
     pub fn proxy_get_current_time_nanoseconds(time: Out<u64>) -> u32;
     pub fn proxy_get_status(code: Out<u32>, message: Out<Ptr>, length: Out<usize>) -> u32;
     pub fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
@@ -29,8 +28,6 @@ unsafe extern "C" {
     pub fn proxy_replace_header_map_value(map: u32, name: Ptr, name_length: usize, value: Ptr, length: usize) -> u32;
     pub fn proxy_remove_header_map_value(map: u32, name: Ptr, name_length: usize) -> u32;
 
-    pub fn proxy_continue_stream(stream: u32) -> u32;
-    pub fn proxy_close_stream(stream: u32) -> u32;
     pub fn proxy_send_local_response(code: u32, details: Ptr, details_length: usize, body: Ptr, body_length: usize,
         headers: Ptr, headers_length: usize, grpc_status: i32) -> u32;
 

@@ -17,6 +17,7 @@ mod script;
 mod silent;
 mod state;
 mod text;
+mod version;
 mod wasi;
 
 use state::State;
@@ -31,9 +32,6 @@ pub(crate) fn say(line: &str) {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_abi_version_0_2_1() {}
-
-#[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     let mut block = std::mem::ManuallyDrop::new(Vec::<u8>::with_capacity(size));
     block.as_mut_ptr()
@@ -42,6 +40,10 @@ pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
     State::created(context, parent);
+    // A root context has no other script before it has started.
+    if let (0, Ok(script)) = (parent, std::env::var("SCRIPT")) {
+        State::configure(context, script.as_bytes());
+    }
     call(context, "context_create", &format!("{parent}"), false, 0);
 }
 
@@ -75,20 +77,6 @@ pub extern "C" fn proxy_on_tick(root: u32) {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_request_headers(context: u32, count: u32, end: u32) -> u32 {
-    if State::wants_path(context) {
-        State::set_path(context, silent::path());
-    }
-    call(
-        context,
-        "request_headers",
-        &count.to_string(),
-        end != 0,
-        CONTINUE,
-    )
-}
-
-#[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_request_body(context: u32, size: usize, end: u32) -> u32 {
     call(
         context,
@@ -106,17 +94,6 @@ pub extern "C" fn proxy_on_request_trailers(context: u32, count: u32) -> u32 {
         "request_trailers",
         &count.to_string(),
         false,
-        CONTINUE,
-    )
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_response_headers(context: u32, count: u32, end: u32) -> u32 {
-    call(
-        context,
-        "response_headers",
-        &count.to_string(),
-        end != 0,
         CONTINUE,
     )
 }
@@ -289,6 +266,29 @@ pub extern "C" fn proxy_on_done(context: u32) -> u32 {
 pub extern "C" fn proxy_on_delete(context: u32) {
     call(context, "delete", "", false, CONTINUE);
     State::deleted(context);
+}
+
+fn request_headers(context: u32, count: u32, end: bool) -> u32 {
+    if State::wants_path(context) {
+        State::set_path(context, silent::path());
+    }
+    call(
+        context,
+        "request_headers",
+        &count.to_string(),
+        end,
+        CONTINUE,
+    )
+}
+
+fn response_headers(context: u32, count: u32, end: bool) -> u32 {
+    call(
+        context,
+        "response_headers",
+        &count.to_string(),
+        end,
+        CONTINUE,
+    )
 }
 
 /// Logs a callback, runs what the script has for it, and gives its result.

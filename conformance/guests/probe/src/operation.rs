@@ -4,7 +4,7 @@ use crate::answer::{Answer, given, number, status, unnumbered};
 use crate::arguments::Arguments;
 use crate::state::State;
 use crate::text::show;
-use crate::{abi, foreign, pairs, say, wasi};
+use crate::{abi, foreign, pairs, say, version, wasi};
 
 /// Runs one operation and logs it with its outcome.
 pub fn run(context: u32, words: &[String], returned: &mut u32) {
@@ -110,8 +110,6 @@ fn hostcall(name: &str, a: &mut Arguments<'_>) -> Answer {
                 },
             }
         }
-        "resume" => unsafe { abi::proxy_continue_stream(a.stream()) }.into(),
-        "close" => unsafe { abi::proxy_close_stream(a.stream()) }.into(),
         "reply" => {
             let (code, details, body, headers) = (a.u32(), a.bytes(), a.bytes(), a.pairs());
             let grpc_status = a
@@ -168,7 +166,6 @@ fn hostcall(name: &str, a: &mut Arguments<'_>) -> Answer {
                 },
             }
         }
-        "log_level" => number(|out| unsafe { abi::proxy_get_log_level(out) }),
         "call_status" => {
             let mut code = 0;
             let mut answer = given(
@@ -348,7 +345,7 @@ fn hostcall(name: &str, a: &mut Arguments<'_>) -> Answer {
         "loop" => loop {
             std::hint::spin_loop();
         },
-        name => wasi::call(name, a),
+        name => version::call(name, a).unwrap_or_else(|| wasi::call(name, a)),
     }
 }
 

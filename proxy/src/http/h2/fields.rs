@@ -120,7 +120,9 @@ pub(super) fn request(
         Some(Switch::Connect) | None => None,
     };
     let mut uri = Uri::builder();
-    if let Some(authority) = map.get(b":authority").filter(|a| !a.is_empty()) {
+    let authority = map.get(b":authority").filter(|a| !a.is_empty());
+    let has_authority = authority.is_some();
+    if let Some(authority) = authority {
         if !fields::is_authority(authority) {
             return Err(HeadError::InvalidPseudo(":authority"));
         }
@@ -138,10 +140,18 @@ pub(super) fn request(
         uri = uri.path_and_query(path.map_err(|_| HeadError::InvalidPseudo(":path"))?);
         let scheme = map.get(b":scheme").map_or(&b"http"[..], |s| &s[..]);
         let scheme = Scheme::try_from(scheme);
-        uri = uri.scheme(scheme.map_err(|_| HeadError::InvalidPseudo(":scheme"))?);
+        let scheme = scheme.map_err(|_| HeadError::InvalidPseudo(":scheme"))?;
+        if has_authority {
+            uri = uri.scheme(scheme);
+        }
     }
     let uri = uri.build();
     let mut request = Request::new(());
+    if !has_authority {
+        // `h2` takes a request without authority as one that came by HTTP/1, and
+        // gives it a scheme.
+        *request.version_mut() = http::Version::HTTP_11;
+    }
     *request.method_mut() = if protocol.is_some() {
         Method::CONNECT
     } else {

@@ -104,8 +104,8 @@ fn field(field: &Field, stream: &FilteredStream) -> Value {
         },
         Field::BytesReceived => Value::Number(info.bytes_received.get()),
         Field::BytesSent => Value::Number(info.bytes_sent.get()),
-        Field::RequestHeadersBytes => Value::Number(info.request_headers_bytes.get()),
-        Field::ResponseHeadersBytes => Value::Number(info.response_headers_bytes.get()),
+        Field::RequestHeadersBytes => Value::Number(stream.headers_bytes(Direction::Request)),
+        Field::ResponseHeadersBytes => Value::Number(stream.headers_bytes(Direction::Response)),
         Field::Duration => {
             let millis = info.elapsed().as_millis();
             Value::Number(u64::try_from(millis).unwrap_or(u64::MAX))

@@ -1,0 +1,448 @@
+//! Modules that are fetched: over HTTP and from OCI registries, with copies on disk.
+//!
+//! All of it blocks, and is done where generations are built, off the workers. What
+//! comes from a server is not trusted: it is bounded in time and size, compared with
+//! its digests, and does not decide where Weir connects to.
+
+mod address;
+mod cache;
+mod client;
+mod environment;
+mod error;
+mod manifest;
+mod registry;
+mod secret;
+mod unpack;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use ureq::http::Uri;
+use weir_config::{
+    Cluster, Code, Config, ConfigError, HttpFilter, ImageReference, ModuleUri, PullPolicy,
+    RemoteCode, Span,
+};
+
+pub(crate) use self::environment::from_environment;
+
+use self::cache::{Cache, Copy};
+use self::client::{Ask, Client};
+use self::error::FetchError;
+use self::manifest::Form;
+use self::registry::{Expected, Registry};
+use self::secret::Credentials;
+use crate::limits::{ARCHIVE_OVERHEAD_BYTES, FETCHES_AT_ONCE, SECRET_BYTES_MAX};
+use crate::telemetry::fetches;
+
+/// The modules on servers that a configuration names.
+#[derive(Default)]
+pub(crate) struct RemoteModules {
+    /// By what they were asked for with.
+    found: HashMap<String, Result<Found, FetchError>>,
+    /// Whether copies are in memory only.
+    volatile: bool,
+}
+
+/// A module, and what it was in.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub(crate) module: Bytes,
+    /// Digest of the file, or of the image's manifest.
+    origin: String,
+}
+
+impl RemoteModules {
+    /// Fetches all of them, several at a time. `previous` has what an earlier
+    /// configuration has fetched, and could not write down.
+    ///
+    /// # Errors
+    /// When the folder for copies that is configured cannot be used. What cannot be
+    /// fetched is told by [`Self::get`].
+    pub(crate) fn fetch(
+        config: &Config,
+        folder: &Path,
+        previous: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
+        let mut wanted = HashMap::new();
+        for remote in all(config) {
+            wanted.entry(key(remote)).or_insert(remote);
+        }
+        if wanted.is_empty() {
+            return Ok(Self::default());
+        }
+        let cache = cache(config, folder)?;
+        let job = Job {
+            config,
+            folder,
+            cache: cache.as_ref(),
+            previous,
+        };
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let next = AtomicUsize::new(0);
+        let found = Mutex::new(HashMap::new());
+        thread::scope(|scope| {
+            for _ in 0..wanted.len().min(FETCHES_AT_ONCE) {
+                scope.spawn(|| {
+                    while let Some((key, remote)) = wanted.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        let result = job.module(remote);
+                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                        found.insert(key.clone(), result);
+                    }
+                });
+            }
+        });
+        if let Some(Err(error)) = cache.as_ref().map(Cache::tidy) {
+            tracing::warn!(%error, "cannot tidy up the cache of modules");
+        }
+        Ok(Self {
+            found: found.into_inner().unwrap_or_else(PoisonError::into_inner),
+            volatile: cache.is_none(),
+        })
+    }
+
+    /// The module that was fetched for `remote`.
+    ///
+    /// # Errors
+    /// Why it was not, with the place in the configuration that is to blame.
+    pub(crate) fn get(&self, config: &Config, remote: &RemoteCode) -> Result<Bytes, ConfigError> {
+        match self.found.get(&key(remote)) {
+            Some(Ok(found)) => Ok(found.module.clone()),
+            Some(Err(error)) => {
+                let span = place(remote, error);
+                let message = format!("cannot fetch the module {}: {error}", remote.uri);
+                Err(config.error(span, message))
+            }
+            None => {
+                let message = format!("the module {} was not asked for", remote.uri);
+                Err(config.error(remote.uri.span, message))
+            }
+        }
+    }
+
+    /// What the next configuration has to get from this one.
+    pub(crate) fn kept(self) -> Self {
+        if self.volatile { self } else { Self::default() }
+    }
+
+    /// The files that `remote` names.
+    pub(crate) fn files(folder: &Path, remote: &RemoteCode) -> Vec<PathBuf> {
+        let files = [&remote.pull_secret, &remote.ca_file].into_iter().flatten();
+        files.map(|path| folder.join(&path.value)).collect()
+    }
+}
+
+/// Every module on a server that `config` names.
+fn all(config: &Config) -> impl Iterator<Item = &RemoteCode> {
+    let listeners = config.listeners.iter();
+    let filters = listeners.flat_map(|listener| {
+        // What generations are made of.
+        let filters = match listener.tcp {
+            Some(_) => &listener.network_filters,
+            None => &listener.http_filters,
+        };
+        filters.iter().chain(&listener.access_loggers)
+    });
+    filters.filter_map(
+        |filter: &HttpFilter| match &filter.wasm.vm_config.code.value {
+            Code::Remote(remote) => Some(&***remote),
+            Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,
+        },
+    )
+}
+
+/// What tells two things to fetch apart, within one configuration.
+fn key(remote: &RemoteCode) -> String {
+    let path =
+        |path: &Option<weir_config::Spanned<PathBuf>>| path.as_ref().map(|p| p.value.clone());
+    format!(
+        "{}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        source(remote),
+        remote.cluster.as_ref().map(|c| &c.value),
+        remote.timeout,
+        remote.retries,
+        remote.pull_policy(),
+        path(&remote.pull_secret),
+        path(&remote.ca_file),
+        remote.insecure,
+    )
+}
+
+/// What a copy is a copy of.
+fn source(remote: &RemoteCode) -> String {
+    match &remote.sha256 {
+        Some(sha256) => format!("{} sha256:{}", remote.uri, sha256.value),
+        None => remote.uri.to_string(),
+    }
+}
+
+fn place(remote: &RemoteCode, error: &FetchError) -> Span {
+    let key = match error {
+        FetchError::Sha256 { .. } => remote.sha256.as_ref().map(|s| s.span),
+        FetchError::Secret { .. } => remote.pull_secret.as_ref().map(|s| s.span),
+        FetchError::Certificates { .. } => remote.ca_file.as_ref().map(|s| s.span),
+        _ => None,
+    };
+    key.unwrap_or(remote.uri.span)
+}
+
+/// 64 hexadecimal digits.
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The folder for copies; `None` if there is none by default.
+fn cache(config: &Config, folder: &Path) -> Result<Option<Cache>, ConfigError> {
+    let modules = &config.modules;
+    let open = |path: &Path| Cache::open(path, modules.cache_size, modules.cache_expiry);
+    if let Some(path) = &modules.cache {
+        let path_of = folder.join(&path.value);
+        return open(&path_of).map(Some).map_err(|error| {
+            let message = format!("cannot keep modules in {}: {error}", path_of.display());
+            config.error(path.span, message)
+        });
+    }
+    let Some(path) = default_folder() else {
+        tracing::warn!("modules are not kept on disk: `modules.cache` can name a folder");
+        return Ok(None);
+    };
+    match open(&path) {
+        Ok(cache) => Ok(Some(cache)),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "modules are not kept on disk");
+            Ok(None)
+        }
+    }
+}
+
+/// Where systemd or the user has caches.
+fn default_folder() -> Option<PathBuf> {
+    let folder = |name| {
+        let path = std::env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    if let Some(own) = folder("CACHE_DIRECTORY") {
+        return Some(own);
+    }
+    let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+    caches.map(|caches| caches.join("weir"))
+}
+
+/// What modules are fetched for.
+struct Job<'a> {
+    config: &'a Config,
+    folder: &'a Path,
+    cache: Option<&'a Cache>,
+    previous: Option<&'a RemoteModules>,
+}
+
+impl Job<'_> {
+    /// A module, from a copy or from its server.
+    fn module(&self, remote: &RemoteCode) -> Result<Found, FetchError> {
+        let source = source(remote);
+        let copy = self.copy(remote, &source);
+        if let Some(copy) = &copy
+            && remote.pull_policy() == PullPolicy::IfNotPresent
+        {
+            fetches().hits.inc();
+            tracing::debug!(uri = %remote.uri, "the module is there already");
+            return Ok(copy.clone());
+        }
+        fetches().misses.inc();
+        let found = self.retried(remote, copy.as_ref());
+        match &found {
+            Ok(_) => fetches().successes.inc(),
+            Err(_) => fetches().failures.inc(),
+        }
+        let found = found?;
+        let is_new = copy.is_none_or(|copy| copy.origin != found.origin);
+        if let Some(cache) = self.cache.filter(|_| is_new) {
+            let copy = Copy {
+                origin: found.origin.clone(),
+                module: found.module.to_vec(),
+            };
+            // It is there to be served, whether it can be kept or not.
+            if let Err(error) = cache.put(&source, &copy) {
+                tracing::warn!(uri = %remote.uri, %error, "the module cannot be kept on disk");
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is there already.
+    fn copy(&self, remote: &RemoteCode, source: &str) -> Option<Found> {
+        let limit = self.config.modules.module_size;
+        if let Some(cache) = self.cache {
+            let Copy { origin, module } = cache.get(source, limit)?;
+            let module = Bytes::from(module);
+            return Some(Found { module, origin });
+        }
+        let found = self.previous?.found.get(&key(remote))?;
+        found.as_ref().ok().cloned()
+    }
+
+    /// Fetches a module, again and again if that may help.
+    fn retried(&self, remote: &RemoteCode, copy: Option<&Found>) -> Result<Found, FetchError> {
+        let mut pause = remote.retries.backoff.base_interval;
+        let mut left = remote.retries.number;
+        loop {
+            let error = match self.attempt(remote, copy) {
+                Ok(found) => return Ok(found),
+                Err(error) if left == 0 || !error.is_transient() => return Err(error),
+                Err(error) => error,
+            };
+            tracing::warn!(uri = %remote.uri, %error, "cannot fetch a module, and will try again");
+            thread::sleep(pause);
+            pause = (pause * 2).min(remote.retries.backoff.max_interval);
+            left -= 1;
+        }
+    }
+
+    fn attempt(&self, remote: &RemoteCode, copy: Option<&Found>) -> Result<Found, FetchError> {
+        tracing::info!(uri = %remote.uri, "fetching a module");
+        let certificates = match &remote.ca_file {
+            Some(path) => {
+                let path = self.folder.join(&path.value);
+                let read = small_file(&path).map_err(|error| error.to_string());
+                let read = read.and_then(|pem| client::certificates(&pem));
+                Some(read.map_err(|why| FetchError::Certificates { path, why })?)
+            }
+            None => None,
+        };
+        let base = base(remote)?;
+        let via = remote.cluster.as_ref();
+        let via = via
+            .and_then(|name| self.config.cluster(name))
+            .map(endpoints);
+        let plain = match &remote.uri.value {
+            ModuleUri::Http(_) => remote.insecure || remote.sha256.is_some(),
+            ModuleUri::Image(_) => remote.insecure,
+        };
+        let client = Client::new(&base, via, certificates, plain, remote.timeout)?;
+        match &remote.uri.value {
+            ModuleUri::Http(_) => self.file(remote, &client, &base),
+            ModuleUri::Image(image) => self.image(remote, image, &client, base, copy),
+        }
+    }
+
+    /// A module, or an archive with one, that a server has under a URI.
+    fn file(&self, remote: &RemoteCode, client: &Client, uri: &Uri) -> Result<Found, FetchError> {
+        let limit = self.config.modules.module_size;
+        let host = remote.uri.authority();
+        let path = uri.path().trim_start_matches('/');
+        let credentials = self.credentials(remote, host, path)?;
+        // Those are for nobody else to read.
+        let may_show =
+            uri.scheme_str() == Some("https") || remote.insecure || remote.uri.is_loopback();
+        let authorization = credentials.filter(|_| may_show);
+        let authorization = authorization.as_ref().and_then(Credentials::basic);
+        let ask = Ask {
+            authorization: authorization.as_deref(),
+            ..Ask::default()
+        };
+        let answer = client.follow(uri, &ask)?;
+        let bytes = answer.body("the file", limit + ARCHIVE_OVERHEAD_BYTES)?;
+        let origin = sha256(&bytes);
+        if remote.sha256.as_ref().is_some_and(|s| s.value != origin) {
+            return Err(FetchError::Sha256 {
+                what: "the file",
+                found: origin,
+            });
+        }
+        let module = unpack::file(bytes, limit)?.into();
+        Ok(Found { module, origin })
+    }
+
+    /// The module in an image; `copy`, if it is the same image.
+    fn image(
+        &self,
+        remote: &RemoteCode,
+        image: &ImageReference,
+        client: &Client,
+        base: Uri,
+        copy: Option<&Found>,
+    ) -> Result<Found, FetchError> {
+        let limit = self.config.modules.module_size;
+        let credentials = self.credentials(remote, &image.registry, &image.repository)?;
+        let registry = Registry::new(client, base, &image.repository, credentials);
+        let digest = image.digest.as_deref();
+        let expected = match (
+            digest.and_then(|d| d.strip_prefix("sha256:")),
+            &remote.sha256,
+        ) {
+            (Some(digest), _) => Expected::Digest(digest),
+            (None, Some(sha256)) => Expected::Sha256(&sha256.value),
+            (None, None) => Expected::Anything,
+        };
+        let (origin, layer) = registry.image(image, expected)?;
+        if let Some(copy) = copy.filter(|copy| copy.origin == origin) {
+            return Ok(copy.clone());
+        }
+        let module = match layer.form {
+            Form::Module => unpack::module(registry.blob(&layer.blob, limit)?, limit)?,
+            Form::Tar => {
+                let packed = registry.blob(&layer.blob, limit + ARCHIVE_OVERHEAD_BYTES)?;
+                unpack::layer(&packed, limit)?
+            }
+        };
+        let module = module.into();
+        Ok(Found { module, origin })
+    }
+
+    fn credentials(
+        &self,
+        remote: &RemoteCode,
+        host: &str,
+        path: &str,
+    ) -> Result<Option<Credentials>, FetchError> {
+        let Some(secret) = &remote.pull_secret else {
+            return Ok(None);
+        };
+        let file = self.folder.join(&secret.value);
+        let found = small_file(&file).map_err(|error| error.to_string());
+        let found = found.and_then(|text| Credentials::find(&text, host, path));
+        found.map_err(|why| FetchError::Secret { path: file, why })
+    }
+}
+
+/// Where the first request goes: to the file, or to the registry.
+fn base(remote: &RemoteCode) -> Result<Uri, FetchError> {
+    let text = match &remote.uri.value {
+        ModuleUri::Http(uri) => uri.split('#').next().unwrap_or(uri).to_owned(),
+        ModuleUri::Image(image) => {
+            let registry = match image.registry.as_str() {
+                "docker.io" => "registry-1.docker.io",
+                registry => registry,
+            };
+            let local = remote.uri.is_loopback() && remote.ca_file.is_none();
+            let scheme = if remote.insecure || local {
+                "http"
+            } else {
+                "https"
+            };
+            format!("{scheme}://{registry}/")
+        }
+    };
+    let invalid = |_| FetchError::Protocol(format!("`{text}` is not a URI"));
+    text.parse().map_err(invalid)
+}
+
+fn endpoints(cluster: &Cluster) -> Vec<weir_config::Endpoint> {
+    let endpoints = cluster.endpoints.iter();
+    endpoints.map(|endpoint| endpoint.value.clone()).collect()
+}
+
+fn small_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
