@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml, mismatch};
+use crate::schema::Shape;
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -76,5 +77,9 @@ impl FromYaml for VerifyKey {
             problems.push(problem.help(help));
         }
         Self::Pem(text.to_owned())
+    }
+
+    fn shape() -> Shape {
+        Shape::text()
     }
 }

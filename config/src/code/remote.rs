@@ -11,6 +11,7 @@ use crate::failure::Backoff;
 use crate::limits::MAX_FETCH_RETRIES;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, mismatch, nearest, words};
+use crate::schema::Shape;
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -68,7 +69,7 @@ pub(crate) static RETRY_BLOCK: Block = Block {
 pub struct RemoteCode {
     /// `uri`, or Envoy's `http_uri.uri`: where it is. Required.
     pub uri: Spanned<ModuleUri>,
-    /// `http_uri.cluster`: whose endpoints are connected to, in place of the host
+    /// `http_uri`, its `cluster`: whose endpoints are connected to, in place of the host
     /// in the URI. Default: none.
     pub cluster: Option<Spanned<String>>,
     /// `timeout`, or Envoy's `http_uri.timeout`: what one attempt may take, with all
@@ -232,6 +233,10 @@ impl FromYaml for ModuleUri {
         problems.push(Problem::new(node.span, message).help(help));
         Self::placeholder()
     }
+
+    fn shape() -> Shape {
+        Shape::text()
+    }
 }
 
 /// Envoy's `HttpUri`.
@@ -315,6 +320,10 @@ impl FromYaml for Sha256 {
             }
             None => mismatch(node, problems),
         }
+    }
+
+    fn shape() -> Shape {
+        Shape::text()
     }
 }
 

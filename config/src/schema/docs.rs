@@ -6,13 +6,15 @@ use crate::read::Block;
 
 /// The files with types that are read from mappings; a test notices one that is not
 /// here.
-const SOURCES: [&str; 26] = [
+const SOURCES: [&str; 30] = [
     include_str!("../access_log.rs"),
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
     include_str!("../capability.rs"),
     include_str!("../cluster.rs"),
     include_str!("../code.rs"),
+    include_str!("../code/remote.rs"),
+    include_str!("../compile_cache.rs"),
     include_str!("../config.rs"),
     include_str!("../endpoint.rs"),
     include_str!("../environment.rs"),
@@ -24,6 +26,7 @@ const SOURCES: [&str; 26] = [
     include_str!("../identity.rs"),
     include_str!("../listener.rs"),
     include_str!("../metadata.rs"),
+    include_str!("../modules.rs"),
     include_str!("../plugin.rs"),
     include_str!("../route.rs"),
     include_str!("../route/action.rs"),
@@ -31,6 +34,7 @@ const SOURCES: [&str; 26] = [
     include_str!("../route/rewrite.rs"),
     include_str!("../route/route_match.rs"),
     include_str!("../tcp_proxy.rs"),
+    include_str!("../verify.rs"),
     include_str!("../virtual_host.rs"),
     include_str!("../vm.rs"),
 ];

@@ -51,7 +51,12 @@ fn what_must_be_there_is_what_readers_miss() {
     );
     assert_eq!(
         of("local")["allOf"],
-        any(&["filename", "inline_bytes", "inline_string"])
+        any(&[
+            "filename",
+            "inline_bytes",
+            "inline_string",
+            "environment_variable"
+        ])
     );
     assert_eq!(
         of("listener")["properties"]["access_log"]["anyOf"]
