@@ -376,23 +376,33 @@ impl Builder<'_> {
     ) -> Result<Module, ConfigError> {
         let code = &vm.code.value;
         let span = code.span();
+        let mut server = None;
         let source = match code {
             Code::File(name) => Source::File(folder.join(&name.value)),
             Code::Inline(bytes) => Source::Inline(bytes.value.clone().into()),
             Code::Environment(name) => Source::Inline(modules::from_environment(config, name)?),
             Code::Remote(remote) => {
                 self.files.extend(RemoteModules::files(folder, remote));
-                Source::Inline(self.fetched.get(config, remote)?)
+                let found = self.fetched.get(config, remote, vm.verify.is_some())?;
+                let source = Source::Inline(found.module.clone());
+                server = Some((&remote.uri.value, found));
+                source
             }
         };
         let file = source.file();
         let place = self.binary(config, folder, source, span)?;
         let binary = self.binaries[place].1.clone();
         if let Some(verify) = &vm.verify {
-            let origin = signature::Origin {
-                file: file.as_deref(),
-                span,
+            let place = match (&file, &server) {
+                (Some(file), _) => signature::Place::File(file),
+                (None, Some((uri, found))) => signature::Place::Server {
+                    uri,
+                    sha256: &found.origin,
+                    signatures: &found.signatures,
+                },
+                (None, None) => signature::Place::Text,
             };
+            let origin = signature::Origin { place, span };
             signature::check(config, folder, verify, &binary, origin, &mut self.files)?;
         }
         let same = |(p, m): &&(usize, Module)| *p == place && m.deadline() == deadline;

@@ -170,6 +170,12 @@ pub(crate) const FETCH_REDIRECTS_MAX: usize = 5;
 /// distribution specification).
 pub(crate) const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
+/// Signatures of an image that are looked at: the newest.
+pub(crate) const IMAGE_SIGNATURES_MAX: usize = 16;
+
+/// Bytes of a signature of an image, and of what it is over.
+pub(crate) const IMAGE_SIGNATURE_BYTES_MAX: usize = 8 * 1024;
+
 /// Bytes of an answer with a token.
 pub(crate) const TOKEN_BYTES_MAX: usize = 64 * 1024;
 

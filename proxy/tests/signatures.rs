@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::{EncodePublicKey as _, LineEnding};
+use weir_conformance::registry::{Layout, Registry};
 use weir_conformance::{Weir, check};
 
 /// A filter; each number makes another.
@@ -146,4 +147,116 @@ fn a_reload_takes_no_module_that_is_not_signed_for() {
     // The file of the signature is looked after like that of the module.
     weir.replace("auth.wasm.sig", sign(1, &new).as_bytes());
     weir.eventually_metric("weir_generation", 2);
+}
+
+/// Signs the image with this digest, as `cosign sign` does, and puts that where the
+/// signature of the image `under` belongs.
+fn sign_image(registry: &Registry, byte: u8, digest: &str, under: &str) {
+    let payload = serde_json::json!({
+        "critical": {
+            "identity": { "docker-reference": "elsewhere.example/auth" },
+            "image": { "docker-manifest-digest": digest },
+            "type": "cosign container image signature",
+        },
+        "optional": null,
+    });
+    let payload = payload.to_string();
+    let blob = registry.push_blob("auth", payload.as_bytes());
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "layers": [{
+            "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+            "size": payload.len(),
+            "digest": blob,
+            "annotations": {
+                "dev.cosignproject.cosign/signature": sign(byte, payload.as_bytes()),
+            },
+        }],
+    });
+    let tag = format!("{}.sig", under.replace(':', "-"));
+    registry.push_manifest("auth", &tag, &manifest);
+}
+
+fn image_config(registry: &Registry, verify: &str, more: &str) -> String {
+    let uri = registry.oci("auth:1");
+    let remote = format!(
+        "remote: {{ uri: \"{uri}\", timeout: 5s, retry_policy: {{ num_retries: 0 }}{more} }}"
+    );
+    let local = "local: { filename: auth.wasm }";
+    let config = config(verify).replace(local, &remote);
+    format!("modules: {{ cache: cache }}\n{config}")
+}
+
+#[test]
+fn an_image_is_signed_in_its_registry() {
+    let registry = Registry::start();
+    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    let checked = |verify: &str| check(&image_config(&registry, verify, ""), files(b"", None));
+    let tag = format!("auth:{}.sig", image.replace(':', "-"));
+    let (passed, printed) = checked(REQUIRED);
+    assert!(!passed, "{printed}");
+    assert!(
+        printed.contains("/auth:1 is refused: it is not signed"),
+        "{printed}"
+    );
+    assert!(printed.contains(&format!("/{tag}, and")), "{printed}");
+    let (passed, printed) = checked(OPTIONAL);
+    assert!(passed, "{printed}");
+    sign_image(&registry, 1, &image, &image);
+    let (passed, printed) = checked(REQUIRED);
+    assert!(passed, "{printed}");
+    sign_image(&registry, 2, &image, &image);
+    let (passed, printed) = checked(OPTIONAL);
+    assert!(!passed, "{printed}");
+    assert!(printed.contains("its signature does not fit"), "{printed}");
+}
+
+#[test]
+fn an_old_image_is_not_passed_off_as_a_new_one() {
+    let registry = Registry::start();
+    let old = registry.push("auth", "0", Layout::Oci, &module(0));
+    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    // A good signature, moved to where that of another image belongs.
+    sign_image(&registry, 1, &old, &image);
+    let config = image_config(&registry, REQUIRED, "");
+    let (passed, printed) = check(&config, files(b"", None));
+    assert!(!passed, "{printed}");
+    let words = format!("its signature is for {old}, not for {image}");
+    assert!(printed.contains(&words), "{printed}");
+}
+
+#[test]
+fn a_copy_of_an_image_is_verified_like_the_image() {
+    let registry = Registry::start();
+    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    let config = image_config(&registry, OPTIONAL, "");
+    let weir = Weir::start_with(&config, files(b"", None));
+    // It may be signed meanwhile.
+    sign_image(&registry, 1, &image, &image);
+    weir.configure(&config.replace(", required: false", ""));
+    assert_eq!(weir.reload().status, 200);
+    registry.seen();
+    // The signature is kept too.
+    registry.down(true);
+    assert_eq!(weir.reload().status, 200);
+    // And is looked at again.
+    weir.replace("team.pub", pem(2).as_bytes());
+    let answer = weir.reload();
+    assert_eq!(answer.status, 400);
+    let printed = answer.text();
+    assert!(printed.contains("its signature does not fit"), "{printed}");
+}
+
+#[test]
+fn a_signature_that_is_taken_back_counts_when_images_are_pulled_always() {
+    let registry = Registry::start();
+    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    sign_image(&registry, 1, &image, &image);
+    let config = image_config(&registry, REQUIRED, ", pull_policy: Always");
+    let weir = Weir::start_with(&config, files(b"", None));
+    assert_eq!(weir.reload().status, 200);
+    sign_image(&registry, 2, &image, &image);
+    assert_eq!(weir.reload().status, 400);
+    assert_eq!(weir.connect().get("/").status, 200);
 }

@@ -18,9 +18,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value as Json, json};
 
 use super::sha256;
+use crate::limits::{IMAGE_SIGNATURE_BYTES_MAX, IMAGE_SIGNATURES_MAX};
+use crate::signature::image::ImageSignature;
 
-/// Bytes of a ref: three short texts.
-const REF_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a ref: three short texts, and signatures. Twice as much as those may have,
+/// for what JSON makes of quotation marks.
+const REF_BYTES_MAX: u64 =
+    (64 * 1024 + 2 * 2 * IMAGE_SIGNATURES_MAX * IMAGE_SIGNATURE_BYTES_MAX) as u64;
 
 pub(super) struct Cache {
     folder: PathBuf,
@@ -35,6 +39,8 @@ pub(super) struct Copy {
     /// Digest of what the module was in: an image's manifest, or a file.
     pub(super) origin: String,
     pub(super) module: Vec<u8>,
+    /// Those of the image, if they were asked for.
+    pub(super) signatures: Vec<ImageSignature>,
 }
 
 /// What a ref says.
@@ -43,6 +49,7 @@ struct Ref {
     origin: String,
     /// Name of the blob.
     module: String,
+    signatures: Vec<ImageSignature>,
     used: SystemTime,
 }
 
@@ -100,8 +107,11 @@ impl Cache {
         }
         // In a folder that others own, it grows old.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-        let origin = found.origin;
-        Some(Copy { origin, module })
+        Some(Copy {
+            origin: found.origin,
+            module,
+            signatures: found.signatures,
+        })
     }
 
     fn is_stale(&self, found: &Ref) -> bool {
@@ -119,7 +129,14 @@ impl Cache {
         lock.0.lock_shared()?;
         let digest = sha256(&copy.module);
         self.write(&self.blob_path(&digest), &copy.module)?;
-        let text = json!({ "source": source, "origin": copy.origin, "module": digest });
+        let signatures = copy.signatures.iter();
+        let signatures = signatures.map(|s| json!([s.payload, s.signature]));
+        let text = json!({
+            "source": source,
+            "origin": copy.origin,
+            "module": digest,
+            "signatures": signatures.collect::<Vec<_>>(),
+        });
         self.write(&self.ref_path(source), text.to_string().as_bytes())
     }
 
@@ -219,9 +236,22 @@ impl Ref {
             path: path.to_owned(),
             origin: text("origin")?,
             module,
+            signatures: signatures(&json)?,
             used,
         })
     }
+}
+
+fn signatures(json: &Json) -> Option<Vec<ImageSignature>> {
+    let text = |json: &Json| json.as_str().map(str::to_owned);
+    let signatures = json.get("signatures")?.as_array()?.iter();
+    let signatures = signatures.map(|signature| {
+        Some(ImageSignature {
+            payload: text(signature.get(0)?)?,
+            signature: text(signature.get(1)?)?,
+        })
+    });
+    signatures.collect()
 }
 
 fn is_digest(text: &str) -> bool {

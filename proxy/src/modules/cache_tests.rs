@@ -22,6 +22,7 @@ fn copy(module: &[u8]) -> Copy {
     Copy {
         origin: sha256(b"origin"),
         module: module.to_vec(),
+        signatures: Vec::new(),
     }
 }
 
@@ -36,6 +37,26 @@ fn count(folder: &Path, of: &str) -> usize {
 fn age(cache: &Cache, source: &str, age: Duration) {
     let file = File::open(cache.ref_path(source)).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();
+}
+
+#[test]
+fn signatures_are_kept_with_what_they_are_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    let largest = |fill: &str| fill.repeat(IMAGE_SIGNATURE_BYTES_MAX);
+    let signature = ImageSignature {
+        payload: largest("\""),
+        signature: largest("A"),
+    };
+    let signatures = vec![signature; IMAGE_SIGNATURES_MAX];
+    let copy = Copy {
+        signatures: signatures.clone(),
+        ..copy(b"module")
+    };
+    cache.put("source", &copy).unwrap();
+    assert_eq!(cache.get("source", LIMIT).unwrap().signatures, signatures);
+    cache.put("source", &self::copy(b"module")).unwrap();
+    assert!(cache.get("source", LIMIT).unwrap().signatures.is_empty());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use serde_json::Value as Json;
 
 use super::error::FetchError;
+use crate::limits::{IMAGE_SIGNATURE_BYTES_MAX, IMAGE_SIGNATURES_MAX};
+use crate::signature::image;
 
 /// What is asked for.
 pub(super) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
@@ -87,8 +89,7 @@ fn list<'j>(json: &'j Json, key: &str) -> &'j [Json] {
 
 impl Manifest {
     pub(super) fn read(text: &[u8]) -> Result<Self, FetchError> {
-        let json: Json = serde_json::from_slice(text)
-            .map_err(|_| FetchError::Layout("the manifest is not JSON".to_owned()))?;
+        let json = json(text)?;
         if json.get("manifests").is_some() {
             return choose(list(&json, "manifests")).map(Self::Index);
         }
@@ -98,6 +99,25 @@ impl Manifest {
         }
         module_layer(list(&json, "layers")).map(Self::Image)
     }
+}
+
+/// Of the manifest of signatures, the signatures, newest first, and where what each is
+/// over is.
+pub(super) fn signatures(text: &[u8]) -> Result<Vec<(Blob, String)>, FetchError> {
+    let json = json(text)?;
+    let layers = list(&json, "layers").iter().rev();
+    let signatures = layers.filter_map(|layer| {
+        let signature = self::text(layer.get("annotations")?, image::ANNOTATION);
+        let is_one = self::text(layer, "mediaType") == image::MEDIA_TYPE
+            && (1..=IMAGE_SIGNATURE_BYTES_MAX).contains(&signature.len());
+        is_one.then(|| Ok((Blob::read(layer)?, signature.to_owned())))
+    });
+    signatures.take(IMAGE_SIGNATURES_MAX).collect()
+}
+
+fn json(text: &[u8]) -> Result<Json, FetchError> {
+    serde_json::from_slice(text)
+        .map_err(|_| FetchError::Layout("the manifest is not JSON".to_owned()))
 }
 
 /// Of the layers, the one with the module: one that is a module or, as Istio has it,

@@ -38,6 +38,8 @@ use self::manifest::Form;
 use self::registry::{Expected, Registry};
 use self::secret::Credentials;
 use crate::limits::{ARCHIVE_OVERHEAD_BYTES, FETCHES_AT_ONCE, SECRET_BYTES_MAX};
+use crate::signature::image::ImageSignature;
+use crate::signature::is_signed;
 use crate::telemetry::fetches;
 
 /// The modules on servers that a configuration names.
@@ -53,8 +55,19 @@ pub(crate) struct RemoteModules {
 #[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) module: Bytes,
-    /// Digest of the file, or of the image's manifest.
-    origin: String,
+    /// Digest of the file, or of the image's manifest, in hexadecimal digits.
+    pub(crate) origin: String,
+    /// Those that the registry has for the image, if they were asked for. They are not
+    /// verified.
+    pub(crate) signatures: Vec<ImageSignature>,
+}
+
+/// Something to fetch.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    remote: &'a RemoteCode,
+    /// Whether signatures are wanted too, if it is an image.
+    signed: bool,
 }
 
 impl RemoteModules {
@@ -70,8 +83,8 @@ impl RemoteModules {
         previous: Option<&Self>,
     ) -> Result<Self, ConfigError> {
         let mut wanted = HashMap::new();
-        for remote in all(config) {
-            wanted.entry(key(remote)).or_insert(remote);
+        for each in all(config) {
+            wanted.entry(each.key()).or_insert(each);
         }
         if wanted.is_empty() {
             return Ok(Self::default());
@@ -89,9 +102,8 @@ impl RemoteModules {
         thread::scope(|scope| {
             for _ in 0..wanted.len().min(FETCHES_AT_ONCE) {
                 scope.spawn(|| {
-                    while let Some((key, remote)) = wanted.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        let result = job.module(remote);
+                    while let Some((key, each)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let result = job.module(*each);
                         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                         found.insert(key.clone(), result);
                     }
@@ -107,13 +119,18 @@ impl RemoteModules {
         })
     }
 
-    /// The module that was fetched for `remote`.
+    /// The module that was fetched for `remote`; `signed` tells whether it is verified.
     ///
     /// # Errors
     /// Why it was not, with the place in the configuration that is to blame.
-    pub(crate) fn get(&self, config: &Config, remote: &RemoteCode) -> Result<Bytes, ConfigError> {
-        match self.found.get(&key(remote)) {
-            Some(Ok(found)) => Ok(found.module.clone()),
+    pub(crate) fn get(
+        &self,
+        config: &Config,
+        remote: &RemoteCode,
+        signed: bool,
+    ) -> Result<Found, ConfigError> {
+        match self.found.get(&Wanted { remote, signed }.key()) {
+            Some(Ok(found)) => Ok(found.clone()),
             Some(Err(error)) => {
                 let span = place(remote, error);
                 let message = format!("cannot fetch the module {}: {error}", remote.uri);
@@ -139,7 +156,7 @@ impl RemoteModules {
 }
 
 /// Every module on a server that `config` names.
-fn all(config: &Config) -> impl Iterator<Item = &RemoteCode> {
+fn all(config: &Config) -> impl Iterator<Item = Wanted<'_>> {
     let listeners = config.listeners.iter();
     let filters = listeners.flat_map(|listener| {
         // What generations are made of.
@@ -149,36 +166,54 @@ fn all(config: &Config) -> impl Iterator<Item = &RemoteCode> {
         };
         filters.iter().chain(&listener.access_loggers)
     });
-    filters.filter_map(
-        |filter: &HttpFilter| match &filter.wasm.vm_config.code.value {
-            Code::Remote(remote) => Some(&***remote),
+    filters.filter_map(|filter: &HttpFilter| {
+        let vm = &filter.wasm.vm_config;
+        match &vm.code.value {
+            Code::Remote(remote) => Some(Wanted {
+                remote,
+                signed: vm.verify.is_some(),
+            }),
             Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,
-        },
-    )
+        }
+    })
 }
 
-/// What tells two things to fetch apart, within one configuration.
-fn key(remote: &RemoteCode) -> String {
-    let path =
-        |path: &Option<weir_config::Spanned<PathBuf>>| path.as_ref().map(|p| p.value.clone());
-    format!(
-        "{}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
-        source(remote),
-        remote.cluster.as_ref().map(|c| &c.value),
-        remote.timeout,
-        remote.retries,
-        remote.pull_policy(),
-        path(&remote.pull_secret),
-        path(&remote.ca_file),
-        remote.insecure,
-    )
-}
+impl Wanted<'_> {
+    /// What tells two things to fetch apart, within one configuration.
+    fn key(self) -> String {
+        let remote = self.remote;
+        let path =
+            |path: &Option<weir_config::Spanned<PathBuf>>| path.as_ref().map(|p| p.value.clone());
+        format!(
+            "{}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+            self.source(),
+            remote.cluster.as_ref().map(|c| &c.value),
+            remote.timeout,
+            remote.retries,
+            remote.pull_policy(),
+            path(&remote.pull_secret),
+            path(&remote.ca_file),
+            remote.insecure,
+        )
+    }
 
-/// What a copy is a copy of.
-fn source(remote: &RemoteCode) -> String {
-    match &remote.sha256 {
-        Some(sha256) => format!("{} sha256:{}", remote.uri, sha256.value),
-        None => remote.uri.to_string(),
+    /// What a copy is a copy of.
+    fn source(self) -> String {
+        let uri = &self.remote.uri;
+        let signed = if self.signed { " with signatures" } else { "" };
+        match &self.remote.sha256 {
+            Some(sha256) => format!("{uri} sha256:{}{signed}", sha256.value),
+            None => format!("{uri}{signed}"),
+        }
+    }
+
+    /// Whether a copy will do for now. An image without a signature may have been
+    /// signed since.
+    fn is_content(self, copy: &Found) -> bool {
+        let is_file = matches!(self.remote.uri.value, ModuleUri::Http(_));
+        let signed = !copy.signatures.is_empty() || is_signed(&copy.module);
+        let pulls_always = self.remote.pull_policy() == PullPolicy::Always;
+        !pulls_always && (is_file || !self.signed || signed)
     }
 }
 
@@ -246,55 +281,60 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// A module, from a copy or from its server.
-    fn module(&self, remote: &RemoteCode) -> Result<Found, FetchError> {
-        let source = source(remote);
-        let copy = self.copy(remote, &source);
-        if let Some(copy) = &copy
-            && remote.pull_policy() == PullPolicy::IfNotPresent
-        {
+    fn module(&self, wanted: Wanted<'_>) -> Result<Found, FetchError> {
+        let uri = &wanted.remote.uri;
+        let source = wanted.source();
+        let copy = self.copy(wanted, &source);
+        if let Some(copy) = copy.as_ref().filter(|copy| wanted.is_content(copy)) {
             fetches().hits.inc();
-            tracing::debug!(uri = %remote.uri, "the module is there already");
+            tracing::debug!(%uri, "the module is there already");
             return Ok(copy.clone());
         }
         fetches().misses.inc();
-        let found = self.retried(remote, copy.as_ref());
+        let found = self.retried(wanted, copy.as_ref());
         match &found {
             Ok(_) => fetches().successes.inc(),
             Err(_) => fetches().failures.inc(),
         }
         let found = found?;
-        let is_new = copy.is_none_or(|copy| copy.origin != found.origin);
+        let is_new = copy
+            .is_none_or(|copy| copy.origin != found.origin || copy.signatures != found.signatures);
         if let Some(cache) = self.cache.filter(|_| is_new) {
             let copy = Copy {
                 origin: found.origin.clone(),
                 module: found.module.to_vec(),
+                signatures: found.signatures.clone(),
             };
             // It is there to be served, whether it can be kept or not.
             if let Err(error) = cache.put(&source, &copy) {
-                tracing::warn!(uri = %remote.uri, %error, "the module cannot be kept on disk");
+                tracing::warn!(%uri, %error, "the module cannot be kept on disk");
             }
         }
         Ok(found)
     }
 
     /// What is there already.
-    fn copy(&self, remote: &RemoteCode, source: &str) -> Option<Found> {
+    fn copy(&self, wanted: Wanted<'_>, source: &str) -> Option<Found> {
         let limit = self.config.modules.module_size;
         if let Some(cache) = self.cache {
-            let Copy { origin, module } = cache.get(source, limit)?;
-            let module = Bytes::from(module);
-            return Some(Found { module, origin });
+            let copy = cache.get(source, limit)?;
+            return Some(Found {
+                module: copy.module.into(),
+                origin: copy.origin,
+                signatures: copy.signatures,
+            });
         }
-        let found = self.previous?.found.get(&key(remote))?;
+        let found = self.previous?.found.get(&wanted.key())?;
         found.as_ref().ok().cloned()
     }
 
     /// Fetches a module, again and again if that may help.
-    fn retried(&self, remote: &RemoteCode, copy: Option<&Found>) -> Result<Found, FetchError> {
+    fn retried(&self, wanted: Wanted<'_>, copy: Option<&Found>) -> Result<Found, FetchError> {
+        let remote = wanted.remote;
         let mut pause = remote.retries.backoff.base_interval;
         let mut left = remote.retries.number;
         loop {
-            let error = match self.attempt(remote, copy) {
+            let error = match self.attempt(wanted, copy) {
                 Ok(found) => return Ok(found),
                 Err(error) if left == 0 || !error.is_transient() => return Err(error),
                 Err(error) => error,
@@ -306,7 +346,8 @@ impl Job<'_> {
         }
     }
 
-    fn attempt(&self, remote: &RemoteCode, copy: Option<&Found>) -> Result<Found, FetchError> {
+    fn attempt(&self, wanted: Wanted<'_>, copy: Option<&Found>) -> Result<Found, FetchError> {
+        let remote = wanted.remote;
         tracing::info!(uri = %remote.uri, "fetching a module");
         let certificates = match &remote.ca_file {
             Some(path) => {
@@ -329,7 +370,7 @@ impl Job<'_> {
         let client = Client::new(&base, via, certificates, plain, remote.timeout)?;
         match &remote.uri.value {
             ModuleUri::Http(_) => self.file(remote, &client, &base),
-            ModuleUri::Image(image) => self.image(remote, image, &client, base, copy),
+            ModuleUri::Image(image) => self.image(wanted, image, &client, base, copy),
         }
     }
 
@@ -358,18 +399,23 @@ impl Job<'_> {
             });
         }
         let module = unpack::file(bytes, limit)?.into();
-        Ok(Found { module, origin })
+        Ok(Found {
+            module,
+            origin,
+            signatures: Vec::new(),
+        })
     }
 
-    /// The module in an image; `copy`, if it is the same image.
+    /// The module in an image; that of `copy`, if it is the same image.
     fn image(
         &self,
-        remote: &RemoteCode,
+        wanted: Wanted<'_>,
         image: &ImageReference,
         client: &Client,
         base: Uri,
         copy: Option<&Found>,
     ) -> Result<Found, FetchError> {
+        let remote = wanted.remote;
         let limit = self.config.modules.module_size;
         let credentials = self.credentials(remote, &image.registry, &image.repository)?;
         let registry = Registry::new(client, base, &image.repository, credentials);
@@ -383,8 +429,17 @@ impl Job<'_> {
             (None, None) => Expected::Anything,
         };
         let (origin, layer) = registry.image(image, expected)?;
+        let signatures = if wanted.signed {
+            registry.signatures(&origin)?
+        } else {
+            Vec::new()
+        };
         if let Some(copy) = copy.filter(|copy| copy.origin == origin) {
-            return Ok(copy.clone());
+            return Ok(Found {
+                module: copy.module.clone(),
+                origin,
+                signatures,
+            });
         }
         let module = match layer.form {
             Form::Module => unpack::module(registry.blob(&layer.blob, limit)?, limit)?,
@@ -393,8 +448,11 @@ impl Job<'_> {
                 unpack::layer(&packed, limit)?
             }
         };
-        let module = module.into();
-        Ok(Found { module, origin })
+        Ok(Found {
+            module: module.into(),
+            origin,
+            signatures,
+        })
     }
 
     fn credentials(

@@ -12,7 +12,8 @@ use super::error::FetchError;
 use super::manifest::{self, Blob, Layer, Manifest};
 use super::secret::Credentials;
 use super::sha256;
-use crate::limits::{MANIFEST_BYTES_MAX, TOKEN_BYTES_MAX};
+use crate::limits::{IMAGE_SIGNATURE_BYTES_MAX, MANIFEST_BYTES_MAX, TOKEN_BYTES_MAX};
+use crate::signature::image::{self, ImageSignature};
 
 /// A repository in a registry, for one fetch.
 pub(super) struct Registry<'a> {
@@ -92,6 +93,26 @@ impl<'a> Registry<'a> {
             }
         };
         Ok((found, layer))
+    }
+
+    /// The signatures of the image whose manifest has this digest, not yet verified.
+    pub(super) fn signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
+        let bytes = match self.manifest(&image::tag(sha256)) {
+            Err(FetchError::Status { status, .. }) if status == StatusCode::NOT_FOUND => {
+                return Ok(Vec::new());
+            }
+            result => result?,
+        };
+        let signature = |(blob, signature): (Blob, String)| {
+            let payload = self.blob(&blob, IMAGE_SIGNATURE_BYTES_MAX)?;
+            let payload = String::from_utf8(payload).map_err(|_| {
+                let message = "a signature of the image is over something that is not text";
+                FetchError::Layout(message.to_owned())
+            })?;
+            Ok(ImageSignature { payload, signature })
+        };
+        let signatures = manifest::signatures(&bytes)?;
+        signatures.into_iter().map(signature).collect()
     }
 
     fn manifest(&self, version: &str) -> Result<Vec<u8>, FetchError> {

@@ -3,17 +3,32 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use weir_config::{Config, ConfigError, Span, Spanned, Verify, VerifyKey};
+use weir_config::{Config, ConfigError, ModuleUri, Span, Spanned, Verify, VerifyKey};
 
+use super::image::{self, ImageSignature};
 use super::{PublicKey, SignatureError, verify_module};
 
 /// Where a module comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
-    /// The file, if it is one.
-    pub(crate) file: Option<&'a Path>,
+    pub(crate) place: Place<'a>,
     /// Where the configuration names it.
     pub(crate) span: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    File(&'a Path),
+    /// A file on a server, or an image.
+    Server {
+        uri: &'a ModuleUri,
+        /// The digest of the file or of the image's manifest, in hexadecimal digits.
+        sha256: &'a str,
+        /// Those that the registry has for the image.
+        signatures: &'a [ImageSignature],
+    },
+    /// The configuration itself, or the environment.
+    Text,
 }
 
 /// Checks that `module` is signed as `verify` asks. Files that were looked for, there
@@ -31,34 +46,51 @@ pub(crate) fn check(
     files: &mut Vec<PathBuf>,
 ) -> Result<(), ConfigError> {
     let key = key(config, folder, &verify.key, files)?;
-    let name = origin.file.map_or_else(
-        || "the module".to_owned(),
-        |file| format!("the module {}", file.display()),
-    );
-    let beside = origin.file.map(beside);
+    let name = match origin.place {
+        Place::File(file) => format!("the module {}", file.display()),
+        Place::Server { uri, .. } => format!("the module {uri}"),
+        Place::Text => "the module".to_owned(),
+    };
     let refused = |reason: &dyn std::fmt::Display| {
         config.error(origin.span, format!("{name} is refused: {reason}"))
     };
-    let signature = match &beside {
-        Some(path) => {
-            files.push(path.clone());
-            read_if_there(path).map_err(|error| {
+    let verified = match origin.place {
+        Place::File(file) => {
+            let path = beside(file);
+            let signature = read_if_there(&path).map_err(|error| {
                 let path = path.display();
                 refused(&format_args!("cannot read its signature {path}: {error}"))
-            })?
+            })?;
+            files.push(path);
+            verify_module(&key, module, signature.as_deref())
         }
-        None => None,
+        Place::Server {
+            signatures, sha256, ..
+        } if !signatures.is_empty() => image::verify(&key, signatures, sha256),
+        Place::Server { .. } | Place::Text => verify_module(&key, module, None),
     };
-    match verify_module(&key, module, signature.as_deref()) {
+    match verified {
         Ok(()) => Ok(()),
         Err(SignatureError::Missing) if !verify.required => {
             tracing::warn!("{name} is not signed, which `required: false` allows");
             Ok(())
         }
         Err(error @ SignatureError::Missing) => {
-            let place = beside.map_or_else(String::new, |path| {
-                format!("there is no file {}, and ", path.display())
-            });
+            let place = match origin.place {
+                Place::File(file) => {
+                    format!("there is no file {}, and ", beside(file).display())
+                }
+                Place::Server {
+                    uri: ModuleUri::Image(image),
+                    sha256,
+                    ..
+                } => {
+                    let (registry, repository) = (&image.registry, &image.repository);
+                    let tag = image::tag(sha256);
+                    format!("there is no image {registry}/{repository}:{tag}, and ")
+                }
+                Place::Server { .. } | Place::Text => String::new(),
+            };
             let help = format!("{place}the module has no section `signature` at its beginning");
             Err(refused(&error).with_help(&help))
         }

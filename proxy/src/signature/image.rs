@@ -18,36 +18,35 @@ pub(crate) const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1
 /// What the text says that it is.
 const TYPE: &str = "cosign container image signature";
 
-/// A layer of the image that holds the signatures. Its digest has been checked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Layer<'a> {
-    /// Its bytes.
-    pub(crate) payload: &'a [u8],
-    /// Its [`ANNOTATION`].
-    pub(crate) signature: &'a str,
+/// A signature that a registry has for an image, with what it is over. Neither is
+/// worth anything before [`verify`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImageSignature {
+    /// What is signed, in JSON.
+    pub(crate) payload: String,
+    /// In base64.
+    pub(crate) signature: String,
 }
 
-/// Under which tag the signatures of the manifest with this digest are: `sha256:…`.
-pub(crate) fn tag(digest: &str) -> String {
-    format!("{}.sig", digest.replace(':', "-"))
+/// Under which tag the signatures of a manifest are; `sha256` is its digest, in
+/// hexadecimal digits.
+pub(crate) fn tag(sha256: &str) -> String {
+    format!("sha256-{sha256}.sig")
 }
 
-/// Verifies that one of the signatures is of the key's owner and for the manifest with
-/// `digest` (`sha256:…`) and, if `repository` is given, for that one.
-///
-/// `digest` is that of the manifest that was fetched, not what a tag is said to be.
+/// Verifies that one of the signatures is of the key's owner, and for the manifest with
+/// the digest `sha256`: that of the one that was fetched, not what a tag is said to be.
 ///
 /// # Errors
 /// What is wrong with the last of them; [`SignatureError::Missing`] if there is none.
-pub(crate) fn verify(
+pub(super) fn verify(
     key: &PublicKey,
-    layers: &[Layer<'_>],
-    digest: &str,
-    repository: Option<&str>,
+    signatures: &[ImageSignature],
+    sha256: &str,
 ) -> Result<(), SignatureError> {
     let mut result = Err(SignatureError::Missing);
-    for layer in layers {
-        result = verify_layer(key, *layer, digest, repository);
+    for signature in signatures {
+        result = verify_one(key, signature, sha256);
         if result.is_ok() {
             break;
         }
@@ -55,33 +54,28 @@ pub(crate) fn verify(
     result
 }
 
-fn verify_layer(
+fn verify_one(
     key: &PublicKey,
-    layer: Layer<'_>,
-    digest: &str,
-    repository: Option<&str>,
+    signature: &ImageSignature,
+    sha256: &str,
 ) -> Result<(), SignatureError> {
+    let ImageSignature { payload, signature } = signature;
     // Nothing in the text counts before this.
-    key.verify(layer.payload, &decode(layer.signature.as_bytes())?)?;
-    let payload: Value = serde_json::from_slice(layer.payload)
+    key.verify(payload.as_bytes(), &decode(signature.as_bytes())?)?;
+    let payload: Value = serde_json::from_str(payload)
         .map_err(|_| SignatureError::Malformed("what is signed is not JSON"))?;
     let critical = &payload["critical"];
     if critical["type"] != TYPE {
         let error = "what is signed is not a text for an image";
         return Err(SignatureError::Malformed(error));
     }
-    let same = |found: &Value, expected: &str| {
-        if found == expected {
-            return Ok(());
-        }
-        Err(SignatureError::OtherImage {
-            found: found.as_str().unwrap_or("nothing").to_owned(),
-            expected: expected.to_owned(),
-        })
-    };
-    same(&critical["image"]["docker-manifest-digest"], digest)?;
-    match repository {
-        Some(repository) => same(&critical["identity"]["docker-reference"], repository),
-        None => Ok(()),
+    let found = critical["image"]["docker-manifest-digest"].as_str();
+    let expected = format!("sha256:{sha256}");
+    if found == Some(&expected) {
+        return Ok(());
     }
+    Err(SignatureError::OtherImage {
+        found: found.unwrap_or("nothing").to_owned(),
+        expected,
+    })
 }

@@ -7,7 +7,6 @@
 //! | of an image, as `cosign sign` makes it | a text that names the digest of its manifest | as beside a file |
 
 mod check;
-#[allow(dead_code, reason = "for code that comes from a registry")]
 pub(crate) mod image;
 mod key;
 mod section;
@@ -18,10 +17,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-pub(crate) use self::check::{Origin, check};
+pub(crate) use self::check::{Origin, Place, check};
 #[cfg(test)]
 use self::key::KeyError;
 pub(crate) use self::key::PublicKey;
+pub(crate) use self::section::is_signed;
 
 /// Why a module is not taken for that of the key's owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

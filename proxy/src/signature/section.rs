@@ -30,6 +30,11 @@ const COUNT_MAX: u32 = 64;
 
 const CUT_OFF: SignatureError = SignatureError::Malformed("the `signature` section is cut off");
 
+/// Whether a module has signatures in its first section, good or not.
+pub(crate) fn is_signed(module: &[u8]) -> bool {
+    split(module).is_some()
+}
+
 /// Verifies a module with the signatures in its first section, of which one must fit.
 pub(super) fn verify(key: &PublicKey, module: &[u8]) -> Result<(), SignatureError> {
     let (mut section, signed) = split(module).ok_or(SignatureError::Missing)?;
