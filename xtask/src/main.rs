@@ -38,7 +38,9 @@ usage: cargo xtask <command>
             with --once, end after showing it
   filters   build Weir's own filters into target/filters
   fuzz      play hostile guests, modules and bytes to the host, for a minute;
-            with --seconds N, --seed S, and --round R to play one round again
+            with --seconds N, --seed S, and --round R to play one round again;
+            with --sanitize before those, under AddressSanitizer, on Linux: the
+            build takes a quarter of an hour
   guests    build the tests' guests, most of them in other languages
   interrupts
             end guests that never return, at random moments; with --count N,
