@@ -24,6 +24,29 @@ const START: &str = r#"(module
 /// says, in text form.
 pub const CHAOS: &str = include_str!("chaos.wat");
 
+/// A filter that marks requests with `x-version: VERSION`.
+pub fn request_marker(version: &str) -> Vec<u8> {
+    marker("request", 0, version)
+}
+
+/// A filter that marks responses with `x-version: VERSION`.
+pub fn response_marker(version: &str) -> Vec<u8> {
+    marker("response", 2, version)
+}
+
+fn marker(message: &str, map: u32, version: &str) -> Vec<u8> {
+    let length = version.len();
+    let text = format!(
+        "{START}
+  (data (i32.const 16) \"x-version\")
+  (data (i32.const 32) \"{version}\")
+  (func (export \"proxy_on_{message}_headers\") (param i32 i32 i32) (result i32)
+    (call $add (i32.const {map}) (i32.const 16) (i32.const 9)
+               (i32.const 32) (i32.const {length}))))"
+    );
+    wat::parse_str(text).unwrap()
+}
+
 /// Reads every piece of both bodies and lets it pass.
 pub fn body_reader() -> String {
     format!(

@@ -23,7 +23,7 @@ pub use self::client::{Client, Response};
 pub use self::exposition::Exposition;
 pub use self::peer::{Peer, read_head};
 pub use self::setup::Setup;
-pub use self::upstream::{Answer, Request, Upstream};
+pub use self::upstream::{Answer, Held, Request, Upstream};
 pub use self::weir::{Weir, check, check_env, run};
 
 use std::path::PathBuf;

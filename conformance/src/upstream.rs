@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use super::PATIENCE;
@@ -98,6 +98,22 @@ impl Upstream {
         })
     }
 
+    /// Holds requests for `/slow` back. Answers with `x-version` of the request.
+    pub fn slow() -> (Self, Held) {
+        let (arrived, arrivals) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let upstream = Self::start(move |request| {
+            if request.path == "/slow" {
+                // A test that is over has dropped its ends.
+                let _ = arrived.send(());
+                let _ = released.lock().unwrap().recv();
+            }
+            Answer::ok(request.header("x-version").unwrap_or("none"))
+        });
+        (upstream, Held { arrivals, release })
+    }
+
     /// Number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
@@ -106,6 +122,24 @@ impl Upstream {
     /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
+    }
+}
+
+/// The requests that [`Upstream::slow`] holds back; all of them go on without this.
+pub struct Held {
+    arrivals: mpsc::Receiver<()>,
+    release: mpsc::Sender<()>,
+}
+
+impl Held {
+    /// Waits until another one is there.
+    pub fn arrived(&self) {
+        self.arrivals.recv_timeout(PATIENCE).unwrap();
+    }
+
+    /// Lets one go on.
+    pub fn release(&self) {
+        self.release.send(()).unwrap();
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::upstream::Upstream;
 use super::{Client, Response, eventually, weir_binary};
 
 /// A running Weir; killed when dropped.
@@ -33,6 +34,28 @@ impl Weir {
     /// The same, with `files` written to the configuration's folder first.
     pub fn start_with(config: &str, files: impl FnOnce(&Path)) -> Self {
         Self::start_args(config, &[], files)
+    }
+
+    /// Starts Weir with one worker, and one filter before `upstream`: `guest`, in text,
+    /// of whose `wasm` these are further keys, in flow style.
+    pub fn start_guest(upstream: &Upstream, wasm: &str, guest: &str) -> Self {
+        let config = format!(
+            "workers: 1\n\
+             admin: {{ address: 127.0.0.1:0 }}\n\
+             listeners:\n\
+             - name: edge\n  \
+               address: 127.0.0.1:0\n  \
+               http_filters:\n  \
+               - name: guest\n    \
+                 wasm: {{ {wasm}, vm_config: {{ code: {{ local: {{ filename: guest.wasm }} }} }} }}\n  \
+               routes: [{{ match: {{ prefix: / }}, cluster: web }}]\n\
+             clusters: [{{ name: web, endpoints: [\"{}\"] }}]\n",
+            upstream.address
+        );
+        Self::start_with(&config, |folder| {
+            let module = wat::parse_str(guest).unwrap();
+            std::fs::write(folder.join("guest.wasm"), module).unwrap();
+        })
     }
 
     /// Starts Weir with Envoy's bootstrap, which must have an admin at port 0.
@@ -137,12 +160,17 @@ impl Weir {
 
     /// Sum of all samples of a metric.
     pub fn metric(&self, name: &str) -> u64 {
+        self.metric_of(name, "")
+    }
+
+    /// Sum of those samples of the metric `name` that have this label: `name="value"`.
+    pub fn metric_of(&self, name: &str, label: &str) -> u64 {
         let metrics = self.admin_get("/metrics").text();
         metrics
             .lines()
             .filter(|line| {
                 line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+                    .is_some_and(|rest| rest.starts_with([' ', '{']) && rest.contains(label))
             })
             .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()

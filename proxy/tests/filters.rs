@@ -196,25 +196,7 @@ const TRAPPING: &str = r#"(module
     (i32.const 0)))"#;
 
 fn trapping(upstream: &Upstream, policy: &str) -> Weir {
-    let config = format!(
-        "workers: 1\n\
-         admin: {{ address: 127.0.0.1:0 }}\n\
-         listeners:\n\
-         - name: edge\n  \
-           address: 127.0.0.1:0\n  \
-           http_filters:\n  \
-           - name: trapping\n    \
-             wasm:\n      \
-               {policy}\n      \
-               vm_config: {{ code: {{ local: {{ filename: trapping.wasm }} }} }}\n  \
-           routes: [{{ match: {{ prefix: / }}, cluster: web }}]\n\
-         clusters: [{{ name: web, endpoints: [\"{}\"] }}]\n",
-        upstream.address
-    );
-    Weir::start_with(&config, |folder| {
-        let module = wat::parse_str(TRAPPING).unwrap();
-        std::fs::write(folder.join("trapping.wasm"), module).unwrap();
-    })
+    Weir::start_guest(upstream, policy, TRAPPING)
 }
 
 #[test]
@@ -236,7 +218,7 @@ fn a_trap_costs_one_request_and_the_next_is_filtered() {
         log.contains("proxy_on_request_headers failed (trap): unreachable"),
         "{log}"
     );
-    assert!(log.contains(r#"plugin="trapping""#), "{log}");
+    assert!(log.contains(r#"plugin="guest""#), "{log}");
 }
 
 #[test]

@@ -8,39 +8,14 @@ use weir_conformance::{Upstream, Weir, eventually};
 
 /// A gateway with the chaotic filter, which `wasm` says more of.
 fn start(upstream: &Upstream, wasm: &str) -> Weir {
-    start_guest(upstream, wasm, CHAOS)
-}
-
-fn start_guest(upstream: &Upstream, wasm: &str, guest: &str) -> Weir {
-    let config = format!(
-        "workers: 1\n\
-         admin: {{ address: 127.0.0.1:0 }}\n\
-         listeners:\n\
-         - name: edge\n  \
-           address: 127.0.0.1:0\n  \
-           http_filters:\n  \
-           - name: chaos\n    \
-             wasm: {{ {wasm}, vm_config: {{ code: {{ local: {{ filename: chaos.wasm }} }} }} }}\n  \
-           routes: [{{ match: {{ prefix: / }}, cluster: web }}]\n\
-         clusters: [{{ name: web, endpoints: [\"{}\"] }}]\n",
-        upstream.address
-    );
-    let module = wat::parse_str(guest).unwrap();
-    Weir::start_with(&config, |folder| {
-        std::fs::write(folder.join("chaos.wasm"), &module).unwrap();
-    })
+    Weir::start_guest(upstream, wasm, CHAOS)
 }
 
 fn failures(weir: &Weir, reason: &str) -> u64 {
-    count(weir, "weir_wasm_vm_failures_total", ("reason", reason))
-}
-
-fn count(weir: &Weir, family: &str, label: (&str, &str)) -> u64 {
-    let page = weir.admin_get("/metrics").text();
-    let label = format!("{}=\"{}\"", label.0, label.1);
-    let is_it = |line: &&str| line.starts_with(family) && line.contains(&label);
-    let value = |line: &str| line.rsplit(' ').next()?.parse::<u64>().ok();
-    page.lines().filter(is_it).filter_map(value).sum()
+    weir.metric_of(
+        "weir_wasm_vm_failures_total",
+        &format!("reason=\"{reason}\""),
+    )
 }
 
 #[test]
@@ -115,7 +90,7 @@ fn a_filter_that_does_not_start_can_be_gone_without() {
         (func (export "malloc") (param i32) (result i32) (i32.const 0))
         (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0)))"#;
     let upstream = Upstream::echo();
-    let weir = start_guest(
+    let weir = Weir::start_guest(
         &upstream,
         "failure_policies: { on_configure: FAIL_OPEN }",
         refuses,
@@ -125,7 +100,7 @@ fn a_filter_that_does_not_start_can_be_gone_without() {
         weir.log()
             .contains("the filter does not start, which its policy allows")
     );
-    let weir = start_guest(
+    let weir = Weir::start_guest(
         &upstream,
         "failure_policies: { on_configure: FAIL_CLOSED }",
         refuses,
@@ -202,7 +177,12 @@ fn lines_beyond_a_limit_are_counted_and_not_written() {
     // The second may have ended meanwhile.
     assert!((30..=90).contains(&lines), "{lines}");
     assert!(!log.contains("a line of the"));
-    let reached = |limit| count(&weir, "weir_wasm_limit_reached_total", ("limit", limit));
+    let reached = |limit: &str| {
+        weir.metric_of(
+            "weir_wasm_limit_reached_total",
+            &format!("limit=\"{limit}\""),
+        )
+    };
     assert_eq!(reached("log_lines") + lines as u64, 300);
     assert_eq!(reached("log_line_bytes"), 300);
 }

@@ -7,27 +7,9 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use weir_conformance::guests::request_marker as marker;
 use weir_conformance::registry::{Layout, Login, Registry, Reply, Seen, digest, gzip, sha256, tar};
 use weir_conformance::{Upstream, Weir, check, check_env, eventually};
-
-/// A filter that marks requests with `x-version: VERSION`.
-fn marker(version: &str) -> Vec<u8> {
-    let length = version.len();
-    let text = format!(
-        r#"(module
-          (import "env" "proxy_add_header_map_value"
-            (func $add (param i32 i32 i32 i32 i32) (result i32)))
-          (memory (export "memory") 1)
-          (data (i32.const 16) "x-version")
-          (data (i32.const 32) "{version}")
-          (func (export "proxy_abi_version_0_2_1"))
-          (func (export "malloc") (param i32) (result i32) (i32.const 1024))
-          (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-            (call $add (i32.const 0) (i32.const 16) (i32.const 9)
-                       (i32.const 32) (i32.const {length}))))"#
-    );
-    wat::parse_str(text).unwrap()
-}
 
 /// A configuration with a filter for each `code.remote`, which keeps copies beside
 /// itself and does not wait between attempts.

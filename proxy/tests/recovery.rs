@@ -1,8 +1,6 @@
 //! What comes after a failure: spares, crash loops, reports.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use weir_conformance::{Upstream, Weir, eventually};
@@ -41,23 +39,7 @@ const GUEST: &str = r#"(module
     (i32.const 0)))"#;
 
 fn start(upstream: &Upstream, wasm: &str) -> Weir {
-    let config = format!(
-        "workers: 1\n\
-         admin: {{ address: 127.0.0.1:0 }}\n\
-         listeners:\n\
-         - name: edge\n  \
-           address: 127.0.0.1:0\n  \
-           http_filters:\n  \
-           - name: chaos\n    \
-             wasm: {{ {wasm}, vm_config: {{ code: {{ local: {{ filename: chaos.wasm }} }} }} }}\n  \
-           routes: [{{ match: {{ prefix: / }}, cluster: web }}]\n\
-         clusters: [{{ name: web, endpoints: [\"{}\"] }}]\n",
-        upstream.address
-    );
-    Weir::start_with(&config, |folder| {
-        let module = wat::parse_str(GUEST).unwrap();
-        std::fs::write(folder.join("chaos.wasm"), module).unwrap();
-    })
+    Weir::start_guest(upstream, wasm, GUEST)
 }
 
 const TRAP: &[(&str, &str)] = &[("x-trap", "1"), ("x-request-id", "the-request")];
@@ -145,7 +127,7 @@ fn a_failure_is_told_with_its_words_its_request_and_its_worker() {
         "these are the last words",
         "worker=0",
         r#"request_id="the-request""#,
-        r#"plugin="chaos""#,
+        r#"plugin="guest""#,
     ] {
         assert!(report.contains(part), "{part} in {log}");
     }
@@ -206,26 +188,14 @@ fn a_vm_is_replaced_after_so_many_streams_and_nobody_notices() {
 
 #[test]
 fn a_stream_ends_in_the_vm_in_which_it_began() {
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let released = Mutex::new(released);
-    let arrived = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&arrived);
-    let upstream = Upstream::start(move |request| {
-        if request.path == "/slow" {
-            seen.store(true, Ordering::Release);
-            released.lock().unwrap().recv().unwrap();
-        }
-        weir_conformance::Answer::ok("done")
-    });
+    let (upstream, held) = Upstream::slow();
     let weir = start(&upstream, "limits: { recycle_after: 1 }");
     let mut slow = weir.connect();
     slow.send(b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
-    eventually("the request at the upstream", || {
-        (arrived.load(Ordering::Acquire)).then_some(())
-    });
+    held.arrived();
     let mut client = weir.connect();
     assert_eq!(client.get("/").status, 200);
     weir.eventually_metric("weir_wasm_vm_recycles_total", 1);
-    release.send(()).unwrap();
+    held.release();
     assert_eq!(slow.response().status, 200);
 }

@@ -2,29 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use weir_conformance::{Answer, Client, Upstream, Weir, eventually, h2};
-
-/// A filter that marks requests with `x-version: VERSION`.
-fn marker(version: &str) -> Vec<u8> {
-    let length = version.len();
-    let text = format!(
-        r#"(module
-          (import "env" "proxy_add_header_map_value"
-            (func $add (param i32 i32 i32 i32 i32) (result i32)))
-          (memory (export "memory") 1)
-          (data (i32.const 16) "x-version")
-          (data (i32.const 32) "{version}")
-          (func (export "proxy_abi_version_0_2_1"))
-          (func (export "malloc") (param i32) (result i32) (i32.const 1024))
-          (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-            (call $add (i32.const 0) (i32.const 16) (i32.const 9)
-                       (i32.const 32) (i32.const {length}))))"#
-    );
-    wat::parse_str(text).unwrap()
-}
+use weir_conformance::guests::request_marker as marker;
+use weir_conformance::{Client, Upstream, Weir, eventually, h2};
 
 const FILTER: &str = "http_filters: [{ name: mark, wasm: { vm_config: \
     { code: { local: { filename: mark.wasm } } } } }]";
@@ -199,35 +180,16 @@ fn vms_that_are_as_before_are_kept() {
     assert_eq!(text.matches("x-version: 1\n").count(), 2, "{text}");
 }
 
-/// An upstream that holds requests for `/slow` back.
-fn slow() -> (Upstream, mpsc::Sender<()>, Arc<AtomicBool>) {
-    let (release, released) = mpsc::channel::<()>();
-    let released = Mutex::new(released);
-    let arrived = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&arrived);
-    let upstream = Upstream::start(move |request| {
-        if request.path == "/slow" {
-            seen.store(true, Ordering::Release);
-            // A test that is over says so by dropping its end.
-            let _ = released.lock().unwrap().recv();
-        }
-        Answer::ok(request.header("x-version").unwrap_or("none"))
-    });
-    (upstream, release, arrived)
-}
-
 #[test]
 fn a_stream_ends_in_the_generation_in_which_it_began() {
-    let (upstream, release, arrived) = slow();
+    let (upstream, held) = Upstream::slow();
     let filtered = config(&upstream, &format!("{FILTER}, {ROUTE}"));
     let weir = Weir::start_with(&filtered, |folder| {
         std::fs::write(folder.join("mark.wasm"), marker("1")).unwrap();
     });
     let mut slow = weir.connect();
     slow.send(b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
-    eventually("the request at the upstream", || {
-        arrived.load(Ordering::Acquire).then_some(())
-    });
+    held.arrived();
     weir.replace("mark.wasm", &marker("2"));
     assert_eq!(weir.reload().status, 200);
     assert_eq!(weir.connect().get("/").text(), "2");
@@ -236,7 +198,7 @@ fn a_stream_ends_in_the_generation_in_which_it_began() {
         table.contains("draining") && table.contains("serving"),
         "{table}"
     );
-    release.send(()).unwrap();
+    held.release();
     let response = slow.response();
     assert_eq!((response.status, response.text().as_str()), (200, "1"));
     // The connection goes on, in the new one.
@@ -246,14 +208,12 @@ fn a_stream_ends_in_the_generation_in_which_it_began() {
 
 #[test]
 fn streams_of_an_old_generation_are_cut_when_they_have_had_long_enough() {
-    let (upstream, _release, arrived) = slow();
+    let (upstream, held) = Upstream::slow();
     let short = |edge: &str| config_with(&upstream, edge, "drain_timeout: 1s");
     let weir = Weir::start(&short(ROUTE));
     let mut slow = weir.connect();
     slow.send(b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
-    eventually("the request at the upstream", || {
-        arrived.load(Ordering::Acquire).then_some(())
-    });
+    held.arrived();
     weir.reload_with(&short(&direct("new")));
     assert!(slow.is_closed());
     weir.eventually_metric("weir_generations", 1);
@@ -419,7 +379,7 @@ fn shared_data_stays_as_long_as_a_filter_has_its_vm_id() {
 
 #[test]
 fn a_callout_ends_though_its_cluster_is_removed() {
-    let (auth, release, arrived) = slow();
+    let (auth, held) = Upstream::slow();
     let upstream = Upstream::echo();
     let plain = config(&upstream, ROUTE);
     let filter = "http_filters: [{ name: auth, wasm: { configuration: \
@@ -441,11 +401,9 @@ fn a_callout_ends_though_its_cluster_is_removed() {
     });
     let mut client = weir.connect();
     client.send(b"GET /asked HTTP/1.1\r\nhost: test\r\n\r\n");
-    eventually("the callout", || {
-        arrived.load(Ordering::Acquire).then_some(())
-    });
+    held.arrived();
     weir.reload_with(&plain);
-    release.send(()).unwrap();
+    held.release();
     let response = client.response();
     assert_eq!(response.status, 200, "{}", response.text());
     assert!(response.text().starts_with("GET /asked\n"));

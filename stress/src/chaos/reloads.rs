@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use weir_conformance::guests::response_marker;
 use weir_conformance::{Client, h2};
 use weir_stress::Weir;
 
@@ -19,26 +20,6 @@ const HTTP2_PACE: Duration = Duration::from_millis(4);
 
 /// Every so many reloads, one is broken.
 const BROKEN: usize = 10;
-
-/// A filter that marks responses with its version.
-fn marker(version: usize) -> Result<Vec<u8>> {
-    let version = version.to_string();
-    let length = version.len();
-    let text = format!(
-        r#"(module
-          (import "env" "proxy_add_header_map_value"
-            (func $add (param i32 i32 i32 i32 i32) (result i32)))
-          (memory (export "memory") 1)
-          (data (i32.const 16) "x-version")
-          (data (i32.const 32) "{version}")
-          (func (export "proxy_abi_version_0_2_1"))
-          (func (export "malloc") (param i32) (result i32) (i32.const 1024))
-          (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
-            (call $add (i32.const 2) (i32.const 16) (i32.const 9)
-                       (i32.const 32) (i32.const {length}))))"#
-    );
-    Ok(wat::parse_str(text)?)
-}
 
 /// What the configuration is like after so many reloads: the code changes, the
 /// filter's configuration, the routes, and another listener comes and goes. The
@@ -63,7 +44,7 @@ fn configuration(number: usize, upstream: std::net::SocketAddr) -> String {
 
 pub(crate) fn run(programs: &Programs, count: usize, seconds: u64) -> Result<()> {
     let upstream = programs.upstream();
-    let files = [("mark.wasm", marker(0)?)];
+    let files = [("mark.wasm", response_marker("0"))];
     let files: Vec<_> = files.iter().map(|(n, b)| (*n, &b[..])).collect();
     let weir = Weir::start(programs.weir(), &configuration(0, upstream), &files)?;
     let address = weir.listener("healthy")?;
@@ -149,7 +130,7 @@ fn reload(
         if is_broken {
             weir.replace("weir.yaml", b"listeners: [{ name: healthy }]")?;
         } else {
-            weir.replace("mark.wasm", &marker(number)?)?;
+            weir.replace("mark.wasm", &response_marker(&number.to_string()))?;
             let text = configuration(number, upstream);
             weir.replace("weir.yaml", text.as_bytes())?;
         }
