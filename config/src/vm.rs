@@ -37,7 +37,8 @@ pub(crate) static BLOCK: Block = Block {
 ///
 /// Accepted for Envoy's sake and without effect: `runtime`, which there chooses
 /// among engines; `allow_precompiled`, since precompiled sections are never
-/// used; `nack_on_code_cache_miss`, since it concerns fetched code only.
+/// used; `nack_on_code_cache_miss`, since a configuration is taken only when all of its
+/// code has been fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmConfig {
     /// `vm_id`: filters of one `vm_id` share data and queues. Default: empty.
