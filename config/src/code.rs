@@ -6,7 +6,7 @@ pub(crate) mod remote;
 use std::path::PathBuf;
 
 pub use self::image::ImageReference;
-pub use self::remote::{ModuleUri, PullPolicy, RemoteCode, Retries};
+pub use self::remote::{ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 
 use crate::any::Base64;
 use crate::error::Problem;

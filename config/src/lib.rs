@@ -57,7 +57,7 @@ pub use access_log::{
 pub use admin::Admin;
 pub use callouts::Callouts;
 pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
-pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries};
+pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;
 pub use config::{Config, parse};
 pub use endpoint::Endpoint;

@@ -529,6 +529,54 @@ fn the_endpoints_of_a_cluster_are_asked_in_place_of_the_host() {
     assert_eq!(paths(&registry.seen()), ["/a.wasm"]);
 }
 
+#[test]
+fn copies_of_two_clusters_are_told_apart() {
+    let (blue, green) = (Registry::start(), Registry::start());
+    blue.set("/a.wasm", Reply::bytes(marker("blue")));
+    green.set("/a.wasm", Reply::bytes(marker("green")));
+    let remote = |cluster: &str| {
+        format!(
+            "http_uri: {{ uri: \"http://modules.test/a.wasm\", cluster: {cluster}, timeout: 5s }}, \
+             insecure: true"
+        )
+    };
+    let upstream = Upstream::echo();
+    let (one, other) = (remote("blue"), remote("green"));
+    let text = config(&upstream.address.to_string(), &[&one, &other]);
+    let cluster = |name: &str, registry: &Registry| {
+        format!(
+            "{{ name: {name}, endpoints: [\"{}\"] }}, ",
+            registry.address
+        )
+    };
+    let clusters = cluster("blue", &blue) + &cluster("green", &green);
+    let weir = Weir::start(&text.replace("clusters: [", &format!("clusters: [{clusters}")));
+    assert_eq!(versions(&weir), "blue green");
+    // From the disk, too.
+    blue.down(true);
+    green.down(true);
+    assert_eq!(weir.reload().status, 200);
+    assert_eq!(versions(&weir), "blue green");
+}
+
+#[test]
+fn a_cluster_is_not_taken_for_this_machine() {
+    let remote = "http_uri: { uri: \"http://localhost/a.wasm\", cluster: web, timeout: 5s }";
+    let text = refused(remote);
+    let words = "nobody vouches for a module that comes by `http`";
+    assert!(text.contains(words), "{text}");
+}
+
+#[test]
+fn a_module_may_be_as_large_as_it_likes() {
+    let registry = Registry::start();
+    registry.set("/a.wasm", Reply::bytes(gzip(&marker("1"))));
+    let text = config("127.0.0.1:1", &[&uri(&registry.http("/a.wasm"))]);
+    let text = text.replace("64KiB", &u64::MAX.to_string());
+    let (passed, text) = check(&text, |_| {});
+    assert!(passed, "{text}");
+}
+
 /// A Weir with its copies in `cache`.
 fn start_with_cache(upstream: &Upstream, remote: &str, cache: &Path) -> Weir {
     let text = config(&upstream.address.to_string(), &[remote]);

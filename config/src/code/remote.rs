@@ -137,6 +137,12 @@ impl Default for Retries {
 }
 
 impl RemoteCode {
+    /// Whether what is asked can only be this machine.
+    pub fn is_loopback(&self) -> bool {
+        // A cluster's endpoints may be anywhere, whatever the host is called.
+        self.cluster.is_none() && self.uri.value.is_loopback()
+    }
+
     /// What is fetched: `pull_policy`, or its default.
     pub fn pull_policy(&self) -> PullPolicy {
         self.pull_policy.unwrap_or_else(|| match &self.uri.value {
@@ -158,18 +164,21 @@ impl ModuleUri {
     }
 
     /// Whether the host can only be this machine.
-    pub fn is_loopback(&self) -> bool {
+    fn is_loopback(&self) -> bool {
         let authority = self.authority();
         let host = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => host,
             _ => authority,
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost")
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.to_canonical().is_loopback())
+        is_loopback(host.trim_start_matches('[').trim_end_matches(']'))
     }
+}
+
+/// Whether a host, without port and brackets, can only be this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 impl fmt::Display for ModuleUri {
@@ -393,7 +402,7 @@ impl RemoteCode {
                 if url.starts_with("http:")
                     && !self.insecure
                     && self.sha256.is_none()
-                    && !self.uri.is_loopback() =>
+                    && !self.is_loopback() =>
             {
                 let message = "nobody vouches for a module that comes by `http`";
                 let help = "use `https`, or give its `sha256`, or set `insecure: true`";

@@ -32,8 +32,13 @@ const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(192, 0, 0, 192),
 ];
 
-/// The same of AWS.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+/// The same: AWS twice, Google, Oracle.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254),
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0023),
+    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),
+    Ipv6Addr::new(0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
 
 /// `None` for what no module is fetched from, whoever asks for it.
 fn reach(address: IpAddr) -> Option<Reach> {
@@ -70,7 +75,7 @@ fn reach_v6(address: Ipv6Addr) -> Option<Reach> {
     if address.is_unspecified()
         || address.is_multicast()
         || address.is_unicast_link_local()
-        || address == METADATA_V6
+        || METADATA_V6.contains(&address)
     {
         None
     } else if address.is_loopback() {
@@ -83,7 +88,7 @@ fn reach_v6(address: Ipv6Addr) -> Option<Reach> {
 }
 
 /// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64
-/// (RFC 6052) or 6to4 (RFC 3056).
+/// (RFC 6052, RFC 8215) or 6to4 (RFC 3056).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, high, low] = address.segments();
     let v4 = |high: u16, low: u16| {
@@ -91,7 +96,9 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
         Ipv4Addr::new(a, b, c, d)
     };
     match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(v4(high, low)),
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) | (0x64, 0xff9b, 1, ..) => {
+            Some(v4(high, low))
+        }
         (0, 0, 0, 0, 0, 0) if high != 0 => Some(v4(high, low)),
         (0x2002, ..) => Some(v4(b, c)),
         _ => None,
@@ -108,8 +115,9 @@ pub(super) struct Guard {
     origin: (String, u16),
     /// What is dialled in its place.
     via: Option<Vec<Endpoint>>,
-    /// How near the origin is, once it has been looked up.
-    nearest: Mutex<Option<Reach>>,
+    /// How far the origin is, once it has been looked up: of several addresses, the
+    /// farthest, as any of them may answer.
+    origin_reach: Mutex<Option<Reach>>,
 }
 
 /// What is not dialled.
@@ -126,7 +134,7 @@ impl Guard {
         Self {
             origin,
             via,
-            nearest: Mutex::new(None),
+            origin_reach: Mutex::new(None),
         }
     }
 
@@ -137,17 +145,20 @@ impl Guard {
         port: u16,
         addresses: &[SocketAddr],
     ) -> Result<Vec<SocketAddr>, Forbidden> {
-        let mut nearest = self.nearest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut origin_reach = self
+            .origin_reach
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_origin = self.origin.0.eq_ignore_ascii_case(host) && self.origin.1 == port;
         let least = if is_origin {
             Reach::Loopback
         } else {
-            nearest.unwrap_or(Reach::Public)
+            origin_reach.unwrap_or(Reach::Public)
         };
         let may = |address: &&SocketAddr| reach(address.ip()).is_some_and(|reach| reach >= least);
         let permitted: Vec<_> = addresses.iter().filter(may).copied().collect();
         if is_origin {
-            *nearest = permitted.iter().filter_map(|a| reach(a.ip())).min();
+            *origin_reach = permitted.iter().filter_map(|a| reach(a.ip())).max();
         }
         match addresses.first() {
             Some(address) if permitted.is_empty() => Err(Forbidden {
@@ -259,6 +270,10 @@ mod tests {
             "fe80::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "64:ff9b:1::169.254.169.254",
             "::ffff:169.254.169.254",
             "64:ff9b::169.254.169.254",
             "2002:a9fe:a9fe::1",
@@ -327,6 +342,10 @@ mod tests {
             assert_eq!(guard.permitted("r.io", 22, &all).unwrap().len(), others);
             assert!(guard.permitted("cdn.io", 443, &all[3..]).is_err());
         }
+        // One that has a near address too leads no nearer.
+        let guard = Guard::new(("r.io".to_owned(), 443), None);
+        assert_eq!(guard.permitted("r.io", 443, &all).unwrap().len(), 3);
+        assert_eq!(guard.permitted("cdn.io", 443, &all).unwrap().len(), 1);
         let guard = Guard::new(("r.io".to_owned(), 443), None);
         assert!(guard.permitted("r.io", 443, &all[3..]).is_err());
     }

@@ -71,7 +71,7 @@ impl Client {
 
     /// Whether a server may be asked without TLS.
     pub(super) fn may_be_plain(&self, uri: &Uri) -> bool {
-        self.plain || host_and_port(uri).is_some_and(|(host, _)| is_loopback(host))
+        self.plain || host_and_port(uri).is_some_and(|(host, _)| weir_config::is_loopback(host))
     }
 
     /// Asks for `uri`, and for what that redirects to.
@@ -185,13 +185,6 @@ impl Client {
             Err(source) => Err(FetchError::Http { host, source }),
         }
     }
-}
-
-/// Whether a host can only be this machine.
-fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost")
-        || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 impl Answer {

@@ -66,7 +66,7 @@ pub(crate) struct Found {
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     remote: &'a RemoteCode,
-    /// Whether signatures are wanted too, if it is an image.
+    /// Whether it is an image whose signatures are wanted too.
     signed: bool,
 }
 
@@ -119,7 +119,7 @@ impl RemoteModules {
         })
     }
 
-    /// The module that was fetched for `remote`; `signed` tells whether it is verified.
+    /// The module that was fetched for `remote`; `verified` tells whether it will be.
     ///
     /// # Errors
     /// Why it was not, with the place in the configuration that is to blame.
@@ -127,9 +127,9 @@ impl RemoteModules {
         &self,
         config: &Config,
         remote: &RemoteCode,
-        signed: bool,
+        verified: bool,
     ) -> Result<Found, ConfigError> {
-        match self.found.get(&Wanted { remote, signed }.key()) {
+        match self.found.get(&Wanted::new(remote, verified).key()) {
             Some(Ok(found)) => Ok(found.clone()),
             Some(Err(error)) => {
                 let span = place(remote, error);
@@ -169,16 +169,21 @@ fn all(config: &Config) -> impl Iterator<Item = Wanted<'_>> {
     filters.filter_map(|filter: &HttpFilter| {
         let vm = &filter.wasm.vm_config;
         match &vm.code.value {
-            Code::Remote(remote) => Some(Wanted {
-                remote,
-                signed: vm.verify.is_some(),
-            }),
+            Code::Remote(remote) => Some(Wanted::new(remote, vm.verify.is_some())),
             Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,
         }
     })
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    fn new(remote: &'a RemoteCode, verified: bool) -> Self {
+        let is_image = matches!(remote.uri.value, ModuleUri::Image(_));
+        Self {
+            remote,
+            signed: verified && is_image,
+        }
+    }
+
     /// What tells two things to fetch apart, within one configuration.
     fn key(self) -> String {
         let remote = self.remote;
@@ -199,21 +204,31 @@ impl Wanted<'_> {
 
     /// What a copy is a copy of.
     fn source(self) -> String {
-        let uri = &self.remote.uri;
-        let signed = if self.signed { " with signatures" } else { "" };
-        match &self.remote.sha256 {
-            Some(sha256) => format!("{uri} sha256:{}{signed}", sha256.value),
-            None => format!("{uri}{signed}"),
+        let remote = self.remote;
+        let mut source = remote.uri.to_string();
+        if let Some(sha256) = &remote.sha256 {
+            source += " sha256:";
+            source += &sha256.value;
+        } else if remote.insecure {
+            // What nobody vouches for is no copy for those who want more.
+            source += " insecure";
         }
+        if let Some(cluster) = &remote.cluster {
+            source += " via ";
+            source += &cluster.value;
+        }
+        if self.signed {
+            source += " with signatures";
+        }
+        source
     }
 
     /// Whether a copy will do for now. An image without a signature may have been
     /// signed since.
     fn is_content(self, copy: &Found) -> bool {
-        let is_file = matches!(self.remote.uri.value, ModuleUri::Http(_));
         let signed = !copy.signatures.is_empty() || is_signed(&copy.module);
         let pulls_always = self.remote.pull_policy() == PullPolicy::Always;
-        !pulls_always && (is_file || !self.signed || signed)
+        !pulls_always && (!self.signed || signed)
     }
 }
 
@@ -381,8 +396,7 @@ impl Job<'_> {
         let path = uri.path().trim_start_matches('/');
         let credentials = self.credentials(remote, host, path)?;
         // Those are for nobody else to read.
-        let may_show =
-            uri.scheme_str() == Some("https") || remote.insecure || remote.uri.is_loopback();
+        let may_show = uri.scheme_str() == Some("https") || remote.insecure || remote.is_loopback();
         let authorization = credentials.filter(|_| may_show);
         let authorization = authorization.as_ref().and_then(Credentials::basic);
         let ask = Ask {
@@ -390,7 +404,7 @@ impl Job<'_> {
             ..Ask::default()
         };
         let answer = client.follow(uri, &ask)?;
-        let bytes = answer.body("the file", limit + ARCHIVE_OVERHEAD_BYTES)?;
+        let bytes = answer.body("the file", limit.saturating_add(ARCHIVE_OVERHEAD_BYTES))?;
         let origin = sha256(&bytes);
         if remote.sha256.as_ref().is_some_and(|s| s.value != origin) {
             return Err(FetchError::Sha256 {
@@ -444,7 +458,8 @@ impl Job<'_> {
         let module = match layer.form {
             Form::Module => unpack::module(registry.blob(&layer.blob, limit)?, limit)?,
             Form::Tar => {
-                let packed = registry.blob(&layer.blob, limit + ARCHIVE_OVERHEAD_BYTES)?;
+                let packed =
+                    registry.blob(&layer.blob, limit.saturating_add(ARCHIVE_OVERHEAD_BYTES))?;
                 unpack::layer(&packed, limit)?
             }
         };
@@ -480,7 +495,7 @@ fn base(remote: &RemoteCode) -> Result<Uri, FetchError> {
                 "docker.io" => "registry-1.docker.io",
                 registry => registry,
             };
-            let local = remote.uri.is_loopback() && remote.ca_file.is_none();
+            let local = remote.is_loopback() && remote.ca_file.is_none();
             let scheme = if remote.insecure || local {
                 "http"
             } else {

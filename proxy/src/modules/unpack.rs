@@ -27,7 +27,7 @@ pub(super) fn file(mut bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>, FetchErr
         if bytes.starts_with(GZIP) {
             let reader = bounded(
                 MultiGzDecoder::new(&bytes[..]),
-                limit + ARCHIVE_OVERHEAD_BYTES,
+                limit.saturating_add(ARCHIVE_OVERHEAD_BYTES),
             );
             bytes = all(reader).map_err(|error| damaged(&error, limit))?;
         } else if is_tar(&bytes) {
@@ -86,7 +86,10 @@ fn from_tar(
     wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Option<Vec<u8>>, FetchError> {
     let failed = |error: io::Error| damaged(&error, limit);
-    let mut archive = tar::Archive::new(bounded(reader, limit + ARCHIVE_OVERHEAD_BYTES));
+    let mut archive = tar::Archive::new(bounded(
+        reader,
+        limit.saturating_add(ARCHIVE_OVERHEAD_BYTES),
+    ));
     for entry in archive.entries().map_err(failed)? {
         let entry = entry.map_err(failed)?;
         // Links and sparse files are no modules, whatever they are called.
