@@ -167,7 +167,7 @@ impl Vm {
 
     /// Keeps what the VM is like now, its plugins started, for [`Vm::restore`].
     /// False when it cannot be made so again, as the module changes tables or
-    /// segments.
+    /// segments, or has several memories.
     pub fn keep(&self) -> bool {
         let instance = self.instance.try_borrow_mut();
         let kept = instance.is_ok_and(|mut i| i.as_mut().is_some_and(Instance::keep));
@@ -189,6 +189,11 @@ impl Vm {
         if self.active_streams() > 0 || self.failure().is_some() {
             return false;
         }
+        let instance = self.instance.try_borrow_mut();
+        let restored = instance.is_ok_and(|mut i| i.as_mut().is_some_and(Instance::restore));
+        if !restored {
+            return false;
+        }
         let state = &self.state;
         state.callouts.clear();
         state.after_call.take();
@@ -201,9 +206,7 @@ impl Vm {
         contexts
             .values()
             .for_each(|context| context.root().restore());
-        drop(contexts);
-        let instance = self.instance.try_borrow_mut();
-        instance.is_ok_and(|mut i| i.as_mut().is_some_and(Instance::restore))
+        true
     }
 
     /// Frees the instance without another guest call. Further calls answer

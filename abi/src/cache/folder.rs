@@ -142,6 +142,14 @@ impl Folder {
 
     /// Puts an entry there, and makes room for it.
     pub(super) fn write(&self, name: &str, bytes: &[u8], bytes_max: u64) -> Result<(), CacheError> {
+        let size = bytes.len() as u64;
+        if size > bytes_max {
+            // It would drive out all others, and go itself.
+            return Err(CacheError::TooLarge {
+                bytes: size,
+                bytes_max,
+            });
+        }
         // Somebody may have emptied the cache by removing all of it.
         self.make()?;
         let lock = self.lock()?;

@@ -36,6 +36,14 @@ pub enum CacheError {
     /// The system gives no random bytes for a key.
     #[error("there are no random bytes: {0}")]
     Random(String),
+    /// One module is larger than all together may be.
+    #[error("it takes {bytes} bytes, and the cache has {bytes_max}")]
+    TooLarge {
+        /// Bytes that it takes.
+        bytes: u64,
+        /// Bytes of all entries, at most.
+        bytes_max: u64,
+    },
     /// The engine cannot write the module.
     #[error("the engine cannot write the module: {0}")]
     Engine(String),
@@ -48,7 +56,8 @@ pub enum Outcome {
     Hit,
     /// Nothing.
     Miss,
-    /// Something that is not what was written there, with the reason. It was dropped.
+    /// Something that cannot be read, or is not what was written there, with the
+    /// reason. It was dropped.
     Damaged(String),
 }
 
@@ -125,7 +134,10 @@ impl ModuleCache {
                 }
             },
             Ok(None) => Outcome::Miss,
-            Err(error) => Outcome::Damaged(error.to_string()),
+            Err(error) => {
+                self.folder.remove(&name);
+                Outcome::Damaged(error.to_string())
+            }
         };
         let compiled = CompiledModule::compile(wasm, deadline).map_err(LoadError::Compile)?;
         let module = Module::of(compiled, wasm, digest, deadline)?;

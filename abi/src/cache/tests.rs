@@ -27,6 +27,9 @@ fn wasm(number: u32) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// Bytes that one entry has room in, and two have not.
+const ONE: u64 = 12 * 1024;
+
 fn open(folder: &Path) -> ModuleCache {
     ModuleCache::open(folder, MUCH).unwrap()
 }
@@ -165,6 +168,23 @@ fn what_was_not_used_for_the_longest_time_makes_room() {
 }
 
 #[test]
+fn what_is_larger_than_the_cache_drives_nothing_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache");
+    outcome(&open(&path), 0);
+    let entries = files(&path, folder::ENTRY);
+    let size = fs::metadata(&entries[0]).unwrap().len();
+    let mut larger = wasm(1);
+    // A custom section of 16 KiB, which the engine keeps.
+    larger.extend([0, 0x81, 0x80, 0x01, 0]);
+    larger.resize(larger.len() + 16 * 1024, 0);
+    let cache = ModuleCache::open(&path, size + 1024).unwrap();
+    let (_, lookup) = cache.compile_for(&larger, Deadline::default()).unwrap();
+    assert!(matches!(lookup.not_kept, Some(CacheError::TooLarge { .. })));
+    assert_eq!(files(&path, folder::ENTRY), entries);
+}
+
+#[test]
 fn other_files_in_the_folder_stay() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache");
@@ -222,9 +242,9 @@ fn child() {
     let Some(folder) = std::env::var_os("WEIR_CACHE_FOLDER") else {
         return;
     };
-    let cache = ModuleCache::open(Path::new(&folder), 1).unwrap();
-    for number in 0..2 {
-        // Nothing has room in there, so it is evicted each time.
+    let cache = ModuleCache::open(Path::new(&folder), ONE).unwrap();
+    for number in 0..3 {
+        // One has room in there, so another is evicted each time.
         assert!(!matches!(outcome(&cache, number), Outcome::Damaged(_)));
     }
     let cache = open(Path::new(&folder));

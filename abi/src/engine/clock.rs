@@ -182,6 +182,10 @@ pub(super) fn run<R>(
         ENDED.replace(false),
         OUT_OF_MEMORY.replace(false),
     );
+    if outer.0 != 0 {
+        // The watchdog must not take what follows for the outer one's.
+        slot.unmark();
+    }
     let nanos = match code.deadline {
         Deadline::Off => u64::MAX,
         Deadline::Watchdog | Deadline::Counter => {
@@ -297,6 +301,7 @@ fn register() -> *const Slot {
         processor_time: None,
     });
     watchdog();
+    signal::receive();
     Arc::as_ptr(&slot)
 }
 
@@ -422,7 +427,7 @@ impl Watched {
         if passed < limit || self.is_starved(limit, passed) {
             return Seen::InTime;
         }
-        // The limit may be that of a later call: then this one has ended.
+        // The limit may be that of another call: then this one has ended, or waits.
         if self.slot.call.load(Ordering::Acquire) == call {
             self.slot.overdue.store(call, Ordering::Release);
         }

@@ -32,7 +32,9 @@ impl Image {
     pub(super) fn restore(&self, store: &mut Store, memory: &Memory) -> bool {
         let (base, now) = extent(store, memory);
         let then = self.pages.bytes().0;
-        self.memory.restore(base, then, now);
+        if !self.memory.restore(base, then, now) {
+            return false;
+        }
         let VMExtern::Memory(handle) = Extern::Memory(memory.clone()).to_vm_extern().unwrap_sys()
         else {
             return false;
@@ -115,15 +117,15 @@ mod linux {
             (mapped != MAP_FAILED).then_some(Self { _file: file })
         }
 
-        /// Brings back the first `then` bytes at `base`, of which there are `now`.
-        pub(super) fn restore(&self, base: *mut u8, then: usize, now: usize) {
+        /// Brings back the first `then` bytes at `base`, of which there are `now`. False
+        /// when the system does not do that, as for memory that is locked.
+        pub(super) fn restore(&self, base: *mut u8, then: usize, now: usize) -> bool {
             // SAFETY: the range is the guest's own, which does not run. What it has
             // written is dropped; what has grown since is taken away.
             unsafe {
-                libc::madvise(base.cast(), now, libc::MADV_DONTNEED);
-                if now > then {
-                    libc::mprotect(base.add(then).cast(), now - then, PROT_NONE);
-                }
+                libc::madvise(base.cast(), now, libc::MADV_DONTNEED) == 0
+                    && (now <= then
+                        || libc::mprotect(base.add(then).cast(), now - then, PROT_NONE) == 0)
             }
         }
     }
@@ -145,12 +147,13 @@ mod elsewhere {
             Some(Self { bytes })
         }
 
-        pub(super) fn restore(&self, base: *mut u8, then: usize, now: usize) {
+        pub(super) fn restore(&self, base: *mut u8, then: usize, now: usize) -> bool {
             // SAFETY: the guest's memory, which nobody uses meanwhile; it never
             // shrinks.
             let memory = unsafe { std::slice::from_raw_parts_mut(base, now) };
             memory[..then].copy_from_slice(&self.bytes[..then]);
             memory[then..].fill(0);
+            true
         }
     }
 }

@@ -55,11 +55,13 @@ impl Instance {
         resolve: impl Fn(&str, &str) -> Option<&'static HostFunction<T>>,
         limits: InstanceLimits,
     ) -> Result<Self, GuestTrap> {
-        guarded(limits.start, &module.code, None, || {
-            let made = (module.code.deadline == Deadline::Counter).then(Made::default);
-            let mut engine = module.engine.clone();
-            engine.set_tunables(GuestTunables::new(limits.memory, made.as_ref()));
-            let mut store = Store::new(engine);
+        let made = (module.code.deadline == Deadline::Counter).then(Made::default);
+        let mut engine = module.engine.clone();
+        engine.set_tunables(GuestTunables::new(limits.memory, made.as_ref()));
+        // The global that the clock writes to is in the store, also when the start
+        // section fails: it has to outlive the call.
+        let mut store = Store::new(engine);
+        let (instance, memory) = guarded(limits.start, &module.code, None, || {
             let rights = Rc::clone(&state);
             let env = FunctionEnv::new(
                 &mut store,
@@ -91,14 +93,15 @@ impl Instance {
             let env = &mut env.as_mut(&mut store).0;
             env.memory = memory.clone();
             env.allocator = allocator;
-            Ok(Self {
-                store,
-                instance,
-                memory,
-                code: Arc::clone(&module.code),
-                over: made.as_ref().and_then(Made::over),
-                image: None,
-            })
+            Ok((instance, memory))
+        })?;
+        Ok(Self {
+            store,
+            instance,
+            memory,
+            code: Arc::clone(&module.code),
+            over: made.as_ref().and_then(Made::over),
+            image: None,
         })
     }
 
@@ -112,8 +115,8 @@ impl Instance {
     }
 
     /// Keeps what the instance is like now, for [`Instance::restore`]. False when it
-    /// cannot be made so again: the module changes what is not kept, tables and
-    /// segments.
+    /// cannot be made so again: the module changes what is not kept: tables,
+    /// segments, further memories.
     pub(crate) fn keep(&mut self) -> bool {
         if self.code.is_changed_beyond_memory() {
             return false;

@@ -89,6 +89,9 @@ fn changes_more(operator: &Operator<'_>) -> bool {
 
 impl ModuleMiddleware for Polls {
     fn transform_module_info(&self, module: &mut ModuleInfo) -> Result<(), MiddlewareError> {
+        if module.memories.len() > 1 {
+            self.changes_more.store(true, Ordering::Relaxed);
+        }
         // Without a memory it cannot ask; such a module is refused.
         if module.memories.is_empty() || self.deadline == Deadline::Off {
             return Ok(());

@@ -8,10 +8,10 @@
 //! are compiled with a counter.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub(super) use linux::{ThreadId, install, processor_time, send, this_thread};
+pub(super) use linux::{ThreadId, install, processor_time, receive, send, this_thread};
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-pub(super) use elsewhere::{ThreadId, install, processor_time, send, this_thread};
+pub(super) use elsewhere::{ThreadId, install, processor_time, receive, send, this_thread};
 
 /// Whether guests can be interrupted by a signal on this target.
 pub(super) const AVAILABLE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
@@ -112,6 +112,20 @@ mod linux {
         }
     }
 
+    /// Has this thread get the signal, whatever mask it has inherited.
+    pub(in crate::engine) fn receive() {
+        let signal = SIGNAL.load(Ordering::Relaxed);
+        if signal != 0 {
+            let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+            // SAFETY: the set is emptied before it is used.
+            unsafe {
+                libc::sigemptyset(set.as_mut_ptr());
+                libc::sigaddset(set.as_mut_ptr(), signal);
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
+            }
+        }
+    }
+
     /// Sends the signal to a live thread.
     pub(in crate::engine) fn send(id: ThreadId) {
         let signal = SIGNAL.load(Ordering::Relaxed);
@@ -156,15 +170,15 @@ mod linux {
             depth += 1;
             depth
         };
+        // SAFETY: the first bytes of a function.
+        let begins: [u8; ENTRY.len()] = unsafe { (function as *const [u8; ENTRY.len()]).read() };
         // A function without a frame of its own has left its caller's in rbp: the
         // return address is on top of the stack.
-        // SAFETY: the first bytes of a function, and the top of the guest's stack.
-        let (has_frame, top) = unsafe {
-            let begins: [u8; ENTRY.len()] = (function as *const [u8; ENTRY.len()]).read();
-            (begins == ENTRY, (registers[rsp] as *const usize).read())
-        };
-        if !has_frame || pc == function {
+        if begins != ENTRY || pc == function {
             tell(pc);
+            // SAFETY: the call has just written it there. With a frame, the top of the
+            // stack may not have been touched yet, and be on the guard page.
+            let top = unsafe { (registers[rsp] as *const usize).read() };
             pc = top.wrapping_sub(1);
         }
         // The compiler keeps rbp for frame pointers. Each frame that returns into
@@ -207,6 +221,8 @@ mod elsewhere {
     }
 
     pub(in crate::engine) fn install() {}
+
+    pub(in crate::engine) fn receive() {}
 
     pub(in crate::engine) fn send(_: ThreadId) {}
 }
