@@ -96,10 +96,15 @@ fn integer(block: &mut Vec<u8>, value: usize) {
     block.push(u8::try_from(rest).unwrap());
 }
 
-/// The header block of a plain request with more fields.
+/// The header block of a plain request without body, with more fields.
 pub fn get_block(more: &[(&[u8], &[u8])]) -> Vec<u8> {
+    request_block("GET", more)
+}
+
+/// The header block of a plain request with more fields.
+pub fn request_block(method: &str, more: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut fields: Vec<(&[u8], &[u8])> = vec![
-        (b":method", b"GET"),
+        (b":method", method.as_bytes()),
         (b":scheme", b"http"),
         (b":authority", b"test"),
         (b":path", b"/"),

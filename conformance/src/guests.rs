@@ -47,6 +47,18 @@ fn marker(message: &str, map: u32, version: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// A filter that does nothing; each number makes another.
+pub fn numbered(number: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+          (memory (export "memory") 1)
+          (global (export "number") i32 (i32.const {number}))
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "malloc") (param i32) (result i32) (i32.const 1024)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
 /// Reads every piece of both bodies and lets it pass.
 pub fn body_reader() -> String {
     format!(

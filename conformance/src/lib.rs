@@ -22,11 +22,12 @@ mod weir;
 pub use self::client::{Client, Response};
 pub use self::exposition::Exposition;
 pub use self::peer::{Peer, read_head};
-pub use self::setup::Setup;
+pub use self::setup::{Setup, direct};
 pub use self::upstream::{Answer, Held, Request, Upstream};
 pub use self::weir::{Weir, check, check_env, run};
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a test waits for an event before it fails.
@@ -61,6 +62,15 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         assert!(std::time::Instant::now() < deadline, "{what}: never");
         // For states of another process that give no event.
         std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Says that it is over when it goes, for whatever reason.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

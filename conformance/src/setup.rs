@@ -87,3 +87,10 @@ impl Setup {
         })
     }
 }
+
+/// The routes of a listener that answers every request with `body`.
+pub fn direct(body: &str) -> String {
+    format!(
+        "routes: [{{ match: {{ prefix: / }}, direct_response: {{ status: 200, body: {body} }} }}]"
+    )
+}

@@ -39,6 +39,11 @@ impl Weir {
     /// Starts Weir with one worker, and one filter before `upstream`: `guest`, in text,
     /// of whose `wasm` these are further keys, in flow style.
     pub fn start_guest(upstream: &Upstream, wasm: &str, guest: &str) -> Self {
+        Self::start_module(upstream, wasm, &wat::parse_str(guest).unwrap())
+    }
+
+    /// The same, with a module that is compiled.
+    pub fn start_module(upstream: &Upstream, wasm: &str, module: &[u8]) -> Self {
         let config = format!(
             "workers: 1\n\
              admin: {{ address: 127.0.0.1:0 }}\n\
@@ -53,7 +58,6 @@ impl Weir {
             upstream.address
         );
         Self::start_with(&config, |folder| {
-            let module = wat::parse_str(guest).unwrap();
             std::fs::write(folder.join("guest.wasm"), module).unwrap();
         })
     }
@@ -208,6 +212,15 @@ impl Weir {
             kib.parse::<u64>().unwrap() * 1024
         };
         (value("VmRSS:"), value("VmHWM:"))
+    }
+
+    /// Runs `work` and gives the growth of the memory at its peak, in bytes.
+    pub fn growth(&self, work: impl FnOnce()) -> u64 {
+        self.forget_peak_memory();
+        let (before, _) = self.memory();
+        work();
+        let (_, peak) = self.memory();
+        peak.saturating_sub(before)
     }
 
     /// Processor time that the process has used.

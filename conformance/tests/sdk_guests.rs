@@ -1,27 +1,13 @@
 //! Guests that were built with other SDKs than Rust's: their modules import more
 //! than they use, and nothing may be missing.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use weir_conformance::{Upstream, Weir, filter};
 
 fn guest_works(module: &str, language: &str) {
     let upstream = Upstream::echo();
-    let config = format!(
-        "workers: 1\n\
-         admin: {{ address: 127.0.0.1:0 }}\n\
-         listeners:\n\
-         - name: edge\n  \
-           address: 127.0.0.1:0\n  \
-           http_filters:\n  \
-           - name: guest\n    \
-             wasm:\n      \
-               vm_config: {{ code: {{ local: {{ filename: {} }} }} }}\n      \
-               configuration: from the test\n  \
-           routes: [{{ match: {{ prefix: / }}, cluster: web }}]\n\
-         clusters: [{{ name: web, endpoints: [\"{}\"] }}]\n",
-        filter(module).display(),
-        upstream.address
-    );
-    let weir = Weir::start(&config);
+    let module = std::fs::read(filter(module)).unwrap();
+    let weir = Weir::start_module(&upstream, "configuration: from the test", &module);
     let mut client = weir.connect();
     for _ in 0..100 {
         let response = client.get("/");

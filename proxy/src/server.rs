@@ -20,7 +20,6 @@ use crate::reload::{Ends, Fleet, Inherited, Load, Paths};
 /// A server whose sockets are bound and whose filters have been tried out.
 pub(crate) struct Prepared {
     fleet: Fleet,
-    drain_timeout: Duration,
 }
 
 /// Binds every socket that is not `inherited`, and opens every log of `generation`.
@@ -37,7 +36,6 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, ConfigErrors> {
     Ok(Prepared {
         fleet: Fleet::new(config, generation, inherited, paths, load)?,
-        drain_timeout: config.drain_timeout,
     })
 }
 
@@ -56,15 +54,21 @@ impl Prepared {
         let (drain, _) = watch::channel(false);
         let (drained, is_drained) = watch::channel(false);
         let (replaced, is_replaced) = watch::channel(false);
+        // What is served says how long.
+        let (drain_timeout, is_drain_timeout) = watch::channel(Duration::ZERO);
         let shutdown = Shutdown {
             drain: drain.clone(),
             replaced: is_replaced,
             drained: is_drained,
-            drain_timeout: self.drain_timeout,
+            drain_timeout: is_drain_timeout,
         };
         server.add_service(WeirService {
             fleet: Mutex::new(Some(self.fleet)),
-            ends: Ends { drain, replaced },
+            ends: Ends {
+                drain,
+                drain_timeout,
+                replaced,
+            },
             drained,
         });
         server.run(RunArgs {
@@ -80,7 +84,7 @@ struct Shutdown {
     drain: watch::Sender<bool>,
     replaced: watch::Receiver<bool>,
     drained: watch::Receiver<bool>,
-    drain_timeout: Duration,
+    drain_timeout: watch::Receiver<Duration>,
 }
 
 #[async_trait]
@@ -101,11 +105,12 @@ impl ShutdownSignalWatch for Shutdown {
             // All workers are gone without having been asked.
             _ = drained.wait_for(|drained| *drained) => return ShutdownSignal::FastShutdown,
         }
-        tracing::info!(timeout = ?self.drain_timeout, "draining");
+        let timeout = *self.drain_timeout.borrow();
         self.drain.send_replace(true);
+        tracing::info!(?timeout, "draining");
         tokio::select! {
             _ = drained.wait_for(|drained| *drained) => tracing::info!("drained"),
-            () = tokio::time::sleep(self.drain_timeout) => {
+            () = tokio::time::sleep(timeout) => {
                 tracing::warn!("the drain timeout is over; open connections are closed");
             }
             _ = terminate.recv() => {}

@@ -75,9 +75,10 @@ fn filter(folder: &Path) {
 
 /// Lookups with this result.
 fn lookups(weir: &Weir, result: &str) -> u64 {
-    weir.metric(&format!(
-        "weir_compile_cache_lookups_total{{result=\"{result}\"}}"
-    ))
+    weir.metric_of(
+        "weir_compile_cache_lookups_total",
+        &format!("result=\"{result}\""),
+    )
 }
 
 #[test]

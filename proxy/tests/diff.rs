@@ -5,19 +5,8 @@ use std::fs;
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
+use weir_conformance::guests::numbered;
 use weir_conformance::{Weir, run};
-
-/// A filter that does nothing, `number` telling it from others.
-fn module(number: u8) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-          (memory (export "memory") 1)
-          (data (i32.const 0) "{number}")
-          (func (export "proxy_abi_version_0_2_1"))
-          (func (export "malloc") (param i32) (result i32) (i32.const 1024)))"#
-    );
-    wat::parse_str(text).unwrap()
-}
 
 const OLD: &str = "
 workers: 2
@@ -53,7 +42,7 @@ fn with(replacements: &[(&str, &str)]) -> String {
 fn diff(new: &str, args: &[&str]) -> (i32, String, String) {
     let folder = TempDir::new().unwrap();
     for (name, number) in [("a.wasm", 1), ("b.wasm", 2)] {
-        fs::write(folder.path().join(name), module(number)).unwrap();
+        fs::write(folder.path().join(name), numbered(number)).unwrap();
     }
     fs::write(folder.path().join("old.yaml"), OLD).unwrap();
     fs::write(folder.path().join("new.yaml"), new).unwrap();
@@ -203,8 +192,8 @@ fn one_that_is_not_valid_is_trouble() {
 #[test]
 fn a_reload_tells_the_same() {
     let weir = Weir::start_with(OLD, |folder| {
-        fs::write(folder.join("a.wasm"), module(1)).unwrap();
-        fs::write(folder.join("b.wasm"), module(2)).unwrap();
+        fs::write(folder.join("a.wasm"), numbered(1)).unwrap();
+        fs::write(folder.join("b.wasm"), numbered(2)).unwrap();
     });
     let new = with(&[
         ("a.wasm", "b.wasm"),

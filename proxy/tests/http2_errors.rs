@@ -4,6 +4,7 @@
 
 use weir_conformance::frames::{
     ACK, END_HEADERS, END_STREAM, PADDED, PRIORITY, RawFrame, RawH2, get_block, hpack, kind,
+    request_block,
 };
 use weir_conformance::guests::pauser;
 use weir_conformance::{Answer, Setup, Upstream};
@@ -320,7 +321,11 @@ fn what_is_malformed_gets_the_right_code() {
     let malformed: Vec<(&str, Vec<u8>)> = vec![
         (
             "no :method",
-            hpack(&[(b":scheme", b"http"), (b":path", b"/")]),
+            hpack(&[
+                (b":scheme", b"http"),
+                (b":authority", b"h"),
+                (b":path", b"/"),
+            ]),
         ),
         (
             "no :path",
@@ -332,11 +337,20 @@ fn what_is_malformed_gets_the_right_code() {
         ),
         (
             "no :scheme",
-            hpack(&[(b":method", b"GET"), (b":path", b"/")]),
+            hpack(&[
+                (b":method", b"GET"),
+                (b":authority", b"h"),
+                (b":path", b"/"),
+            ]),
         ),
         (
             "an empty :path",
-            hpack(&[(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"")]),
+            hpack(&[
+                (b":method", b"GET"),
+                (b":scheme", b"http"),
+                (b":authority", b"h"),
+                (b":path", b""),
+            ]),
         ),
         ("two :path", get_block(&[(b":path", b"/other")])),
         ("an unknown pseudo-header", get_block(&[(b":x", b"1")])),
@@ -346,6 +360,7 @@ fn what_is_malformed_gets_the_right_code() {
             hpack(&[
                 (b":method", b"GET"),
                 (b":scheme", b"http"),
+                (b":authority", b"h"),
                 (b"x", b"1"),
                 (b":path", b"/"),
             ]),
@@ -386,6 +401,7 @@ fn what_is_malformed_gets_the_right_code() {
             hpack(&[
                 (b":method", b"GET"),
                 (b":scheme", b"http"),
+                (b":authority", b"h"),
                 (b":path", b"/\0"),
             ]),
         ),
@@ -394,6 +410,7 @@ fn what_is_malformed_gets_the_right_code() {
             hpack(&[
                 (b":method", b"GET"),
                 (b":scheme", b"http"),
+                (b":authority", b"h"),
                 (b":path", b"/ HTTP/1.1"),
             ]),
         ),
@@ -402,6 +419,7 @@ fn what_is_malformed_gets_the_right_code() {
             hpack(&[
                 (b":method", b"GET / HTTP/1.1\r\nx: y\r\n"),
                 (b":scheme", b"http"),
+                (b":authority", b"h"),
                 (b":path", b"/"),
             ]),
         ),
@@ -466,12 +484,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The header block of a request with a body.
 fn post_block() -> Vec<u8> {
-    hpack(&[
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":authority", b"h"),
-        (b":path", b"/"),
-    ])
+    request_block("POST", &[])
 }
 
 #[test]
@@ -480,14 +493,8 @@ fn a_body_of_another_length_than_declared_is_an_error() {
     let weir = Setup::new(upstream.address).start();
     for body in [&b"123456"[..], b"1234"] {
         let mut raw = RawH2::connect(weir.listener("edge"));
-        let fields: [(&[u8], &[u8]); 5] = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":authority", b"h"),
-            (b":path", b"/"),
-            (b"content-length", b"5"),
-        ];
-        raw.send(kind::HEADERS, END_HEADERS, 1, hpack(&fields));
+        let block = request_block("POST", &[(b"content-length", b"5")]);
+        raw.send(kind::HEADERS, END_HEADERS, 1, block);
         raw.send(kind::DATA, END_STREAM, 1, body);
         assert_eq!(raw.reset(1), Some(1), "{body:?}");
     }
@@ -547,7 +554,7 @@ fn a_client_keeps_to_the_windows_of_weir() {
     let upstream = Upstream::start(|_| Answer::Silence);
     let weir = Setup::new(upstream.address).filter(pauser()).start();
     let mut raw = RawH2::connect(weir.listener("edge"));
-    let block = [post_block(), hpack(&[(b"x-pause", b"1")])].concat();
+    let block = request_block("POST", &[(b"x-pause", b"1")]);
     raw.send(kind::HEADERS, END_HEADERS, 1, block);
     // More than the window of a stream and what the filter may hold.
     for _ in 0..256 {

@@ -3,9 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use weir_conformance::guests::request_marker as marker;
-use weir_conformance::{Client, Upstream, Weir, eventually, h2};
+use weir_conformance::{Client, Over, Upstream, Weir, direct, eventually, h2};
 
 const FILTER: &str = "http_filters: [{ name: mark, wasm: { vm_config: \
     { code: { local: { filename: mark.wasm } } } } }]";
@@ -25,12 +26,6 @@ fn config_with(upstream: &Upstream, edge: &str, top: &str) -> String {
 }
 
 const ROUTE: &str = "routes: [{ match: { prefix: / }, cluster: web }]";
-
-fn direct(body: &str) -> String {
-    format!(
-        "routes: [{{ match: {{ prefix: / }}, direct_response: {{ status: 200, body: {body} }} }}]"
-    )
-}
 
 #[test]
 fn a_connection_that_is_open_gets_the_new_routes() {
@@ -139,9 +134,12 @@ fn sighup_and_changes_of_files_reload() {
     eventually("the new routes", || {
         (client.get("/").text() == "plain").then_some(())
     });
-    let generation = weir.metric("weir_generation");
     weir.signal("HUP");
-    weir.eventually_metric("weir_generation", generation + 1);
+    eventually("the reload for the signal", || {
+        let log = weir.log();
+        let told = |line: &str| line.contains("reloaded: ") && line.contains("cause=\"SIGHUP\"");
+        log.lines().any(told).then_some(())
+    });
     // What is broken for a while is taken over when it is whole.
     weir.replace("weir.yaml", &with_filter.as_bytes()[..40]);
     weir.eventually_metric("weir_config_last_reload_successful", 0);
@@ -210,7 +208,7 @@ fn a_stream_ends_in_the_generation_in_which_it_began() {
 fn streams_of_an_old_generation_are_cut_when_they_have_had_long_enough() {
     let (upstream, held) = Upstream::slow();
     let short = |edge: &str| config_with(&upstream, edge, "drain_timeout: 1s");
-    let weir = Weir::start(&short(ROUTE));
+    let weir = Weir::start(&short(&format!("access_log: {{ path: stdout }}, {ROUTE}")));
     let mut slow = weir.connect();
     slow.send(b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
     held.arrived();
@@ -218,6 +216,46 @@ fn streams_of_an_old_generation_are_cut_when_they_have_had_long_enough() {
     assert!(slow.is_closed());
     weir.eventually_metric("weir_generations", 1);
     assert_eq!(weir.connect().get("/").text(), "new");
+    eventually("the stream in the access log", || {
+        weir.stdout().contains("/slow").then_some(())
+    });
+}
+
+#[test]
+fn a_stop_takes_as_long_as_what_is_served_says() {
+    let (upstream, held) = Upstream::slow();
+    let with = |timeout: &str| config_with(&upstream, ROUTE, &format!("drain_timeout: {timeout}"));
+    let mut weir = Weir::start(&with("600s"));
+    weir.reload_with(&with("1s"));
+    let mut slow = weir.connect();
+    slow.send(b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
+    held.arrived();
+    weir.terminate();
+    weir.wait();
+    assert!(weir.log().contains("the drain timeout is over"));
+}
+
+#[test]
+fn what_a_connection_has_begun_to_say_is_served_by_what_it_began_with() {
+    let (upstream, _held) = Upstream::slow();
+    let filtered = config(&upstream, &format!("{FILTER}, {ROUTE}"));
+    let weir = Weir::start_with(&filtered, |folder| {
+        std::fs::write(folder.join("mark.wasm"), marker("1")).unwrap();
+    });
+    let mut client = weir.connect();
+    client.send(b"GET / HTTP/1.1\r\n");
+    let other = format!("http: {{ max_headers_count: 5 }}, {}", direct("new"));
+    weir.reload_with(&config(&upstream, &other));
+    // Several looks at what may go.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(weir.metric("weir_generations"), 2);
+    client.send(b"host: test\r\n\r\n");
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str()), (200, "1"));
+    assert!(client.is_closed());
+    weir.eventually_metric("weir_generations", 1);
+    assert_eq!(weir.metric("weir_wasm_vm_starts_total"), 4);
+    assert_eq!(weir.metric("weir_wasm_vm_memory_bytes"), 0);
 }
 
 #[test]
@@ -313,6 +351,7 @@ fn no_request_fails_while_filters_are_swapped() {
                 }
             });
         }
+        let _over = Over(&over);
         for number in 1..=RELOADS {
             weir.replace("mark.wasm", &marker(&number.to_string()));
             let answer = weir.reload();
@@ -322,7 +361,6 @@ fn no_request_fails_while_filters_are_swapped() {
                 assert_eq!(weir.reload().status, 400);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert!(served.into_inner() > RELOADS);
     weir.eventually_metric("weir_generations", 1);

@@ -8,20 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::{EncodePublicKey as _, LineEnding};
+use weir_conformance::guests::numbered;
 use weir_conformance::registry::{Layout, Registry};
 use weir_conformance::{Weir, check};
-
-/// A filter; each number makes another.
-fn module(number: u32) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-          (memory (export "memory") 1)
-          (global (export "number") i32 (i32.const {number}))
-          (func (export "proxy_abi_version_0_2_1"))
-          (func (export "malloc") (param i32) (result i32) (i32.const 1024)))"#
-    );
-    wat::parse_str(text).unwrap()
-}
 
 fn signer(byte: u8) -> SigningKey {
     SigningKey::from_slice(&[byte; 32]).unwrap()
@@ -69,7 +58,7 @@ fn checked(verify: &str, module: &[u8], signature: Option<&str>) -> (bool, Strin
 
 #[test]
 fn a_module_with_the_right_signature_is_served() {
-    let module = module(1);
+    let module = numbered(1);
     let signature = sign(1, &module);
     let inline = format!("{{ key: {:?} }}", pem(1));
     for verify in [REQUIRED, OPTIONAL, &inline] {
@@ -80,7 +69,7 @@ fn a_module_with_the_right_signature_is_served() {
 
 #[test]
 fn whatever_does_not_fit_is_refused_at_its_place() {
-    let (good, other) = (module(1), module(2));
+    let (good, other) = (numbered(1), numbered(2));
     let mut tampered = good.clone();
     *tampered.last_mut().unwrap() ^= 1;
     for (module, signature) in [
@@ -104,11 +93,11 @@ fn whatever_does_not_fit_is_refused_at_its_place() {
 
 #[test]
 fn a_module_without_a_signature_is_refused_unless_that_is_allowed() {
-    let (passed, printed) = checked(REQUIRED, &module(1), None);
+    let (passed, printed) = checked(REQUIRED, &numbered(1), None);
     assert!(!passed, "{printed}");
     assert!(printed.contains("auth.wasm is refused: it is not signed"));
     assert!(printed.contains("auth.wasm.sig"), "{printed}");
-    let (passed, printed) = checked(OPTIONAL, &module(1), None);
+    let (passed, printed) = checked(OPTIONAL, &numbered(1), None);
     assert!(passed, "{printed}");
 }
 
@@ -117,14 +106,14 @@ fn a_filter_that_asks_for_nothing_does_not_open_the_door_for_another() {
     let without = "  - name: free\n    wasm: { vm_config: { code: { local: \
                    { filename: auth.wasm } } } }\n  - name: auth";
     let config = config(REQUIRED).replace("  - name: auth", without);
-    let (passed, printed) = check(&config, files(&module(1), None));
+    let (passed, printed) = check(&config, files(&numbered(1), None));
     assert!(!passed, "{printed}");
     assert!(printed.contains("it is not signed"), "{printed}");
 }
 
 #[test]
 fn a_key_that_is_none_is_told_at_its_place() {
-    let (passed, printed) = check(&config("{ key: other.pub }"), files(&module(1), None));
+    let (passed, printed) = check(&config("{ key: other.pub }"), files(&numbered(1), None));
     assert!(
         !passed && printed.contains("cannot read the key"),
         "{printed}"
@@ -135,7 +124,7 @@ fn a_key_that_is_none_is_told_at_its_place() {
 
 #[test]
 fn a_reload_takes_no_module_that_is_not_signed_for() {
-    let (old, new) = (module(1), module(2));
+    let (old, new) = (numbered(1), numbered(2));
     let signature = sign(1, &old);
     let weir = Weir::start_with(&config(REQUIRED), files(&old, Some(&signature)));
     weir.replace("auth.wasm", &new);
@@ -191,7 +180,7 @@ fn image_config(registry: &Registry, verify: &str, more: &str) -> String {
 #[test]
 fn an_image_is_signed_in_its_registry() {
     let registry = Registry::start();
-    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    let image = registry.push("auth", "1", Layout::Oci, &numbered(1));
     let checked = |verify: &str| check(&image_config(&registry, verify, ""), files(b"", None));
     let tag = format!("auth:{}.sig", image.replace(':', "-"));
     let (passed, printed) = checked(REQUIRED);
@@ -215,8 +204,8 @@ fn an_image_is_signed_in_its_registry() {
 #[test]
 fn an_old_image_is_not_passed_off_as_a_new_one() {
     let registry = Registry::start();
-    let old = registry.push("auth", "0", Layout::Oci, &module(0));
-    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    let old = registry.push("auth", "0", Layout::Oci, &numbered(0));
+    let image = registry.push("auth", "1", Layout::Oci, &numbered(1));
     // A good signature, moved to where that of another image belongs.
     sign_image(&registry, 1, &old, &image);
     let config = image_config(&registry, REQUIRED, "");
@@ -229,7 +218,7 @@ fn an_old_image_is_not_passed_off_as_a_new_one() {
 #[test]
 fn a_copy_of_an_image_is_verified_like_the_image() {
     let registry = Registry::start();
-    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    let image = registry.push("auth", "1", Layout::Oci, &numbered(1));
     let config = image_config(&registry, OPTIONAL, "");
     let weir = Weir::start_with(&config, files(b"", None));
     // It may be signed meanwhile.
@@ -251,7 +240,7 @@ fn a_copy_of_an_image_is_verified_like_the_image() {
 #[test]
 fn a_signature_that_is_taken_back_counts_when_images_are_pulled_always() {
     let registry = Registry::start();
-    let image = registry.push("auth", "1", Layout::Oci, &module(1));
+    let image = registry.push("auth", "1", Layout::Oci, &numbered(1));
     sign_image(&registry, 1, &image, &image);
     let config = image_config(&registry, REQUIRED, ", pull_policy: Always");
     let weir = Weir::start_with(&config, files(b"", None));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use weir_conformance::frames::{END_HEADERS, END_STREAM, RawH2, hpack, kind};
 use weir_conformance::guests::{body_pauser, body_reader, pauser};
 use weir_conformance::{
-    Answer, Client, PATIENCE, Peer, Setup, Upstream, Weir, eventually, h2, read_head,
+    Answer, Client, PATIENCE, Peer, Setup, Upstream, eventually, h2, read_head,
 };
 
 const MIB: usize = 1 << 20;
@@ -49,15 +49,6 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / 4096 * 31 + n) as u8).collect()
 }
 
-/// Runs `work` and gives the growth of Weir's memory at its peak, in bytes.
-fn growth(weir: &Weir, work: impl FnOnce()) -> u64 {
-    weir.forget_peak_memory();
-    let (before, _) = weir.memory();
-    work();
-    let (_, peak) = weir.memory();
-    peak.saturating_sub(before)
-}
-
 #[test]
 fn a_body_of_100_mib_passes_a_filter_in_little_memory() {
     let upstream = echo();
@@ -66,7 +57,7 @@ fn a_body_of_100_mib_passes_a_filter_in_little_memory() {
     // The first exchange makes what the later ones share.
     upload(address, 4 * MIB);
     let began = Instant::now();
-    let grown = growth(&weir, || upload(address, 100 * MIB));
+    let grown = weir.growth(|| upload(address, 100 * MIB));
     eprintln!(
         "HTTP/1.1 echo of 100 MiB: {:?}, {} KiB more",
         began.elapsed(),
@@ -143,7 +134,7 @@ fn an_echo_of_100_mib_passes_over_http2() {
     };
     echo(4 * MIB);
     let began = Instant::now();
-    let grown = growth(&weir, || echo(100 * MIB));
+    let grown = weir.growth(|| echo(100 * MIB));
     eprintln!(
         "HTTP/2 echo of 100 MiB: {:?}, {} KiB more",
         began.elapsed(),
@@ -178,7 +169,7 @@ fn a_paused_request_holds_no_more_than_its_limit_and_pushes_back() {
         "POST /paused HTTP/1.1\r\nhost: h\r\nx-pause: 1\r\ncontent-length: 104857600\r\n\r\n",
     );
     let mut sent = 0;
-    let grown = growth(&weir, || sent = push(client.tcp(), 100 * MIB));
+    let grown = weir.growth(|| sent = push(client.tcp(), 100 * MIB));
     eprintln!(
         "paused HTTP/1.1: {} KiB taken, {} KiB more",
         sent / 1024,
@@ -210,7 +201,7 @@ fn a_body_in_tiny_chunks_costs_no_more_than_its_limit() {
         "POST /paused HTTP/1.1\r\nhost: h\r\nx-pause: 1\r\ntransfer-encoding: chunked\r\n\r\n",
     );
     let chunks = "1\r\nx\r\n".repeat(MIB / 2);
-    let grown = growth(&weir, || {
+    let grown = weir.growth(|| {
         client.send(&chunks);
         // A request behind it on the one worker: what came before it is read.
         for _ in 0..20 {
@@ -430,7 +421,7 @@ fn a_paused_response_holds_no_more_than_its_limit_and_pushes_back() {
         sent.store(0, Ordering::SeqCst);
         let mut client = weir.connect();
         let mut taken = 0;
-        let grown = growth(&weir, || {
+        let grown = weir.growth(|| {
             client.send("GET /large HTTP/1.1\r\nhost: h\r\nx-pause-response: 1\r\n\r\n");
             eventually("the response begins", || {
                 (sent.load(Ordering::SeqCst) > 0).then_some(())
@@ -522,7 +513,7 @@ fn an_upstream_that_does_not_read_costs_little_and_stops_nobody() {
     let weir = Setup::new(upstream.address).filter(body_reader()).start();
     assert_eq!(weir.connect().get("/").status, 200);
     let mut clients: Vec<Client> = (0..4).map(|_| weir.connect()).collect();
-    let grown = growth(&weir, || {
+    let grown = weir.growth(|| {
         thread::scope(|scope| {
             for client in &mut clients {
                 scope.spawn(|| {

@@ -3,21 +3,14 @@
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 
-use weir_conformance::{Answer, Client, Upstream, Weir, eventually, h2};
+use weir_conformance::{Client, Over, Upstream, Weir, direct, eventually, h2};
 
 fn config(listener: &str, more: &str, workers: usize) -> String {
     format!(
         "workers: {workers}\nadmin: {{ address: 127.0.0.1:0 }}\nlisteners:\n\
          - {{ name: edge, address: 127.0.0.1:0, {listener} }}\n{more}"
-    )
-}
-
-fn direct(body: &str) -> String {
-    format!(
-        "routes: [{{ match: {{ prefix: / }}, direct_response: {{ status: 200, body: {body} }} }}]"
     )
 }
 
@@ -39,15 +32,6 @@ fn the_new_process_serves_where_the_old_one_did() {
     weir.terminate();
     assert!(weir.wait().success());
     assert!(TcpStream::connect(edge).is_err());
-}
-
-/// Says that it is over when it goes, for whatever reason.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]
@@ -129,15 +113,7 @@ fn no_request_fails_and_no_connection_is_refused() {
 
 #[test]
 fn a_request_under_way_is_ended_by_the_process_that_took_it() {
-    let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    let arrived = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&arrived);
-    let upstream = Upstream::start(move |_| {
-        seen.store(true, Ordering::Release);
-        let _ = released.lock().unwrap().recv();
-        Answer::ok("slow")
-    });
+    let (upstream, held) = Upstream::slow();
     let clusters = format!(
         "clusters: [{{ name: web, endpoints: [\"{}\"] }}]\n",
         upstream.address
@@ -146,18 +122,21 @@ fn a_request_under_way_is_ended_by_the_process_that_took_it() {
     let mut weir = Weir::start_upgradable(&config(route, &clusters, 1));
     let mut client = weir.connect();
     client.send(b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
-    eventually("the request at the upstream", || {
-        arrived.load(Ordering::Acquire).then_some(())
-    });
+    held.arrived();
+    let log = weir.path("log");
     thread::scope(|scope| {
         scope.spawn(|| {
             assert!(weir.upgrade(&[]).unwrap().success());
         });
         scope.spawn(move || {
-            thread::sleep(std::time::Duration::from_millis(300));
-            release.send(()).unwrap();
+            eventually("the process before drains", || {
+                let log = std::fs::read_to_string(&log).unwrap();
+                let told = ["another process has taken over", "draining"];
+                told.iter().all(|words| log.contains(words)).then_some(())
+            });
+            held.release();
             let response = client.response();
-            assert_eq!((response.status, response.text().as_str()), (200, "slow"));
+            assert_eq!((response.status, response.text().as_str()), (200, "none"));
             assert_eq!(response.header("connection"), Some("close"));
         });
     });

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use weir_abi::{ContextId, Vm, VmConfig};
 
 use crate::guest::Guest;
+use crate::headers::pairs;
 use crate::world::{Journal, TestHost, TestStream, plugin, start};
 
 struct Run {
@@ -87,18 +88,35 @@ fn what_grew_and_went_is_out_of_bounds_again() {
 
 #[test]
 fn callouts_and_metrics_of_streams_are_forgotten() {
-    let script = "define_metric 0 'of a stream'\nset_tick_period_milliseconds 1";
+    let headers = pairs(&[(":method", "GET"), (":path", "/"), ("host", "a")]);
+    let script = format!(
+        "define_metric 0 'of a stream'\nset_tick_period_milliseconds 1\n\
+         http_call 'up' '{headers}' 0 0 0 0 0"
+    );
     let guest = Guest::new()
         .on(
             "proxy_on_configure",
             "define_metric 0 'of the plugin'\nreturn 1",
         )
-        .on("proxy_on_request_headers", script);
+        .on("proxy_on_request_headers", &script);
     let run = Run::new(&guest);
     assert!(run.vm.keep());
-    let first = run.stream();
+    let mut first = run.stream();
+    // Tokens are not given again.
+    assert_eq!(
+        first.split_off(first.len() - 2),
+        ["call up GET None: 4", "0 4"]
+    );
+    assert_eq!(run.vm.active_callouts(), 1);
     assert!(run.vm.restore());
-    assert_eq!(run.stream(), first);
+    assert_eq!(run.host.journal.take(), ["let go of 4"]);
+    assert_eq!(run.vm.active_callouts(), 0);
+    let mut second = run.stream();
+    assert_eq!(
+        second.split_off(second.len() - 2),
+        ["call up GET None: 8", "0 8"]
+    );
+    assert_eq!(second, first);
 }
 
 #[test]
@@ -113,6 +131,10 @@ fn what_is_not_kept_is_a_reason_not_to_keep_a_vm() {
             "(drop (table.grow $t (ref.null func) (i32.const 1)))",
         ),
         (r#"(data $d "abc")"#, "(data.drop $d)"),
+        (
+            "(memory $other 1)",
+            "(i32.store $other (i32.const 0) (i32.const 1))",
+        ),
     ] {
         let guest = Guest::new()
             .text(text)

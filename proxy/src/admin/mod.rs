@@ -12,10 +12,11 @@ use std::thread;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
+use tokio::time::sleep;
 use weir_abi::HeaderMap;
 
 use crate::http::{Downstream, H1Downstream, Next};
-use crate::limits::ADMIN_CLOSE_TIMEOUT;
+use crate::limits::{ACCEPT_RETRY, ADMIN_CLOSE_TIMEOUT};
 use crate::reload::{self, Listeners};
 use crate::telemetry::Metrics;
 
@@ -72,10 +73,19 @@ async fn serve(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
-        let (connection, _) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             Ok(_) = replaced.wait_for(|replaced| *replaced) => break,
-            accepted = listener.accept() => accepted?,
+            accepted = listener.accept() => accepted,
+        };
+        let connection = match accepted {
+            Ok((connection, _)) => connection,
+            Err(error) => {
+                // Out of descriptors, mostly: closing connections will help.
+                tracing::warn!("the admin cannot accept a connection: {error}");
+                sleep(ACCEPT_RETRY).await;
+                continue;
+            }
         };
         let (state, draining) = (state.clone(), draining.clone());
         tokio::task::spawn_local(async move {

@@ -413,15 +413,15 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         }
         self.endpoint = EndpointState::Done;
         self.upstream_metrics = None;
-        self.stream.finish();
-        self.metrics.complete(self.stream.info.response_code.get());
-        self.listener.log(&self.stream);
     }
 }
 
 impl<D> Drop for Exchange<'_, D> {
-    /// Also when the task is dropped half-way, no context stays behind.
+    /// Also when the task is dropped half-way, no context stays behind, and it is
+    /// known what has been.
     fn drop(&mut self) {
         self.stream.finish();
+        self.metrics.complete(self.stream.info.response_code.get());
+        self.listener.log(&self.stream);
     }
 }

@@ -41,13 +41,12 @@ pub(crate) struct FilterVm {
 }
 
 impl FilterVm {
-    /// Starts a VM on this worker.
+    /// Starts a VM on this worker, to take its place with [`FilterVm::promote`].
     pub(crate) fn start(
         spec: Arc<FilterVmSpec>,
         metrics: Rc<VmMetrics>,
         worker: Option<Rc<Latest>>,
     ) -> Result<Self, StartError> {
-        spec.config.shared.set_limits(spec.shared_limits);
         let live = match spec.start(&metrics, worker.clone()) {
             Ok(live) => Some(live),
             Err(error) => {
@@ -56,7 +55,6 @@ impl FilterVm {
                 None
             }
         };
-        live.iter().for_each(Live::promote);
         let shortest = |a, b| if a < b { a } else { b };
         let intervals = spec.plugins.iter();
         let intervals = intervals.map(|p| (p.reload_interval, p.reload_interval_max));
@@ -78,6 +76,13 @@ impl FilterVm {
             recovery: RefCell::new(recovery),
             metrics,
         })
+    }
+
+    /// Streams come from now on: what the VM has asked for begins. Has no effect a
+    /// second time.
+    pub(crate) fn promote(&self) {
+        self.spec.config.shared.set_limits(self.spec.shared_limits);
+        self.live.borrow().iter().for_each(Live::promote);
     }
 
     /// Whether it is made from `spec`.

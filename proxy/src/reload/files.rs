@@ -4,6 +4,7 @@
 //! whether somebody writes into a file, puts another in its place, or moves a link
 //! to a folder as Kubernetes does.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,10 +51,11 @@ impl Files {
 
     /// Looks after the files of this generation from now on.
     pub(super) fn follow(&mut self, generation: &Generation) {
-        if self.paths != generation.files {
-            self.paths.clone_from(&generation.files);
-            self.look();
-        }
+        let known: HashMap<_, _> = self.paths.drain(..).zip(self.read.drain(..)).collect();
+        self.paths.clone_from(&generation.files);
+        // A change of a file that was known may have come since it was read.
+        let read = |path: &PathBuf| known.get(path).copied().unwrap_or_else(|| stamp(path));
+        self.read = self.paths.iter().map(read).collect();
     }
 
     fn stamps(&self) -> Vec<Stamp> {

@@ -20,11 +20,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socket2::{SockRef, Socket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 use weir_config::{Config, ConfigErrors};
 
 pub(crate) use self::changes::Changes;
@@ -35,7 +37,7 @@ pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState};
 use crate::cluster::start_dns;
 use crate::generation::{Generation, ListenerKey};
-use crate::limits::{FILES_INTERVAL, LOAD_NICENESS};
+use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL, LOAD_NICENESS};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
@@ -127,6 +129,8 @@ pub(crate) struct Paths {
 pub(crate) struct Ends {
     /// It drains.
     pub(crate) drain: watch::Sender<bool>,
+    /// For how long.
+    pub(crate) drain_timeout: watch::Sender<Duration>,
     /// Another process has taken over.
     pub(crate) replaced: watch::Sender<bool>,
 }
@@ -217,6 +221,8 @@ impl Fleet {
     /// # Errors
     /// When it does not come so far as to serve.
     pub(crate) async fn serve(self, ends: &Ends) -> Result<(), WorkerError> {
+        // First of all: without somebody who listens, it ends the process.
+        let hangup = signal(SignalKind::hangup())?;
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let mut orders = Vec::with_capacity(self.metrics.len());
         for (number, metrics) in self.metrics.into_iter().enumerate() {
@@ -241,6 +247,7 @@ impl Fleet {
             orders,
             generations: self.generations,
             listeners: self.listeners,
+            drain_timeout: ends.drain_timeout.clone(),
             current: None,
         };
         crew.roll_out(self.first).await?;
@@ -281,7 +288,7 @@ impl Fleet {
         tokio::select! {
             // Every worker holds a sender and sends nothing.
             _ = all_gone.recv() => {}
-            () = reloader.run(self.reloads.1) => {}
+            () = reloader.run(self.reloads.1, hangup) => {}
         }
         Ok(())
     }
@@ -292,6 +299,7 @@ struct Crew {
     orders: Vec<mpsc::UnboundedSender<Order>>,
     generations: Arc<Generations>,
     listeners: Listeners,
+    drain_timeout: watch::Sender<Duration>,
     current: Option<Arc<Generation>>,
 }
 
@@ -333,14 +341,18 @@ impl Crew {
             orders.send(order).map_err(|_| WorkerError::Gone)?;
             replies.push(replied);
         }
-        if let Err(error) = all(replies).await {
+        let mut ready = all(replies).await;
+        if ready.is_ok() {
+            let clusters = generation.dns_clusters(self.current.as_deref());
+            ready = start_dns(&clusters).await.map_err(WorkerError::from);
+        }
+        if let Err(error) = ready {
             for orders in &self.orders {
                 // One that has gone has nothing to forget.
                 let _ = orders.send(Order::Abort);
             }
             return Err(error);
         }
-        start_dns(&generation.dns_clusters(self.current.as_deref())).await?;
         let mut replies = Vec::with_capacity(self.orders.len());
         for orders in &self.orders {
             let (reply, replied) = oneshot::channel();
@@ -360,6 +372,7 @@ impl Crew {
             tracing::info!(listener = name, %address, workers, "listening");
         }
         self.listeners.store(Arc::new(addresses));
+        self.drain_timeout.send_replace(generation.drain_timeout);
         self.generations.serve(generation.number, all_cells);
         self.current = Some(generation);
         Ok(())
@@ -391,11 +404,7 @@ struct Reloader {
 impl Reloader {
     /// Serves requests, signals, changes of files and processes that take over, one
     /// after the other.
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            tracing::error!("cannot listen for SIGHUP");
-            return std::future::pending().await;
-        };
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut hangup: Signal) {
         loop {
             let (asked, cause) = tokio::select! {
                 Some(request) = requests.recv() => (Some(request), "the admin"),
@@ -406,6 +415,7 @@ impl Reloader {
                         // What follows is for the other process.
                         self.door = None;
                         self.admin = None;
+                        drop(requests);
                         return std::future::pending().await;
                     }
                     continue;
@@ -423,7 +433,11 @@ impl Reloader {
     async fn hand_over(&self, connection: io::Result<UnixStream>) -> bool {
         let result = match connection {
             Ok(connection) => self.try_hand_over(connection).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                // Out of descriptors, mostly: closing connections will help.
+                sleep(ACCEPT_RETRY).await;
+                Err(error)
+            }
         };
         match &result {
             Ok(()) => tracing::info!("another process has taken over"),

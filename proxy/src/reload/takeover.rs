@@ -186,6 +186,7 @@ pub(super) fn hand_over(
     sockets: Vec<(Role, Socket)>,
 ) -> io::Result<UnixStream> {
     connection.set_read_timeout(Some(TAKEOVER_HELLO_TIMEOUT))?;
+    connection.set_write_timeout(Some(TAKEOVER_TIMEOUT))?;
     expect(&mut connection, HELLO)?;
     let roles = sockets.iter().map(|(role, _)| role.to_json()).collect();
     let list = Json::Array(roles).to_string();

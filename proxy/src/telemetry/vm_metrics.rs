@@ -168,6 +168,22 @@ pub(crate) struct VmMetrics {
     pub(crate) reports: Reports,
     /// When the log last told of each limit that was reached.
     told: [Cell<Option<Instant>>; Limit::ALL.len()],
+    /// What it adds to the levels in `cells`, which several VMs may share.
+    memory: Cell<u64>,
+    crash_loop: Cell<u64>,
+}
+
+/// Has `level` go from what `part` was to what it is now.
+fn level(level: &Counter, part: &Cell<u64>, now: u64) {
+    let before = part.replace(now);
+    level.set(level.get().wrapping_sub(before).wrapping_add(now));
+}
+
+impl Drop for VmMetrics {
+    fn drop(&mut self) {
+        self.memory(0);
+        self.crash_loop(false);
+    }
 }
 
 impl VmMetrics {
@@ -176,6 +192,8 @@ impl VmMetrics {
             cells,
             reports: Reports::default(),
             told: Default::default(),
+            memory: Cell::default(),
+            crash_loop: Cell::default(),
         }
     }
 
@@ -198,7 +216,7 @@ impl VmMetrics {
 
     /// Whether the VM fails again and again.
     pub(crate) fn crash_loop(&self, is_one: bool) {
-        self.cells.crash_loop.set(is_one.into());
+        level(&self.cells.crash_loop, &self.crash_loop, is_one.into());
     }
 
     /// Another VM has taken the place of one that was worn.
@@ -257,7 +275,7 @@ impl VmMetrics {
     }
 
     pub(crate) fn memory(&self, bytes: usize) {
-        self.cells.memory.set(bytes as u64);
+        level(&self.cells.memory, &self.memory, bytes as u64);
     }
 
     /// Counts a callout that is under way as long as the record lives.

@@ -62,17 +62,16 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
     let guard = (
         served.listener.metrics.connection(),
         Alive::connection(life),
+        served.listener.tcp.map(|_| Alive::stream(&served.shared)),
     );
     tokio::task::spawn_local(async move {
         match served.listener.tcp {
             Some(proxy) => {
-                let alive = Alive::stream(&served.shared);
                 let serving = tcp::serve(connection, info, proxy, &served.listener, &served.shared);
                 tokio::select! {
                     () = serving => {}
                     () = served.shared.is_over() => {}
                 }
-                drop(alive);
             }
             None => {
                 let http = Arc::clone(&served.listener.http);
@@ -160,6 +159,9 @@ async fn serve_exchange<D: Downstream>(
     let Some(Served { listener, shared }) = slot.current() else {
         return false;
     };
+    if shared.has_ended() {
+        return false;
+    }
     let alive = Alive::stream(&shared);
     let serving = async {
         match next {

@@ -13,7 +13,7 @@ mod shared;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -102,8 +102,27 @@ struct Serving {
     generation: Arc<Generation>,
     shared: Rc<WorkerShared>,
     vms: Vec<Rc<FilterVm>>,
-    /// When it was replaced.
+}
+
+/// A generation that was replaced.
+struct Retired {
+    serving: Serving,
     since: Instant,
+    /// Listeners that ended with it. They are there as long as they have connections,
+    /// each of which may say one thing more.
+    slots: Vec<Weak<Slot>>,
+}
+
+impl Retired {
+    fn is_over(&self, now: Instant) -> bool {
+        let is_open = |slot: &Weak<Slot>| slot.strong_count() > 0;
+        let idle = self.serving.shared.cells.streams() == 0;
+        idle && (self.has_had_long_enough(now) || !self.slots.iter().any(is_open))
+    }
+
+    fn has_had_long_enough(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= self.serving.generation.drain_timeout
+    }
 }
 
 struct Worker {
@@ -122,7 +141,7 @@ struct Worker {
 #[derive(Default)]
 struct Generations {
     current: Option<Serving>,
-    retired: Vec<Serving>,
+    retired: Vec<Retired>,
 }
 
 impl Worker {
@@ -226,9 +245,7 @@ impl Worker {
         let listeners = listeners.map(|(spec, access_log)| {
             let key = spec.key();
             let slot = self.slot(&key, spec);
-            let address = sockets.get(&key).and_then(|s| s.first()?.local_addr().ok());
-            let address = address.and_then(|a| a.as_socket());
-            let address = address.or_else(|| generation.bound.get(&key).copied());
+            let address = generation.bound.get(&key).copied();
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
             let listener = Rc::new(WorkerListener {
                 plugins: spec.filters.iter().map(|p| Rc::new(plugin(p))).collect(),
@@ -297,11 +314,19 @@ impl Worker {
             shared,
             vms,
             listeners,
-            mut sockets,
+            sockets,
         } = ready;
+        // What can fail comes first.
+        let mut opened = HashMap::new();
+        for (key, sockets) in sockets {
+            let sockets = sockets.into_iter().map(listen);
+            opened.insert(key, sockets.collect::<io::Result<Vec<_>>>()?);
+        }
         if let Some(latest) = &self.latest {
             latest.set_serving(Rc::clone(&shared));
         }
+        vms.iter().for_each(|vm| vm.promote());
+        let mut retired = Vec::new();
         let kept: Vec<_> = listeners.iter().map(|(key, ..)| key.clone()).collect();
         for (key, slot, listener) in listeners {
             slot.serve(Served {
@@ -312,13 +337,13 @@ impl Worker {
                 let before = acceptor.slot.replace(Rc::clone(&slot));
                 if !Rc::ptr_eq(&before, &slot) {
                     before.retire();
+                    retired.push(Rc::downgrade(&before));
                 }
-            } else if let Some(sockets) = sockets.remove(&key) {
-                let sockets = sockets.into_iter().map(listen);
+            } else if let Some(sockets) = opened.remove(&key) {
                 let acceptor = Rc::new(Acceptor {
                     slot: RefCell::new(slot),
                     closing: watch::Sender::new(false),
-                    sockets: sockets.collect::<io::Result<_>>()?,
+                    sockets,
                 });
                 let accept = |place| {
                     let (acceptor, life) = (Rc::clone(&acceptor), Rc::clone(&self.life));
@@ -334,16 +359,17 @@ impl Worker {
             .collect::<Vec<_>>();
         for (_, (acceptor, _)) in gone {
             acceptor.closing.send_replace(true);
-            acceptor.slot.borrow().retire();
+            let slot = acceptor.slot.borrow();
+            slot.retire();
+            retired.push(Rc::downgrade(&slot));
         }
         vms.iter().for_each(FilterVm::prepare_spare);
-        let now = Instant::now();
-        self.generations.borrow_mut().replace(Serving {
+        let serving = Serving {
             generation,
             shared,
             vms,
-            since: now,
-        });
+        };
+        self.generations.borrow_mut().replace(serving, retired);
         Ok(())
     }
 
@@ -379,29 +405,39 @@ impl Generations {
 
     /// Whether a generation that is not over uses `vm`.
     fn uses(&self, vm: &Rc<FilterVm>) -> bool {
-        let all = self.current.iter().chain(&self.retired);
-        all.flat_map(|g| &g.vms).any(|other| Rc::ptr_eq(other, vm))
+        self.all()
+            .flat_map(|g| &g.vms)
+            .any(|other| Rc::ptr_eq(other, vm))
     }
 
-    fn replace(&mut self, new: Serving) {
-        let now = new.since;
+    /// Those that are not over.
+    fn all(&self) -> impl Iterator<Item = &Serving> {
+        let retired = self.retired.iter().map(|retired| &retired.serving);
+        self.current.iter().chain(retired)
+    }
+
+    /// `new` is served from now on. The one before ends with its streams and with
+    /// connections to these `slots`.
+    fn replace(&mut self, new: Serving, slots: Vec<Weak<Slot>>) {
         let old = self.current.replace(new);
-        self.retired
-            .extend(old.map(|old| Serving { since: now, ..old }));
+        self.retired.extend(old.map(|serving| Retired {
+            serving,
+            since: Instant::now(),
+            slots,
+        }));
     }
 
     /// Ends what has been replaced and has no streams any more, or has had them for
     /// long enough.
     fn end_retired(&mut self, now: Instant) {
-        for serving in &self.retired {
-            let passed = now.saturating_duration_since(serving.since);
-            if passed >= serving.generation.drain_timeout && serving.shared.cells.streams() > 0 {
-                serving.shared.over.send_replace(true);
+        for retired in &self.retired {
+            if retired.has_had_long_enough(now) {
+                retired.serving.shared.over.send_replace(true);
             }
         }
-        let over = |serving: &mut Serving| serving.shared.cells.streams() == 0;
+        let over = |retired: &mut Retired| retired.is_over(now);
         let ended: Vec<_> = self.retired.extract_if(.., over).collect();
-        for serving in ended {
+        for Retired { serving, .. } in ended {
             let unused = serving.vms.iter().filter(|vm| !self.uses(vm));
             unused.for_each(|vm| vm.stop());
             serving.shared.cells.end();
@@ -413,19 +449,15 @@ impl Generations {
             current.vms.iter().for_each(FilterVm::look_after);
         }
         self.end_retired(Instant::now());
-        for serving in self.current.iter().chain(&self.retired) {
+        for serving in self.all() {
             let memory = serving.vms.iter().map(|vm| vm.memory()).sum();
             serving.shared.cells.publish(serving.vms.len(), memory);
         }
     }
 
     fn stop(&mut self) {
-        for serving in self
-            .current
-            .take()
-            .into_iter()
-            .chain(self.retired.drain(..))
-        {
+        let retired = self.retired.drain(..).map(|retired| retired.serving);
+        for serving in self.current.take().into_iter().chain(retired) {
             serving.vms.iter().for_each(|vm| vm.stop());
         }
     }

@@ -65,6 +65,11 @@ impl WorkerShared {
         date.1.clone()
     }
 
+    /// Whether the streams of the generation have had long enough.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.over.borrow()
+    }
+
     /// Returns when the streams of the generation have had long enough.
     pub(super) async fn is_over(&self) {
         let mut over = self.over.subscribe();
@@ -97,10 +102,10 @@ impl Latest {
         self.coming.replace(shared);
     }
 
-    /// It serves this from now on. Gives what it has served before.
-    pub(super) fn set_serving(&self, shared: Rc<WorkerShared>) -> Rc<WorkerShared> {
+    /// It serves this from now on.
+    pub(super) fn set_serving(&self, shared: Rc<WorkerShared>) {
         self.coming.take();
-        self.serving.replace(shared)
+        self.serving.replace(shared);
     }
 
     /// The cluster of that name, as it is now; one that is only to come will do for

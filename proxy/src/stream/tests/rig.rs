@@ -99,6 +99,7 @@ impl Filter {
         };
         let metrics = Rc::new(VmMetrics::detached());
         let vm = Rc::new(FilterVm::start(Arc::new(spec), metrics, None).unwrap());
+        vm.promote();
         (0..self.plugins)
             .map(|index| Rc::new(Plugin::new(Rc::clone(&vm), index)))
             .collect()
