@@ -2,7 +2,7 @@
 //! the last drained connection.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
@@ -22,20 +22,21 @@ pub(crate) struct Prepared {
     fleet: Fleet,
 }
 
-/// Binds every socket that is not `inherited`, and opens every log of `generation`.
-/// `load` reads the configuration again.
+/// Binds every socket that is not `inherited`, and opens every log of `generation`,
+/// which was read from `since` on. `load` reads the configuration again.
 ///
 /// # Errors
 /// What cannot be bound or opened, with its place in the configuration.
 pub(crate) fn prepare(
     config: &Config,
     generation: Generation,
+    since: SystemTime,
     inherited: Option<Inherited>,
     paths: Paths,
     load: Load,
 ) -> Result<Prepared, ConfigErrors> {
     Ok(Prepared {
-        fleet: Fleet::new(config, generation, inherited, paths, load)?,
+        fleet: Fleet::new(config, generation, since, inherited, paths, load)?,
     })
 }
 

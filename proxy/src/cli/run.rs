@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::Args;
 
@@ -40,6 +41,7 @@ impl Run {
             config.workers = concurrency.or(config.workers);
             Ok::<_, Error>((config, generation))
         };
+        let since = SystemTime::now();
         let (config, generation) = load(None)?;
         let load = Box::new(move |previous: Option<&Generation>| {
             load(previous).map_err(|error| error.to_string())
@@ -56,7 +58,7 @@ impl Run {
             admin_address: admin_address_path,
             takeover: takeover_path,
         };
-        server::prepare(&config, generation, inherited, paths, load)?.run();
+        server::prepare(&config, generation, since, inherited, paths, load)?.run();
         Ok(())
     }
 }

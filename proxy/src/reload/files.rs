@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
@@ -35,13 +35,25 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn of(generation: &Generation) -> Self {
+    /// The files of a generation that was read, one after the other, from `since` on.
+    pub(super) fn of(generation: &Generation, since: SystemTime) -> Self {
         let mut files = Self {
             paths: generation.files.clone(),
             read: Vec::new(),
         };
         files.look();
+        files.doubt(since);
         files
+    }
+
+    /// What was written to after `since` may not be what was read.
+    fn doubt(&mut self, since: SystemTime) {
+        for (path, read) in self.paths.iter().zip(&mut self.read) {
+            let written = std::fs::metadata(path).and_then(|found| found.modified());
+            if written.is_ok_and(|written| written > since) {
+                *read = None;
+            }
+        }
     }
 
     /// Takes what there is for what was read.
@@ -114,6 +126,19 @@ mod tests {
         assert!(notices(&files).await);
         files.look();
         std::fs::remove_file(at("a")).unwrap();
+        assert!(notices(&files).await);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_while_it_was_read_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "1").unwrap();
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let mut files = files(&path);
+        files.doubt(written);
+        assert!(!notices(&files).await);
+        files.doubt(written - Duration::from_millis(1));
         assert!(notices(&files).await);
     }
 

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use socket2::{SockRef, Socket};
@@ -152,13 +152,14 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Binds every socket that is not `inherited`, and opens every log of the first
-    /// generation.
+    /// generation, which was read from `since` on.
     ///
     /// # Errors
     /// What cannot be bound or opened, with its place in the configuration.
     pub(crate) fn new(
         config: &Config,
         generation: Generation,
+        since: SystemTime,
         mut inherited: Option<Inherited>,
         paths: Paths,
         load: Load,
@@ -167,7 +168,7 @@ impl Fleet {
             .workers
             .or_else(|| thread::available_parallelism().ok())
             .map_or(1, NonZeroUsize::get);
-        let files = Files::of(&generation);
+        let files = Files::of(&generation, since);
         let shared = Arc::clone(&generation.shared);
         let compile_cache = Arc::clone(&generation.compile_cache);
         let mut none = Listening::new();
