@@ -297,6 +297,13 @@ pub trait Stream {
 
     /// Answers the request in place of the upstream.
     fn send_local_response(&self, filter: FilterIndex, response: LocalResponse);
+
+    /// Whether a callout that is made for this stream is to be dropped: it gets a
+    /// token, and nothing follows. Asked before each. For a stream that is a copy of
+    /// another, so that nobody is called twice.
+    fn drops_callout(&self) -> bool {
+        false
+    }
 }
 
 /// For how long a property or an object of filter state is kept.

@@ -39,9 +39,14 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
 fn shared_limits(config: &Config, problems: &mut Problems) {
     let mut data = HashMap::new();
     let mut queues = HashMap::new();
-    for (listener, filter) in config.filters() {
-        let vm_id = filter.wasm.vm_config.vm_id.as_str();
-        let limits = &filter.wasm.limits;
+    let filters = config.filters();
+    let versions = filters.flat_map(|(listener, filter)| {
+        let versions = filter.versions();
+        versions.map(move |wasm| (listener, filter, wasm))
+    });
+    for (listener, filter, wasm) in versions {
+        let vm_id = wasm.vm_config.vm_id.as_str();
+        let limits = &wasm.limits;
         let place = (listener.name.as_str(), filter.name.as_str());
         let mut compare = |differs: Option<(Span, (&str, &str))>, span, what| {
             let Some((earlier, (listener, filter))) = differs else {

@@ -17,6 +17,7 @@ use crate::identity;
 use crate::limits::{MAX_SOURCE_BYTES, MAX_WORKERS};
 use crate::listener::Listener;
 use crate::modules::Modules;
+use crate::plugin::PluginConfig;
 use crate::problems::Problems;
 use crate::read::{Block, Fields};
 use crate::source::{Source, Span};
@@ -90,10 +91,13 @@ impl Config {
 
     /// What filters of `vm_id` may share, as far as one of them says.
     pub fn shared_limits(&self, vm_id: &str) -> (SharedDataLimits, SharedQueueLimits) {
-        let same = |filter: &&HttpFilter| filter.wasm.vm_config.vm_id == vm_id;
-        let filters = || self.filters().map(|(_, filter)| filter).filter(same);
-        let data = filters().find_map(|filter| filter.wasm.limits.shared_data);
-        let queues = filters().find_map(|filter| filter.wasm.limits.shared_queues);
+        let same = |wasm: &&PluginConfig| wasm.vm_config.vm_id == vm_id;
+        let all = || {
+            let versions = self.filters().flat_map(|(_, filter)| filter.versions());
+            versions.filter(same)
+        };
+        let data = all().find_map(|wasm| wasm.limits.shared_data);
+        let queues = all().find_map(|wasm| wasm.limits.shared_queues);
         let data = data.map_or_else(Default::default, |limits| limits.value);
         (
             data,

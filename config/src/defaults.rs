@@ -57,3 +57,9 @@ pub const CACHE_SIZE: u64 = 1 << 30;
 /// `modules.cache_expiry`: a registry may be away over a weekend, and a node be
 /// restarted meanwhile.
 pub const CACHE_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// `rollback_on.window`: long enough for a few streams of a small share.
+pub const ROLLBACK_WINDOW: Duration = Duration::from_secs(60);
+
+/// `rollback_on.min_streams`: one failure among the first few streams is no rate.
+pub const ROLLBACK_MIN_STREAMS: u32 = 100;

@@ -3,6 +3,7 @@
 use crate::plugin::PluginConfig;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
+use crate::rollout::Rollout;
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -13,6 +14,10 @@ pub(crate) static BLOCK: Block = Block {
         (
             "wasm",
             "{ vm_config: { code: { local: { filename: auth.wasm } } } }",
+        ),
+        (
+            "rollout",
+            "{ wasm: { vm_config: { code: { local: { filename: auth-2.wasm } } } }, shadow: true }",
         ),
     ],
     not_yet: &[],
@@ -37,16 +42,33 @@ pub struct HttpFilter {
     pub name: Spanned<String>,
     /// `wasm`: Envoy's `PluginConfig`. Required.
     pub wasm: Spanned<PluginConfig>,
+    /// `rollout`: another version of it beside this one; in `http_filters` only.
+    /// Default: none.
+    pub rollout: Option<Spanned<Rollout>>,
+}
+
+impl HttpFilter {
+    /// A filter of one version.
+    pub(crate) fn new(name: Spanned<String>, wasm: Spanned<PluginConfig>) -> Self {
+        Self {
+            name,
+            wasm,
+            rollout: None,
+        }
+    }
+
+    /// Its `wasm`, and that of another version, if there is one.
+    pub fn versions(&self) -> impl Iterator<Item = &PluginConfig> {
+        let other = self.rollout.iter().map(|rollout| &rollout.wasm.value);
+        std::iter::once(&self.wasm.value).chain(other)
+    }
 }
 
 impl FromYaml for HttpFilter {
     const EXPECTED: &'static str = BLOCK.name;
 
     fn placeholder() -> Self {
-        Self {
-            name: FromYaml::placeholder(),
-            wasm: FromYaml::placeholder(),
-        }
+        Self::new(FromYaml::placeholder(), FromYaml::placeholder())
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
@@ -54,6 +76,7 @@ impl FromYaml for HttpFilter {
         Self {
             name: fields.required_text("name"),
             wasm: fields.required("wasm"),
+            rollout: fields.optional("rollout"),
         }
     }
 }

@@ -40,6 +40,7 @@ mod plugin;
 mod problems;
 mod read;
 mod report;
+mod rollout;
 mod route;
 mod schema;
 mod source;
@@ -75,7 +76,8 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
-pub use read::ByteSize;
+pub use read::{ByteSize, Percent};
+pub use rollout::{Canary, RollbackOn, Rollout, StickyBy};
 pub use route::{
     Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
     PathRewrite, Redirect, RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction,

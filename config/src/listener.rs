@@ -151,7 +151,7 @@ impl FromYaml for Listener {
             let help = "filters of requests stand in `http_filters`";
             fields.problems.push(problem.help(help.to_owned()));
         }
-        Self {
+        let listener = Self {
             name: fields.required_text("name"),
             address: fields.required("address"),
             buffer_limit: fields.bytes("buffer_limit", BUFFER_LIMIT),
@@ -164,7 +164,20 @@ impl FromYaml for Listener {
             access_loggers: fields.optional("access_loggers").unwrap_or_default(),
             direction: fields.optional("direction").unwrap_or_default(),
             metadata: fields.optional("metadata").unwrap_or_default(),
+        };
+        let others = [
+            ("network_filters", &listener.network_filters),
+            ("access_loggers", &listener.access_loggers),
+        ];
+        for (key, filters) in others {
+            for rollout in filters.iter().filter_map(|filter| filter.rollout.as_ref()) {
+                let message = format!("`rollout` is not for `{key}`");
+                let problem = Problem::new(rollout.span, message);
+                let help = "only filters of `http_filters` can have two versions";
+                fields.problems.push(problem.help(help));
+            }
         }
+        listener
     }
 }
 

@@ -7,6 +7,7 @@ mod clusters;
 mod emit;
 mod listeners;
 mod plugins;
+mod rollouts;
 mod routes;
 
 use std::time::Duration;

@@ -25,6 +25,7 @@ use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::http::CodecOptions;
 use crate::limits::LOG_LINES;
 use crate::modules::{self, RemoteModules};
+use crate::rollout::{Place, RolloutSpec, RolloutState, Version};
 use crate::route::RouteTable;
 use crate::signature;
 use crate::stream::Facts;
@@ -82,8 +83,8 @@ pub(crate) struct ListenerSpec {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) address_span: Span,
-    /// The chain: place of the VM, and of the plugin in it.
-    pub(crate) filters: Vec<(usize, usize)>,
+    /// The chain.
+    pub(crate) filters: Vec<FilterSpec>,
     pub(crate) routes: Arc<RouteTable>,
     /// What `routes` is made of.
     pub(crate) hosts: Vec<VirtualHost>,
@@ -94,8 +95,15 @@ pub(crate) struct ListenerSpec {
     /// In place of HTTP.
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) access_log: Vec<weir_config::AccessLog>,
-    /// As `filters`, of plugins that log.
-    pub(crate) access_loggers: Vec<(usize, usize)>,
+    /// Plugins that log.
+    pub(crate) access_loggers: Vec<Place>,
+}
+
+/// A filter of a chain.
+pub(crate) struct FilterSpec {
+    pub(crate) place: Place,
+    /// Its other version, if there is one.
+    pub(crate) rollout: Option<RolloutSpec>,
 }
 
 /// VMs that are being put together; plugins with equal keys share one.
@@ -134,6 +142,7 @@ impl Source {
 
 struct Draft {
     key: [u8; 32],
+    version: Version,
     module: Module,
     config: VmConfig,
     shared_limits: SharedLimits,
@@ -141,12 +150,12 @@ struct Draft {
     limits: Vec<Limits>,
     plugins: Vec<PluginSpec>,
     /// Where each plugin stands in the configuration.
-    places: Vec<Place>,
+    places: Vec<Origin>,
 }
 
 /// Where a filter stands in the configuration.
 #[derive(Clone)]
-struct Place {
+struct Origin {
     listener: String,
     filter: String,
     code: Span,
@@ -155,6 +164,12 @@ struct Place {
 }
 
 impl Generation {
+    /// The rollouts that are under way.
+    pub(crate) fn rollouts(&self) -> impl Iterator<Item = &Arc<RolloutState>> {
+        let filters = self.listeners.iter().flat_map(|listener| &listener.filters);
+        filters.filter_map(|filter| Some(&filter.rollout.as_ref()?.state))
+    }
+
     /// The clusters that look names up, and are not in `previous`.
     pub(crate) fn dns_clusters(&self, previous: Option<&Self>) -> Vec<Arc<DnsCluster>> {
         let known = |cluster: &Arc<ClusterSpec>| {
@@ -195,22 +210,16 @@ impl Generation {
         };
         let mut errors = Vec::new();
         let mut listeners = Vec::new();
+        let mut chains = Vec::new();
         for listener in &config.listeners {
-            let mut places = |filters: &[HttpFilter]| {
-                let mut places = Vec::new();
-                for filter in filters {
-                    match builder.add(config, folder, &listener.name, filter) {
-                        Ok(place) => places.push(place),
-                        Err(error) => errors.push(error),
-                    }
-                }
-                places
-            };
-            let filters = places(match listener.tcp {
+            let mut drafted =
+                |filters| builder.filters(config, folder, &listener.name, filters, &mut errors);
+            let filters = drafted(match listener.tcp {
                 Some(_) => &listener.network_filters,
                 None => &listener.http_filters,
             });
-            let access_loggers = places(&listener.access_loggers);
+            let access_loggers = drafted(&listener.access_loggers);
+            let access_loggers = access_loggers.into_iter().map(|drafted| drafted.place);
             let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
                 errors.push(error);
                 RouteTable::default()
@@ -219,7 +228,7 @@ impl Generation {
                 name: listener.name.value.clone(),
                 address: listener.address.value,
                 address_span: listener.address.span,
-                filters,
+                filters: Vec::new(),
                 routes: Arc::new(routes),
                 hosts: listener.virtual_hosts.clone(),
                 http: Arc::new(listener.http.clone()),
@@ -231,8 +240,9 @@ impl Generation {
                 }),
                 tcp: listener.tcp.as_ref().and_then(|tcp| tcp_proxy(config, tcp)),
                 access_log: listener.access_log.clone(),
-                access_loggers,
+                access_loggers: access_loggers.collect(),
             });
+            chains.push(filters);
         }
         let names = config.clusters.iter().map(|c| c.name.value.as_str());
         let names = Arc::new(ClusterNames::new(names));
@@ -245,6 +255,12 @@ impl Generation {
         let mut errors = errors.into_iter();
         if let Some(first) = errors.next() {
             return Err(errors.fold(ConfigErrors::from(first), ConfigErrors::with));
+        }
+        for (listener, filters) in listeners.iter_mut().zip(chains) {
+            let name = &listener.name;
+            let filters = filters.into_iter();
+            let filters = filters.map(|drafted| drafted.finish(name, &vms, previous));
+            listener.filters = filters.collect();
         }
         let cluster = |c: &weir_config::Cluster| {
             let mut known = previous.into_iter().flat_map(|p| &p.clusters);
@@ -268,6 +284,47 @@ impl Generation {
     }
 }
 
+/// A filter whose VMs are being put together.
+struct DraftedFilter<'a> {
+    name: &'a str,
+    place: Place,
+    rollout: Option<DraftedRollout<'a>>,
+}
+
+/// Its other version.
+struct DraftedRollout<'a> {
+    config: &'a weir_config::Rollout,
+    canary: Option<Place>,
+    shadow: Option<Place>,
+}
+
+impl DraftedFilter<'_> {
+    /// With the VMs at their places. A rollout that goes on is what it has come to.
+    fn finish(
+        self,
+        listener: &str,
+        vms: &[Arc<FilterVmSpec>],
+        previous: Option<&Generation>,
+    ) -> FilterSpec {
+        let rollout = self.rollout.map(|drafted| {
+            let places = drafted.canary.iter().chain(&drafted.shadow);
+            let own = places.map(|place| Arc::clone(&vms[place.0])).collect();
+            let state = RolloutState::new(listener, self.name, drafted.config, own);
+            let mut known = previous.into_iter().flat_map(Generation::rollouts);
+            let same = known.find(|known| known.is_same(&state)).map(Arc::clone);
+            RolloutSpec {
+                canary: drafted.canary,
+                shadow: drafted.shadow,
+                state: same.unwrap_or_else(|| Arc::new(state)),
+            }
+        });
+        FilterSpec {
+            place: self.place,
+            rollout,
+        }
+    }
+}
+
 fn cluster_spec(c: &weir_config::Cluster) -> ClusterSpec {
     ClusterSpec {
         name: c.name.value.clone(),
@@ -282,17 +339,67 @@ fn cluster_spec(c: &weir_config::Cluster) -> ClusterSpec {
 }
 
 impl Builder<'_> {
-    /// Adds a filter; gives the places of its VM and of itself in it.
-    fn add(
+    /// Adds a chain of filters.
+    fn filters<'f>(
         &mut self,
         config: &Config,
         folder: &Path,
         listener: &str,
-        filter: &HttpFilter,
-    ) -> Result<(usize, usize), ConfigError> {
-        let wasm = &filter.wasm.value;
+        filters: &'f [HttpFilter],
+        errors: &mut Vec<ConfigError>,
+    ) -> Vec<DraftedFilter<'f>> {
+        let mut drafted = Vec::with_capacity(filters.len());
+        for filter in filters {
+            match self.filter(config, folder, listener, filter) {
+                Ok(filter) => drafted.push(filter),
+                Err(error) => errors.push(error),
+            }
+        }
+        drafted
+    }
+
+    /// Adds a filter, and its other version, if there is one.
+    fn filter<'f>(
+        &mut self,
+        config: &Config,
+        folder: &Path,
+        listener: &str,
+        filter: &'f HttpFilter,
+    ) -> Result<DraftedFilter<'f>, ConfigError> {
+        let mut add = |wasm: &weir_config::PluginConfig, version| {
+            self.add(config, folder, (listener, filter), wasm, version)
+        };
+        let place = add(&filter.wasm.value, Version::Stable)?;
+        let rollout = filter.rollout.as_ref().map(|rollout| {
+            let wasm = &rollout.wasm.value;
+            let canary = rollout.canary.as_ref();
+            Ok::<_, ConfigError>(DraftedRollout {
+                config: &rollout.value,
+                canary: canary.map(|_| add(wasm, Version::Canary)).transpose()?,
+                shadow: rollout
+                    .shadow
+                    .then(|| add(wasm, Version::Shadow))
+                    .transpose()?,
+            })
+        });
+        Ok(DraftedFilter {
+            name: &filter.name,
+            place,
+            rollout: rollout.transpose()?,
+        })
+    }
+
+    /// Adds a version of a filter; gives the places of its VM and of itself in it.
+    fn add(
+        &mut self,
+        config: &Config,
+        folder: &Path,
+        (listener, filter): (&str, &HttpFilter),
+        wasm: &weir_config::PluginConfig,
+        version: Version,
+    ) -> Result<Place, ConfigError> {
         let vm = &wasm.vm_config.value;
-        let place = Place {
+        let place = Origin {
             listener: listener.to_owned(),
             filter: filter.name.value.clone(),
             code: vm.code.span(),
@@ -306,22 +413,23 @@ impl Builder<'_> {
         };
         let module = self.module(config, folder, vm, deadline)?;
         let shared_limits = shared_limits(config, &vm.vm_id);
+        // What a shadow shares is nobody else's, but that of its like.
+        let space = match version {
+            Version::Stable | Version::Canary => vm.vm_id.clone(),
+            Version::Shadow => format!("{} (shadow)", vm.vm_id),
+        };
         let vm_config = VmConfig {
             vm_id: vm.vm_id.clone(),
             configuration: vm.configuration.value.clone().into(),
             environment: environment(&vm.environment_variables),
             capabilities: capabilities(wasm),
-            shared: self.shared.space(&vm.vm_id, shared_limits),
+            shared: self.shared.space(&space, shared_limits),
             // Of all its plugins; known when they are.
             limits: VmLimits::default(),
         };
         let plugin = PluginSpec {
             plugin: PluginConfig {
-                name: if wasm.name.is_empty() {
-                    filter.name.value.clone()
-                } else {
-                    wasm.name.clone()
-                },
+                name: plugin_name(filter, wasm),
                 root_id: wasm.root_id.clone(),
                 configuration: wasm.configuration.value.clone().into(),
                 allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration,
@@ -341,11 +449,12 @@ impl Builder<'_> {
             recycle_above: wasm.limits.recycle_above.and_then(size),
             recycle_after: wasm.limits.recycle_after.map(u64::from),
         };
-        let key = FilterVmSpec::key(&module, &vm_config);
+        let key = FilterVmSpec::key(&module, &vm_config, version);
         let index = self.vms.iter().position(|d| d.key == key);
         let index = index.unwrap_or_else(|| {
             self.vms.push(Draft {
                 key,
+                version,
                 module,
                 config: vm_config,
                 shared_limits,
@@ -483,6 +592,8 @@ impl Builder<'_> {
                 plugins: draft.plugins,
                 shared_limits: draft.shared_limits,
                 clusters: Arc::clone(clusters),
+                version: draft.version,
+                failures: Arc::default(),
             };
             let mut known = self.previous.into_iter().flat_map(|p| &p.vms);
             if let Some(same) = known.find(|old| old.is_same(&spec)) {
@@ -498,7 +609,15 @@ impl Builder<'_> {
     }
 }
 
-fn start_error(config: &Config, places: &[Place], error: &StartError) -> ConfigError {
+/// The plugin's name as the filter sees it: both versions see the same, unless the
+/// other one says otherwise.
+fn plugin_name(filter: &HttpFilter, wasm: &weir_config::PluginConfig) -> String {
+    let names = [&wasm.name, &filter.wasm.name, &filter.name.value];
+    let name = names.into_iter().find(|name| !name.is_empty());
+    name.cloned().unwrap_or_default()
+}
+
+fn start_error(config: &Config, places: &[Origin], error: &StartError) -> ConfigError {
     let place = match error {
         StartError::Load(_) => &places[0],
         StartError::Plugin { index, .. } => &places[*index],
@@ -517,7 +636,7 @@ fn start_error(config: &Config, places: &[Place], error: &StartError) -> ConfigE
             Some("the filter's own log lines above may say why"),
         ),
     };
-    let Place {
+    let Origin {
         listener, filter, ..
     } = place;
     let message = format!("filter `{filter}` of listener `{listener}` does not start: {error}");

@@ -32,6 +32,14 @@ pub(crate) const ACCESS_LOG_QUEUE: usize = 16 * 1024;
 /// page grow without end.
 pub(crate) const GUEST_METRICS_MAX: usize = 32 * 1024;
 
+/// How often it is asked whether a rollout goes well. What a bad version spoils
+/// meanwhile is little; a look adds up a few numbers.
+pub(crate) const ROLLOUT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Of so many streams, one may take longer than `rollback_on.latency`: that is the
+/// 99th percentile.
+pub(crate) const LATENCY_SHARE: u64 = 100;
+
 /// How often a worker looks after its VMs: publishes their memory, replaces what
 /// has grown too large.
 pub(crate) const VM_CARE_INTERVAL: Duration = Duration::from_millis(250);

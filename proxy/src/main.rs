@@ -14,6 +14,7 @@ mod limits;
 mod modules;
 mod reload;
 mod request;
+mod rollout;
 mod route;
 mod server;
 mod signature;

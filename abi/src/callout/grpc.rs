@@ -70,6 +70,9 @@ impl VmState {
         let bytes = call.message.len() + call.start.bytes();
         self.admit_callout(bytes)?;
         let token = self.callouts.new_token(Kind::GrpcCall);
+        if self.drops_callout() {
+            return Ok(token);
+        }
         let guard = self.host.grpc_call(token, call).map_err(status_of)?;
         self.callouts.insert(token, Open::Call(root, guard, bytes));
         Ok(token)
@@ -84,6 +87,9 @@ impl VmState {
         let bytes = start.bytes();
         self.admit_callout(bytes)?;
         let token = self.callouts.new_token(Kind::GrpcStream);
+        if self.drops_callout() {
+            return Ok(token);
+        }
         let stream = self.host.grpc_stream(token, start).map_err(status_of)?;
         let open = OpenStream {
             stream,
@@ -109,6 +115,7 @@ impl VmState {
             Some(Open::Stream(_, open)) if !open.remote_closed => Rc::clone(&open.stream),
             // The other side has closed: what is sent goes nowhere, as in Envoy.
             Some(Open::Stream(..)) => return Ok(()),
+            None if self.drops_callout() => return Ok(()),
             _ => return Err(Status::NotFound),
         };
         stream.send(message, end_of_stream).map_err(status_of)
@@ -152,6 +159,7 @@ impl VmState {
             {
                 Ok(())
             }
+            Some(_) if self.drops_callout() => Ok(()),
             Some(_) => Err(Status::NotFound),
         }
     }

@@ -46,6 +46,9 @@ impl VmState {
         let bytes = call.body.len() + call.headers.byte_size() + call.trailers.byte_size();
         self.admit_callout(bytes)?;
         let token = self.callouts.new_token(Kind::Http);
+        if self.drops_callout() {
+            return Ok(token);
+        }
         let guard = self.host.http_call(token, call).map_err(|e| match e {
             CalloutError::UnknownCluster | CalloutError::BadArgument => Status::BadArgument,
             CalloutError::NotSent => Status::InternalFailure,

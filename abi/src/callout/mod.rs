@@ -153,6 +153,11 @@ impl Default for Callouts {
 }
 
 impl VmState {
+    /// Whether the stream that hostcalls act on drops a callout.
+    fn drops_callout(&self) -> bool {
+        self.stream().is_some_and(|cx| cx.stream.drops_callout())
+    }
+
     /// Refuses a callout for which there is no room.
     fn admit_callout(&self, bytes: usize) -> Result<(), Status> {
         let room = self.callouts.has_room(bytes, self.config.limits.callouts);

@@ -39,7 +39,7 @@ pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
                 if let Some(wasm) = wasm::plugin(config) {
                     let name = wasm::unique(&name, &listener.access_loggers);
                     let name = Spanned::new(name, log.at());
-                    listener.access_loggers.push(HttpFilter { name, wasm });
+                    listener.access_loggers.push(HttpFilter::new(name, wasm));
                 }
                 continue;
             }

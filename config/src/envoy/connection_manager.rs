@@ -153,7 +153,7 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
                 if let Some(wasm) = wasm::plugin(&typed.message) {
                     let mut name = name;
                     name.value = wasm::unique(&name.value, &listener.http_filters);
-                    listener.http_filters.push(HttpFilter { name, wasm });
+                    listener.http_filters.push(HttpFilter::new(name, wasm));
                 }
             }
             other => {

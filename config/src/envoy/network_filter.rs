@@ -36,7 +36,7 @@ impl WasmFilter<'_, '_> {
             self.filter.close();
         } else if let Some(wasm) = wasm::plugin(&self.wasm) {
             name.value = wasm::unique(&name.value, &listener.network_filters);
-            listener.network_filters.push(HttpFilter { name, wasm });
+            listener.network_filters.push(HttpFilter::new(name, wasm));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, plugins, routes};
+use super::{Object, plugins, rollouts, routes};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
 use crate::http_filter::HttpFilter;
@@ -80,6 +80,9 @@ fn filter(filter: &HttpFilter) -> Json {
     let mut block = Object::default();
     block.set("name", filter.name.value.as_str());
     block.set("wasm", plugins::plugin(&filter.wasm));
+    if let Some(rollout) = &filter.rollout {
+        block.set("rollout", rollouts::rollout(rollout));
+    }
     block.into()
 }
 

@@ -37,6 +37,7 @@ Weir admin
   /metrics            metrics in Prometheus' text format
   POST /reload        read the configuration again; answers what came of it
   /ready              200 LIVE when serving, 503 while draining
+  /rollouts           filters with another version beside them
   /stats/prometheus   the same as /metrics
 ";
 
@@ -126,6 +127,7 @@ async fn answer(
             (200, list)
         }
         b"/generations" => (200, state.metrics.generations.table()),
+        b"/rollouts" => (200, state.metrics.rollouts.table()),
         b"/reload" if request.get(b":method").is_none_or(|m| &m[..] != b"POST") => {
             (405, "a reload is asked for by POST\n".to_owned())
         }

@@ -46,7 +46,7 @@ impl<D: Downstream> Exchange<'_, D> {
 
     /// Chooses route, cluster and endpoint, and begins to connect.
     fn start_request(&mut self) {
-        if !self.listener.plugins.is_empty() {
+        if !self.listener.chain.is_empty() {
             // Filters may have changed what the route depends on.
             self.find_route();
         }

@@ -111,7 +111,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         let mut info = StreamInfo::new(connection, head.protocol, Arc::clone(&listener.facts));
         info.client = client;
         let stream =
-            FilteredStream::new(info, head.headers, &listener.plugins, listener.buffer_limit);
+            FilteredStream::new(info, head.headers, &listener.chain, listener.buffer_limit);
         Self {
             downstream,
             stream,

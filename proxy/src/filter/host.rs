@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -17,7 +18,9 @@ use weir_abi::{
 use crate::stream::of_node;
 
 use super::queue::Consumers;
+use super::spec::FilterVmSpec;
 use crate::callout::Callouts;
+use crate::rollout::Version;
 use crate::telemetry::{RunningVm, VmMetrics};
 
 /// So many of something in each second.
@@ -52,7 +55,10 @@ impl Rate {
 /// The [`Host`] of one VM.
 pub(super) struct FilterHost {
     metrics: Rc<VmMetrics>,
-    node: std::sync::Arc<weir_config::Node>,
+    node: Arc<weir_config::Node>,
+    version: Version,
+    /// Of all VMs made from the same.
+    failures: Arc<AtomicU64>,
     vm: RefCell<Weak<Vm>>,
     timers: RefCell<HashMap<ContextId, Timer>>,
     /// While the VM stands by, nothing ticks; these are to.
@@ -65,22 +71,19 @@ pub(super) struct FilterHost {
 }
 
 impl FilterHost {
-    pub(super) fn new(
-        metrics: Rc<VmMetrics>,
-        callouts: Callouts,
-        node: std::sync::Arc<weir_config::Node>,
-        log_lines: u32,
-    ) -> Rc<Self> {
+    pub(super) fn new(metrics: Rc<VmMetrics>, callouts: Callouts, spec: &FilterVmSpec) -> Rc<Self> {
         Rc::new(Self {
             metrics,
-            node,
+            node: Arc::clone(&spec.node),
+            version: spec.version,
+            failures: Arc::clone(&spec.failures),
             vm: RefCell::default(),
             timers: RefCell::default(),
             standing_by: RefCell::new(Some(HashMap::new())),
             queues: Consumers::default(),
             callouts,
             running: RefCell::default(),
-            log_lines: Rate::new(log_lines),
+            log_lines: Rate::new(spec.log_lines),
         })
     }
 
@@ -114,6 +117,11 @@ impl FilterHost {
                 .borrow_mut()
                 .insert(root, Timer { period, task });
         }
+    }
+
+    /// Which version of a filter it is, if there are several.
+    fn version(&self) -> Option<&'static str> {
+        (self.version != Version::Stable).then(|| self.version.label())
     }
 
     fn vm(&self) -> Weak<Vm> {
@@ -156,9 +164,10 @@ impl Host for FilterHost {
             vm_id,
             ..
         } = origin;
+        let version = self.version();
         macro_rules! line {
             ($level:ident) => {
-                tracing::$level!(target: "guest", plugin, root_id, vm_id, "{message}")
+                tracing::$level!(target: "guest", plugin, root_id, vm_id, version, "{message}")
             };
         }
         match level {
@@ -189,6 +198,7 @@ impl Host for FilterHost {
 
     fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>) {
         self.metrics.failed(origin.plugin, failure.reason);
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.running.take();
         self.queues.close();
         self.stop_timers();
@@ -203,6 +213,7 @@ impl Host for FilterHost {
             plugin = origin.plugin,
             root_id = origin.root_id,
             vm_id = origin.vm_id,
+            version = self.version(),
             context = origin.context.0,
             worker = self.metrics.worker(),
             request_id,

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -14,6 +15,7 @@ use weir_config::{FailurePolicies, FailurePolicy};
 use super::host::FilterHost;
 use crate::callout::{Callouts, ClusterNames, Place};
 use crate::limits::RECYCLE_GROWTH_PART;
+use crate::rollout::Version;
 use crate::telemetry::VmMetrics;
 use crate::worker::Latest;
 
@@ -30,6 +32,9 @@ pub(crate) struct FilterVmSpec {
     pub(crate) log_lines: u32,
     /// Whom its guests can call, when it is only tried out.
     pub(crate) clusters: Arc<ClusterNames>,
+    pub(crate) version: Version,
+    /// How often one of its VMs has failed or not started again.
+    pub(crate) failures: Arc<AtomicU64>,
 }
 
 /// One plugin of a VM.
@@ -96,12 +101,14 @@ impl FilterVmSpec {
     /// Plugins whose key is equal share a VM. Beyond Envoy's key (`vm_id`, VM
     /// configuration, code, capabilities) it holds the environment, and how callbacks
     /// that take too long are found out.
-    pub(crate) fn key(module: &Module, config: &VmConfig) -> [u8; 32] {
+    /// Versions of a filter never share one.
+    pub(crate) fn key(module: &Module, config: &VmConfig, version: Version) -> [u8; 32] {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
             digest.update((bytes.len() as u64).to_le_bytes());
             digest.update(bytes);
         };
+        part(version.label().as_bytes());
         part(config.vm_id.as_bytes());
         part(&config.configuration);
         part(module.digest());
@@ -140,6 +147,7 @@ impl FilterVmSpec {
         let (a, b) = (&self.config, &other.config);
         let names = |config: &VmConfig| config.capabilities.names().collect::<Vec<_>>().join(",");
         let of_vm = [
+            ("version", self.version != other.version),
             ("vm_id", a.vm_id != b.vm_id),
             ("code", self.module.digest() != other.module.digest()),
             (
@@ -178,7 +186,8 @@ impl FilterVmSpec {
                 Some(_) => differences.push(format!("settings of {name}")),
             }
         }
-        let same_key = Self::key(&self.module, a) == Self::key(&other.module, b);
+        let same_key =
+            Self::key(&self.module, a, self.version) == Self::key(&other.module, b, other.version);
         if differences.is_empty() && !(same_key && self.plugins == other.plugins) {
             differences.push("order of plugins, or settings".to_owned());
         }
@@ -202,12 +211,7 @@ impl FilterVmSpec {
             Some(latest) => Place::Worker(latest),
         };
         let callouts = Callouts::new(place, metrics);
-        let host = FilterHost::new(
-            Rc::clone(metrics),
-            callouts,
-            Arc::clone(&self.node),
-            self.log_lines,
-        );
+        let host = FilterHost::new(Rc::clone(metrics), callouts, self);
         let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
         let vm =
             Vm::new(&self.module, self.config.clone(), host_of_vm).map_err(StartError::Load)?;

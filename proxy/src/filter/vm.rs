@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use weir_abi::{ContextId, Vm};
@@ -183,6 +184,7 @@ impl FilterVm {
     fn not_started(&self, error: &StartError, now: Instant) {
         self.cause.set(Cause::Configure);
         self.metrics.restarted(false);
+        self.spec.failures.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             vm_id = self.spec.config.vm_id,
             "filter VM does not start again: {error}"

@@ -166,8 +166,9 @@ fn all(config: &Config) -> impl Iterator<Item = Wanted<'_>> {
         };
         filters.iter().chain(&listener.access_loggers)
     });
-    filters.filter_map(|filter: &HttpFilter| {
-        let vm = &filter.wasm.vm_config;
+    let versions = filters.flat_map(HttpFilter::versions);
+    versions.filter_map(|wasm| {
+        let vm = &wasm.vm_config;
         match &vm.code.value {
             Code::Remote(remote) => Some(Wanted::new(remote, vm.verify.is_some())),
             Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,

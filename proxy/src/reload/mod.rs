@@ -38,6 +38,7 @@ use crate::admin::{self, AdminState};
 use crate::cluster::start_dns;
 use crate::generation::{Generation, ListenerKey};
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL, LOAD_NICENESS};
+use crate::rollout::{self, RolloutState, Rollouts};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
@@ -144,6 +145,7 @@ pub(crate) struct Fleet {
     paths: Paths,
     before: Option<Predecessor>,
     generations: Arc<Generations>,
+    rollouts: Rollouts,
     listeners: Listeners,
     files: Files,
     load: Arc<Load>,
@@ -180,6 +182,7 @@ impl Fleet {
             .collect();
         let page = Metrics::new(metrics.clone(), guests, shared, compile_cache);
         let generations = Arc::clone(&page.generations);
+        let rollouts = page.rollouts.clone();
         let listeners = Listeners::default();
         let reloads = mpsc::channel(1);
         let state = AdminState {
@@ -209,6 +212,7 @@ impl Fleet {
             paths,
             before,
             generations,
+            rollouts,
             listeners,
             files,
             load: Arc::new(load),
@@ -248,6 +252,7 @@ impl Fleet {
             orders,
             generations: self.generations,
             listeners: self.listeners,
+            rollouts: self.rollouts,
             drain_timeout: ends.drain_timeout.clone(),
             current: None,
         };
@@ -300,6 +305,7 @@ struct Crew {
     orders: Vec<mpsc::UnboundedSender<Order>>,
     generations: Arc<Generations>,
     listeners: Listeners,
+    rollouts: Rollouts,
     drain_timeout: watch::Sender<Duration>,
     current: Option<Arc<Generation>>,
 }
@@ -375,6 +381,12 @@ impl Crew {
         self.listeners.store(Arc::new(addresses));
         self.drain_timeout.send_replace(generation.drain_timeout);
         self.generations.serve(generation.number, all_cells);
+        let rollouts: Vec<_> = generation.rollouts().map(Arc::clone).collect();
+        let before = self.rollouts.all();
+        let goes_on = |new: &&Arc<RolloutState>| before.iter().any(|old| Arc::ptr_eq(old, new));
+        let new = rollouts.iter().filter(|rollout| !goes_on(rollout));
+        new.for_each(rollout::watch);
+        self.rollouts.set(rollouts);
         self.current = Some(generation);
         Ok(())
     }

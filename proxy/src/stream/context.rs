@@ -44,7 +44,7 @@ impl FilteredStream {
         if !matches!(*slot.presence.borrow(), Presence::NotYet) {
             return slot.live();
         }
-        let created = match slot.plugin.admit() {
+        let created = match slot.admit() {
             Admission::Run(vm, root) => self.create_context(index, &vm, root),
             Admission::PassBy => {
                 slot.presence.replace(Presence::Absent);

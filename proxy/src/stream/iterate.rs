@@ -19,6 +19,7 @@ use weir_abi::{
 };
 
 use super::context::Participant;
+use super::shadow::{Action, Step};
 use super::slot::{Arrived, Iteration, Overflow, Presence, Slot};
 use super::{FilteredStream, Frame, ResponseSource, ResponseState, count};
 
@@ -85,6 +86,8 @@ impl FilteredStream {
     ) {
         self.response.set(ResponseState::Started);
         self.source.set(source);
+        let began = &self.info.response_began;
+        began.set(began.get().or_else(|| Some(self.info.elapsed())));
         let code = headers.get(b":status").and_then(|s| parse_status(s));
         self.info.response_code.set(code);
         *self.response_headers.borrow_mut() = Some(headers);
@@ -129,10 +132,14 @@ impl FilteredStream {
             });
             let status = match self.participant(index, direction) {
                 Participant::Runs(vm, context) => {
+                    let shadow =
+                        self.show_shadow(index, direction, Step::Headers { end_of_stream });
                     let status = match direction {
                         Direction::Request => vm.on_request_headers(context, end_of_stream),
                         Direction::Response => vm.on_response_headers(context, end_of_stream),
                     };
+                    let action = status.map_or(Action::Failed, Action::Headers);
+                    self.compare_shadow(index, direction, shadow, action);
                     let going_on = HeadersStatus::Continue;
                     match self.after_callback(index, direction, status, going_on) {
                         Some(status) => status,
@@ -189,7 +196,10 @@ impl FilteredStream {
             };
             here.held.borrow_mut().append(data);
             let size = here.held.borrow().len();
+            let shadow = self.show_shadow(index, direction, Step::Body { end_of_stream });
             let status = vm.on_body(context, direction, size, end_of_stream);
+            let action = status.map_or(Action::Failed, Action::Body);
+            self.compare_shadow(index, direction, shadow, action);
             let going_on = BodyStatus::Continue;
             let Some(status) = self.after_callback(index, direction, status, going_on) else {
                 return;
@@ -275,7 +285,10 @@ impl FilteredStream {
             let Some((vm, context)) = slot.live() else {
                 continue;
             };
+            let shadow = self.show_shadow(index, direction, Step::Trailers);
             let status = vm.on_trailers(context, direction);
+            let action = status.map_or(Action::Failed, Action::Trailers);
+            self.compare_shadow(index, direction, shadow, action);
             match self.after_callback(index, direction, status, TrailersStatus::Continue) {
                 None => return,
                 Some(TrailersStatus::Stop) => {

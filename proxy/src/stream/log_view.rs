@@ -9,7 +9,7 @@ use weir_abi::{
     Property, PropertyError, Stream,
 };
 
-use super::{FilteredStream, property, some};
+use super::{FilteredStream, property};
 
 /// A complete stream: there is nothing to be done about it any more, which the
 /// VM sees to.
@@ -17,12 +17,7 @@ pub(crate) struct LogView(pub(crate) Rc<FilteredStream>);
 
 impl Stream for LogView {
     fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
-        match map {
-            HttpMap::RequestHeaders => Some(self.0.request_headers.borrow_mut()),
-            HttpMap::RequestTrailers => some(&self.0.request_trailers),
-            HttpMap::ResponseHeaders => some(&self.0.response_headers),
-            HttpMap::ResponseTrailers => some(&self.0.response_trailers),
-        }
+        self.0.map(map)
     }
 
     fn add_trailers(&self, _direction: Direction) -> bool {

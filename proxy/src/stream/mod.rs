@@ -20,6 +20,7 @@ mod metadata;
 mod property;
 mod protobuf;
 mod reply;
+mod shadow;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,8 @@ pub(crate) use self::log_view::LogView;
 pub(crate) use self::metadata::of_node;
 pub(crate) use self::reply::{UpstreamFailure, grpc_status};
 use self::slot::{Presence, Slot};
-use crate::filter::Plugin;
 use crate::http::reset;
+use crate::rollout::Link;
 
 /// A piece of a message that has passed all filters.
 #[derive(Debug)]
@@ -113,18 +114,20 @@ pub(crate) struct FilteredStream {
 }
 
 impl FilteredStream {
-    /// A stream with a chain of `plugins`.
+    /// A stream with a `chain` of filters.
     pub(crate) fn new(
         info: StreamInfo,
         headers: HeaderMap,
-        plugins: &[Rc<Plugin>],
+        chain: &[Link],
         buffer_limit: usize,
     ) -> Rc<Self> {
         let is_head = headers.get(b":method").is_some_and(|m| m == "HEAD");
         let is_grpc = reply::is_grpc(&headers);
+        let client = info.client.ip();
+        let slot = |link| Slot::new(link, &headers, client);
         Rc::new(Self {
+            slots: chain.iter().map(slot).collect(),
             info,
-            slots: plugins.iter().cloned().map(Slot::new).collect(),
             request_headers: RefCell::new(headers),
             request_trailers: RefCell::default(),
             response_headers: RefCell::default(),
@@ -245,7 +248,10 @@ impl FilteredStream {
                 let _ = vm.on_log(context);
             }
         }
+        self.finish_shadows();
+        let response_began = self.info.response_began.get();
         for slot in &self.slots {
+            slot.ended(response_began.unwrap_or_else(|| self.info.elapsed()));
             if let Presence::Live(vm, context) = slot.presence.replace(Presence::Absent) {
                 let _ = vm.delete_stream(context);
             }

@@ -1,11 +1,15 @@
 //! One filter's place in a stream's chain.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
-use weir_abi::{BodyBuffer, ContextId, Direction, Vm};
+use weir_abi::{BodyBuffer, ContextId, Direction, HeaderMap, Vm};
 
-use crate::filter::Plugin;
+use super::shadow::Shadow;
+use crate::filter::{Admission, Plugin};
+use crate::rollout::{Chosen, Link, Versions};
 
 /// How far a filter lets one direction run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,21 +105,69 @@ pub(super) enum Presence {
     Absent,
 }
 
+/// Which version of a filter runs.
+enum Role {
+    /// The filter's own.
+    Stable,
+    /// The other one, in place of this.
+    Canary(Rc<Plugin>, Rc<Versions>),
+    /// The filter's own, and the other one on a copy.
+    Shadowed(Box<Shadow>),
+}
+
 /// One filter's place in a stream's chain.
 pub(super) struct Slot {
     pub(super) plugin: Rc<Plugin>,
+    role: Role,
     pub(super) presence: RefCell<Presence>,
     request: SlotDirection,
     response: SlotDirection,
 }
 
 impl Slot {
-    pub(super) fn new(plugin: Rc<Plugin>) -> Self {
+    /// For a stream with these request headers, of this client.
+    pub(super) fn new(link: &Link, headers: &HeaderMap, client: IpAddr) -> Self {
+        let stable = Rc::clone(&link.plugin);
+        let (plugin, role) = match &link.versions {
+            None => (stable, Role::Stable),
+            Some(versions) => match versions.choose(headers, client) {
+                Chosen::Stable => (stable, Role::Stable),
+                Chosen::Canary(plugin) => (plugin, Role::Canary(stable, Rc::clone(versions))),
+                Chosen::Shadowed(plugin) => {
+                    let shadow = Shadow::new(plugin, Rc::clone(versions));
+                    (stable, Role::Shadowed(Box::new(shadow)))
+                }
+            },
+        };
         Self {
             plugin,
+            role,
             presence: RefCell::new(Presence::NotYet),
             request: SlotDirection::new(),
             response: SlotDirection::new(),
+        }
+    }
+
+    /// What the stream gets of the filter. Where the canary's VM is not there, the
+    /// filter itself steps in.
+    pub(super) fn admit(&self) -> Admission {
+        match (self.plugin.admit(), &self.role) {
+            (Admission::Refuse, Role::Canary(stable, _)) => stable.admit(),
+            (admission, _) => admission,
+        }
+    }
+
+    pub(super) fn shadow(&self) -> Option<&Shadow> {
+        match &self.role {
+            Role::Shadowed(shadow) => Some(shadow),
+            Role::Stable | Role::Canary(..) => None,
+        }
+    }
+
+    /// The stream has ended, whose response began after this time.
+    pub(super) fn ended(&self, took: Duration) {
+        if let Role::Canary(_, versions) = &self.role {
+            versions.canary_ended(took);
         }
     }
 

@@ -20,6 +20,29 @@ pub(super) struct FilterView {
 }
 
 impl FilteredStream {
+    /// A property, for the filter at `index`.
+    pub(super) fn property_at(
+        &self,
+        index: usize,
+        path: &[&[u8]],
+    ) -> Result<Property, PropertyError> {
+        let slot = &self.slots[index];
+        let visible = |direction| {
+            !slot.direction(direction).headers_passed.get() || self.info.duration().is_some()
+        };
+        property::get(self, path, visible)
+    }
+
+    /// The map, if it exists by now.
+    pub(super) fn map(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
+        match map {
+            HttpMap::RequestHeaders => Some(self.request_headers.borrow_mut()),
+            HttpMap::RequestTrailers => some(&self.request_trailers),
+            HttpMap::ResponseHeaders => some(&self.response_headers),
+            HttpMap::ResponseTrailers => some(&self.response_trailers),
+        }
+    }
+
     /// A property of a connection that carries no HTTP.
     pub(crate) fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
         property::get(self, path, |_| false)
@@ -40,12 +63,7 @@ impl FilteredStream {
 
 impl Stream for FilterView {
     fn headers(&self, map: HttpMap) -> Option<RefMut<'_, HeaderMap>> {
-        match map {
-            HttpMap::RequestHeaders => Some(self.stream.request_headers.borrow_mut()),
-            HttpMap::RequestTrailers => some(&self.stream.request_trailers),
-            HttpMap::ResponseHeaders => some(&self.stream.response_headers),
-            HttpMap::ResponseTrailers => some(&self.stream.response_trailers),
-        }
+        self.stream.map(map)
     }
 
     fn add_trailers(&self, direction: Direction) -> bool {
@@ -65,11 +83,7 @@ impl Stream for FilterView {
     }
 
     fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
-        let slot = &self.stream.slots[self.index];
-        let visible = |direction| {
-            !slot.direction(direction).headers_passed.get() || self.stream.info.duration().is_some()
-        };
-        property::get(&self.stream, path, visible)
+        self.stream.property_at(self.index, path)
     }
 
     fn set_property(&self, path: &[u8], value: Bytes) -> Result<(), PropertiesFull> {

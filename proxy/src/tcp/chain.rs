@@ -22,7 +22,8 @@ use bytes::Bytes;
 use weir_abi::{BodyBuffer, ContextId, FilterIndex, NetworkStatus, PeerType, Side, Vm, VmFailed};
 
 use super::view::ConnectionView;
-use crate::filter::{Admission, Plugin};
+use crate::filter::Admission;
+use crate::rollout::Link;
 use crate::stream::{FilteredStream, count};
 
 /// Something that a filter has asked for, or that has happened to it.
@@ -135,9 +136,9 @@ pub(super) struct FilterChain {
 impl FilterChain {
     /// The filters that a new connection meets. What is known of the connection
     /// is in `record`.
-    pub(super) fn new(record: Rc<FilteredStream>, plugins: &[Rc<Plugin>]) -> Rc<Self> {
-        let admitted = |plugin: &Rc<Plugin>| {
-            let presence = match plugin.admit() {
+    pub(super) fn new(record: Rc<FilteredStream>, chain: &[Link]) -> Rc<Self> {
+        let admitted = |link: &Link| {
+            let presence = match link.plugin.admit() {
                 Admission::Run(vm, root) => Presence::NotYet(vm, root),
                 Admission::Refuse => Presence::Refuses,
                 Admission::PassBy => return None,
@@ -149,7 +150,7 @@ impl FilterChain {
         };
         Rc::new(Self {
             record,
-            slots: plugins.iter().filter_map(admitted).collect(),
+            slots: chain.iter().filter_map(admitted).collect(),
             downstream: Flow::default(),
             upstream: Flow::default(),
             state: Cell::new(State::Held),

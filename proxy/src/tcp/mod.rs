@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     let info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
     let record = FilteredStream::new(info, HeaderMap::new(), &[], 0);
     // Its end, whatever it was, is in the log.
-    if listener.plugins.is_empty() {
+    if listener.chain.is_empty() {
         if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
             tracing::debug!("tcp: {error}");
         }

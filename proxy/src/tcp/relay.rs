@@ -167,7 +167,7 @@ impl<'s> Relay<'s> {
             connecting: None,
             connected: false,
             request: None,
-            chain: FilterChain::new(Rc::clone(record), &listener.plugins),
+            chain: FilterChain::new(Rc::clone(record), &listener.chain),
             record,
             proxy,
             shared,

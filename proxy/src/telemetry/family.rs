@@ -93,41 +93,52 @@ families! {
     CLUSTER_RQ_FAILURES = Counter "weir_upstream_rq_failures_total" ["envoy_cluster_name"]
         "Requests that got no response, or not all of it";
 
+    ROLLOUT_STREAMS = Counter "weir_rollout_streams_total" ["listener", "filter", "version"]
+        "Streams of a filter with a `rollout`, by the version that they got: `stable` or `canary`";
+    ROLLOUT_SLOW = Counter "weir_rollout_slow_streams_total" ["listener", "filter", "version"]
+        "Those whose response began later than `rollback_on.latency`";
+    SHADOW_STREAMS = Counter "weir_shadow_streams_total" ["listener", "filter", "outcome"]
+        "Streams that a shadow was shown: it did the `same`, it `diverged`, it waited for what only the filter was told (`incomplete`), or its VM was not there (`absent`)";
+    SHADOW_DIVERGENCES = Counter "weir_shadow_divergences_total" ["listener", "filter", "what"]
+        "Streams on which a shadow did otherwise than the filter, by what was different: `action`, `headers`, `body`, `trailers` or `local_response`";
+    ROLLED_BACK = Gauge "weir_rollout_rolled_back" ["listener", "filter", "reason"]
+        "1 if the other version gets no streams any more, for the `trap_rate` or the `latency`";
+
     RUNTIME_CREATED = Counter "envoy_wasm_envoy_wasm_runtime_wasmer_created" []
         "VMs started";
     RUNTIME_ACTIVE = Gauge "envoy_wasm_envoy_wasm_runtime_wasmer_active" []
         "VMs that take calls";
-    VM_STARTS = Counter "weir_wasm_vm_starts_total" ["vm_id", "plugins"]
+    VM_STARTS = Counter "weir_wasm_vm_starts_total" ["vm_id", "plugins", "version"]
         "VMs started";
-    VM_ACTIVE = Gauge "weir_wasm_vms_active" ["vm_id", "plugins"]
+    VM_ACTIVE = Gauge "weir_wasm_vms_active" ["vm_id", "plugins", "version"]
         "VMs that take calls, spares included";
-    VM_MEMORY = Gauge "weir_wasm_vm_memory_bytes" ["vm_id", "plugins"]
+    VM_MEMORY = Gauge "weir_wasm_vm_memory_bytes" ["vm_id", "plugins", "version"]
         "Guest memory, all workers; published four times a second";
-    VM_RESTARTS = Counter "weir_wasm_vm_restarts_total" ["vm_id", "plugins"]
+    VM_RESTARTS = Counter "weir_wasm_vm_restarts_total" ["vm_id", "plugins", "version"]
         "VMs started again after a failure";
-    VM_RESTART_FAILURES = Counter "weir_wasm_vm_restart_failures_total" ["vm_id", "plugins"]
+    VM_RESTART_FAILURES = Counter "weir_wasm_vm_restart_failures_total" ["vm_id", "plugins", "version"]
         "VMs that did not start again after a failure";
-    VM_RESTART_BACKOFFS = Counter "weir_wasm_vm_restart_backoffs_total" ["vm_id", "plugins"]
+    VM_RESTART_BACKOFFS = Counter "weir_wasm_vm_restart_backoffs_total" ["vm_id", "plugins", "version"]
         "Streams refused as it was too early to start a VM again";
-    VM_CRASH_LOOP = Gauge "weir_wasm_vm_crash_loop" ["vm_id", "plugins"]
+    VM_CRASH_LOOP = Gauge "weir_wasm_vm_crash_loop" ["vm_id", "plugins", "version"]
         "Workers on which the VM fails again and again";
-    VM_RECYCLES = Counter "weir_wasm_vm_recycles_total" ["vm_id", "plugins", "reason"]
+    VM_RECYCLES = Counter "weir_wasm_vm_recycles_total" ["vm_id", "plugins", "version", "reason"]
         "VMs replaced as they had grown too large (`memory`) or served long enough (`streams`)";
-    VM_FAILURES = Counter "weir_wasm_vm_failures_total" ["vm_id", "plugin", "reason"]
+    VM_FAILURES = Counter "weir_wasm_vm_failures_total" ["vm_id", "plugin", "version", "reason"]
         "VMs ended by a failure in a callback: `trap`, `stack`, `memory`, `deadline`, `exit` or `host`";
-    LIMIT_REACHED = Counter "weir_wasm_limit_reached_total" ["vm_id", "plugin", "limit"]
+    LIMIT_REACHED = Counter "weir_wasm_limit_reached_total" ["vm_id", "plugin", "version", "limit"]
         "What a filter did not get, as it has a limit";
-    CALLBACK_SECONDS = Histogram "weir_wasm_callback_seconds" ["vm_id", "plugin", "callback"]
+    CALLBACK_SECONDS = Histogram "weir_wasm_callback_seconds" ["vm_id", "plugin", "version", "callback"]
         "Seconds that callbacks took, their hostcalls included";
-    HOSTCALLS = Counter "weir_wasm_hostcalls_total" ["vm_id", "plugin", "hostcall"]
+    HOSTCALLS = Counter "weir_wasm_hostcalls_total" ["vm_id", "plugin", "version", "hostcall"]
         "Hostcalls made in callbacks";
-    CONTEXTS_ACTIVE = Gauge "weir_wasm_contexts_active" ["vm_id", "plugin", "kind"]
+    CONTEXTS_ACTIVE = Gauge "weir_wasm_contexts_active" ["vm_id", "plugin", "version", "kind"]
         "Contexts alive: `root`, one a VM, and `stream`";
-    LOCAL_RESPONSES = Counter "weir_wasm_local_responses_total" ["vm_id", "plugin"]
+    LOCAL_RESPONSES = Counter "weir_wasm_local_responses_total" ["vm_id", "plugin", "version"]
         "Requests that a filter answered itself";
-    CALLOUTS = Counter "weir_wasm_callouts_total" ["vm_id", "plugins", "kind", "outcome"]
+    CALLOUTS = Counter "weir_wasm_callouts_total" ["vm_id", "plugins", "version", "kind", "outcome"]
         "Requests of filters, `http`, `grpc_call`, `grpc_stream` or `dns`, that are over: `answered`, `failed`, `timed_out`, `cancelled`, or `refused` at once";
-    CALLOUTS_ACTIVE = Gauge "weir_wasm_callouts_active" ["vm_id", "plugins", "kind"]
+    CALLOUTS_ACTIVE = Gauge "weir_wasm_callouts_active" ["vm_id", "plugins", "version", "kind"]
         "Requests of filters under way";
     SHARED_DATA_BYTES = Gauge "weir_wasm_shared_data_bytes" ["vm_id"]
         "Shared data, keys and values";

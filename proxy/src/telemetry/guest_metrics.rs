@@ -11,9 +11,10 @@ use weir_abi::{DefineError, Metric, MetricType};
 
 use super::cell::{Counter, PLAIN, Samples, Snapshot};
 use super::family as f;
-use super::page::{Page, Value};
+use super::page::{Page, VERSION, Value};
 use super::tags;
 use crate::limits::GUEST_METRICS_MAX;
+use crate::rollout::Version;
 
 /// Each worker's share of a metric, by worker. Locked to define and to read, not
 /// to count.
@@ -82,22 +83,24 @@ fn total(all: &Shares<Counter>) -> u64 {
 /// All metrics that guests of any worker have defined.
 #[derive(Debug, Default)]
 pub(crate) struct GuestMetrics {
-    metrics: Mutex<BTreeMap<(String, MetricType), Shared>>,
+    metrics: Mutex<BTreeMap<(String, Version, MetricType), Shared>>,
     refused: AtomicU64,
 }
 
 impl GuestMetrics {
-    /// The metric of this kind and name, as `worker` counts it.
+    /// The metric of this kind and name, as `worker` counts it; each version of a
+    /// filter has its own.
     ///
     /// # Errors
     /// When there are too many.
     pub(crate) fn define(
         &self,
         worker: usize,
+        version: Version,
         kind: MetricType,
         name: &str,
     ) -> Result<Rc<dyn Metric>, DefineError> {
-        let key = (name.to_owned(), kind);
+        let key = (name.to_owned(), version, kind);
         let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(metric) = metrics.get(&key) {
             return Ok(metric.of(worker));
@@ -115,8 +118,11 @@ impl GuestMetrics {
         page.level(&f::GUEST_METRICS, &[], metrics.len() as u64);
         let refused = self.refused.load(Ordering::Relaxed);
         page.count(&f::GUEST_METRICS_REFUSED, &[], refused);
-        for ((full, _), metric) in metrics.iter() {
-            let (name, labels) = tags::parse(full);
+        for ((full, version, _), metric) in metrics.iter() {
+            let (name, mut labels) = tags::parse(full);
+            if *version != Version::Stable && labels.iter().all(|(name, _)| name != VERSION) {
+                labels.push((VERSION.to_owned(), version.label().to_owned()));
+            }
             page.add_guest(name, labels, metric.value());
         }
     }

@@ -12,11 +12,13 @@ use super::family as f;
 use super::fetch_metrics::fetches;
 use super::http_metrics::{ClusterMetrics, ListenerMetrics};
 use super::page::Page;
+use super::rollout_metrics;
 use super::shared_metrics;
 use super::vm_metrics::{VmCells, VmMetrics};
 use super::{Generations, GuestMetrics};
 use crate::compile_cache::CompileCache;
 use crate::filter::FilterVmSpec;
+use crate::rollout::Rollouts;
 
 /// One worker's numbers.
 #[derive(Debug, Default)]
@@ -119,6 +121,7 @@ pub(crate) struct Metrics {
     shared: Arc<SharedState>,
     compile_cache: Arc<CompileCache>,
     pub(crate) generations: Arc<Generations>,
+    pub(crate) rollouts: Rollouts,
     started: Instant,
 }
 
@@ -135,6 +138,7 @@ impl Metrics {
             shared,
             compile_cache,
             generations: Arc::default(),
+            rollouts: Rollouts::default(),
             started: Instant::now(),
         }
     }
@@ -155,6 +159,7 @@ impl Metrics {
         page.count(&f::COMPILE_CACHE, &["miss"], lookups.misses);
         page.count(&f::COMPILE_CACHE, &["damaged"], lookups.damaged);
         fetches().show(&mut page);
+        rollout_metrics::show(&self.rollouts, &mut page);
         for worker in &self.workers {
             worker.show(&mut page);
         }

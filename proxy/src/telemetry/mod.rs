@@ -11,6 +11,7 @@ mod metrics;
 mod page;
 mod plugin_metrics;
 mod reports;
+mod rollout_metrics;
 mod shared_metrics;
 mod tags;
 mod vm_metrics;
@@ -24,6 +25,7 @@ pub(crate) use self::http_metrics::{
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::reports::Reports;
+pub(crate) use self::rollout_metrics::{Divergence, RolloutCells, ShadowOutcome};
 pub(crate) use self::vm_metrics::{
     CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,
 };

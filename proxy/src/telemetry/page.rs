@@ -12,6 +12,9 @@ use super::family::{ALL, Family, word};
 /// Names and values of a series' labels.
 pub(super) type Labels = Vec<(String, String)>;
 
+/// The label that tells the other version of a filter from its own.
+pub(super) const VERSION: &str = "version";
+
 /// What a series comes to.
 #[derive(Debug)]
 pub(super) enum Value {
@@ -61,6 +64,8 @@ impl Page {
         debug_assert_eq!(family.kind, value.kind(), "{}", family.name);
         let names = family.labels.iter().map(|name| (*name).to_owned());
         let labels = names.zip(labels.iter().map(|value| (*value).to_owned()));
+        // Filters without another version have nothing to tell apart.
+        let labels = labels.filter(|(name, value)| name != VERSION || !value.is_empty());
         let (_, series) = self
             .own
             .entry(family.name)

@@ -8,6 +8,7 @@ use weir_abi::{Callback, ContextKind, Hostcall, Limit, Meter, Reason};
 use super::cell::{CALLBACK_TIME, Counter, Samples};
 use super::family as f;
 use super::page::Page;
+use crate::rollout::Version;
 
 /// The moment that [`PluginMeter::now`] counts from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -19,6 +20,7 @@ const REASONS: [&str; 6] = ["trap", "stack", "memory", "deadline", "exit", "host
 pub(super) struct PluginCells {
     vm_id: String,
     name: String,
+    version: Version,
     /// By callback.
     callbacks: Vec<Samples>,
     /// By hostcall.
@@ -32,10 +34,11 @@ pub(super) struct PluginCells {
 }
 
 impl PluginCells {
-    pub(super) fn new(vm_id: &str, name: &str) -> Arc<Self> {
+    pub(super) fn new(vm_id: &str, name: &str, version: Version) -> Arc<Self> {
         Arc::new(Self {
             vm_id: vm_id.to_owned(),
             name: name.to_owned(),
+            version,
             callbacks: Callback::all()
                 .map(|_| Samples::new(&CALLBACK_TIME))
                 .collect(),
@@ -70,8 +73,8 @@ impl PluginCells {
     }
 
     pub(super) fn show(&self, page: &mut Page) {
-        let plugin = [&*self.vm_id, &*self.name];
-        let with = |label| [plugin[0], plugin[1], label];
+        let plugin = [&*self.vm_id, &*self.name, self.version.label()];
+        let with = |label| [plugin[0], plugin[1], plugin[2], label];
         for (reason, count) in REASONS.iter().zip(&self.failures) {
             page.count(&f::VM_FAILURES, &with(reason), count.get());
         }

@@ -16,6 +16,7 @@ use super::plugin_metrics::{PluginCells, PluginMeter};
 use super::{GuestMetrics, Reports, tags};
 use crate::filter::{FilterVmSpec, Worn};
 use crate::limits::LIMIT_WARNING_INTERVAL;
+use crate::rollout::Version;
 
 /// What a filter asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub(super) struct VmCells {
     worker: usize,
     guests: Arc<GuestMetrics>,
     vm_id: String,
+    version: Version,
     /// Names of its plugins.
     plugin_names: String,
     /// How Envoy's names begin for what becomes of each plugin's VM.
@@ -78,6 +80,7 @@ impl VmCells {
             worker,
             guests: Arc::clone(guests),
             vm_id: spec.config.vm_id.clone(),
+            version: spec.version,
             plugin_names: spec.plugin_names(),
             envoy_names: spec
                 .plugins
@@ -90,7 +93,9 @@ impl VmCells {
 
     /// Whether these are the numbers of such a VM, whichever generation it is of.
     pub(super) fn is_of(&self, spec: &FilterVmSpec) -> bool {
-        self.vm_id == spec.config.vm_id && self.plugin_names == spec.plugin_names()
+        self.vm_id == spec.config.vm_id
+            && self.version == spec.version
+            && self.plugin_names == spec.plugin_names()
     }
 
     fn plugin(&self, name: &str) -> Arc<PluginCells> {
@@ -98,7 +103,7 @@ impl VmCells {
         if let Some(cells) = plugins.iter().find(|p| p.is_of(name)) {
             return Arc::clone(cells);
         }
-        let cells = PluginCells::new(&self.vm_id, name);
+        let cells = PluginCells::new(&self.vm_id, name, self.version);
         plugins.push(Arc::clone(&cells));
         cells
     }
@@ -106,7 +111,7 @@ impl VmCells {
     pub(super) fn show(&self, page: &mut Page) {
         page.count(&f::RUNTIME_CREATED, &[], self.starts.get());
         page.level(&f::RUNTIME_ACTIVE, &[], self.active.get());
-        let vm = [&*self.vm_id, &*self.plugin_names];
+        let vm = [&*self.vm_id, &*self.plugin_names, self.version.label()];
         page.count(&f::VM_STARTS, &vm, self.starts.get());
         page.level(&f::VM_ACTIVE, &vm, self.active.get());
         page.level(&f::VM_MEMORY, &vm, self.memory.get());
@@ -132,7 +137,11 @@ impl VmCells {
         }
         page.level(&f::VM_CRASH_LOOP, &vm, self.crash_loop.get());
         for (reason, recycles) in RECYCLE_REASONS.iter().zip(&self.recycles) {
-            page.count(&f::VM_RECYCLES, &[vm[0], vm[1], reason], recycles.get());
+            page.count(
+                &f::VM_RECYCLES,
+                &[vm[0], vm[1], vm[2], reason],
+                recycles.get(),
+            );
         }
         for ((kind, counts), active) in KINDS.iter().zip(&self.callouts).zip(&self.active_callouts)
         {
@@ -142,9 +151,9 @@ impl VmCells {
             if active + ended == 0 {
                 continue;
             }
-            page.level(&f::CALLOUTS_ACTIVE, &[vm[0], vm[1], kind], active);
+            page.level(&f::CALLOUTS_ACTIVE, &[vm[0], vm[1], vm[2], kind], active);
             for (outcome, count) in OUTCOMES.iter().zip(counts) {
-                let labels = [vm[0], vm[1], kind, outcome];
+                let labels = [vm[0], vm[1], vm[2], kind, outcome];
                 page.count(&f::CALLOUTS, &labels, count.get());
             }
         }
@@ -266,7 +275,9 @@ impl VmMetrics {
         kind: MetricType,
         name: &str,
     ) -> Result<Rc<dyn Metric>, DefineError> {
-        self.cells.guests.define(self.cells.worker, kind, name)
+        self.cells
+            .guests
+            .define(self.cells.worker, self.cells.version, kind, name)
     }
 
     /// What counts for `plugin`.

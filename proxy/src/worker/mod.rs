@@ -28,10 +28,11 @@ use self::shared::{Acceptor, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
-use crate::generation::{Generation, ListenerKey, ListenerSpec};
+use crate::generation::{FilterSpec, Generation, ListenerKey, ListenerSpec};
 use crate::http::CodecOptions;
 use crate::limits::{LISTEN_BACKLOG, VM_CARE_INTERVAL};
-use crate::telemetry::{AccessLog, GenerationCells, WorkerMetrics};
+use crate::rollout::{Link, Versions};
+use crate::telemetry::{AccessLog, GenerationCells, Reports, WorkerMetrics};
 
 /// What a worker is started with.
 pub(crate) struct WorkerSpec {
@@ -247,8 +248,20 @@ impl Worker {
             let slot = self.slot(&key, spec);
             let address = generation.bound.get(&key).copied();
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
+            let link = |filter: &FilterSpec| Link {
+                plugin: Rc::new(plugin(&filter.place)),
+                versions: filter.rollout.as_ref().map(|rollout| {
+                    Rc::new(Versions {
+                        canary: rollout.canary.as_ref().map(|p| Rc::new(plugin(p))),
+                        shadow: rollout.shadow.as_ref().map(|p| Rc::new(plugin(p))),
+                        cells: rollout.state.cells(self.number),
+                        state: Arc::clone(&rollout.state),
+                        reports: Reports::default(),
+                    })
+                }),
+            };
             let listener = Rc::new(WorkerListener {
-                plugins: spec.filters.iter().map(|p| Rc::new(plugin(p))).collect(),
+                chain: spec.filters.iter().map(link).collect(),
                 access_loggers: spec.access_loggers.iter().map(plugin).collect(),
                 routes: Arc::clone(&spec.routes),
                 tcp: spec.tcp,

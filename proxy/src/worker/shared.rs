@@ -15,6 +15,7 @@ use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
 use crate::filter::Plugin;
 use crate::http::CodecOptions;
+use crate::rollout::Link;
 use crate::route::RouteTable;
 use crate::stream::{Facts, FilteredStream, LogView};
 use crate::tcp::TcpProxy;
@@ -119,7 +120,8 @@ impl Latest {
 
 /// A listener on one worker, as one generation has it.
 pub(crate) struct WorkerListener {
-    pub(crate) plugins: Vec<Rc<Plugin>>,
+    /// Its filters.
+    pub(crate) chain: Vec<Link>,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) codec: Rc<CodecOptions>,
     pub(crate) http: Arc<HttpOptions>,

@@ -11,6 +11,7 @@ use super::{Change, Fate, Kind};
 use crate::cluster::ClusterSpec;
 use crate::filter::FilterVmSpec;
 use crate::generation::{Generation, ListenerSpec};
+use crate::rollout::{Place, RolloutState};
 
 /// Everything that is in one of them, or both.
 pub(super) fn generations(before: &Generation, now: &Generation) -> Vec<Change> {
@@ -147,8 +148,11 @@ fn listener(
     note(old.access_log != new.access_log, "access_log");
     note(old.facts.direction != new.facts.direction, "direction");
     note(old.facts.listener != new.facts.listener, "metadata");
+    let places = |listener: &ListenerSpec| -> Vec<_> {
+        listener.filters.iter().map(|filter| filter.place).collect()
+    };
     let chains = [
-        ("filters", &old.filters, &new.filters),
+        ("filters", &places(old), &places(new)),
         ("access_loggers", &old.access_loggers, &new.access_loggers),
     ];
     for (what, old, new) in chains {
@@ -159,11 +163,36 @@ fn listener(
             details.push(format!("{what}: [{new_names}] with new VMs"));
         }
     }
+    rollouts(old, new, &mut details);
     details
 }
 
+/// What becomes of other versions of filters.
+fn rollouts(old: &ListenerSpec, new: &ListenerSpec, details: &mut Vec<String>) {
+    let of = |listener: &ListenerSpec| -> Vec<_> {
+        let filters = listener.filters.iter();
+        let rollouts = filters.filter_map(|filter| filter.rollout.as_ref());
+        rollouts.map(|rollout| Arc::clone(&rollout.state)).collect()
+    };
+    let (old, new) = (of(old), of(new));
+    let same = |old: &&Arc<RolloutState>, new: &&Arc<RolloutState>| old.filter == new.filter;
+    for new in &new {
+        let word = match old.iter().find(|old| same(old, &new)) {
+            Some(old) if Arc::ptr_eq(old, new) => continue,
+            Some(_) => "begins anew",
+            None => "begins",
+        };
+        details.push(format!("rollout of {} {word}", new.filter));
+    }
+    for old in &old {
+        if !new.iter().any(|new| same(&old, &new)) {
+            details.push(format!("rollout of {} ends", old.filter));
+        }
+    }
+}
+
 /// Names of the plugins at these places, with commas.
-fn chain(generation: &Generation, places: &[(usize, usize)]) -> String {
+fn chain(generation: &Generation, places: &[Place]) -> String {
     let names = places.iter().map(|(vm, plugin)| {
         let plugin = generation
             .vms
@@ -174,12 +203,7 @@ fn chain(generation: &Generation, places: &[(usize, usize)]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn same_vms(
-    before: &Generation,
-    old: &[(usize, usize)],
-    now: &Generation,
-    new: &[(usize, usize)],
-) -> bool {
+fn same_vms(before: &Generation, old: &[Place], now: &Generation, new: &[Place]) -> bool {
     old.iter().zip(new).all(|(old, new)| {
         let vms = (before.vms.get(old.0), now.vms.get(new.0));
         let same = matches!(vms, (Some(old), Some(new)) if Arc::ptr_eq(old, new));

@@ -12,6 +12,7 @@ use super::guest;
 use super::journal::Journal;
 use super::run::Run;
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, PluginSpec};
+use crate::rollout::{Link, Version};
 use crate::stream::{ConnectionInfo, FilteredStream, Protocol, StreamInfo};
 use crate::telemetry::VmMetrics;
 
@@ -96,6 +97,8 @@ impl Filter {
             config: VmConfig::default(),
             log_lines: u32::MAX,
             clusters: Arc::default(),
+            version: Version::Stable,
+            failures: Arc::default(),
         };
         let metrics = Rc::new(VmMetrics::detached());
         let vm = Rc::new(FilterVm::start(Arc::new(spec), metrics, None).unwrap());
@@ -147,7 +150,12 @@ impl Chain {
         };
         let info = StreamInfo::new(connection, Protocol::Http11, Arc::default());
         let headers = headers.iter().copied().collect();
-        let stream = FilteredStream::new(info, headers, &self.plugins, limit);
+        let link = |plugin: &Rc<Plugin>| Link {
+            plugin: Rc::clone(plugin),
+            versions: None,
+        };
+        let chain: Vec<_> = self.plugins.iter().map(link).collect();
+        let stream = FilteredStream::new(info, headers, &chain, limit);
         Run::new(stream, self.plugins.clone(), Rc::clone(&self.journal))
     }
 

@@ -15,7 +15,7 @@ fn page(metrics: &GuestMetrics) -> Exposition {
 #[test]
 fn counters_add_up_over_workers_and_a_gauge_is_one_number() {
     let all = all();
-    let define = |w, kind, name| all.define(w, kind, name).unwrap();
+    let define = |w, kind, name| all.define(w, Version::Stable, kind, name).unwrap();
     let counters = [0, 1].map(|w| define(w, MetricType::Counter, "a.b c"));
     let gauges = [0, 1].map(|w| define(w, MetricType::Gauge, "level"));
     counters[0].add(3);
@@ -34,7 +34,7 @@ fn counters_add_up_over_workers_and_a_gauge_is_one_number() {
 fn a_histogram_counts_samples_by_bucket_over_workers() {
     let all = all();
     for (worker, sample) in [(0, 0), (1, 1), (0, 30), (1, 4_000_000)] {
-        let histogram = all.define(worker, MetricType::Histogram, "h");
+        let histogram = all.define(worker, Version::Stable, MetricType::Histogram, "h");
         histogram.unwrap().record(sample);
     }
     let page = page(&all);
@@ -64,7 +64,9 @@ fn series_of_a_family_stand_together_with_their_labels_escaped() {
         ("reporter=.=a\"b\\c\nd;.;requests", 3),
         ("requests", 4),
     ] {
-        all.define(0, MetricType::Counter, name).unwrap().add(n);
+        all.define(0, Version::Stable, MetricType::Counter, name)
+            .unwrap()
+            .add(n);
     }
     let page = page(&all);
     assert_eq!(page.value("requests", &[]), Some(4.0));
@@ -77,10 +79,17 @@ fn series_of_a_family_stand_together_with_their_labels_escaped() {
 fn names_that_become_one_series_add_up() {
     let all = all();
     for name in ["a.b", "a_b"] {
-        all.define(0, MetricType::Counter, name).unwrap().add(2);
-        all.define(0, MetricType::Histogram, &format!("{name}.h"))
+        all.define(0, Version::Stable, MetricType::Counter, name)
             .unwrap()
-            .record(1);
+            .add(2);
+        all.define(
+            0,
+            Version::Stable,
+            MetricType::Histogram,
+            &format!("{name}.h"),
+        )
+        .unwrap()
+        .record(1);
     }
     let page = page(&all);
     assert_eq!(page.value("a_b", &[]), Some(4.0));
@@ -96,15 +105,23 @@ fn a_name_that_is_taken_gets_its_kind() {
         MetricType::Histogram,
     ];
     for kind in kinds {
-        all.define(0, kind, "x").unwrap().record(1);
-        all.define(0, kind, "weir_wasm_vm_starts_total").unwrap();
-        all.define(0, kind, "envoy_http_downstream_rq_time_bucket")
+        all.define(0, Version::Stable, kind, "x").unwrap().record(1);
+        all.define(0, Version::Stable, kind, "weir_wasm_vm_starts_total")
             .unwrap();
+        all.define(
+            0,
+            Version::Stable,
+            kind,
+            "envoy_http_downstream_rq_time_bucket",
+        )
+        .unwrap();
     }
     for name in ["h_count", "h_sum", "x_gauge", "h_bucket_counter"] {
-        all.define(0, MetricType::Counter, name).unwrap();
+        all.define(0, Version::Stable, MetricType::Counter, name)
+            .unwrap();
     }
-    all.define(0, MetricType::Histogram, "h").unwrap();
+    all.define(0, Version::Stable, MetricType::Histogram, "h")
+        .unwrap();
     let page = page(&all);
     for name in [
         "x",
@@ -136,7 +153,9 @@ fn any_names_make_a_page_that_is_well_formed() {
                     MetricType::Histogram,
                 ] {
                     let name = [first, second, third].concat();
-                    all.define(0, kind, &name).unwrap().record(3);
+                    all.define(0, Version::Stable, kind, &name)
+                        .unwrap()
+                        .record(3);
                 }
             }
         }
@@ -148,9 +167,13 @@ fn any_names_make_a_page_that_is_well_formed() {
 fn there_is_a_limit_to_metrics() {
     let all = all();
     for n in 0..GUEST_METRICS_MAX {
-        all.define(0, MetricType::Gauge, &n.to_string()).unwrap();
+        all.define(0, Version::Stable, MetricType::Gauge, &n.to_string())
+            .unwrap();
     }
-    let define = |name| all.define(1, MetricType::Gauge, name).map(drop);
+    let define = |name| {
+        all.define(1, Version::Stable, MetricType::Gauge, name)
+            .map(drop)
+    };
     assert_eq!(define("more"), Err(DefineError::TooMany));
     assert_eq!(define("1"), Ok(()));
     let mut page = Page::default();

@@ -1,0 +1,163 @@
+//! Which version of a filter a stream gets.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_abi::HeaderMap;
+use weir_config::{Canary, Percent, StickyBy};
+use xxhash_rust::xxh64::xxh64;
+
+use super::RolloutState;
+use crate::filter::Plugin;
+use crate::telemetry::{Reports, RolloutCells};
+
+/// One filter of a chain on one worker.
+pub(crate) struct Link {
+    pub(crate) plugin: Rc<Plugin>,
+    /// Its other version, if there is one.
+    pub(crate) versions: Option<Rc<Versions>>,
+}
+
+/// The other version of a filter on one worker.
+pub(crate) struct Versions {
+    pub(crate) canary: Option<Rc<Plugin>>,
+    pub(crate) shadow: Option<Rc<Plugin>>,
+    pub(crate) state: Arc<RolloutState>,
+    pub(crate) cells: Arc<RolloutCells>,
+    /// What is logged of how a shadow diverges.
+    pub(crate) reports: Reports,
+}
+
+/// What runs for one stream at a filter's place.
+pub(crate) enum Chosen {
+    /// The filter alone.
+    Stable,
+    /// The other version in its place.
+    Canary(Rc<Plugin>),
+    /// The filter, and the other version on a copy.
+    Shadowed(Rc<Plugin>),
+}
+
+impl Versions {
+    /// Chooses for a stream with these request headers, of this client.
+    pub(crate) fn choose(&self, headers: &HeaderMap, client: IpAddr) -> Chosen {
+        if self.state.verdict().is_some() {
+            self.cells.stable_began();
+            return Chosen::Stable;
+        }
+        let canary = self.canary.as_ref().zip(self.state.config.canary.as_ref());
+        if let Some((plugin, canary)) = canary
+            && takes(canary, &self.state.filter, headers, client)
+        {
+            self.cells.canary_began();
+            return Chosen::Canary(Rc::clone(plugin));
+        }
+        self.cells.stable_began();
+        match &self.shadow {
+            Some(plugin) => Chosen::Shadowed(Rc::clone(plugin)),
+            None => Chosen::Stable,
+        }
+    }
+
+    /// A stream of the canary has ended, whose response began after this time.
+    pub(crate) fn canary_ended(&self, took: Duration) {
+        let on = self.state.config.rollback_on.as_ref();
+        if on.and_then(|on| on.latency).is_some_and(|most| took > most) {
+            self.cells.canary_was_slow();
+        }
+    }
+}
+
+/// Whether the canary takes a stream.
+fn takes(canary: &Canary, filter: &str, headers: &HeaderMap, client: IpAddr) -> bool {
+    let seed = xxh64(filter.as_bytes(), 0);
+    let known = match &canary.sticky_by {
+        Some(StickyBy::Header(name)) => headers
+            .get(name.to_ascii_lowercase().as_bytes())
+            .map(|value| xxh64(value, seed)),
+        Some(StickyBy::Cookie(name)) => cookie(headers, name).map(|value| xxh64(value, seed)),
+        Some(StickyBy::Source) => Some(match client.to_canonical() {
+            IpAddr::V4(address) => xxh64(&address.octets(), seed),
+            IpAddr::V6(address) => xxh64(&address.octets(), seed),
+        }),
+        None => None,
+    };
+    let number = known.unwrap_or_else(|| fastrand::u64(..));
+    number % u64::from(Percent::WHOLE) < u64::from(canary.weight.millionths())
+}
+
+/// The value of a request's cookie.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    headers
+        .get_all(b"cookie")
+        .flat_map(|line| line.split(|b| *b == b';'))
+        .find_map(|pair| {
+            let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+            value.strip_prefix(b"=")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn canary(weight: &str, sticky_by: &str) -> Canary {
+        let text = format!(
+            "listeners: [{{ name: e, address: '127.0.0.1:0', http_filters: [{{ name: f, \
+             wasm: {{ vm_config: {{ code: {{ local: {{ filename: a }} }} }} }}, rollout: {{ \
+             wasm: {{ vm_config: {{ code: {{ local: {{ filename: b }} }} }} }}, \
+             canary: {{ weight: {weight}, sticky_by: {sticky_by} }} }} }}] }}]"
+        );
+        let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
+        let rollout = config.listeners[0].http_filters[0].rollout.clone();
+        rollout.unwrap().value.canary.unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, String)]) -> HeaderMap {
+        pairs.iter().cloned().collect()
+    }
+
+    #[test]
+    fn shares_are_kept() {
+        for (weight, least, most) in [("0%", 0, 0), ("100%", 1000, 1000), ("25%", 190, 310)] {
+            for sticky_by in ["null", "{ header: X-User }", "{ cookie: user }"] {
+                let canary = canary(weight, sticky_by);
+                let taken = (0..1000).filter(|n| {
+                    let user = [
+                        ("x-user", format!("user-{n}")),
+                        ("cookie", format!("a=1; user=u{n}; user2=x")),
+                    ];
+                    takes(&canary, "f", &headers(&user), CLIENT)
+                });
+                let taken = taken.count();
+                assert!(
+                    (least..=most).contains(&taken),
+                    "{weight} {sticky_by}: {taken}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_it_goes_by_decides() {
+        let canary = canary("50%", "{ header: x-user }");
+        let with = |value: &str, filter| {
+            let user = headers(&[("x-user", value.to_owned())]);
+            takes(&canary, filter, &user, CLIENT)
+        };
+        let users: Vec<_> = (0..100).map(|n| format!("user-{n}")).collect();
+        for user in &users {
+            assert!((0..10).all(|_| with(user, "f") == with(user, "f")));
+        }
+        // Another filter's canary gets others.
+        assert!(users.iter().any(|user| with(user, "f") != with(user, "g")));
+        let by_chance = (0..100).filter(|_| takes(&canary, "f", &headers(&[]), CLIENT));
+        assert!((1..100).contains(&by_chance.count()));
+    }
+}
