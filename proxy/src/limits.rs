@@ -70,7 +70,12 @@ pub(crate) const POOL_LOOKS: usize = 4;
 /// when it has been the same twice.
 pub(crate) const FILES_INTERVAL: Duration = Duration::from_millis(500);
 
-/// By how much a thread that loads a configuration is nicer than those that serve.
+/// How long loading a configuration gets the processor only when nobody else wants it.
+/// On a machine that has nothing to spare, it has to go on after a while.
+pub(crate) const LOAD_IDLE_TIME: Duration = Duration::from_secs(10);
+
+/// By how much a thread that loads a configuration is nicer than those that serve, from
+/// then on.
 pub(crate) const LOAD_NICENESS: i32 = 10;
 
 /// How long a process that wants to take over gets to say so.

@@ -26,7 +26,7 @@ usage: cargo xtask <command>
 
   bench     measure what filters cost; with --quick, for half a minute and
             without the micro benches
-  chaos healthy, chaos leaks, chaos recovery, chaos isolation, chaos reloads
+  chaos healthy, chaos leaks, chaos recovery, chaos isolation, chaos reloads, chaos swap
             run Weir with a filter that loops, leaks, traps and lies, and see what
             others notice; with --help, how much
   conformance

@@ -6,6 +6,7 @@
 //! worker. Only then do workers serve the new one, each with its next stream. If
 //! anything fails, nothing has changed.
 
+mod background;
 mod changes;
 mod files;
 mod sockets;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use weir_config::{Config, ConfigErrors};
 
+use self::background::aside;
 pub(crate) use self::changes::Changes;
 use self::files::Files;
 use self::sockets::Sockets;
@@ -37,7 +39,7 @@ pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState};
 use crate::cluster::start_dns;
 use crate::generation::{Generation, ListenerKey};
-use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL, LOAD_NICENESS};
+use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
 use crate::rollout::{self, RolloutState, Rollouts};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
@@ -511,25 +513,6 @@ impl Reloader {
         rolled_out.map_err(|error| error.to_string())?;
         Ok(changes.map_or_else(String::new, |c| format!("{}\n{c}", c.summary())))
     }
-}
-
-/// Runs `work` on a thread of its own, which gets the processor when nobody who
-/// serves wants it: reading, compiling and trying out take their time.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    let (done, result) = oneshot::channel();
-    thread::Builder::new()
-        .name("load".to_owned())
-        .spawn(move || {
-            // Threads that it starts inherit this. Where it is not to be had, it
-            // competes with all others.
-            if let Err(error) = rustix::process::nice(LOAD_NICENESS) {
-                tracing::debug!("niceness: {error}");
-            }
-            // Who waits for it may have gone.
-            let _ = done.send(work());
-        })
-        .map_err(|error| error.to_string())?;
-    result.await.map_err(|_| "the load has panicked".to_owned())
 }
 
 /// Returns when another process wants to take over.

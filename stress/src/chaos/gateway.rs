@@ -46,6 +46,10 @@ impl Programs {
         &self.weir
     }
 
+    pub(crate) fn hello(&self) -> &[u8] {
+        &self.hello
+    }
+
     pub(crate) fn upstream(&self) -> SocketAddr {
         self.upstream
     }

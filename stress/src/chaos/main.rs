@@ -13,6 +13,7 @@ mod isolation;
 mod leaks;
 mod recovery;
 mod reloads;
+mod swap;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,18 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Reloads of the code of many filters, one after the other, under load.
+    Swap {
+        /// Filters in the chain, each with code of its own.
+        #[arg(long, default_value_t = 20)]
+        modules: usize,
+        /// Rounds, each without reloads and with them.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Seconds of each turn.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
     /// What it costs that no stream shares an instance with another.
     Isolation {
         /// Rounds, in each of which each kind has its turn.
@@ -86,6 +99,11 @@ fn main() -> ExitCode {
         Command::Leaks { count } => leaks::run(&programs, count),
         Command::Recovery { count } => recovery::run(&programs, count),
         Command::Reloads { count, seconds } => reloads::run(&programs, count, seconds),
+        Command::Swap {
+            modules,
+            rounds,
+            seconds,
+        } => swap::run(&programs, modules, rounds, seconds),
         Command::Isolation { rounds, seconds } => isolation::run(&programs, rounds, seconds),
     });
     match result {
