@@ -189,6 +189,10 @@ pub(crate) const IMAGE_SIGNATURES_MAX: usize = 16;
 /// Bytes of a signature of an image, and of what it is over.
 pub(crate) const IMAGE_SIGNATURE_BYTES_MAX: usize = 8 * 1024;
 
+/// Bytes of a Sigstore bundle with a signature, which may have certificates and proofs
+/// of transparency logs in it.
+pub(crate) const BUNDLE_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of an answer with a token.
 pub(crate) const TOKEN_BYTES_MAX: usize = 64 * 1024;
 

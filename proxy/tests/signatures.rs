@@ -9,7 +9,7 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::{EncodePublicKey as _, LineEnding};
 use weir_conformance::guests::numbered;
-use weir_conformance::registry::{Layout, Registry};
+use weir_conformance::registry::{Layout, Registry, Reply};
 use weir_conformance::{Weir, check};
 
 fn signer(byte: u8) -> SigningKey {
@@ -167,6 +167,66 @@ fn sign_image(registry: &Registry, byte: u8, digest: &str, under: &str) {
     registry.push_manifest("auth", &tag, &manifest);
 }
 
+/// Signs the image with this digest as `cosign sign` does since its version 3; gives the
+/// index of what refers to the image.
+fn attach_bundle(registry: &Registry, byte: u8, digest: &str) -> serde_json::Value {
+    let statement = serde_json::json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": digest.strip_prefix("sha256:") } }],
+        "predicateType": SIGN,
+        "predicate": {},
+    });
+    let statement = statement.to_string();
+    let kind = "application/vnd.in-toto+json";
+    let message = format!(
+        "DSSEv1 {} {kind} {} {statement}",
+        kind.len(),
+        statement.len()
+    );
+    let bundle = serde_json::json!({
+        "mediaType": BUNDLE,
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&statement),
+            "payloadType": kind,
+            "signatures": [{ "sig": sign(byte, message.as_bytes()) }],
+        },
+    });
+    let bundle = bundle.to_string();
+    let blob = registry.push_blob("auth", bundle.as_bytes());
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": BUNDLE,
+        "layers": [{ "mediaType": BUNDLE, "size": bundle.len(), "digest": blob }],
+        "subject": { "digest": digest },
+    });
+    let manifest = registry.push_manifest("auth", "bundle", &manifest);
+    let of_something_else = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": BUNDLE,
+        "annotations": { "dev.sigstore.bundle.predicateType": "https://spdx.dev/Document" },
+        "size": 1,
+        "digest": "sha256:0",
+    });
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            {
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "artifactType": BUNDLE,
+                "annotations": { "dev.sigstore.bundle.predicateType": SIGN },
+                "size": 1,
+                "digest": manifest,
+            },
+            of_something_else,
+        ],
+    })
+}
+
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+
 fn image_config(registry: &Registry, verify: &str, more: &str) -> String {
     let uri = registry.oci("auth:1");
     let remote = format!(
@@ -199,6 +259,51 @@ fn an_image_is_signed_in_its_registry() {
     let (passed, printed) = checked(OPTIONAL);
     assert!(!passed, "{printed}");
     assert!(printed.contains("its signature does not fit"), "{printed}");
+}
+
+#[test]
+fn a_bundle_that_refers_to_an_image_signs_it() {
+    for lists_referrers in [true, false] {
+        let registry = Registry::start();
+        let image = registry.push("auth", "1", Layout::Oci, &numbered(1));
+        let attach = |byte| {
+            let index = attach_bundle(&registry, byte, &image);
+            if lists_referrers {
+                let path = format!("/v2/auth/referrers/{image}");
+                registry.set(&path, Reply::bytes(index.to_string()));
+            } else {
+                registry.push_manifest("auth", &image.replace(':', "-"), &index);
+            }
+        };
+        let config = image_config(&registry, REQUIRED, "");
+        attach(2);
+        let (passed, printed) = check(&config, files(b"", None));
+        assert!(!passed, "{printed}");
+        assert!(printed.contains("its signature does not fit"), "{printed}");
+        attach(1);
+        let (passed, printed) = check(&config, files(b"", None));
+        assert!(passed, "{printed}");
+    }
+}
+
+#[test]
+fn the_bundle_of_a_copy_is_verified_again() {
+    let registry = Registry::start();
+    let image = registry.push("auth", "1", Layout::Oci, &numbered(1));
+    let index = attach_bundle(&registry, 1, &image);
+    let path = format!("/v2/auth/referrers/{image}");
+    registry.set(&path, Reply::bytes(index.to_string()));
+    let weir = Weir::start_with(&image_config(&registry, REQUIRED, ""), files(b"", None));
+    registry.down(true);
+    assert_eq!(weir.reload().status, 200);
+    weir.replace("team.pub", pem(2).as_bytes());
+    let answer = weir.reload();
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.text().contains("its signature does not fit"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]

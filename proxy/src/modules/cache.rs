@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 
 use super::sha256;
 use crate::limits::{IMAGE_SIGNATURE_BYTES_MAX, IMAGE_SIGNATURES_MAX};
-use crate::signature::image::ImageSignature;
+use crate::signature::image::{Form, ImageSignature};
 
 /// Bytes of a ref: three short texts, and signatures. Twice as much as those may have,
 /// for what JSON makes of quotation marks.
@@ -130,7 +130,10 @@ impl Cache {
         let digest = sha256(&copy.module);
         self.write(&self.blob_path(&digest), &copy.module)?;
         let signatures = copy.signatures.iter();
-        let signatures = signatures.map(|s| json!([s.payload, s.signature]));
+        let signatures = signatures.map(|s| match s.form {
+            Form::SimpleSigning => json!([s.payload, s.signature]),
+            Form::Statement => json!([s.payload, s.signature, STATEMENT]),
+        });
         let text = json!({
             "source": source,
             "origin": copy.origin,
@@ -242,11 +245,20 @@ impl Ref {
     }
 }
 
+/// Tells a signature over a statement from one over a simple text.
+const STATEMENT: &str = "statement";
+
 fn signatures(json: &Json) -> Option<Vec<ImageSignature>> {
     let text = |json: &Json| json.as_str().map(str::to_owned);
     let signatures = json.get("signatures")?.as_array()?.iter();
     let signatures = signatures.map(|signature| {
+        let form = match signature.get(2).and_then(Json::as_str) {
+            None => Form::SimpleSigning,
+            Some(STATEMENT) => Form::Statement,
+            Some(_) => return None,
+        };
         Some(ImageSignature {
+            form,
             payload: text(signature.get(0)?)?,
             signature: text(signature.get(1)?)?,
         })

@@ -44,11 +44,13 @@ fn signatures_are_kept_with_what_they_are_of() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let largest = |fill: &str| fill.repeat(IMAGE_SIGNATURE_BYTES_MAX);
-    let signature = ImageSignature {
+    let signature = |form| ImageSignature {
+        form,
         payload: largest("\""),
         signature: largest("A"),
     };
-    let signatures = vec![signature; IMAGE_SIGNATURES_MAX];
+    let mut signatures = vec![signature(Form::SimpleSigning); IMAGE_SIGNATURES_MAX];
+    signatures[0] = signature(Form::Statement);
     let copy = Copy {
         signatures: signatures.clone(),
         ..copy(b"module")

@@ -115,6 +115,28 @@ pub(super) fn signatures(text: &[u8]) -> Result<Vec<(Blob, String)>, FetchError>
     signatures.take(IMAGE_SIGNATURES_MAX).collect()
 }
 
+/// Of an index of referrers, the manifests of Sigstore bundles that may have signatures
+/// in them, newest first.
+pub(super) fn bundles(text: &[u8]) -> Result<Vec<Blob>, FetchError> {
+    let json = json(text)?;
+    let manifests = list(&json, "manifests").iter().rev();
+    let bundles = manifests.filter(|manifest| {
+        let predicate = manifest.pointer("/annotations/dev.sigstore.bundle.predicateType");
+        let signs = predicate.is_none_or(|predicate| predicate == image::SIGN_PREDICATE);
+        signs && self::text(manifest, "artifactType").starts_with(image::BUNDLE_MEDIA_TYPE)
+    });
+    bundles.take(IMAGE_SIGNATURES_MAX).map(Blob::read).collect()
+}
+
+/// Of the manifest of a Sigstore bundle, the bundle.
+pub(super) fn bundle(text: &[u8]) -> Result<Option<Blob>, FetchError> {
+    let json = json(text)?;
+    let is_bundle =
+        |layer: &&Json| self::text(layer, "mediaType").starts_with(image::BUNDLE_MEDIA_TYPE);
+    let layer = list(&json, "layers").iter().find(is_bundle);
+    layer.map(Blob::read).transpose()
+}
+
 fn json(text: &[u8]) -> Result<Json, FetchError> {
     serde_json::from_slice(text)
         .map_err(|_| FetchError::Layout("the manifest is not JSON".to_owned()))

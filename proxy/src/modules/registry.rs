@@ -12,8 +12,18 @@ use super::error::FetchError;
 use super::manifest::{self, Blob, Layer, Manifest};
 use super::secret::Credentials;
 use super::sha256;
-use crate::limits::{IMAGE_SIGNATURE_BYTES_MAX, MANIFEST_BYTES_MAX, TOKEN_BYTES_MAX};
+use crate::limits::{
+    BUNDLE_BYTES_MAX, IMAGE_SIGNATURE_BYTES_MAX, IMAGE_SIGNATURES_MAX, MANIFEST_BYTES_MAX,
+    TOKEN_BYTES_MAX,
+};
 use crate::signature::image::{self, ImageSignature};
+
+/// What registries answer that do not list referrers.
+const LISTS_NOTHING: [StatusCode; 3] = [
+    StatusCode::NOT_FOUND,
+    StatusCode::BAD_REQUEST,
+    StatusCode::METHOD_NOT_ALLOWED,
+];
 
 /// A repository in a registry, for one fetch.
 pub(super) struct Registry<'a> {
@@ -97,6 +107,51 @@ impl<'a> Registry<'a> {
 
     /// The signatures of the image whose manifest has this digest, not yet verified.
     pub(super) fn signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
+        let mut signatures = self.bundles(sha256)?;
+        signatures.extend(self.simple_signatures(sha256)?);
+        signatures.truncate(IMAGE_SIGNATURES_MAX);
+        Ok(signatures)
+    }
+
+    /// Those in Sigstore bundles that refer to the image.
+    fn bundles(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
+        let Some(index) = self.referrers(sha256)? else {
+            return Ok(Vec::new());
+        };
+        let mut signatures = Vec::new();
+        for referrer in manifest::bundles(&index)? {
+            let bytes = self.manifest(&format!("sha256:{}", referrer.sha256))?;
+            verify("the manifest of a signature", &bytes, &referrer.sha256)?;
+            if let Some(blob) = manifest::bundle(&bytes)? {
+                let bundle = self.blob(&blob, BUNDLE_BYTES_MAX)?;
+                signatures.extend(ImageSignature::of_bundle(&bundle));
+            }
+        }
+        Ok(signatures)
+    }
+
+    /// The index of what refers to the image, if there is one.
+    fn referrers(&self, sha256: &str) -> Result<Option<Vec<u8>>, FetchError> {
+        let kind = encoded(image::BUNDLE_ARTIFACT_TYPE);
+        let path = format!(
+            "/v2/{}/referrers/sha256:{sha256}?artifactType={kind}",
+            self.repository
+        );
+        let listed = self.get(&path, Some(manifest::ACCEPT));
+        let listed = listed.and_then(|answer| answer.body("the referrers", MANIFEST_BYTES_MAX));
+        match listed {
+            // A registry that does not know of such lists may have one under a tag.
+            Err(FetchError::Status { status, .. }) if LISTS_NOTHING.contains(&status) => {}
+            listed => return listed.map(Some),
+        }
+        match self.manifest(&image::referrers_tag(sha256)) {
+            Err(FetchError::Status { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
+            index => index.map(Some),
+        }
+    }
+
+    /// Those under the image's tag for signatures.
+    fn simple_signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
         let bytes = match self.manifest(&image::tag(sha256)) {
             Err(FetchError::Status { status, .. }) if status == StatusCode::NOT_FOUND => {
                 return Ok(Vec::new());
@@ -109,7 +164,11 @@ impl<'a> Registry<'a> {
                 let message = "a signature of the image is over something that is not text";
                 FetchError::Layout(message.to_owned())
             })?;
-            Ok(ImageSignature { payload, signature })
+            Ok(ImageSignature {
+                form: image::Form::SimpleSigning,
+                payload,
+                signature,
+            })
         };
         let signatures = manifest::signatures(&bytes)?;
         signatures.into_iter().map(signature).collect()

@@ -3,7 +3,7 @@
 use p256::ecdsa::signature::Signer as _;
 use sha2::{Digest as _, Sha256};
 
-use super::image::ImageSignature;
+use super::image::{Form, ImageSignature};
 use super::*;
 
 const MODULE: &[u8] = include_bytes!("testdata/module.wasm");
@@ -204,6 +204,7 @@ fn payload(digest: &str) -> String {
 
 fn of_image(payload: &str, signature: &str) -> ImageSignature {
     ImageSignature {
+        form: Form::SimpleSigning,
         payload: payload.to_owned(),
         signature: signature.to_owned(),
     }
@@ -275,4 +276,66 @@ fn what_is_signed_for_another_purpose_is_no_image() {
 #[test]
 fn signatures_have_a_tag_of_their_own() {
     assert_eq!(image::tag("00ff"), "sha256-00ff.sig");
+}
+
+/// The statement about an image that `cosign sign` makes since its version 3.
+fn statement(digest: &str) -> serde_json::Value {
+    serde_json::json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "digest": { "sha256": digest }, "annotations": {} }],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1",
+        "predicate": {},
+    })
+}
+
+/// A bundle with a statement, signed by `sign`.
+fn bundle(statement: &serde_json::Value, sign: impl Fn(&[u8]) -> String) -> serde_json::Value {
+    let payload = statement.to_string();
+    let kind = "application/vnd.in-toto+json";
+    let message = format!("DSSEv1 28 {kind} {} {payload}", payload.len());
+    serde_json::json!({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": { "publicKey": { "hint": "x" }, "tlogEntries": [] },
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&payload),
+            "payloadType": kind,
+            "signatures": [{ "sig": sign(message.as_bytes()) }],
+        },
+    })
+}
+
+fn in_bundle(bundle: &serde_json::Value) -> Vec<ImageSignature> {
+    ImageSignature::of_bundle(bundle.to_string().as_bytes())
+}
+
+#[test]
+fn a_statement_in_a_bundle_signs_the_image_that_it_names() {
+    let ((key, sign), (other, _)) = (own(7), own(8));
+    let signatures = in_bundle(&bundle(&statement(DIGEST), &sign));
+    assert_eq!(image::verify(&key, &signatures, DIGEST), Ok(()));
+    let refused = image::verify(&other, &signatures, DIGEST);
+    assert_eq!(refused, Err(SignatureError::Wrong));
+    let refused = image::verify(&key, &signatures, OLD_DIGEST);
+    assert!(matches!(refused, Err(SignatureError::OtherImage { .. })));
+    // What is signed is not the payload alone.
+    let mut simple = signatures;
+    simple[0].form = Form::SimpleSigning;
+    let refused = image::verify(&key, &simple, DIGEST);
+    assert_eq!(refused, Err(SignatureError::Wrong));
+}
+
+#[test]
+fn what_a_bundle_attests_otherwise_is_no_signature() {
+    let (_, sign) = own(7);
+    let mut attestation = statement(DIGEST);
+    attestation["predicateType"] = "https://slsa.dev/provenance/v1".into();
+    assert_eq!(in_bundle(&bundle(&attestation, &sign)), []);
+    let mut other_kind = bundle(&statement(DIGEST), &sign);
+    other_kind["dsseEnvelope"]["payloadType"] = "text/plain".into();
+    assert_eq!(in_bundle(&other_kind), []);
+    let of_file = serde_json::json!({ "messageSignature": { "signature": "AAAA" } });
+    assert_eq!(in_bundle(&of_file), []);
+    for odd in [&b""[..], b"[]", b"{\"dsseEnvelope\": 7}", b"\xff"] {
+        assert_eq!(ImageSignature::of_bundle(odd), []);
+    }
 }
