@@ -2,6 +2,7 @@
 
 mod address;
 mod block;
+mod decimal;
 mod duration;
 mod scalars;
 mod size;
@@ -9,6 +10,7 @@ mod suggest;
 mod words;
 
 pub(crate) use block::{Block, Fields};
+pub use decimal::Decimal;
 pub use size::ByteSize;
 pub(crate) use suggest::{list, nearest, snake_case};
 pub(crate) use words::{Word, read as word, words};

@@ -6,12 +6,18 @@ use crate::read::Block;
 
 /// The files with types that are read from mappings; a test notices one that is not
 /// here.
-const SOURCES: [&str; 30] = [
+const SOURCES: [&str; 37] = [
     include_str!("../access_log.rs"),
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
     include_str!("../capability.rs"),
     include_str!("../cluster.rs"),
+    include_str!("../cluster/circuit_breakers.rs"),
+    include_str!("../cluster/endpoint.rs"),
+    include_str!("../cluster/health_check.rs"),
+    include_str!("../cluster/keepalive.rs"),
+    include_str!("../cluster/load_balancing.rs"),
+    include_str!("../cluster/outlier_detection.rs"),
     include_str!("../code.rs"),
     include_str!("../code/remote.rs"),
     include_str!("../compile_cache.rs"),
@@ -30,6 +36,7 @@ const SOURCES: [&str; 30] = [
     include_str!("../plugin.rs"),
     include_str!("../route.rs"),
     include_str!("../route/action.rs"),
+    include_str!("../route/hash_policy.rs"),
     include_str!("../route/header_match.rs"),
     include_str!("../route/rewrite.rs"),
     include_str!("../route/route_match.rs"),

@@ -35,7 +35,7 @@ use self::sockets::Sockets;
 use self::takeover::{Door, Listening, Predecessor, Role};
 pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState};
-use crate::cluster::start_dns;
+use crate::cluster::{Clusters, start_clusters};
 use crate::generation::{Generation, ListenerKey};
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL, LOAD_NICENESS};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
@@ -145,6 +145,7 @@ pub(crate) struct Fleet {
     before: Option<Predecessor>,
     generations: Arc<Generations>,
     listeners: Listeners,
+    clusters: Clusters,
     files: Files,
     load: Arc<Load>,
     reloads: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
@@ -180,6 +181,7 @@ impl Fleet {
             .collect();
         let page = Metrics::new(metrics.clone(), guests, shared, compile_cache);
         let generations = Arc::clone(&page.generations);
+        let clusters = Arc::clone(&page.clusters);
         let listeners = Listeners::default();
         let reloads = mpsc::channel(1);
         let state = AdminState {
@@ -210,6 +212,7 @@ impl Fleet {
             before,
             generations,
             listeners,
+            clusters,
             files,
             load: Arc::new(load),
             reloads,
@@ -248,6 +251,7 @@ impl Fleet {
             orders,
             generations: self.generations,
             listeners: self.listeners,
+            clusters: self.clusters,
             drain_timeout: ends.drain_timeout.clone(),
             current: None,
         };
@@ -300,6 +304,7 @@ struct Crew {
     orders: Vec<mpsc::UnboundedSender<Order>>,
     generations: Arc<Generations>,
     listeners: Listeners,
+    clusters: Clusters,
     drain_timeout: watch::Sender<Duration>,
     current: Option<Arc<Generation>>,
 }
@@ -344,8 +349,9 @@ impl Crew {
         }
         let mut ready = all(replies).await;
         if ready.is_ok() {
-            let clusters = generation.dns_clusters(self.current.as_deref());
-            ready = start_dns(&clusters).await.map_err(WorkerError::from);
+            let clusters = generation.new_clusters(self.current.as_deref());
+            let started = start_clusters(&clusters).await;
+            ready = started.map_err(WorkerError::from);
         }
         if let Err(error) = ready {
             for orders in &self.orders {
@@ -373,6 +379,7 @@ impl Crew {
             tracing::info!(listener = name, %address, workers, "listening");
         }
         self.listeners.store(Arc::new(addresses));
+        self.clusters.store(Arc::new(generation.clusters.clone()));
         self.drain_timeout.send_replace(generation.drain_timeout);
         self.generations.serve(generation.number, all_cells);
         self.current = Some(generation);

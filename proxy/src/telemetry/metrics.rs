@@ -15,6 +15,7 @@ use super::page::Page;
 use super::shared_metrics;
 use super::vm_metrics::{VmCells, VmMetrics};
 use super::{Generations, GuestMetrics};
+use crate::cluster::Clusters;
 use crate::compile_cache::CompileCache;
 use crate::filter::FilterVmSpec;
 
@@ -119,6 +120,7 @@ pub(crate) struct Metrics {
     shared: Arc<SharedState>,
     compile_cache: Arc<CompileCache>,
     pub(crate) generations: Arc<Generations>,
+    pub(crate) clusters: Clusters,
     started: Instant,
 }
 
@@ -135,6 +137,7 @@ impl Metrics {
             shared,
             compile_cache,
             generations: Arc::default(),
+            clusters: Clusters::default(),
             started: Instant::now(),
         }
     }
@@ -157,6 +160,9 @@ impl Metrics {
         fetches().show(&mut page);
         for worker in &self.workers {
             worker.show(&mut page);
+        }
+        for cluster in &**self.clusters.load() {
+            cluster.show(&mut page);
         }
         shared_metrics::show(&self.shared, &mut page);
         self.guests.show(&mut page);
