@@ -40,6 +40,7 @@ use crate::defaults::{
 };
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
+use crate::failure::Backoff;
 use crate::http2_options::Http2Options;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
@@ -78,6 +79,8 @@ pub(crate) static BLOCK: Block = Block {
         ("tcp_keepalive", "{ keepalive_time: 60s }"),
         ("connection_keepalive", "{ interval: 30s, timeout: 5s }"),
         ("dns_refresh_rate", "5s"),
+        ("dns_failure_refresh_rate", "{ base_interval: 1s }"),
+        ("dns_jitter", "1s"),
         ("dns_lookup_family", "v4_only"),
         ("metadata", "{ my.filter: { key: value } }"),
     ],
@@ -155,6 +158,11 @@ pub struct Cluster {
     /// `dns_refresh_rate`: how often names are looked up; at least 1ms.
     /// Default: 5s.
     pub dns_refresh_rate: Duration,
+    /// `dns_failure_refresh_rate`: how often, while a name cannot be looked up.
+    /// Default: `dns_refresh_rate`.
+    pub dns_failure_refresh_rate: Option<Backoff>,
+    /// `dns_jitter`: up to so much is added to each pause, at random. Default: 0.
+    pub dns_jitter: Duration,
     /// `dns_lookup_family`: which addresses of a name count. Default: `auto`.
     pub dns_lookup_family: DnsLookupFamily,
     /// `metadata`: for filters. Default: empty.
@@ -239,6 +247,8 @@ impl Cluster {
             tcp_keepalive: None,
             connection_keepalive: None,
             dns_refresh_rate: DNS_REFRESH_RATE,
+            dns_failure_refresh_rate: None,
+            dns_jitter: Duration::ZERO,
             dns_lookup_family: DnsLookupFamily::Auto,
             metadata: Metadata::default(),
         }
@@ -293,6 +303,8 @@ impl FromYaml for Cluster {
             tcp_keepalive: fields.optional("tcp_keepalive"),
             connection_keepalive: fields.optional("connection_keepalive"),
             dns_refresh_rate: fields.positive("dns_refresh_rate", other.dns_refresh_rate),
+            dns_failure_refresh_rate: fields.optional("dns_failure_refresh_rate"),
+            dns_jitter: fields.optional("dns_jitter").unwrap_or_default(),
             dns_lookup_family: fields
                 .optional("dns_lookup_family")
                 .unwrap_or(other.dns_lookup_family),

@@ -219,6 +219,9 @@ fn every_key_of_the_subset_is_read() {
     assert_eq!(names.discovery, Discovery::StrictDns);
     assert_eq!(names.dns_lookup_family, DnsLookupFamily::V4Only);
     assert_eq!(names.dns_refresh_rate, Duration::from_millis(500));
+    let rate = names.dns_failure_refresh_rate.unwrap();
+    assert_eq!(rate.max_interval, Duration::from_secs(1));
+    assert_eq!(names.dns_jitter, Duration::from_millis(200));
     let name = Endpoint::Name {
         host: "localhost".to_owned(),
         port: 9003,

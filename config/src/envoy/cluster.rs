@@ -10,8 +10,10 @@ use crate::cluster::{
     Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, PRIORITY_MAX, TcpKeepalive,
     UpstreamProtocol, check_endpoints,
 };
+use crate::defaults::RELOAD_MAX_INTERVAL_FACTOR;
 use crate::endpoint::check_port;
 use crate::error::Problem;
+use crate::failure::Backoff;
 
 const TYPES: [(&str, i64, Discovery); 3] = [
     ("STATIC", 0, Discovery::Static),
@@ -47,6 +49,10 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     };
     positive(message, "connect_timeout", &mut cluster.connect_timeout);
     positive(message, "dns_refresh_rate", &mut cluster.dns_refresh_rate);
+    cluster.dns_failure_refresh_rate = failure_refresh_rate(message);
+    if let Some(jitter) = message.duration("dns_jitter") {
+        cluster.dns_jitter = jitter.value;
+    }
     if let Some(max) = message.number::<u32>("max_requests_per_connection") {
         cluster.max_requests_per_connection = (max.value > 0).then_some(max.value);
     }
@@ -128,6 +134,28 @@ pub(super) fn number(
         message.reader.problem(Problem::new(given.span, text));
     }
     *value = given.value;
+}
+
+fn failure_refresh_rate(message: &Message<'_, '_>) -> Option<Backoff> {
+    let rate = message.message("dns_failure_refresh_rate")?;
+    if rate.node("base_interval").is_none() {
+        rate.missing("base_interval");
+    }
+    let mut backoff = Backoff::default();
+    positive(&rate, "base_interval", &mut backoff.base_interval);
+    backoff.max_interval = backoff
+        .base_interval
+        .saturating_mul(RELOAD_MAX_INTERVAL_FACTOR);
+    positive(&rate, "max_interval", &mut backoff.max_interval);
+    if backoff.max_interval < backoff.base_interval {
+        let text = format!(
+            "{} is less than `base_interval`",
+            rate.path_of("max_interval")
+        );
+        rate.reader
+            .problem(Problem::new(rate.span_of("max_interval"), text));
+    }
+    Some(backoff)
 }
 
 fn tcp_keepalive(message: &Message<'_, '_>) -> Option<TcpKeepalive> {

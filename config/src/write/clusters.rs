@@ -88,6 +88,16 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         cluster.dns_refresh_rate,
         other.dns_refresh_rate,
     );
+    block.set(
+        "dns_failure_refresh_rate",
+        cluster.dns_failure_refresh_rate.map(|backoff| {
+            let mut block = Object::default();
+            block.set("base_interval", super::duration(backoff.base_interval));
+            block.set("max_interval", super::duration(backoff.max_interval));
+            Json::from(block)
+        }),
+    );
+    block.duration("dns_jitter", cluster.dns_jitter, other.dns_jitter);
     block.word(
         "dns_lookup_family",
         cluster.dns_lookup_family,

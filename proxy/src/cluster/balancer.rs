@@ -1,6 +1,7 @@
 //! [`Balancer`]: a worker's choice among the endpoints of a snapshot.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(crate) struct PickContext<'a> {
     /// Of the request, by the policies of its route.
     pub(crate) hash: Option<u64>,
     /// Endpoints that others are preferred to: those that were tried already.
-    pub(crate) excluded: &'a [Rc<Endpoint>],
+    pub(crate) excluded: &'a [SocketAddr],
 }
 
 /// How endpoints take turns; the same for all snapshots of a cluster.
@@ -113,12 +114,7 @@ impl Balancer {
     /// An endpoint, and another one if that is excluded, as far as there is another;
     /// `None` if none may be used. `turn` is that of the cluster on this worker.
     pub(super) fn pick(&self, context: &PickContext<'_>, turn: &Cell<usize>) -> Option<Choice> {
-        let is_excluded = |choice: &Choice| {
-            context
-                .excluded
-                .iter()
-                .any(|e| Rc::ptr_eq(e, &choice.endpoint))
-        };
+        let is_excluded = |choice: &Choice| context.excluded.contains(&choice.endpoint.address);
         let mut choice = self.choose(context, turn, 0)?;
         let attempts = if context.excluded.is_empty() {
             0

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::sleep;
-use weir_config::{Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, Endpoint};
+use weir_config::{Backoff, Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, Endpoint};
 
 use super::member::Description;
 use super::spec::ClusterSpec;
@@ -21,6 +21,8 @@ pub(super) struct DnsCluster {
     discovery: Discovery,
     family: DnsLookupFamily,
     refresh: Duration,
+    failure_refresh: Option<Backoff>,
+    jitter: Duration,
 }
 
 impl DnsCluster {
@@ -31,11 +33,15 @@ impl DnsCluster {
             discovery: cluster.discovery,
             family: cluster.dns_lookup_family,
             refresh: cluster.dns_refresh_rate,
+            failure_refresh: cluster.dns_failure_refresh_rate,
+            jitter: cluster.dns_jitter,
         }
     }
 
-    /// Looks all names up once. `known` holds what each had before.
-    async fn resolve(&self, known: &mut Vec<Vec<Description>>) {
+    /// Looks all names up once; gives whether all could be. `known` holds what each
+    /// had before.
+    async fn resolve(&self, known: &mut Vec<Vec<Description>>) -> bool {
+        let mut all = true;
         known.resize(self.endpoints.len(), Vec::new());
         for (endpoint, known) in self.endpoints.iter().zip(known) {
             match &endpoint.address.value {
@@ -43,7 +49,9 @@ impl DnsCluster {
                     *known = vec![Description::of(endpoint, *address, None)];
                 }
                 Endpoint::Name { host, port } => {
-                    if let Some(addresses) = self.look_up(host, *port).await {
+                    let addresses = self.look_up(host, *port).await;
+                    all &= addresses.is_some();
+                    if let Some(addresses) = addresses {
                         let host: Arc<str> = host.as_str().into();
                         let found = addresses.into_iter();
                         let found = found.map(|address| {
@@ -54,6 +62,22 @@ impl DnsCluster {
                 }
             }
         }
+        all
+    }
+
+    /// How long it is until the next time, after so many failures in a row.
+    fn pause(&self, failures: u32) -> Duration {
+        let pause = match self.failure_refresh {
+            Some(backoff) if failures > 0 => {
+                let doubled = 2_u32.saturating_pow(failures - 1);
+                let longest = backoff.base_interval.saturating_mul(doubled);
+                // As in Envoy, anything up to it; a little at least.
+                let part = fastrand::f64().max(0.1);
+                longest.min(backoff.max_interval).mul_f64(part)
+            }
+            _ => self.refresh,
+        };
+        pause + self.jitter.mul_f64(fastrand::f64())
     }
 
     /// The addresses of a name, if there are any.
@@ -105,15 +129,19 @@ pub(crate) fn chosen(family: DnsLookupFamily, addresses: &[SocketAddr]) -> Vec<S
 /// Looks the names of a cluster up for as long as it is in use.
 pub(super) async fn watch(cluster: Weak<ClusterSpec>) {
     let mut known = Vec::new();
+    let mut failures = 0_u32;
     while let Some(cluster) = cluster.upgrade() {
         let Some(dns) = &cluster.dns else {
             return;
         };
-        dns.resolve(&mut known).await;
+        failures = match dns.resolve(&mut known).await {
+            true => 0,
+            false => failures.saturating_add(1),
+        };
         cluster.members.replace(known.iter().flatten().cloned());
-        let refresh = dns.refresh;
+        let pause = dns.pause(failures);
         drop(cluster);
-        sleep(refresh).await;
+        sleep(pause).await;
     }
 }
 
@@ -134,6 +162,22 @@ mod tests {
         assert_eq!(chosen(DnsLookupFamily::V4Preferred, &both), [a, c]);
         assert_eq!(chosen(DnsLookupFamily::V4Preferred, &[b]), [b]);
         assert!(chosen(DnsLookupFamily::V6Only, &[a]).is_empty());
+    }
+
+    #[test]
+    fn failures_are_tried_again_sooner_and_ever_more_seldom() {
+        let text = "listeners: [{ name: e, address: 127.0.0.1:0 }]\n\
+                    clusters: [{ name: c, type: strict_dns, endpoints: [a.invalid:1], \
+                    dns_refresh_rate: 60s, dns_jitter: 1s, \
+                    dns_failure_refresh_rate: { base_interval: 1s, max_interval: 4s } }]";
+        let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
+        let dns = DnsCluster::new(&config.clusters[0]);
+        for (failures, least, most) in [(0, 60.0, 61.0), (1, 0.1, 2.0), (9, 0.4, 5.0)] {
+            for _ in 0..100 {
+                let pause = dns.pause(failures).as_secs_f64();
+                assert!((least..=most).contains(&pause), "{failures}: {pause}");
+            }
+        }
     }
 
     #[tokio::test]

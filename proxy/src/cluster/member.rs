@@ -40,7 +40,8 @@ pub(crate) struct Description {
     pub(crate) weight: u32,
     pub(crate) priority: u32,
     pub(crate) health_check_port: Option<u16>,
-    pub(crate) metadata: Metadata,
+    /// `None` if there is none.
+    pub(crate) metadata: Option<Arc<Metadata>>,
 }
 
 impl Description {
@@ -56,7 +57,9 @@ impl Description {
             weight: endpoint.weight,
             priority: endpoint.priority,
             health_check_port: endpoint.health_check_port,
-            metadata: endpoint.metadata.clone(),
+            metadata: Some(&endpoint.metadata)
+                .filter(|metadata| !metadata.is_empty())
+                .map(|metadata| Arc::new(metadata.clone())),
         }
     }
 }

@@ -91,6 +91,11 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// What is said of it, if anything is.
+    pub(crate) fn metadata(&self) -> Option<Arc<weir_config::Metadata>> {
+        self.member.about.metadata.clone()
+    }
+
     fn weight(&self) -> u32 {
         self.member.about.weight
     }

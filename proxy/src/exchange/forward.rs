@@ -169,6 +169,7 @@ impl<D: Downstream> Exchange<'_, D> {
         };
         let info = &self.stream.info;
         info.upstream_chosen(endpoint.address);
+        info.upstream_metadata.replace(endpoint.metadata());
         let of_cluster = &self.shared.clusters[cluster];
         self.upstream_metrics = Some(of_cluster.request(&endpoint));
         let shared = Rc::clone(self.shared);

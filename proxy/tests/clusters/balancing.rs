@@ -212,3 +212,43 @@ fn the_admin_tells_of_every_endpoint() {
         .unwrap();
     assert_eq!(success["value"], total(b).to_string());
 }
+
+/// Tells the client what is said of the endpoint.
+const TELLING: &str = r#"(module
+  (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_add_header_map_value"
+    (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (global $heap (mut i32) (i32.const 65536))
+  (data (i32.const 16) "xds\00upstream_host_metadata\00filter_metadata\00my.filter\00tier")
+  (data (i32.const 96) "x-tier")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get $size))))
+  (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+    (if (i32.eqz (call $get (i32.const 16) (i32.const 57) (i32.const 0) (i32.const 4)))
+      (then (drop (call $add (i32.const 2) (i32.const 96) (i32.const 6)
+        (i32.load (i32.const 0)) (i32.load (i32.const 4))))))
+    (i32.const 0)))"#;
+
+#[test]
+fn filters_read_what_is_said_of_an_endpoint() {
+    let (a, b) = (Server::start("a"), Server::start("b"));
+    let keys = format!(
+        "  endpoints: [{{ address: \"{}\", metadata: {{ my.filter: {{ tier: gold }} }} }}, \"{}\"]",
+        a.address, b.address
+    );
+    let filter = "  http_filters: [{ name: f, wasm: { vm_config: { code: { local: \
+                  { filename: f.wasm } } } } }]\n  routes:";
+    let config = config(1, "", &keys).replace("  routes:", filter);
+    let weir = Weir::start_with(&config, |folder| {
+        std::fs::write(folder.join("f.wasm"), wat::parse_str(TELLING).unwrap()).unwrap();
+    });
+    for _ in 0..4 {
+        let response = weir.connect().get("/");
+        let told = response.header("x-tier").map(str::to_owned);
+        let expected = (response.text() == "a").then(|| "gold".to_owned());
+        assert_eq!(told, expected);
+    }
+}
