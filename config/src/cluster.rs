@@ -1,14 +1,50 @@
 //! Where requests go.
 
+mod circuit_breakers;
+mod endpoint;
+mod health_check;
+mod keepalive;
+mod load_balancing;
+mod numbers;
+mod outlier_detection;
+
+pub use circuit_breakers::CircuitBreakers;
+pub use endpoint::ClusterEndpoint;
+pub use health_check::{
+    GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, Statuses,
+    TcpHealthCheck,
+};
+pub use keepalive::{ConnectionKeepalive, TcpKeepalive};
+pub use load_balancing::{LbPolicy, LeastRequest, Maglev, RingHash, SlowStart};
+pub use outlier_detection::OutlierDetection;
+
+pub(crate) use circuit_breakers::BLOCK as CIRCUIT_BREAKERS_BLOCK;
+pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX};
+pub(crate) use health_check::{
+    BLOCK as HEALTH_CHECK_BLOCK, GRPC_BLOCK as GRPC_CHECK_BLOCK, HTTP_BLOCK as HTTP_CHECK_BLOCK,
+    PAYLOAD_BLOCK, STATUSES_BLOCK, TCP_BLOCK as TCP_CHECK_BLOCK, bytes_of_hexadecimal,
+};
+pub(crate) use keepalive::{
+    CONNECTION_BLOCK as CONNECTION_KEEPALIVE_BLOCK, TCP_BLOCK as TCP_KEEPALIVE_BLOCK,
+};
+pub(crate) use load_balancing::{
+    LEAST_REQUEST_BLOCK, MAGLEV_BLOCK, RING_HASH_BLOCK, SLOW_START_BLOCK,
+};
+pub(crate) use outlier_detection::BLOCK as OUTLIER_DETECTION_BLOCK;
+
 use std::time::Duration;
 
-use crate::defaults::{BUFFER_LIMIT, CONNECT_TIMEOUT, DNS_REFRESH_RATE, UPSTREAM_IDLE_TIMEOUT};
+use crate::defaults::{
+    BUFFER_LIMIT, CONNECT_TIMEOUT, DNS_REFRESH_RATE, HEALTHY_PANIC_THRESHOLD,
+    OVERPROVISIONING_FACTOR, UPSTREAM_IDLE_TIMEOUT,
+};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
+use crate::failure::Backoff;
 use crate::http2_options::Http2Options;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
-use crate::read::{Block, Fields, FromYaml, words};
+use crate::read::{Block, Fields, FromYaml, Word, words};
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
@@ -18,6 +54,21 @@ pub(crate) static BLOCK: Block = Block {
         ("name", "web"),
         ("type", "strict_dns"),
         ("endpoints", "[127.0.0.1:9000]"),
+        ("lb_policy", "least_request"),
+        ("least_request", "{ choice_count: 3 }"),
+        ("ring_hash", "{ minimum_ring_size: 1024 }"),
+        ("maglev", "{ table_size: 65537 }"),
+        ("slow_start", "{ window: 30s }"),
+        ("healthy_panic_threshold", "50"),
+        ("fail_traffic_on_panic", "true"),
+        ("overprovisioning_factor", "140"),
+        (
+            "health_checks",
+            "[{ http: { path: /healthz }, timeout: 1s, interval: 5s, unhealthy_threshold: 3, \
+             healthy_threshold: 2 }]",
+        ),
+        ("outlier_detection", "{ consecutive_5xx: 3 }"),
+        ("circuit_breakers", "{ max_requests: 100 }"),
         ("connect_timeout", "5s"),
         ("protocol", "http2"),
         ("http2", "{ max_concurrent_streams: 100 }"),
@@ -25,7 +76,11 @@ pub(crate) static BLOCK: Block = Block {
         ("buffer_limit", "1MiB"),
         ("idle_timeout", "1m"),
         ("max_requests_per_connection", "100"),
+        ("tcp_keepalive", "{ keepalive_time: 60s }"),
+        ("connection_keepalive", "{ interval: 30s, timeout: 5s }"),
         ("dns_refresh_rate", "5s"),
+        ("dns_failure_refresh_rate", "{ base_interval: 1s }"),
+        ("dns_jitter", "1s"),
         ("dns_lookup_family", "v4_only"),
         ("metadata", "{ my.filter: { key: value } }"),
     ],
@@ -47,7 +102,35 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// `endpoints`: addresses, or names if `type` says so; at least one.
     /// Required.
-    pub endpoints: Vec<Spanned<Endpoint>>,
+    pub endpoints: Vec<ClusterEndpoint>,
+    /// `lb_policy`: how endpoints take turns. Default: `round_robin`.
+    pub lb_policy: LbPolicy,
+    /// `least_request`: how that policy compares.
+    pub least_request: LeastRequest,
+    /// `ring_hash`: how large its ring is.
+    pub ring_hash: RingHash,
+    /// `maglev`: how large its table is.
+    pub maglev: Maglev,
+    /// `slow_start`: whether endpoints that are new get fewer requests at first.
+    /// Default: no.
+    pub slow_start: Option<SlowStart>,
+    /// `healthy_panic_threshold`: if fewer of a priority's endpoints than this part
+    /// of 100 are healthy, all are used; 0 never uses one that is not. Default: 50.
+    pub healthy_panic_threshold: u32,
+    /// `fail_traffic_on_panic`: whether none is used then. Default: false.
+    pub fail_traffic_on_panic: bool,
+    /// `overprovisioning_factor`: a priority takes all requests as long as its
+    /// healthy part, times this in hundredths, is all of it; at least 1. Default:
+    /// 140.
+    pub overprovisioning_factor: u32,
+    /// `health_checks`: what is asked of endpoints now and then; at most one.
+    /// Default: none.
+    pub health_checks: Vec<HealthCheck>,
+    /// `outlier_detection`: whether endpoints that fail are left out for a while.
+    /// Default: no.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// `circuit_breakers`: how much may be under way.
+    pub circuit_breakers: CircuitBreakers,
     /// `connect_timeout`: for a connection to be established; more than 0.
     /// Default: 5s.
     pub connect_timeout: Duration,
@@ -66,9 +149,20 @@ pub struct Cluster {
     /// `max_requests_per_connection`: a connection is closed after so many.
     /// Default: no limit.
     pub max_requests_per_connection: Option<u32>,
+    /// `tcp_keepalive`: whether the system sends probes on connections that are
+    /// idle. Default: no.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `connection_keepalive`: whether HTTP/2 connections are asked for a sign of
+    /// life. Default: no.
+    pub connection_keepalive: Option<ConnectionKeepalive>,
     /// `dns_refresh_rate`: how often names are looked up; at least 1ms.
     /// Default: 5s.
     pub dns_refresh_rate: Duration,
+    /// `dns_failure_refresh_rate`: how often, while a name cannot be looked up.
+    /// Default: `dns_refresh_rate`.
+    pub dns_failure_refresh_rate: Option<Backoff>,
+    /// `dns_jitter`: up to so much is added to each pause, at random. Default: 0.
+    pub dns_jitter: Duration,
     /// `dns_lookup_family`: which addresses of a name count. Default: `auto`.
     pub dns_lookup_family: DnsLookupFamily,
     /// `metadata`: for filters. Default: empty.
@@ -132,6 +226,17 @@ impl Cluster {
             name,
             discovery: Discovery::Static,
             endpoints: Vec::new(),
+            lb_policy: LbPolicy::RoundRobin,
+            least_request: LeastRequest::default(),
+            ring_hash: RingHash::default(),
+            maglev: Maglev::default(),
+            slow_start: None,
+            healthy_panic_threshold: HEALTHY_PANIC_THRESHOLD,
+            fail_traffic_on_panic: false,
+            overprovisioning_factor: OVERPROVISIONING_FACTOR,
+            health_checks: Vec::new(),
+            outlier_detection: None,
+            circuit_breakers: CircuitBreakers::default(),
             connect_timeout: CONNECT_TIMEOUT,
             protocol: UpstreamProtocol::Http1,
             http2: Http2Options::default(),
@@ -139,7 +244,11 @@ impl Cluster {
             buffer_limit: BUFFER_LIMIT,
             idle_timeout: Some(UPSTREAM_IDLE_TIMEOUT),
             max_requests_per_connection: None,
+            tcp_keepalive: None,
+            connection_keepalive: None,
             dns_refresh_rate: DNS_REFRESH_RATE,
+            dns_failure_refresh_rate: None,
+            dns_jitter: Duration::ZERO,
             dns_lookup_family: DnsLookupFamily::Auto,
             metadata: Metadata::default(),
         }
@@ -156,7 +265,7 @@ impl FromYaml for Cluster {
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
         let name = fields.required_text("name");
-        let endpoints: Spanned<Vec<Spanned<Endpoint>>> = fields.required("endpoints");
+        let endpoints: Spanned<Vec<ClusterEndpoint>> = fields.required("endpoints");
         if fields.node("endpoints").is_some_and(Node::is_empty_list) {
             let problem = Problem::new(endpoints.span, "a cluster needs at least one endpoint");
             let help = "for example `endpoints: [127.0.0.1:9000]`";
@@ -166,7 +275,23 @@ impl FromYaml for Cluster {
         let cluster = Self {
             discovery: fields.optional("type").unwrap_or(other.discovery),
             endpoints: endpoints.value,
-            connect_timeout: positive(&mut fields, "connect_timeout", other.connect_timeout),
+            lb_policy: fields.optional("lb_policy").unwrap_or(other.lb_policy),
+            least_request: fields.optional("least_request").unwrap_or_default(),
+            ring_hash: fields.optional("ring_hash").unwrap_or_default(),
+            maglev: fields.optional("maglev").unwrap_or_default(),
+            slow_start: fields.optional("slow_start"),
+            healthy_panic_threshold: fields
+                .percent("healthy_panic_threshold", other.healthy_panic_threshold),
+            fail_traffic_on_panic: fields.optional("fail_traffic_on_panic").unwrap_or(false),
+            overprovisioning_factor: fields.number_from(
+                "overprovisioning_factor",
+                1,
+                other.overprovisioning_factor,
+            ),
+            health_checks: fields.optional("health_checks").unwrap_or_default(),
+            outlier_detection: fields.optional("outlier_detection"),
+            circuit_breakers: fields.optional("circuit_breakers").unwrap_or_default(),
+            connect_timeout: fields.positive("connect_timeout", other.connect_timeout),
             protocol: fields.optional("protocol").unwrap_or(other.protocol),
             http2: fields.optional("http2").unwrap_or_default(),
             trailers: fields.optional("trailers").unwrap_or(other.trailers),
@@ -175,7 +300,11 @@ impl FromYaml for Cluster {
             max_requests_per_connection: fields
                 .optional("max_requests_per_connection")
                 .filter(|max| *max > 0),
-            dns_refresh_rate: positive(&mut fields, "dns_refresh_rate", other.dns_refresh_rate),
+            tcp_keepalive: fields.optional("tcp_keepalive"),
+            connection_keepalive: fields.optional("connection_keepalive"),
+            dns_refresh_rate: fields.positive("dns_refresh_rate", other.dns_refresh_rate),
+            dns_failure_refresh_rate: fields.optional("dns_failure_refresh_rate"),
+            dns_jitter: fields.optional("dns_jitter").unwrap_or_default(),
             dns_lookup_family: fields
                 .optional("dns_lookup_family")
                 .unwrap_or(other.dns_lookup_family),
@@ -183,20 +312,9 @@ impl FromYaml for Cluster {
             name: other.name,
         };
         check_endpoints(&cluster, endpoints.span, fields.problems);
+        check_options(&cluster, &mut fields);
         cluster
     }
-}
-
-/// A duration of which 0 would make no sense: no connection would ever succeed.
-fn positive(fields: &mut Fields<'_, '_>, key: &str, default: Duration) -> Duration {
-    let Some(duration) = fields.valid::<Duration>(key) else {
-        return default;
-    };
-    if duration.is_zero() {
-        let problem = Problem::new(duration.span, format!("`{key}` must be more than 0"));
-        fields.problems.push(problem);
-    }
-    duration.value
 }
 
 /// Notes endpoints that do not go with the type of their cluster.
@@ -204,10 +322,10 @@ pub(crate) fn check_endpoints(cluster: &Cluster, at: Span, problems: &mut Proble
     match cluster.discovery {
         Discovery::Static => {
             for endpoint in &cluster.endpoints {
-                if let Endpoint::Name { host, .. } = &endpoint.value {
+                if let Endpoint::Name { host, .. } = &endpoint.address.value {
                     let message = format!("`{host}` is a name, and this cluster takes addresses");
                     let help = "set the cluster's type to `strict_dns` to have names looked up";
-                    problems.push(Problem::new(endpoint.span, message).help(help));
+                    problems.push(Problem::new(endpoint.address.span, message).help(help));
                 }
             }
         }
@@ -217,5 +335,51 @@ pub(crate) fn check_endpoints(cluster: &Cluster, at: Span, problems: &mut Proble
             problems.push(Problem::new(at, message).help(help));
         }
         Discovery::StrictDns | Discovery::LogicalDns => {}
+    }
+    // A priority that nobody has would never be passed on to.
+    let has = |priority: u32| cluster.endpoints.iter().any(|e| e.priority == priority);
+    let highest = cluster.endpoints.iter().map(|e| e.priority).max();
+    if let Some(gap) = (0..=highest.unwrap_or(0).min(PRIORITY_MAX)).find(|p| !has(*p))
+        && !cluster.endpoints.is_empty()
+    {
+        let message = format!("no endpoint of the cluster has the priority {gap}");
+        let help = "priorities are 0 and so on, with none left out";
+        problems.push(Problem::new(at, message).help(help));
+    }
+}
+
+/// Notes keys that have no effect, or clash.
+fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
+    let policy = cluster.lb_policy;
+    let keys = [
+        ("least_request", LbPolicy::LeastRequest),
+        ("ring_hash", LbPolicy::RingHash),
+        ("maglev", LbPolicy::Maglev),
+    ];
+    let mut problems = Vec::new();
+    for (key, of) in keys {
+        if fields.node(key).is_some() && policy != of {
+            let message = format!("`{key}` has no effect without `lb_policy: {key}`");
+            problems.push(Problem::new(fields.key_span(key), message));
+        }
+    }
+    let by_turns = matches!(policy, LbPolicy::RoundRobin | LbPolicy::LeastRequest);
+    if fields.node("slow_start").is_some() && !by_turns {
+        let message = format!("`slow_start` has no effect with `{}`", policy.word());
+        let help = "it is for `round_robin` and `least_request`";
+        problems.push(Problem::new(fields.key_span("slow_start"), message).help(help));
+    }
+    if cluster.health_checks.len() > 1 {
+        let message = "a cluster has one health check at most";
+        problems.push(Problem::new(fields.key_span("health_checks"), message));
+    }
+    if fields.node("connection_keepalive").is_some() && cluster.protocol != UpstreamProtocol::Http2
+    {
+        let message = "`connection_keepalive` has no effect without `protocol: http2`";
+        let problem = Problem::new(fields.key_span("connection_keepalive"), message);
+        problems.push(problem.help("with HTTP/1, there is `tcp_keepalive`"));
+    }
+    for problem in problems {
+        fields.problems.push(problem);
     }
 }

@@ -38,6 +38,12 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// `clusters[].dns_refresh_rate`: as in Envoy.
 pub const DNS_REFRESH_RATE: Duration = Duration::from_secs(5);
 
+/// `clusters[].healthy_panic_threshold`: as in Envoy.
+pub const HEALTHY_PANIC_THRESHOLD: u32 = 50;
+
+/// `clusters[].overprovisioning_factor`: as in Envoy.
+pub const OVERPROVISIONING_FACTOR: u32 = 140;
+
 /// `tcp.idle_timeout`: as in Envoy.
 pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 

@@ -57,7 +57,12 @@ pub use access_log::{
 };
 pub use admin::Admin;
 pub use callouts::Callouts;
-pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
+pub use cluster::{
+    CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
+    GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, LbPolicy,
+    LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses, TcpHealthCheck,
+    TcpKeepalive, UpstreamProtocol,
+};
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;
 pub use config::{Config, parse};
@@ -76,12 +81,12 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
-pub use read::{ByteSize, Percent};
+pub use read::{ByteSize, Decimal, Percent};
 pub use rollout::{Canary, RollbackOn, Rollout, StickyBy};
 pub use route::{
-    Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
-    PathRewrite, Redirect, RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction,
-    RouteMatch, StringMatch, TextMatcher,
+    Connect, CookieHash, DirectResponse, Forward, HashPolicy, HashSource, HeaderMatch,
+    HeaderMatcher, HostRewrite, PathMatch, PathRewrite, Redirect, RedirectCode, RedirectPath,
+    RegexRewrite, Route, RouteAction, RouteMatch, StringMatch, TextMatcher,
 };
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};

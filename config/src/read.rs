@@ -2,6 +2,7 @@
 
 mod address;
 mod block;
+mod decimal;
 mod duration;
 mod percent;
 mod scalars;
@@ -10,6 +11,7 @@ mod suggest;
 mod words;
 
 pub(crate) use block::{Block, Fields};
+pub use decimal::Decimal;
 pub use percent::Percent;
 pub use size::ByteSize;
 pub(crate) use suggest::{list, nearest, snake_case};

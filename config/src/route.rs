@@ -1,6 +1,7 @@
 //! What happens to a request.
 
 mod action;
+mod hash_policy;
 mod header_match;
 mod rewrite;
 mod route_match;
@@ -8,11 +9,17 @@ mod route_match;
 pub use action::{
     Connect, DirectResponse, Forward, Redirect, RedirectCode, RedirectPath, RouteAction,
 };
+pub use hash_policy::{CookieHash, HashPolicy, HashSource};
 pub use header_match::{HeaderMatch, HeaderMatcher, StringMatch, TextMatcher};
 pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 pub use route_match::{PathMatch, RouteMatch};
 
 pub(crate) use action::{DIRECT_RESPONSE_BLOCK, REDIRECT_BLOCK, check_status};
+pub(crate) use hash_policy::{
+    BLOCK as HASH_POLICY_BLOCK, CONNECTION_BLOCK as CONNECTION_HASH_BLOCK,
+    COOKIE_BLOCK as COOKIE_HASH_BLOCK, HEADER_BLOCK as HEADER_HASH_BLOCK,
+    QUERY_BLOCK as QUERY_HASH_BLOCK, check_cookie,
+};
 pub(crate) use header_match::{BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK};
 pub(crate) use rewrite::{REGEX_REWRITE_BLOCK, check_host_or_path};
 pub(crate) use route_match::{BLOCK as MATCH_BLOCK, check_path};
@@ -42,6 +49,7 @@ pub(crate) static BLOCK: Block = Block {
         ("host_rewrite_header", "x-host"),
         ("auto_host_rewrite", "true"),
         ("connect", "terminate"),
+        ("hash_policy", "[{ header: { header_name: x-user } }]"),
         ("redirect", "{ https_redirect: true }"),
         ("direct_response", "{ status: 404 }"),
         ("metadata", "{ my.filter: { key: value } }"),
@@ -66,8 +74,9 @@ pub(crate) static BLOCK: Block = Block {
 const ACTIONS: [&str; 3] = ["cluster", "redirect", "direct_response"];
 
 /// Keys that say more about `cluster`.
-const FORWARD_KEYS: [&str; 8] = [
+const FORWARD_KEYS: [&str; 9] = [
     "connect",
+    "hash_policy",
     "timeout",
     "idle_timeout",
     "prefix_rewrite",

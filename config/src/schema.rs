@@ -27,6 +27,8 @@ pub(crate) enum Shape {
     Block(fn(&Node, &mut Problems)),
     /// A list.
     List(Box<Shape>),
+    /// Any of these.
+    Any(Vec<Shape>),
     /// As this schema says.
     Is(Json),
 }
@@ -92,6 +94,10 @@ impl Writer {
         match shape {
             Shape::Is(schema) => schema,
             Shape::List(item) => json!({ "type": "array", "items": self.shape(*item) }),
+            Shape::Any(shapes) => {
+                let shapes = shapes.into_iter().map(|shape| self.shape(shape));
+                json!({ "anyOf": shapes.collect::<Vec<_>>() })
+            }
             Shape::Block(read) => self.block(read),
         }
     }

@@ -132,6 +132,13 @@ impl Object {
         }
     }
 
+    /// Sets a key to a number, unless that is the default.
+    fn number(&mut self, key: &str, value: u32, default: u32) {
+        if value != default {
+            self.set(key, value);
+        }
+    }
+
     /// Sets a key to a number of bytes, unless that is the default.
     fn bytes(&mut self, key: &str, value: usize, default: usize) {
         if value != default {

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
-    Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint, FailurePolicy, HostRewrite,
-    HttpOptions, LogFormat, LogPath, PathMatch, RouteAction, ServerHeader, UpstreamProtocol,
+    Cluster, Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint, FailurePolicy,
+    HealthCheckKind, HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath,
+    PathMatch, RouteAction, ServerHeader, Statuses, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -205,9 +206,10 @@ fn every_key_of_the_subset_is_read() {
         Some(HostRewrite::Literal("web".to_owned()))
     );
 
-    let [web, grpc, names, one_name] = &config.clusters[..] else {
+    let [web, grpc, names, one_name, hashed] = &config.clusters[..] else {
         panic!("{:?}", config.clusters)
     };
+    what_balances_is_read(web, grpc, hashed);
     assert!(web.trailers);
     assert_eq!(web.buffer_limit, 32768);
     assert_eq!(web.idle_timeout, Some(Duration::from_secs(20)));
@@ -217,12 +219,70 @@ fn every_key_of_the_subset_is_read() {
     assert_eq!(names.discovery, Discovery::StrictDns);
     assert_eq!(names.dns_lookup_family, DnsLookupFamily::V4Only);
     assert_eq!(names.dns_refresh_rate, Duration::from_millis(500));
+    let rate = names.dns_failure_refresh_rate.unwrap();
+    assert_eq!(rate.max_interval, Duration::from_secs(1));
+    assert_eq!(names.dns_jitter, Duration::from_millis(200));
     let name = Endpoint::Name {
         host: "localhost".to_owned(),
         port: 9003,
     };
-    assert_eq!(names.endpoints[0].value, name);
+    assert_eq!(names.endpoints[0].address.value, name);
     assert_eq!(one_name.discovery, Discovery::LogicalDns);
+}
+
+fn what_balances_is_read(web: &Cluster, grpc: &Cluster, hashed: &Cluster) {
+    assert_eq!(web.lb_policy, LbPolicy::LeastRequest);
+    assert_eq!(web.least_request.choice_count, 5);
+    assert_eq!(web.slow_start.unwrap().window, Duration::from_secs(60));
+    assert_eq!(web.slow_start.unwrap().min_weight_percent, 25);
+    assert_eq!(web.healthy_panic_threshold, 30);
+    assert!(web.fail_traffic_on_panic);
+    assert_eq!(web.overprovisioning_factor, 200);
+    let first = &web.endpoints[0];
+    assert_eq!((first.weight, first.priority), (3, 0));
+    assert_eq!(first.health_check_port, Some(8081));
+    assert_eq!(first.metadata.namespaces.len(), 1);
+    assert_eq!(web.endpoints[2].priority, 1);
+    let check = &web.health_checks[0];
+    assert_eq!(check.timeout, Duration::from_secs(1));
+    assert_eq!(check.interval_jitter_percent, 10);
+    assert_eq!(check.unhealthy_interval, Some(Duration::from_secs(2)));
+    let HealthCheckKind::Http(http) = &check.kind else {
+        panic!("{check:?}")
+    };
+    assert_eq!(
+        (http.path.as_str(), http.host.as_str()),
+        ("/healthz", "web.example")
+    );
+    assert_eq!(http.method, HealthCheckMethod::Head);
+    assert!(Statuses::contain(&http.expected_statuses, 204));
+    let outlier = web.outlier_detection.unwrap();
+    assert_eq!(outlier.consecutive_5xx, 3);
+    assert_eq!(outlier.base_ejection_time, Duration::from_secs(5));
+    assert_eq!(outlier.success_rate_stdev_factor, 1900);
+    assert_eq!(web.circuit_breakers.max_requests, 10);
+    assert_eq!(web.circuit_breakers.max_retries, 3);
+    assert_eq!(
+        web.tcp_keepalive.unwrap().keepalive_time,
+        Duration::from_secs(30)
+    );
+    assert!(matches!(
+        grpc.health_checks[0].kind,
+        HealthCheckKind::Grpc(_)
+    ));
+    assert_eq!(
+        grpc.connection_keepalive.unwrap().timeout,
+        Duration::from_secs(3)
+    );
+    assert_eq!(hashed.lb_policy, LbPolicy::RingHash);
+    assert_eq!(hashed.ring_hash.minimum_ring_size, 2048);
+    let HealthCheckKind::Tcp(tcp) = &hashed.health_checks[0].kind else {
+        panic!("{hashed:?}")
+    };
+    assert_eq!(
+        (&tcp.send[..], &tcp.receive[0][..]),
+        (&b"PING"[..], &b"PONG"[..])
+    );
 }
 
 #[test]
@@ -266,7 +326,10 @@ fn the_imported_form_means_the_same() {
 
 #[test]
 fn what_is_outside_is_passed_over_on_request_with_a_warning() {
-    let text = bootstrap("tracing: {}\n          rds_typo: 1", "circuit_breakers: {}");
+    let text = bootstrap(
+        "tracing: {}\n          rds_typo: 1",
+        "eds_cluster_config: {}",
+    );
     let (config, _) = envoy::parse("envoy.yaml", &text, Leniency::Strict);
     assert!(config.is_err());
     let (config, warnings) = envoy::parse("envoy.yaml", &text, Leniency::Lenient);
@@ -278,7 +341,7 @@ fn what_is_outside_is_passed_over_on_request_with_a_warning() {
         [
             format!("envoy.yaml:11:11: {manager}.tracing is not supported: passed over"),
             format!("envoy.yaml:12:11: {manager}.rds_typo is not supported: passed over"),
-            "envoy.yaml:21:5: static_resources.clusters[0].circuit_breakers is not supported: \
+            "envoy.yaml:21:5: static_resources.clusters[0].eds_cluster_config is not supported: \
              passed over"
                 .to_owned(),
         ]
@@ -396,7 +459,7 @@ fn warnings_that_are_not_listed_are_counted() {
 fn what_is_null_or_an_empty_list_is_not_there() {
     let text = bootstrap(
         "tracing: null\n          request_mirrors: []",
-        "circuit_breakers: ~",
+        "eds_cluster_config: ~",
     )
     .replace(
         "routes: [{",

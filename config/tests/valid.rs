@@ -197,7 +197,10 @@ fn spans_point_at_what_the_proxy_will_speak_of() {
         at(edge.routes().next().unwrap().cluster().unwrap().span),
         "api"
     );
-    assert_eq!(at(config.clusters[0].endpoints[1].span), "\"[::1]:9000\"");
+    assert_eq!(
+        at(config.clusters[0].endpoints[1].address.span),
+        "\"[::1]:9000\""
+    );
     let admin = config.admin.as_ref().unwrap();
     assert_eq!(at(admin.address.span), "127.0.0.1:9901");
 }

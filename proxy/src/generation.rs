@@ -14,15 +14,14 @@ use weir_abi::{
     QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
-    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
-    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned, VirtualHost,
+    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, HttpFilter,
+    HttpOptions, Isolation, Limits, SharedDataEviction, Span, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
-use crate::cluster::{ClusterSpec, DnsCluster, EndpointsSpec};
+use crate::cluster::ClusterSpec;
 use crate::compile_cache::CompileCache;
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
-use crate::http::CodecOptions;
 use crate::limits::LOG_LINES;
 use crate::modules::{self, RemoteModules};
 use crate::rollout::{Place, RolloutSpec, RolloutState, Version};
@@ -170,17 +169,13 @@ impl Generation {
         filters.filter_map(|filter| Some(&filter.rollout.as_ref()?.state))
     }
 
-    /// The clusters that look names up, and are not in `previous`.
-    pub(crate) fn dns_clusters(&self, previous: Option<&Self>) -> Vec<Arc<DnsCluster>> {
-        let known = |cluster: &Arc<ClusterSpec>| {
+    /// The clusters that are not in `previous`.
+    pub(crate) fn new_clusters(&self, previous: Option<&Self>) -> Vec<Arc<ClusterSpec>> {
+        let is_known = |cluster: &&Arc<ClusterSpec>| {
             previous.is_some_and(|p| p.clusters.iter().any(|old| Arc::ptr_eq(old, cluster)))
         };
-        let names = |cluster: &Arc<ClusterSpec>| match &cluster.endpoints {
-            _ if known(cluster) => None,
-            EndpointsSpec::Names(names) => Some(Arc::clone(names)),
-            EndpointsSpec::Addresses(_) => None,
-        };
-        self.clusters.iter().filter_map(names).collect()
+        let clusters = self.clusters.iter();
+        clusters.filter(|c| !is_known(c)).cloned().collect()
     }
 
     /// Reads, compiles and tries out everything that `config` names. File names
@@ -264,8 +259,10 @@ impl Generation {
         }
         let cluster = |c: &weir_config::Cluster| {
             let mut known = previous.into_iter().flat_map(|p| &p.clusters);
-            let same = known.find(|spec| spec.config == *c);
-            same.cloned().unwrap_or_else(|| Arc::new(cluster_spec(c)))
+            let before = known.find(|spec| spec.name == c.name.value);
+            let same = before.filter(|spec| spec.config == *c);
+            same.cloned()
+                .unwrap_or_else(|| Arc::new(ClusterSpec::new(c, before.map(|b| &**b))))
         };
         Ok(Self {
             number: previous.map_or(1, |p| p.number + 1),
@@ -322,19 +319,6 @@ impl DraftedFilter<'_> {
             place: self.place,
             rollout,
         }
-    }
-}
-
-fn cluster_spec(c: &weir_config::Cluster) -> ClusterSpec {
-    ClusterSpec {
-        name: c.name.value.clone(),
-        config: c.clone(),
-        endpoints: endpoints(c),
-        connect_timeout: c.connect_timeout,
-        protocol: c.protocol,
-        idle_timeout: c.idle_timeout,
-        buffer_limit: c.buffer_limit,
-        codec: CodecOptions::of_cluster(c),
     }
 }
 
@@ -729,18 +713,6 @@ fn environment(variables: &weir_config::EnvironmentVariables) -> Vec<(String, St
 /// Bytes, if there can be so many.
 fn size(size: ByteSize) -> Option<usize> {
     usize::try_from(size.bytes()).ok()
-}
-
-fn endpoints(cluster: &weir_config::Cluster) -> EndpointsSpec {
-    if cluster.discovery != Discovery::Static {
-        return EndpointsSpec::Names(DnsCluster::new(cluster));
-    }
-    // A valid configuration has no names here.
-    let address = |endpoint: &Spanned<Endpoint>| match endpoint.value {
-        Endpoint::Address(address) => Some(address),
-        Endpoint::Name { .. } => None,
-    };
-    EndpointsSpec::Addresses(cluster.endpoints.iter().filter_map(address).collect())
 }
 
 /// `None` for a cluster that does not exist, which a valid configuration has

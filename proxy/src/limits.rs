@@ -133,9 +133,10 @@ pub(crate) const GOAWAY_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a connection to the admin may take to end.
 pub(crate) const ADMIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the listeners of a new configuration wait for the names of its
-/// clusters: what cannot be looked up by then is served with 503 meanwhile.
-pub(crate) const DNS_START_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the listeners of a new configuration wait until the names of its clusters
+/// have been looked up and their endpoints been checked: what is not known by then is
+/// served as it is.
+pub(crate) const CLUSTER_START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
@@ -206,3 +207,6 @@ pub(crate) const ARCHIVE_OVERHEAD_BYTES: usize = 1 << 20;
 
 /// Modules that are fetched at the same time.
 pub(crate) const FETCHES_AT_ONCE: usize = 4;
+
+/// Bytes of an answer to a health check that are looked at.
+pub(crate) const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;

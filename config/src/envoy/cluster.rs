@@ -1,14 +1,19 @@
 //! Envoy's `config.cluster.v3.Cluster`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::listener::{buffer_limit, plain_transport};
 use super::message::Message;
-use super::{address, protocol_options, security};
-use crate::cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol, check_endpoints};
-use crate::endpoint::{Endpoint, check_port};
+use super::{address, health_check, load_balancing, outlier_detection, protocol_options, security};
+use crate::cluster::{
+    Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, PRIORITY_MAX, TcpKeepalive,
+    UpstreamProtocol, check_endpoints,
+};
+use crate::defaults::RELOAD_MAX_INTERVAL_FACTOR;
+use crate::endpoint::check_port;
 use crate::error::Problem;
-use crate::source::Spanned;
+use crate::failure::Backoff;
 
 const TYPES: [(&str, i64, Discovery); 3] = [
     ("STATIC", 0, Discovery::Static),
@@ -23,6 +28,9 @@ const FAMILIES: [(&str, i64, DnsLookupFamily); 5] = [
     ("V4_PREFERRED", 3, DnsLookupFamily::V4Preferred),
     ("ALL", 4, DnsLookupFamily::All),
 ];
+
+/// What a duration can be at most, in seconds.
+const MAX_DURATION_SECONDS: u32 = 8784 * 3600;
 
 /// Envoy's `common_http_protocol_options.idle_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -41,10 +49,20 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     };
     positive(message, "connect_timeout", &mut cluster.connect_timeout);
     positive(message, "dns_refresh_rate", &mut cluster.dns_refresh_rate);
+    cluster.dns_failure_refresh_rate = failure_refresh_rate(message);
+    if let Some(jitter) = message.duration("dns_jitter") {
+        cluster.dns_jitter = jitter.value;
+    }
     if let Some(max) = message.number::<u32>("max_requests_per_connection") {
         cluster.max_requests_per_connection = (max.value > 0).then_some(max.value);
     }
-    message.word("lb_policy", &[("ROUND_ROBIN", 0, ())]);
+    load_balancing::read(message, &mut cluster);
+    cluster.health_checks = health_check::read(message);
+    cluster.outlier_detection = message
+        .message("outlier_detection")
+        .map(|outlier| outlier_detection::read(&outlier));
+    load_balancing::circuit_breakers(message, &mut cluster.circuit_breakers);
+    cluster.tcp_keepalive = tcp_keepalive(message);
     message.word("protocol_selection", &[("USE_CONFIGURED_PROTOCOL", 0, ())]);
     message.only("respect_dns_ttl", false);
     message.inert("alt_stat_name");
@@ -76,6 +94,10 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         return Some(cluster);
     };
     cluster.endpoints = endpoints(&assignment);
+    if let Some(policy) = assignment.message("policy") {
+        let factor = &mut cluster.overprovisioning_factor;
+        number(&policy, "overprovisioning_factor", 1..=u32::MAX, factor);
+    }
     let reader = message.reader;
     let at = assignment.at();
     reader.native(assignment.path(), |problems| {
@@ -84,7 +106,8 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     Some(cluster)
 }
 
-fn positive(message: &Message<'_, '_>, name: &'static str, value: &mut Duration) {
+/// A duration that must not be 0, if it is there.
+pub(super) fn positive(message: &Message<'_, '_>, name: &'static str, value: &mut Duration) {
     let Some(given) = message.duration(name) else {
         return;
     };
@@ -95,32 +118,84 @@ fn positive(message: &Message<'_, '_>, name: &'static str, value: &mut Duration)
     *value = given.value;
 }
 
-fn endpoints(assignment: &Message<'_, '_>) -> Vec<Spanned<Endpoint>> {
+/// A number of `range`, if it is there.
+pub(super) fn number(
+    message: &Message<'_, '_>,
+    name: &'static str,
+    range: RangeInclusive<u32>,
+    value: &mut u32,
+) {
+    let Some(given) = message.number::<u32>(name) else {
+        return;
+    };
+    if !range.contains(&given.value) {
+        let (path, first, last) = (message.path_of(name), range.start(), range.end());
+        let text = format!("{path} is not from {first} to {last}");
+        message.reader.problem(Problem::new(given.span, text));
+    }
+    *value = given.value;
+}
+
+fn failure_refresh_rate(message: &Message<'_, '_>) -> Option<Backoff> {
+    let rate = message.message("dns_failure_refresh_rate")?;
+    if rate.node("base_interval").is_none() {
+        rate.missing("base_interval");
+    }
+    let mut backoff = Backoff::default();
+    positive(&rate, "base_interval", &mut backoff.base_interval);
+    backoff.max_interval = backoff
+        .base_interval
+        .saturating_mul(RELOAD_MAX_INTERVAL_FACTOR);
+    positive(&rate, "max_interval", &mut backoff.max_interval);
+    if backoff.max_interval < backoff.base_interval {
+        let text = format!(
+            "{} is less than `base_interval`",
+            rate.path_of("max_interval")
+        );
+        rate.reader
+            .problem(Problem::new(rate.span_of("max_interval"), text));
+    }
+    Some(backoff)
+}
+
+fn tcp_keepalive(message: &Message<'_, '_>) -> Option<TcpKeepalive> {
+    let options = message.message("upstream_connection_options")?;
+    let given = options.message("tcp_keepalive")?;
+    let mut keepalive = TcpKeepalive::default();
+    let probes = &mut keepalive.keepalive_probes;
+    number(&given, "keepalive_probes", 1..=u32::MAX, probes);
+    for (name, time) in [
+        ("keepalive_time", &mut keepalive.keepalive_time),
+        ("keepalive_interval", &mut keepalive.keepalive_interval),
+    ] {
+        let mut seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        number(&given, name, 1..=MAX_DURATION_SECONDS, &mut seconds);
+        *time = Duration::from_secs(seconds.into());
+    }
+    Some(keepalive)
+}
+
+fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
     assignment.inert("cluster_name");
     let mut endpoints = Vec::new();
     for locality in assignment.messages("endpoints") {
         locality.inert("locality");
         locality.inert("load_balancing_weight");
-        if locality
-            .number::<u32>("priority")
-            .is_some_and(|p| p.value != 0)
-        {
-            locality.refuse(
-                "priority",
-                "endpoints of all priorities would be used alike",
-            );
-        }
+        let mut priority = 0;
+        number(&locality, "priority", 0..=PRIORITY_MAX, &mut priority);
         for member in locality.messages("lb_endpoints") {
-            if member
-                .number::<u32>("load_balancing_weight")
-                .is_some_and(|w| w.value != 1)
-            {
-                member.refuse("load_balancing_weight", "all endpoints would be used alike");
-            }
+            member.word("health_status", &[("UNKNOWN", 0, ()), ("HEALTHY", 1, ())]);
+            let mut weight = 1;
+            number(&member, "load_balancing_weight", 1..=u32::MAX, &mut weight);
+            let metadata = member.metadata("metadata");
             let Some(endpoint) = member.message("endpoint") else {
                 member.missing("endpoint");
                 continue;
             };
+            let health_check_port = endpoint.message("health_check_config").and_then(|config| {
+                let port = config.number::<u16>("port_value");
+                port.map(|port| port.value).filter(|port| *port != 0)
+            });
             let Some(address) = address::read(&endpoint) else {
                 continue;
             };
@@ -128,7 +203,13 @@ fn endpoints(assignment: &Message<'_, '_>) -> Vec<Spanned<Endpoint>> {
             endpoint.reader.native(&path, |problems| {
                 check_port(&address.value, address.span, problems);
             });
-            endpoints.push(address);
+            endpoints.push(ClusterEndpoint {
+                weight,
+                priority,
+                health_check_port,
+                metadata,
+                ..ClusterEndpoint::at(address)
+            });
         }
     }
     if endpoints.is_empty() && !assignment.has_unknown() {

@@ -1,11 +1,13 @@
 //! Envoy's `HttpProtocolOptions`, `Http1ProtocolOptions` and
 //! `Http2ProtocolOptions`, towards clients and endpoints.
 
+use super::cluster::positive;
 use super::message::Message;
-use crate::cluster::{Cluster, UpstreamProtocol};
+use crate::cluster::{Cluster, ConnectionKeepalive, UpstreamProtocol};
 use crate::error::Problem;
 use crate::http_options::HttpOptions;
 use crate::http2_options::{Http2Options, MAX_WINDOW, MIN_WINDOW};
+use crate::read::FromYaml;
 
 /// The key of a cluster's HTTP options, which is their type.
 const UPSTREAM_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -82,7 +84,24 @@ fn explicit(message: &Message<'_, '_>, cluster: &mut Cluster) {
     if let Some(http2) = message.message("http2_protocol_options") {
         cluster.protocol = UpstreamProtocol::Http2;
         cluster.http2 = http2_options(&http2);
+        cluster.connection_keepalive = http2
+            .message("connection_keepalive")
+            .map(|keepalive| connection_keepalive(&keepalive));
     }
+}
+
+fn connection_keepalive(message: &Message<'_, '_>) -> ConnectionKeepalive {
+    let mut keepalive = ConnectionKeepalive::placeholder();
+    for (name, value) in [
+        ("interval", &mut keepalive.interval),
+        ("timeout", &mut keepalive.timeout),
+    ] {
+        if message.node(name).is_none() {
+            message.missing(name);
+        }
+        positive(message, name, value);
+    }
+    keepalive
 }
 
 /// Fields of which Weir has Envoy's default only.

@@ -2,7 +2,7 @@
 
 use super::message::Message;
 use super::reader::Reader;
-use super::{route_match, security};
+use super::{hash_policy, route_match, security};
 use crate::any::Base64;
 use crate::listener::Listener;
 use crate::read::FromYaml;
@@ -155,6 +155,7 @@ fn forward(action: &Message<'_, '_>) -> Option<Forward> {
     forward.idle_timeout = action.duration("idle_timeout").map(|timeout| timeout.value);
     forward.path_rewrite = path_rewrite(action);
     forward.connect = connect(action);
+    forward.hash_policy = hash_policy::read(action);
     action.one_of(&[
         "host_rewrite_literal",
         "host_rewrite_header",

@@ -6,6 +6,7 @@ use crate::defaults::ROUTE_TIMEOUT;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, words};
+use crate::route::hash_policy::HashPolicy;
 use crate::route::rewrite::{HostRewrite, PathRewrite, host_or_path};
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
@@ -68,6 +69,9 @@ pub struct Forward {
     /// `connect`: what happens to CONNECT, whatever the listener's `upgrades` say.
     /// Default: it is passed on if they have it.
     pub connect: Option<Connect>,
+    /// `hash_policy`: what the endpoint depends on, with `ring_hash` and `maglev`.
+    /// Default: nothing.
+    pub hash_policy: Vec<HashPolicy>,
 }
 
 /// `connect`: what happens to a request for a tunnel.
@@ -93,6 +97,7 @@ impl Forward {
             path_rewrite: None,
             host_rewrite: None,
             connect: None,
+            hash_policy: Vec::new(),
         }
     }
 
@@ -104,6 +109,7 @@ impl Forward {
             path_rewrite: PathRewrite::read(fields),
             host_rewrite: HostRewrite::read(fields),
             connect: fields.optional("connect"),
+            hash_policy: fields.optional("hash_policy").unwrap_or_default(),
         }
     }
 }

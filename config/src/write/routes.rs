@@ -6,8 +6,8 @@ use super::Object;
 use crate::defaults::ROUTE_TIMEOUT;
 use crate::read::{ByteSize, Word};
 use crate::route::{
-    Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch, PathRewrite, Redirect,
-    RedirectCode, RedirectPath, Route, RouteAction, RouteMatch, TextMatcher,
+    Forward, HashPolicy, HashSource, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
+    PathRewrite, Redirect, RedirectCode, RedirectPath, Route, RouteAction, RouteMatch, TextMatcher,
 };
 
 pub(super) fn route(route: &Route) -> Json {
@@ -89,12 +89,41 @@ fn forward(block: &mut Object, forward: &Forward) {
         path_rewrite(block, rewrite);
     }
     block.set("connect", forward.connect.map(Word::word));
+    block.list("hash_policy", forward.hash_policy.iter().map(hash_policy));
     match &forward.host_rewrite {
         Some(HostRewrite::Literal(host)) => block.set("host_rewrite", host.as_str()),
         Some(HostRewrite::Header(name)) => block.set("host_rewrite_header", name.as_str()),
         Some(HostRewrite::Auto) => block.set("auto_host_rewrite", true),
         None => {}
     }
+}
+
+fn hash_policy(policy: &HashPolicy) -> Json {
+    let mut source = Object::default();
+    let key = match &policy.source {
+        HashSource::Header(name) => {
+            source.set("header_name", name.as_str());
+            "header"
+        }
+        HashSource::Cookie(cookie) => {
+            source.set("name", cookie.name.as_str());
+            source.set("ttl", cookie.ttl.map(super::duration));
+            source.text("path", &cookie.path);
+            "cookie"
+        }
+        HashSource::SourceIp => {
+            source.set("source_ip", true);
+            "connection_properties"
+        }
+        HashSource::QueryParameter(name) => {
+            source.set("name", name.as_str());
+            "query_parameter"
+        }
+    };
+    let mut block = Object::default();
+    block.set(key, source);
+    block.flag("terminal", policy.terminal, false);
+    block.into()
 }
 
 fn path_rewrite(block: &mut Object, rewrite: &PathRewrite) {

@@ -1,5 +1,7 @@
 //! The admin endpoints, on a thread of their own.
 
+mod clusters;
+
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::io;
@@ -32,6 +34,7 @@ pub(crate) struct AdminState {
 const HELP: &str = "\
 Weir admin
 
+  /clusters           endpoints and their health; ?format=json
   /generations        configurations that are served or draining
   /listeners          names and addresses of the listeners
   /metrics            metrics in Prometheus' text format
@@ -112,7 +115,9 @@ async fn answer(
     draining: &watch::Receiver<bool>,
 ) -> (u16, String) {
     let path = request.get(b":path").map_or(&b"/"[..], |p| p);
-    let path = path.split(|b| *b == b'?').next().unwrap_or_default();
+    let mut parts = path.splitn(2, |b| *b == b'?');
+    let path = parts.next().unwrap_or_default();
+    let query = parts.next().unwrap_or_default();
     let live = state.ready.load(Ordering::Acquire) && !*draining.borrow();
     match path {
         b"/" | b"/help" => (200, HELP.to_owned()),
@@ -126,6 +131,7 @@ async fn answer(
             }
             (200, list)
         }
+        b"/clusters" => (200, clusters::show(&state.metrics.clusters.load(), query)),
         b"/generations" => (200, state.metrics.generations.table()),
         b"/rollouts" => (200, state.metrics.rollouts.table()),
         b"/reload" if request.get(b":method").is_none_or(|m| &m[..] != b"POST") => {

@@ -1,17 +1,20 @@
 //! [`Attempt`]: one request to an endpoint of a cluster, without a client's
 //! stream around it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use weir_abi::{BodyBuffer, HeaderMap};
 
-use crate::cluster::{Cluster, Endpoint};
+use crate::cluster::{Cluster, Endpoint, EndpointRequest, PickContext, Place};
 use crate::http::{AnyUpstream, ResponsePiece, Upstream, UpstreamError};
 use crate::stream::UpstreamFailure;
-use crate::telemetry::UpstreamRequest;
 use crate::worker::WorkerShared;
+
+/// The request that is under way, for who ends it from outside.
+pub(super) type Asked = RefCell<Option<Rc<EndpointRequest>>>;
 
 /// One request on a connection of the worker's.
 pub(super) struct Attempt<'a> {
@@ -22,22 +25,27 @@ pub(super) struct Attempt<'a> {
     pub(super) reused: bool,
     began: Instant,
     unflushed: bool,
-    metrics: UpstreamRequest,
+    metrics: Rc<EndpointRequest>,
+    _place: Place,
 }
 
 impl<'a> Attempt<'a> {
     /// Connects to an endpoint of the cluster, over a connection that is
-    /// certainly new when `fresh`.
+    /// certainly new when `fresh`. What is `asked` is there also if this does not
+    /// come to its end.
     pub(super) async fn connect(
         worker: &'a WorkerShared,
         cluster: &Cluster,
         fresh: bool,
+        asked: &Asked,
     ) -> Result<Self, UpstreamFailure> {
-        let endpoint = cluster.pick().ok_or(UpstreamFailure::NoEndpoint)?;
-        let metrics = cluster.metrics.request();
+        let endpoint = cluster.pick(&PickContext::default());
+        let endpoint = endpoint.ok_or(UpstreamFailure::NoEndpoint)?;
+        let metrics = Rc::new(cluster.request(&endpoint));
+        asked.replace(Some(Rc::clone(&metrics)));
         let lease = worker.pool.connect(cluster, &endpoint, fresh).await;
         let lease = lease.map_err(|error| {
-            metrics.failure();
+            metrics.failed(&error);
             UpstreamFailure::from(&error)
         })?;
         Ok(Self {
@@ -48,6 +56,7 @@ impl<'a> Attempt<'a> {
             began: Instant::now(),
             unflushed: false,
             metrics,
+            _place: lease.place,
         })
     }
 
@@ -97,6 +106,16 @@ impl<'a> Attempt<'a> {
             self.metrics.received(piece);
         }
         read
+    }
+
+    /// There is no response, or not all of it.
+    pub(super) fn failed(&self, error: &UpstreamError) {
+        self.metrics.failed(error);
+    }
+
+    /// There is more of a response than anybody takes.
+    pub(super) fn cut(&self) {
+        self.metrics.cut();
     }
 
     /// Says how long the endpoint took, if that is asked for.

@@ -16,7 +16,7 @@ use weir_abi::{
     HeaderMap, Vm,
 };
 
-use super::attempt::Attempt;
+use super::attempt::{Asked, Attempt};
 use super::service::GrpcTarget;
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::limits::{GRPC_OUTBOX_BYTES, GRPC_OUTBOXES_BYTES, GRPC_RESEND_BYTES, GRPC_SEND_BYTES};
@@ -84,17 +84,19 @@ pub(super) async fn unary(
     let answer = RefCell::new(None);
     let timeout = call.timeout.or(target.timeout);
     let headers = headers(worker, target, &call.start, timeout);
-    let exchange = exchange(worker, target.cluster, &headers, &outbox, |event| {
+    let asked = Asked::default();
+    let tell = |event| {
         if let Event::Message(message) = event {
             answer.replace(Some(message));
         }
-    });
+    };
+    let exchange = exchange(worker, target.cluster, &headers, &outbox, &asked, tell);
     let status = match timeout {
         None => exchange.await,
         Some(timeout) => tokio::time::timeout(timeout, exchange)
             .await
             .unwrap_or_else(|_| {
-                worker.clusters[target.cluster].metrics.timeout();
+                asked.take().inspect(|asked| asked.timeout());
                 failed(&UpstreamFailure::Timeout, &mut |_| {})
             }),
     };
@@ -144,7 +146,8 @@ pub(super) async fn stream(
 ) {
     let headers = headers(worker, target, start, None);
     let tell = |event| events.tell(event);
-    let status = exchange(worker, target.cluster, &headers, outbox, tell).await;
+    let asked = Asked::default();
+    let status = exchange(worker, target.cluster, &headers, outbox, &asked, tell).await;
     record.end(status.outcome);
     if let Some(vm) = events.vm.upgrade() {
         let _ = vm.on_grpc_close(events.token, status.code, status.message);
@@ -197,12 +200,13 @@ async fn exchange(
     cluster: usize,
     headers: &HeaderMap,
     outbox: &Outbox,
+    asked: &Asked,
     mut tell: impl FnMut(Event),
 ) -> GrpcStatus {
     let cluster = &worker.clusters[cluster];
     let mut fresh = false;
     let (mut attempt, first) = loop {
-        let mut attempt = match Attempt::connect(worker, cluster, fresh).await {
+        let mut attempt = match Attempt::connect(worker, cluster, fresh, asked).await {
             Ok(attempt) => attempt,
             Err(failure) => return failed(&failure, &mut tell),
         };
@@ -233,14 +237,14 @@ async fn exchange(
                 response.take(piece, worker.callouts.response_limit, &mut tell)
             }
             Err(error) if response.begun => {
-                cluster.metrics.failure();
+                attempt.failed(&error);
                 tracing::debug!("a gRPC callout is cut: {error}");
                 tell(Event::TrailingMetadata(HeaderMap::new()));
                 let details = UpstreamFailure::from(&error).words(true).0;
                 Some(GrpcStatus::new(INTERNAL, b"", details.as_bytes()))
             }
             Err(error) => {
-                cluster.metrics.failure();
+                attempt.failed(&error);
                 Some(failed(&UpstreamFailure::from(&error), &mut tell))
             }
         };

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use weir_abi::{BodyBuffer, HeaderMap, HttpCall, HttpCallResponse};
 
-use super::attempt::Attempt;
+use super::attempt::{Asked, Attempt};
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::stream::UpstreamFailure;
 use crate::telemetry::CalloutOutcome;
@@ -23,13 +23,14 @@ pub(super) async fn perform(
 ) -> (Option<HttpCallResponse>, CalloutOutcome) {
     complete(worker, &mut call);
     let begun = Cell::new(false);
-    let exchange = exchange(worker, cluster, &call, &begun);
+    let asked = Asked::default();
+    let exchange = exchange(worker, cluster, &call, &begun, &asked);
     let ended = match call.timeout {
         None => exchange.await,
         Some(timeout) => tokio::time::timeout(timeout, exchange)
             .await
             .unwrap_or_else(|_| {
-                worker.clusters[cluster].metrics.timeout();
+                asked.take().inspect(|asked| asked.timeout());
                 Err(Failure::Upstream(UpstreamFailure::Timeout))
             }),
     };
@@ -77,11 +78,12 @@ async fn exchange(
     cluster: usize,
     call: &HttpCall,
     begun: &Cell<bool>,
+    asked: &Asked,
 ) -> Result<HttpCallResponse, Failure> {
     let mut fresh = false;
     loop {
         let cluster = &worker.clusters[cluster];
-        let attempt = Attempt::connect(worker, cluster, fresh).await;
+        let attempt = Attempt::connect(worker, cluster, fresh, asked).await;
         let mut attempt = attempt.map_err(Failure::Upstream)?;
         send(&mut attempt, call).map_err(Failure::Unsendable)?;
         match receive(worker, &mut attempt, begun).await {
@@ -93,11 +95,11 @@ async fn exchange(
                 fresh = true;
             }
             Err(Broken::Upstream(error)) => {
-                cluster.metrics.failure();
+                attempt.failed(&error);
                 return Err(Failure::Upstream(UpstreamFailure::from(&error)));
             }
             Err(Broken::TooLarge) => {
-                cluster.metrics.failure();
+                attempt.cut();
                 return Err(Failure::Cut);
             }
         }

@@ -1,120 +1,105 @@
 //! Clusters whose endpoints are names.
 //!
-//! A thread of its own looks the names up, at the start and again and again;
-//! workers read what it has found last. A name that cannot be looked up keeps
-//! the addresses it had.
+//! A task off the workers looks the names up, at the start and again and again. A name
+//! that cannot be looked up keeps the addresses it had.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-use weir_config::{Discovery, DnsLookupFamily};
+use tokio::time::sleep;
+use weir_config::{Backoff, Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, Endpoint};
 
-use crate::limits::DNS_START_PATIENCE;
+use super::member::Description;
+use super::spec::ClusterSpec;
 
-/// An address of an endpoint, and the name it was found under.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Resolved {
-    pub(crate) address: SocketAddr,
-    pub(crate) host: Option<Arc<str>>,
-}
-
-/// What has been found of a cluster last; `None` until the first attempt is
-/// over.
-pub(crate) type Found = Option<Arc<[Resolved]>>;
-
-/// The endpoints of a cluster that looks names up; shared by all workers.
+/// How the endpoints of a cluster are looked up.
 #[derive(Debug)]
-pub(crate) struct DnsCluster {
+pub(super) struct DnsCluster {
     cluster: String,
-    names: Vec<Target>,
+    endpoints: Vec<ClusterEndpoint>,
     discovery: Discovery,
     family: DnsLookupFamily,
     refresh: Duration,
-    found: watch::Sender<Found>,
-}
-
-/// What is looked up.
-#[derive(Debug)]
-enum Target {
-    Address(SocketAddr),
-    Name { host: Arc<str>, port: u16 },
+    failure_refresh: Option<Backoff>,
+    jitter: Duration,
 }
 
 impl DnsCluster {
-    pub(crate) fn new(cluster: &weir_config::Cluster) -> Arc<Self> {
-        let target = |endpoint: &weir_config::Endpoint| match endpoint {
-            weir_config::Endpoint::Address(address) => Target::Address(*address),
-            weir_config::Endpoint::Name { host, port } => Target::Name {
-                host: host.as_str().into(),
-                port: *port,
-            },
-        };
-        let endpoints = cluster.endpoints.iter();
-        Arc::new(Self {
+    pub(super) fn new(cluster: &Cluster) -> Self {
+        Self {
             cluster: cluster.name.value.clone(),
-            names: endpoints.map(|e| target(&e.value)).collect(),
+            endpoints: cluster.endpoints.clone(),
             discovery: cluster.discovery,
             family: cluster.dns_lookup_family,
             refresh: cluster.dns_refresh_rate,
-            found: watch::Sender::new(None),
-        })
-    }
-
-    /// What has been found last, now and later.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Found> {
-        self.found.subscribe()
-    }
-
-    /// Looks all names up once. `old` holds what each had before.
-    async fn resolve(&self, old: &mut [Vec<Resolved>]) {
-        for (target, known) in self.names.iter().zip(old.iter_mut()) {
-            let (host, port) = match target {
-                Target::Address(address) => {
-                    *known = vec![Resolved {
-                        address: *address,
-                        host: None,
-                    }];
-                    continue;
-                }
-                Target::Name { host, port } => (host, *port),
-            };
-            let addresses = match tokio::net::lookup_host((&**host, port)).await {
-                Ok(addresses) => chosen(self.family, &addresses.collect::<Vec<_>>()),
-                Err(error) => {
-                    tracing::warn!(cluster = self.cluster, "cannot resolve {host}: {error}");
-                    continue;
-                }
-            };
-            if addresses.is_empty() {
-                tracing::warn!(
-                    cluster = self.cluster,
-                    "{host} has no address of its family"
-                );
-                continue;
-            }
-            let addresses = addresses.into_iter().map(|address| Resolved {
-                address,
-                host: Some(Arc::clone(host)),
-            });
-            *known = match self.discovery {
-                Discovery::LogicalDns => addresses.take(1).collect(),
-                Discovery::StrictDns | Discovery::Static => addresses.collect(),
-            };
+            failure_refresh: cluster.dns_failure_refresh_rate,
+            jitter: cluster.dns_jitter,
         }
-        let all: Arc<[Resolved]> = old.iter().flatten().cloned().collect();
-        self.found.send_if_modified(|found| {
-            let changed = found.as_ref() != Some(&all);
-            if changed {
-                tracing::debug!(cluster = self.cluster, "endpoints: {all:?}");
-                *found = Some(all);
+    }
+
+    /// Looks all names up once; gives whether all could be. `known` holds what each
+    /// had before.
+    async fn resolve(&self, known: &mut Vec<Vec<Description>>) -> bool {
+        let mut all = true;
+        known.resize(self.endpoints.len(), Vec::new());
+        for (endpoint, known) in self.endpoints.iter().zip(known) {
+            match &endpoint.address.value {
+                Endpoint::Address(address) => {
+                    *known = vec![Description::of(endpoint, *address, None)];
+                }
+                Endpoint::Name { host, port } => {
+                    let addresses = self.look_up(host, *port).await;
+                    all &= addresses.is_some();
+                    if let Some(addresses) = addresses {
+                        let host: Arc<str> = host.as_str().into();
+                        let found = addresses.into_iter();
+                        let found = found.map(|address| {
+                            Description::of(endpoint, address, Some(Arc::clone(&host)))
+                        });
+                        *known = found.collect();
+                    }
+                }
             }
-            changed
-        });
+        }
+        all
+    }
+
+    /// How long it is until the next time, after so many failures in a row.
+    fn pause(&self, failures: u32) -> Duration {
+        let pause = match self.failure_refresh {
+            Some(backoff) if failures > 0 => {
+                let doubled = 2_u32.saturating_pow(failures - 1);
+                let longest = backoff.base_interval.saturating_mul(doubled);
+                // As in Envoy, anything up to it; a little at least.
+                let part = fastrand::f64().max(0.1);
+                longest.min(backoff.max_interval).mul_f64(part)
+            }
+            _ => self.refresh,
+        };
+        pause + self.jitter.mul_f64(fastrand::f64())
+    }
+
+    /// The addresses of a name, if there are any.
+    async fn look_up(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+        let mut addresses = match tokio::net::lookup_host((host, port)).await {
+            Ok(addresses) => chosen(self.family, &addresses.collect::<Vec<_>>()),
+            Err(error) => {
+                tracing::warn!(cluster = self.cluster, "cannot resolve {host}: {error}");
+                return None;
+            }
+        };
+        if addresses.is_empty() {
+            tracing::warn!(
+                cluster = self.cluster,
+                "{host} has no address of its family"
+            );
+            return None;
+        }
+        if self.discovery == Discovery::LogicalDns {
+            addresses.truncate(1);
+        }
+        Some(addresses)
     }
 }
 
@@ -141,51 +126,22 @@ pub(crate) fn chosen(family: DnsLookupFamily, addresses: &[SocketAddr]) -> Vec<S
     }
 }
 
-/// Starts to look up the names of `clusters`, for as long as they are in use.
-/// Returns when each has been looked up once, or after a while.
-///
-/// # Errors
-/// When the thread does not start.
-pub(crate) async fn start(clusters: &[Arc<DnsCluster>]) -> io::Result<()> {
-    if clusters.is_empty() {
-        return Ok(());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let watched: Vec<Weak<DnsCluster>> = clusters.iter().map(Arc::downgrade).collect();
-    thread::Builder::new()
-        .name("dns".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                let tasks: Vec<_> = watched
-                    .into_iter()
-                    .map(|c| tokio::spawn(watch(c)))
-                    .collect();
-                for task in tasks {
-                    if let Err(error) = task.await {
-                        tracing::error!("dns: {error}");
-                    }
-                }
-            });
-        })?;
-    for cluster in clusters {
-        let mut found = cluster.subscribe();
-        // What comes too late is used when it comes.
-        let _ = timeout(DNS_START_PATIENCE, found.wait_for(Option::is_some)).await;
-    }
-    Ok(())
-}
-
-/// Looks names up until nobody uses the cluster any more.
-async fn watch(cluster: Weak<DnsCluster>) {
+/// Looks the names of a cluster up for as long as it is in use.
+pub(super) async fn watch(cluster: Weak<ClusterSpec>) {
     let mut known = Vec::new();
+    let mut failures = 0_u32;
     while let Some(cluster) = cluster.upgrade() {
-        known.resize(cluster.names.len(), Vec::new());
-        cluster.resolve(&mut known).await;
-        let refresh = cluster.refresh;
+        let Some(dns) = &cluster.dns else {
+            return;
+        };
+        failures = match dns.resolve(&mut known).await {
+            true => 0,
+            false => failures.saturating_add(1),
+        };
+        cluster.members.replace(known.iter().flatten().cloned());
+        let pause = dns.pause(failures);
         drop(cluster);
-        sleep(refresh).await;
+        sleep(pause).await;
     }
 }
 
@@ -208,19 +164,34 @@ mod tests {
         assert!(chosen(DnsLookupFamily::V6Only, &[a]).is_empty());
     }
 
+    #[test]
+    fn failures_are_tried_again_sooner_and_ever_more_seldom() {
+        let text = "listeners: [{ name: e, address: 127.0.0.1:0 }]\n\
+                    clusters: [{ name: c, type: strict_dns, endpoints: [a.invalid:1], \
+                    dns_refresh_rate: 60s, dns_jitter: 1s, \
+                    dns_failure_refresh_rate: { base_interval: 1s, max_interval: 4s } }]";
+        let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
+        let dns = DnsCluster::new(&config.clusters[0]);
+        for (failures, least, most) in [(0, 60.0, 61.0), (1, 0.1, 2.0), (9, 0.4, 5.0)] {
+            for _ in 0..100 {
+                let pause = dns.pause(failures).as_secs_f64();
+                assert!((least..=most).contains(&pause), "{failures}: {pause}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_name_that_cannot_be_looked_up_keeps_its_addresses() {
         let text = "listeners: [{ name: e, address: 127.0.0.1:0 }]\n\
                     clusters: [{ name: c, type: strict_dns, endpoints: [none.invalid:1, 127.0.0.1:2] }]";
         let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
-        let cluster = DnsCluster::new(&config.clusters[0]);
-        let resolved = |port| Resolved {
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            host: None,
+        let cluster = &config.clusters[0];
+        let at = |port| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            Description::of(&cluster.endpoints[0], address, None)
         };
-        let mut known = vec![vec![resolved(1)], Vec::new()];
-        cluster.resolve(&mut known).await;
-        let found = cluster.subscribe().borrow().clone().unwrap_or_default();
-        assert_eq!(*found, [resolved(1), resolved(2)]);
+        let mut known = vec![vec![at(1)], Vec::new()];
+        DnsCluster::new(cluster).resolve(&mut known).await;
+        assert_eq!(known, [vec![at(1)], vec![at(2)]]);
     }
 }

@@ -1,65 +1,77 @@
-//! Clusters: the endpoints behind a name, and a worker's connections to them.
+//! Clusters: the endpoints behind a name, whether they are healthy, which of them a
+//! request goes to, and a worker's connections to them.
+//!
+//! What the process knows of a cluster is in its [`ClusterSpec`], which is there as
+//! long as the cluster's configuration is the same. Tasks off the workers look names
+//! up, check endpoints and eject outliers; what comes of it reaches the workers as a
+//! [`Snapshot`]. A [`Cluster`] is a worker's own: which endpoint comes next, and the
+//! connections to each.
 
+mod balancer;
+mod breakers;
+mod control;
+mod counted;
 mod dns;
+mod hash_table;
+mod health;
+mod member;
+mod members;
+mod outlier;
+mod pool;
+mod priorities;
+mod request;
+mod scheduler;
+mod spec;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::UniqueIDType;
-use pingora_core::upstreams::peer::{BasicPeer, Peer};
+use arc_swap::ArcSwap;
+use pingora_core::upstreams::peer::BasicPeer;
+use tokio::sync::{Notify, watch};
 
-use tokio::sync::watch;
-use weir_config::UpstreamProtocol;
+pub(crate) use self::balancer::PickContext;
+use self::balancer::{Balancer, Policy};
+use self::breakers::{Breakers, Share};
+pub(crate) use self::control::start as start_clusters;
+pub(crate) use self::counted::OpenConnection;
+pub(crate) use self::dns::chosen;
+pub(crate) use self::hash_table::{hash, hash_from};
+pub(crate) use self::member::{Flag, Member};
+use self::members::Snapshot;
+pub(crate) use self::pool::{Lease, Place, Pool};
+pub(crate) use self::request::EndpointRequest;
+pub(crate) use self::spec::ClusterSpec;
+use crate::http::{CodecOptions, H2Endpoint};
+use crate::telemetry::{ClusterMetrics, EndpointCells};
 
-pub(crate) use self::dns::{DnsCluster, chosen, start as start_dns};
-use self::dns::{Found, Resolved};
-use crate::http::{
-    AnyUpstream, CodecOptions, Connection, H1Upstream, H2Endpoint, RawUpstream, UpstreamError,
-};
-use crate::telemetry::ClusterMetrics;
-
-/// A cluster as configured; shared by all workers.
-#[derive(Debug)]
-pub(crate) struct ClusterSpec {
-    pub(crate) name: String,
-    /// What it was made from.
-    pub(crate) config: weir_config::Cluster,
-    pub(crate) endpoints: EndpointsSpec,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) protocol: UpstreamProtocol,
-    /// How long a connection may wait for its next exchange.
-    pub(crate) idle_timeout: Option<Duration>,
-    /// Bytes that may wait on one connection.
-    pub(crate) buffer_limit: usize,
-    pub(crate) codec: CodecOptions,
-}
-
-/// Where the endpoints of a cluster come from.
-#[derive(Debug, Clone)]
-pub(crate) enum EndpointsSpec {
-    Addresses(Vec<SocketAddr>),
-    Names(Arc<DnsCluster>),
-}
+/// The clusters that are served.
+pub(crate) type Clusters = Arc<ArcSwap<Vec<Arc<ClusterSpec>>>>;
 
 /// A cluster on one worker.
 pub(crate) struct Cluster {
     pub(crate) name: Rc<str>,
-    pub(crate) connect_timeout: Duration,
     /// Bytes that may wait on one connection.
     pub(crate) buffer_limit: usize,
-    idle_timeout: Option<Duration>,
-    endpoints: RefCell<Vec<Rc<Endpoint>>>,
-    /// What tells of other endpoints, if anything does.
-    changes: Option<RefCell<watch::Receiver<Found>>>,
-    next: Cell<usize>,
-    protocol: UpstreamProtocol,
+    spec: Arc<ClusterSpec>,
+    /// What tells of other endpoints, or of other health.
+    changes: RefCell<watch::Receiver<Arc<Snapshot>>>,
+    balancer: RefCell<Balancer>,
+    turn: Cell<usize>,
     codec: Rc<CodecOptions>,
+    breakers: WorkerBreakers,
     pub(crate) metrics: Arc<ClusterMetrics>,
+}
+
+/// A worker's part in a cluster's limits.
+struct WorkerBreakers {
+    connections: Arc<Share>,
+    pending: Arc<Share>,
+    requests: Arc<Share>,
 }
 
 /// One endpoint of a cluster.
@@ -67,279 +79,122 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// The name that the address was found under.
     pub(crate) host: Option<Arc<str>>,
-    idle_timeout: Option<Duration>,
+    spec: Arc<ClusterSpec>,
+    pub(crate) member: Arc<Member>,
+    cells: Arc<EndpointCells>,
     /// Requests that one connection carries.
     requests_max: Option<u32>,
     peer: BasicPeer,
     http2: H2Endpoint,
+    /// Wakes who waits for a connection, when one may have become free.
+    freed: Arc<Notify>,
+}
+
+impl Endpoint {
+    /// What is said of it, if anything is.
+    pub(crate) fn metadata(&self) -> Option<Arc<weir_config::Metadata>> {
+        self.member.about.metadata.clone()
+    }
+
+    fn weight(&self) -> u32 {
+        self.member.about.weight
+    }
 }
 
 impl Cluster {
     /// `worker` is the worker's number: workers start their rounds at different
     /// endpoints.
-    pub(crate) fn new(spec: &ClusterSpec, worker: usize, metrics: Arc<ClusterMetrics>) -> Self {
-        let cluster = Self {
-            name: spec.name.as_str().into(),
-            connect_timeout: spec.connect_timeout,
-            buffer_limit: spec.buffer_limit,
-            idle_timeout: spec.idle_timeout,
-            endpoints: RefCell::default(),
-            changes: match &spec.endpoints {
-                EndpointsSpec::Addresses(_) => None,
-                EndpointsSpec::Names(names) => {
-                    let mut changes = names.subscribe();
-                    changes.mark_changed();
-                    Some(RefCell::new(changes))
-                }
-            },
-            next: Cell::new(worker),
-            protocol: spec.protocol,
-            codec: Rc::new(spec.codec.clone()),
-            metrics,
+    pub(crate) fn new(
+        spec: &Arc<ClusterSpec>,
+        worker: usize,
+        metrics: Arc<ClusterMetrics>,
+    ) -> Self {
+        let mut changes = spec.members.subscribe();
+        changes.mark_changed();
+        let policy = Policy {
+            policy: spec.config.lb_policy,
+            least_request: spec.config.least_request,
+            slow_start: spec.config.slow_start,
         };
-        if let EndpointsSpec::Addresses(addresses) = &spec.endpoints {
-            let endpoints = addresses.iter();
-            let endpoints = endpoints.map(|address| cluster.endpoint(*address, None));
-            let endpoints = endpoints.collect();
-            cluster.endpoints.replace(endpoints);
+        let Breakers {
+            connections,
+            pending,
+            requests,
+            ..
+        } = &spec.breakers;
+        Self {
+            name: spec.name.as_str().into(),
+            buffer_limit: spec.buffer_limit,
+            changes: RefCell::new(changes),
+            balancer: RefCell::new(Balancer::new(policy, Arc::default(), Vec::new())),
+            turn: Cell::new(worker),
+            codec: Rc::new(spec.codec.clone()),
+            breakers: WorkerBreakers {
+                connections: Share::of(connections),
+                pending: Share::of(pending),
+                requests: Share::of(requests),
+            },
+            metrics,
+            spec: Arc::clone(spec),
         }
-        cluster
     }
 
-    fn endpoint(&self, address: SocketAddr, host: Option<Arc<str>>) -> Rc<Endpoint> {
+    fn endpoint(&self, member: &Arc<Member>) -> Rc<Endpoint> {
+        let address = member.about.address;
         let mut peer = BasicPeer::new(&address.to_string());
-        peer.options.connection_timeout = Some(self.connect_timeout);
+        peer.options.connection_timeout = Some(self.spec.connect_timeout);
+        peer.options
+            .tcp_keepalive
+            .clone_from(&self.spec.tcp_keepalive);
         Rc::new(Endpoint {
             address,
-            host,
-            idle_timeout: self.idle_timeout,
+            host: member.about.host.clone(),
+            spec: Arc::clone(&self.spec),
+            cells: member.cells(),
+            member: Arc::clone(member),
             requests_max: self.codec.requests_max,
             peer,
             http2: H2Endpoint::default(),
+            freed: Arc::default(),
         })
     }
 
-    /// The next endpoint, in turn; `None` when there is none.
-    pub(crate) fn pick(&self) -> Option<Rc<Endpoint>> {
+    /// The endpoint that a request goes to; `None` when there is none.
+    pub(crate) fn pick(&self, context: &PickContext<'_>) -> Option<Rc<Endpoint>> {
         self.refresh();
-        let turn = self.next.get();
-        self.next.set(turn.wrapping_add(1));
-        let endpoints = self.endpoints.borrow();
-        let place = turn.checked_rem(endpoints.len())?;
-        Some(Rc::clone(&endpoints[place]))
+        let choice = self.balancer.borrow().pick(context, &self.turn)?;
+        if choice.is_panic {
+            self.metrics.panic();
+        }
+        Some(choice.endpoint)
+    }
+
+    /// Counts a request to an endpoint for as long as the guard lives.
+    pub(crate) fn request(&self, endpoint: &Rc<Endpoint>) -> EndpointRequest {
+        EndpointRequest::new(self.metrics.request(), endpoint)
     }
 
     /// Number of endpoints there are.
     pub(crate) fn size(&self) -> usize {
         self.refresh();
-        self.endpoints.borrow().len()
+        self.balancer.borrow().endpoints.len()
     }
 
-    /// Takes over what names have been found to stand for.
+    /// Takes over what has become of the endpoints.
     fn refresh(&self) {
-        let Some(changes) = &self.changes else {
+        let mut changes = self.changes.borrow_mut();
+        if !changes.has_changed().unwrap_or(false) {
             return;
+        }
+        let snapshot = Arc::clone(&changes.borrow_and_update());
+        let mut balancer = self.balancer.borrow_mut();
+        // An endpoint that stays keeps its connections.
+        let endpoint = |member: &Arc<Member>| {
+            let same = |e: &&Rc<Endpoint>| Arc::ptr_eq(&e.member, member);
+            let known = balancer.endpoints.iter().find(same).cloned();
+            known.unwrap_or_else(|| self.endpoint(member))
         };
-        let mut changes = changes.borrow_mut();
-        if changes.has_changed().unwrap_or(false)
-            && let Some(found) = &*changes.borrow_and_update()
-        {
-            let mut endpoints = self.endpoints.borrow_mut();
-            // An endpoint that stays keeps its connections.
-            let endpoint = |found: &Resolved| {
-                let same = |e: &&Rc<Endpoint>| e.address == found.address && e.host == found.host;
-                let known = endpoints.iter().find(same).cloned();
-                known.unwrap_or_else(|| self.endpoint(found.address, found.host.clone()))
-            };
-            *endpoints = found.iter().map(endpoint).collect();
-        }
-    }
-}
-
-/// A worker's connections to endpoints.
-pub(crate) struct Pool {
-    connector: TransportConnector,
-    /// Requests that connections have carried whose number is limited, by the
-    /// descriptor.
-    requests: RefCell<HashMap<UniqueIDType, u32>>,
-}
-
-/// A connection for one exchange.
-pub(crate) struct Lease {
-    pub(crate) upstream: AnyUpstream,
-    /// Whether it carried an exchange before: the endpoint may have closed it
-    /// in the meantime.
-    pub(crate) reused: bool,
-    pub(crate) local: Option<SocketAddr>,
-}
-
-impl Pool {
-    pub(crate) fn new() -> Self {
-        Self {
-            connector: TransportConnector::new(None),
-            requests: RefCell::default(),
-        }
-    }
-
-    /// A place for one exchange with an endpoint: on a connection that there is,
-    /// or on a new one, which it certainly is when `fresh`.
-    pub(crate) async fn connect(
-        &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-        fresh: bool,
-    ) -> Result<Lease, UpstreamError> {
-        match cluster.protocol {
-            UpstreamProtocol::Http1 => self.connect_h1(cluster, endpoint, fresh).await,
-            UpstreamProtocol::Http2 => self.connect_h2(cluster, endpoint, fresh).await,
-        }
-    }
-
-    async fn connect_h1(
-        &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-        fresh: bool,
-    ) -> Result<Lease, UpstreamError> {
-        let found = if fresh {
-            let made = self.connector.new_stream(&endpoint.peer).await;
-            made.map(|stream| (stream, false))
-        } else {
-            self.connector.get_stream(&endpoint.peer).await
-        };
-        if !found.as_ref().is_ok_and(|(_, reused)| *reused) {
-            cluster.metrics.connected(found.is_ok());
-        }
-        let (stream, reused) = found.map_err(refused)?;
-        if endpoint.requests_max.is_some() {
-            let mut requests = self.requests.borrow_mut();
-            let carried = requests.entry(stream.id()).or_default();
-            *carried = if reused { *carried + 1 } else { 1 };
-        }
-        let local = local_address(&stream);
-        let upstream = H1Upstream::new(stream.into(), Rc::clone(&cluster.codec));
-        Ok(Lease {
-            upstream: AnyUpstream::H1(Box::new(upstream)),
-            reused,
-            local,
-        })
-    }
-
-    async fn connect_h2(
-        &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-        fresh: bool,
-    ) -> Result<Lease, UpstreamError> {
-        let shared = if fresh {
-            endpoint.http2.stream_after_refusal(&cluster.codec)
-        } else {
-            endpoint.http2.stream(&cluster.codec)
-        };
-        if let Some(upstream) = shared {
-            return Ok(Lease {
-                upstream: AnyUpstream::H2(Box::new(upstream)),
-                reused: !fresh,
-                local: None,
-            });
-        }
-        let mut local = None;
-        let make = async || {
-            let stream = self.connector.new_stream(&endpoint.peer).await;
-            cluster.metrics.connected(stream.is_ok());
-            let stream = stream.map_err(refused)?;
-            local = local_address(&stream);
-            Ok(Connection::from(stream))
-        };
-        let stream = endpoint.http2.fresh_stream(&cluster.codec, make).await;
-        let (upstream, reused) = stream?;
-        Ok(Lease {
-            upstream: AnyUpstream::H2(Box::new(upstream)),
-            // Who asked for a fresh one has tried before, and does not try again.
-            reused: reused && !fresh,
-            local,
-        })
-    }
-
-    /// A new connection for what is in a tunnel.
-    pub(crate) async fn connect_raw(
-        &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-    ) -> Result<Lease, UpstreamError> {
-        let stream = self.connector.new_stream(&endpoint.peer).await;
-        cluster.metrics.connected(stream.is_ok());
-        let stream = stream.map_err(refused)?;
-        let local = local_address(&stream);
-        let upstream = RawUpstream::new(stream.into());
-        Ok(Lease {
-            upstream: AnyUpstream::Raw(Box::new(upstream)),
-            reused: false,
-            local,
-        })
-    }
-
-    /// Takes a connection back for the next exchange, if it can carry one.
-    pub(crate) fn release(&self, endpoint: &Endpoint, upstream: H1Upstream) {
-        if let Some(stream) = upstream.reuse().and_then(Connection::into_pingora) {
-            let carried = self.requests.borrow().get(&stream.id()).copied();
-            if let (Some(max), Some(carried)) = (endpoint.requests_max, carried)
-                && carried >= max
-            {
-                return;
-            }
-            let key = endpoint.peer.reuse_hash();
-            self.connector
-                .release_stream(stream, key, endpoint.idle_timeout);
-        }
-    }
-}
-
-fn local_address(stream: &pingora_core::protocols::Stream) -> Option<SocketAddr> {
-    let digest = stream.get_socket_digest();
-    digest.and_then(|d| d.local_addr()?.as_inet().copied())
-}
-
-#[allow(clippy::needless_pass_by_value, clippy::boxed_local)] // For `map_err`.
-fn refused(error: Box<pingora_core::Error>) -> UpstreamError {
-    match error.etype() {
-        pingora_core::ErrorType::ConnectTimedout => UpstreamError::ConnectTimeout,
-        // In the system's words, as Envoy has them.
-        pingora_core::ErrorType::ConnectRefused => {
-            UpstreamError::Connect("delayed connect error: Connection refused".to_owned())
-        }
-        pingora_core::ErrorType::ConnectNoRoute => {
-            UpstreamError::Connect("immediate connect error: Network is unreachable".to_owned())
-        }
-        _ => UpstreamError::Connect(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_taken_in_turn() {
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let text = "listeners: [{ name: e, address: 127.0.0.1:0 }]\n\
-                    clusters: [{ name: c, endpoints: [127.0.0.1:1] }]";
-        let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
-        let spec = ClusterSpec {
-            name: "c".to_owned(),
-            config: config.clusters[0].clone(),
-            endpoints: EndpointsSpec::Addresses(vec![address(1), address(2), address(3)]),
-            connect_timeout: Duration::from_secs(1),
-            protocol: UpstreamProtocol::Http1,
-            idle_timeout: None,
-            buffer_limit: 1,
-            codec: CodecOptions::default(),
-        };
-        let cluster = Cluster::new(&spec, 1, ClusterMetrics::new("c"));
-        let ports: Vec<u16> = (0..4)
-            .filter_map(|_| cluster.pick())
-            .map(|endpoint| endpoint.address.port())
-            .collect();
-        assert_eq!(ports, [2, 3, 1, 2]);
+        let endpoints = snapshot.members.iter().map(endpoint).collect();
+        *balancer = balancer.renewed(snapshot, endpoints);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use weir_abi::BodyBuffer;
 
-use crate::cluster::{Endpoint, Lease};
+use crate::cluster::{Endpoint, Lease, Place};
 use crate::http::{AnyUpstream, UpstreamError};
 
 pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<(Lease, Target), UpstreamError>>>>;
@@ -34,6 +34,8 @@ pub(super) enum EndpointState {
 pub(super) struct Active {
     pub(super) upstream: AnyUpstream,
     pub(super) target: Target,
+    /// Given back behind the connection.
+    _place: Place,
     /// The connection was used before and nothing has come back on it: the
     /// endpoint may have closed it before it saw the request.
     pub(super) stale: bool,
@@ -56,6 +58,7 @@ impl Active {
         Self {
             upstream: lease.upstream,
             target,
+            _place: lease.place,
             stale: lease.reused,
             body_sent: false,
             request_ended: false,

@@ -9,9 +9,9 @@ use weir_config::Connect;
 
 use super::Exchange;
 use super::endpoint::{Active, EndpointState, PendingEnd, Target};
-use crate::cluster::{Endpoint, Lease};
+use crate::cluster::{Endpoint, Lease, PickContext};
 use crate::http::{Downstream, Switch, Upstream};
-use crate::route::Action;
+use crate::route::{Action, Forward};
 use crate::stream::{Frame, UpstreamFailure};
 
 impl<D: Downstream> Exchange<'_, D> {
@@ -64,9 +64,12 @@ impl<D: Downstream> Exchange<'_, D> {
                     self.timers.set_idle_timeout(limit);
                 }
                 self.add_timeout_header();
-                let cluster = &self.shared.clusters[forward.cluster];
+                let cluster = Rc::clone(&self.shared.clusters[forward.cluster]);
                 self.upstream_limit = cluster.buffer_limit.max(1);
-                let endpoint = cluster.pick();
+                let endpoint = cluster.pick(&PickContext {
+                    hash: self.hash(forward),
+                    ..PickContext::default()
+                });
                 let host = endpoint.as_ref().and_then(|e| e.host.as_ref());
                 if let Some(host) = host.filter(|_| forward.auto_host_rewrite) {
                     let host = Bytes::copy_from_slice(host.as_bytes());
@@ -90,6 +93,23 @@ impl<D: Downstream> Exchange<'_, D> {
                     .answer(answer.status, headers, answer.body.clone());
             }
         }
+    }
+
+    /// What the endpoint depends on, if the route says so. Notes the cookies that the
+    /// client is to keep for it.
+    fn hash(&mut self, forward: &Forward) -> Option<u64> {
+        if forward.hash_policy.is_empty() {
+            return None;
+        }
+        let info = &self.stream.info;
+        let hash = forward.hash_policy.hash(
+            &self.stream.request_map(),
+            info.client.ip(),
+            info.connection.peer,
+            info.connection.local,
+        );
+        self.cookies = hash.cookies;
+        hash.value
     }
 
     /// What the route has to say of a request for a tunnel.
@@ -149,8 +169,9 @@ impl<D: Downstream> Exchange<'_, D> {
         };
         let info = &self.stream.info;
         info.upstream_chosen(endpoint.address);
-        let metrics = &self.shared.clusters[cluster].metrics;
-        self.upstream_metrics = Some(metrics.request());
+        info.upstream_metadata.replace(endpoint.metadata());
+        let of_cluster = &self.shared.clusters[cluster];
+        self.upstream_metrics = Some(of_cluster.request(&endpoint));
         let shared = Rc::clone(self.shared);
         let terminates = self.route_connect() == Some(Connect::Terminate);
         self.endpoint = EndpointState::Connecting(Box::pin(async move {

@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use weir_abi::Direction;
 
 use self::endpoint::{EndpointState, PendingRequest, Target};
 use self::timers::{Expired, Timers};
-use crate::cluster::Lease;
+use crate::cluster::{EndpointRequest, Lease};
 use crate::http::{
     Downstream, DownstreamError, HeadError, RequestHead, RequestPiece, ResponsePiece, Switch,
     Upstream, UpstreamError,
@@ -33,7 +34,7 @@ use crate::request::{self, Rejected};
 use crate::stream::{
     ConnectionInfo, FilteredStream, ResponseFlags, ResponseState, StreamInfo, UpstreamFailure,
 };
-use crate::telemetry::{DownstreamRequest, UpstreamRequest};
+use crate::telemetry::DownstreamRequest;
 use crate::worker::{WorkerListener, WorkerShared};
 
 /// One request and its response on their way through Weir.
@@ -50,7 +51,9 @@ pub(crate) struct Exchange<'a, D> {
     endpoint: EndpointState,
     metrics: DownstreamRequest,
     /// Of the request to the endpoint that is under way.
-    upstream_metrics: Option<UpstreamRequest>,
+    upstream_metrics: Option<EndpointRequest>,
+    /// Cookies that hold the client to the endpoint.
+    cookies: Vec<Bytes>,
     pending: PendingRequest,
     timers: Timers,
     /// The endpoint's time, once the request is complete.
@@ -127,6 +130,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             endpoint: EndpointState::None,
             metrics: listener.metrics.request(),
             upstream_metrics: None,
+            cookies: Vec::new(),
             pending: PendingRequest::default(),
             timers: Timers::new(
                 Some(&listener.http)

@@ -42,6 +42,9 @@ impl<D: Downstream> Exchange<'_, D> {
                     let took = active.sent.elapsed().as_millis().to_string();
                     headers.replace("x-envoy-upstream-service-time", took);
                 }
+                for cookie in self.cookies.drain(..) {
+                    headers.add("set-cookie", cookie);
+                }
                 if end_of_stream {
                     self.response_ended();
                 }
@@ -106,7 +109,11 @@ impl<D: Downstream> Exchange<'_, D> {
         }
         self.timers.stop_response();
         if let Some(metrics) = self.upstream_metrics.take() {
-            metrics.failure();
+            metrics.failed(error);
+        }
+        if matches!(error, UpstreamError::Overflow) {
+            let tells = self.listener.http.envoy_headers;
+            return self.stream.fail_overflow(tells);
         }
         if let UpstreamError::Connect(cause) = error {
             let failure = &self.stream.info.upstream_failure;

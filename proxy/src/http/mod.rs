@@ -118,6 +118,9 @@ pub(crate) enum UpstreamError {
     Refused,
     #[error("malformed response: {0}")]
     Malformed(String),
+    /// The cluster has as much under way as it may.
+    #[error("the cluster's circuit breakers are open")]
+    Overflow,
 }
 
 /// HTTP/2 error codes (RFC 9113, section 7) that Weir names itself.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_config::{Cluster, Http2Options, HttpOptions};
+use weir_config::{Cluster, ConnectionKeepalive, Http2Options, HttpOptions};
 
 use super::Switch;
 use crate::limits::{
@@ -28,6 +28,8 @@ pub(crate) struct CodecOptions {
     pub(crate) idle_timeout: Option<Duration>,
     /// Requests that one connection to an endpoint carries.
     pub(crate) requests_max: Option<u32>,
+    /// Whether HTTP/2 connections to an endpoint are asked for a sign of life.
+    pub(crate) keepalive: Option<ConnectionKeepalive>,
 }
 
 impl Default for CodecOptions {
@@ -47,6 +49,7 @@ impl CodecOptions {
             http2: http.http2,
             idle_timeout: None,
             requests_max: None,
+            keepalive: None,
         }
     }
 
@@ -60,6 +63,7 @@ impl CodecOptions {
             http2: cluster.http2,
             idle_timeout: cluster.idle_timeout,
             requests_max: cluster.max_requests_per_connection,
+            keepalive: cluster.connection_keepalive,
         }
     }
 

@@ -511,7 +511,9 @@ fn base(remote: &RemoteCode) -> Result<Uri, FetchError> {
 
 fn endpoints(cluster: &Cluster) -> Vec<weir_config::Endpoint> {
     let endpoints = cluster.endpoints.iter();
-    endpoints.map(|endpoint| endpoint.value.clone()).collect()
+    endpoints
+        .map(|endpoint| endpoint.address.value.clone())
+        .collect()
 }
 
 fn small_file(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -37,7 +37,7 @@ use self::sockets::Sockets;
 use self::takeover::{Door, Listening, Predecessor, Role};
 pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState};
-use crate::cluster::start_dns;
+use crate::cluster::{Clusters, start_clusters};
 use crate::generation::{Generation, ListenerKey};
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
 use crate::rollout::{self, RolloutState, Rollouts};
@@ -149,6 +149,7 @@ pub(crate) struct Fleet {
     generations: Arc<Generations>,
     rollouts: Rollouts,
     listeners: Listeners,
+    clusters: Clusters,
     files: Files,
     load: Arc<Load>,
     reloads: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
@@ -185,6 +186,7 @@ impl Fleet {
         let page = Metrics::new(metrics.clone(), guests, shared, compile_cache);
         let generations = Arc::clone(&page.generations);
         let rollouts = page.rollouts.clone();
+        let clusters = Arc::clone(&page.clusters);
         let listeners = Listeners::default();
         let reloads = mpsc::channel(1);
         let state = AdminState {
@@ -216,6 +218,7 @@ impl Fleet {
             generations,
             rollouts,
             listeners,
+            clusters,
             files,
             load: Arc::new(load),
             reloads,
@@ -255,6 +258,7 @@ impl Fleet {
             generations: self.generations,
             listeners: self.listeners,
             rollouts: self.rollouts,
+            clusters: self.clusters,
             drain_timeout: ends.drain_timeout.clone(),
             current: None,
         };
@@ -308,6 +312,7 @@ struct Crew {
     generations: Arc<Generations>,
     listeners: Listeners,
     rollouts: Rollouts,
+    clusters: Clusters,
     drain_timeout: watch::Sender<Duration>,
     current: Option<Arc<Generation>>,
 }
@@ -352,8 +357,9 @@ impl Crew {
         }
         let mut ready = all(replies).await;
         if ready.is_ok() {
-            let clusters = generation.dns_clusters(self.current.as_deref());
-            ready = start_dns(&clusters).await.map_err(WorkerError::from);
+            let clusters = generation.new_clusters(self.current.as_deref());
+            let started = start_clusters(&clusters).await;
+            ready = started.map_err(WorkerError::from);
         }
         if let Err(error) = ready {
             for orders in &self.orders {
@@ -381,6 +387,7 @@ impl Crew {
             tracing::info!(listener = name, %address, workers, "listening");
         }
         self.listeners.store(Arc::new(addresses));
+        self.clusters.store(Arc::new(generation.clusters.clone()));
         self.drain_timeout.send_replace(generation.drain_timeout);
         self.generations.serve(generation.number, all_cells);
         let rollouts: Vec<_> = generation.rollouts().map(Arc::clone).collect();

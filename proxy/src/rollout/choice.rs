@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use twox_hash::XxHash64;
 use weir_abi::HeaderMap;
 use weir_config::{Canary, Percent, StickyBy};
-use xxhash_rust::xxh64::xxh64;
 
 use super::RolloutState;
 use crate::filter::Plugin;
+use crate::route::find_cookie;
 use crate::telemetry::{Reports, RolloutCells};
 
 /// One filter of a chain on one worker.
@@ -72,31 +73,21 @@ impl Versions {
 
 /// Whether the canary takes a stream.
 fn takes(canary: &Canary, filter: &str, headers: &HeaderMap, client: IpAddr) -> bool {
-    let seed = xxh64(filter.as_bytes(), 0);
+    let seed = XxHash64::oneshot(0, filter.as_bytes());
+    let hash = |value: &[u8]| XxHash64::oneshot(seed, value);
     let known = match &canary.sticky_by {
         Some(StickyBy::Header(name)) => headers
             .get(name.to_ascii_lowercase().as_bytes())
-            .map(|value| xxh64(value, seed)),
-        Some(StickyBy::Cookie(name)) => cookie(headers, name).map(|value| xxh64(value, seed)),
+            .map(|value| hash(value)),
+        Some(StickyBy::Cookie(name)) => find_cookie(headers, name).map(hash),
         Some(StickyBy::Source) => Some(match client.to_canonical() {
-            IpAddr::V4(address) => xxh64(&address.octets(), seed),
-            IpAddr::V6(address) => xxh64(&address.octets(), seed),
+            IpAddr::V4(address) => hash(&address.octets()),
+            IpAddr::V6(address) => hash(&address.octets()),
         }),
         None => None,
     };
     let number = known.unwrap_or_else(|| fastrand::u64(..));
     number % u64::from(Percent::WHOLE) < u64::from(canary.weight.millionths())
-}
-
-/// The value of a request's cookie.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers
-        .get_all(b"cookie")
-        .flat_map(|line| line.split(|b| *b == b';'))
-        .find_map(|pair| {
-            let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-            value.strip_prefix(b"=")
-        })
 }
 
 #[cfg(test)]

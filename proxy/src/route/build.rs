@@ -12,7 +12,7 @@ use super::matcher::{
 use super::redirect::{Redirect, RedirectPath};
 use super::rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 use super::table::Rule;
-use super::{Action, DirectResponse, Forward, Route, RouteTable};
+use super::{Action, DirectResponse, Forward, HashPolicies, Route, RouteTable};
 
 impl RouteTable {
     /// Compiles the routes of `listener`.
@@ -164,6 +164,7 @@ impl Builder<'_> {
             timeout: (forward.timeout > Duration::ZERO).then_some(forward.timeout),
             idle_timeout: forward.idle_timeout,
             connect: forward.connect,
+            hash_policy: HashPolicies::new(&forward.hash_policy),
             auto_host_rewrite: forward.host_rewrite == Some(config::HostRewrite::Auto),
             path_rewrite: rewrite.map(|rewrite| (rewrite, matched)),
             host_rewrite: match &forward.host_rewrite {

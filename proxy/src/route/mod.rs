@@ -5,6 +5,7 @@
 //! holds, all as in Envoy.
 
 mod build;
+mod hash;
 mod hosts;
 mod matcher;
 mod redirect;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use weir_abi::HeaderMap;
 use weir_config::{Connect, Metadata};
 
+pub(crate) use self::hash::{HashPolicies, find_cookie};
 use self::matcher::Matched;
 pub(crate) use self::redirect::Redirect;
 use self::rewrite::{HostRewrite, PathRewrite};
@@ -61,6 +63,8 @@ pub(crate) struct Forward {
     pub(crate) auto_host_rewrite: bool,
     /// What happens to CONNECT, whatever the listener allows.
     pub(crate) connect: Option<Connect>,
+    /// What the endpoint depends on.
+    pub(crate) hash_policy: HashPolicies,
     path_rewrite: Option<(PathRewrite, Matched)>,
     host_rewrite: Option<HostRewrite>,
     /// Whether `x-envoy-original-path` and `-host` tell what was rewritten.

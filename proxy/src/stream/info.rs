@@ -77,6 +77,8 @@ pub(crate) struct StreamInfo {
     flags: Cell<ResponseFlags>,
     pub(crate) upstream: Cell<Option<SocketAddr>>,
     pub(crate) upstream_local: Cell<Option<SocketAddr>>,
+    /// What is said of the endpoint, if anything is.
+    pub(crate) upstream_metadata: RefCell<Option<Arc<Metadata>>>,
     pub(crate) upstream_attempts: Cell<u64>,
     /// When the endpoint was chosen.
     upstream_chosen: Cell<Option<Instant>>,
@@ -112,6 +114,7 @@ impl StreamInfo {
             flags: Cell::default(),
             upstream: Cell::default(),
             upstream_local: Cell::default(),
+            upstream_metadata: RefCell::default(),
             upstream_attempts: Cell::default(),
             upstream_chosen: Cell::default(),
             upstream_pool_ready: Cell::default(),

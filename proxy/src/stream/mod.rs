@@ -18,7 +18,7 @@ mod iterate;
 mod log_view;
 mod metadata;
 mod property;
-mod protobuf;
+pub(crate) mod protobuf;
 mod reply;
 mod shadow;
 mod slot;

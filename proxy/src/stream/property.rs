@@ -117,6 +117,11 @@ fn xds(info: &StreamInfo, name: &[u8], rest: &[&[u8]]) -> Result<Property, Prope
         (b"listener_metadata", rest) => metadata::of_metadata(&info.facts.listener, rest),
         // One filter chain, and it has no name.
         (b"filter_chain_name", []) => Ok("".into()),
+        (b"upstream_host_metadata", rest) if info.upstream_metadata.borrow().is_some() => {
+            let metadata = info.upstream_metadata.borrow();
+            let metadata = metadata.as_deref().ok_or(PropertyError::NotFound)?;
+            metadata::of_metadata(metadata, rest)
+        }
         // They are messages that nobody has set, once there is an endpoint.
         (b"upstream_host_metadata" | b"upstream_host_locality_metadata", [])
             if info.upstream.get().is_some() =>

@@ -11,37 +11,37 @@ enum Kind {
 
 /// A protobuf message; fields stand in the order in which they were added.
 #[derive(Debug, Default)]
-pub(super) struct Message(BytesMut);
+pub(crate) struct Message(BytesMut);
 
 impl Message {
     /// Adds a text, unless it is empty, as proto3 does.
-    pub(super) fn text(&mut self, field: u32, text: &str) {
+    pub(crate) fn text(&mut self, field: u32, text: &str) {
         if !text.is_empty() {
             self.bytes(field, text.as_bytes());
         }
     }
 
-    pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, field: u32, bytes: &[u8]) {
         self.key(field, Kind::Delimited);
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn message(&mut self, field: u32, message: &Self) {
+    pub(crate) fn message(&mut self, field: u32, message: &Self) {
         self.bytes(field, &message.0);
     }
 
-    pub(super) fn double(&mut self, field: u32, number: f64) {
+    pub(crate) fn double(&mut self, field: u32, number: f64) {
         self.key(field, Kind::Fixed64);
         self.0.put_f64_le(number);
     }
 
-    pub(super) fn varint(&mut self, field: u32, number: u64) {
+    pub(crate) fn varint(&mut self, field: u32, number: u64) {
         self.key(field, Kind::Varint);
         self.number(number);
     }
 
-    pub(super) fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Bytes {
         self.0.freeze()
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum UpstreamFailure {
     /// The response was malformed.
     Protocol,
     Timeout,
+    /// The cluster has as much under way as it may.
+    Overflow,
 }
 
 impl UpstreamFailure {
@@ -42,6 +44,7 @@ impl UpstreamFailure {
             Self::Closed => (503, ResponseFlags::UPSTREAM_CONNECTION_TERMINATION),
             Self::Protocol => (502, ResponseFlags::UPSTREAM_PROTOCOL_ERROR),
             Self::Timeout => (504, ResponseFlags::UPSTREAM_TIMEOUT),
+            Self::Overflow => (503, ResponseFlags::UPSTREAM_OVERFLOW),
         }
     }
 
@@ -68,6 +71,7 @@ impl UpstreamFailure {
             Self::Reset(_) => "remote reset",
             Self::Closed => "connection termination",
             Self::Protocol => "protocol error",
+            Self::Overflow => "overflow",
         };
         let when = if started { "after" } else { "before" };
         let cause = match self {
@@ -92,6 +96,7 @@ impl From<&UpstreamError> for UpstreamFailure {
             UpstreamError::Closed(_) => Self::Closed,
             UpstreamError::Reset(code) => Self::Reset(*code),
             UpstreamError::Refused => Self::Reset(reset::REFUSED_STREAM),
+            UpstreamError::Overflow => Self::Overflow,
         }
     }
 }
@@ -108,6 +113,21 @@ impl FilteredStream {
             self.reset_code.set(*code);
         }
         self.own_response(code, &details, &body);
+    }
+
+    /// The cluster has as much under way as it may, which `tells` the client by
+    /// Envoy's header.
+    pub(crate) fn fail_overflow(self: &Rc<Self>, tells: bool) {
+        let failure = UpstreamFailure::Overflow;
+        let (code, flag) = failure.answer();
+        let (details, body) = failure.words(false);
+        self.info.flag(flag);
+        let mut response = own(code, &details, &body);
+        if tells {
+            let header = ("x-envoy-overloaded".into(), "true".into());
+            response.headers.push(header);
+        }
+        self.local_response(&response);
     }
 
     /// Nothing has moved for too long, and no response has begun.

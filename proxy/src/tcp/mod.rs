@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use weir_abi::HeaderMap;
 
 use self::relay::Relay;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, EndpointRequest, OpenConnection, PickContext};
+use crate::http::UpstreamError;
 use crate::stream::{ConnectionInfo, FilteredStream, Protocol, ResponseFlags, StreamInfo};
-use crate::telemetry::UpstreamRequest;
 use crate::worker::{WorkerListener, WorkerShared};
 
 /// What a listener does with its connections.
@@ -73,7 +72,7 @@ async fn serve_plain(
     match connect(record, proxy, shared).await {
         Some(Connected {
             connection: upstream,
-            request: _counted,
+            counted: _counted,
             ..
         }) => copy::pass(connection, upstream, &record.info, proxy.idle_timeout).await,
         None => Ok(()),
@@ -87,13 +86,16 @@ fn reset_on_drop(connection: &TcpStream) {
     }
 }
 
+/// What counts a connection to an endpoint.
+type Counted = (EndpointRequest, OpenConnection);
+
 /// A connection to an endpoint.
 struct Connected {
     connection: TcpStream,
     /// Bytes that may wait on it.
     buffer_limit: usize,
     /// Counts it for as long as it is there.
-    request: UpstreamRequest,
+    counted: Counted,
 }
 
 /// A connection to an endpoint; why there is none stands in the record.
@@ -109,37 +111,33 @@ async fn connect(
     };
     *info.cluster.borrow_mut() = Some(cluster.name.clone());
     info.cluster_endpoints.set(Some(cluster.size()));
-    let Some(endpoint) = cluster.pick() else {
+    let Some(endpoint) = cluster.pick(&PickContext::default()) else {
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };
     info.upstream_chosen(endpoint.address);
-    let request = cluster.metrics.request();
-    let connecting = TcpStream::connect(endpoint.address);
-    let connected = timeout(cluster.connect_timeout, connecting).await;
-    cluster.metrics.connected(matches!(connected, Ok(Ok(_))));
-    match connected {
-        Ok(Ok(upstream)) => {
-            info.upstream_ready(upstream.local_addr().ok());
+    let request = cluster.request(&endpoint);
+    let error = match cluster.dial(&endpoint).await {
+        Ok((connection, open)) => {
+            info.upstream_ready(connection.local_addr().ok());
+            request.connected();
             return Some(Connected {
-                connection: upstream,
+                connection,
                 buffer_limit: cluster.buffer_limit.max(1),
-                request,
+                counted: (request, open),
             });
         }
-        Ok(Err(error)) => {
-            tracing::debug!("tcp: {}: {error}", endpoint.address);
-            info.upstream_failure.replace(match error.kind() {
-                // In the system's words, as Envoy has them.
-                std::io::ErrorKind::ConnectionRefused => {
-                    "delayed connect error: Connection refused".to_owned()
-                }
-                _ => error.to_string(),
-            });
-        }
-        Err(_) => tracing::debug!("tcp: {}: no connection in time", endpoint.address),
+        Err(error) => error,
+    };
+    tracing::debug!("tcp: {}: {error}", endpoint.address);
+    request.failed(&error);
+    if matches!(error, UpstreamError::Overflow) {
+        info.flag(ResponseFlags::UPSTREAM_OVERFLOW);
+        return None;
     }
-    request.failure();
+    if let UpstreamError::Connect(cause) = error {
+        info.upstream_failure.replace(cause);
+    }
     info.flag(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
     // There is one attempt.
     info.flag(ResponseFlags::UPSTREAM_RETRY_LIMIT_EXCEEDED);

@@ -14,10 +14,9 @@ use weir_abi::PeerType;
 
 use super::chain::{FilterChain, Flow};
 use super::copy::idle;
-use super::{Connected, TcpProxy, connect, reset_on_drop};
+use super::{Connected, Counted, TcpProxy, connect, reset_on_drop};
 use crate::limits::{TCP_BURST_BYTES, TCP_CHUNK_BYTES};
 use crate::stream::FilteredStream;
-use crate::telemetry::UpstreamRequest;
 use crate::worker::{WorkerListener, WorkerShared};
 
 /// A connection to an endpoint on its way.
@@ -32,7 +31,7 @@ pub(super) struct Relay<'s> {
     connecting: Option<Connecting<'s>>,
     connected: bool,
     /// Counts the upstream for as long as it is there.
-    request: Option<UpstreamRequest>,
+    counted: Option<Counted>,
     chain: Rc<FilterChain>,
     record: &'s FilteredStream,
     proxy: TcpProxy,
@@ -166,7 +165,7 @@ impl<'s> Relay<'s> {
             upstream: None,
             connecting: None,
             connected: false,
-            request: None,
+            counted: None,
             chain: FilterChain::new(Rc::clone(record), &listener.chain),
             record,
             proxy,
@@ -205,7 +204,7 @@ impl<'s> Relay<'s> {
                     match upstream {
                         Some(endpoint) => {
                             self.moved.set(Instant::now());
-                            self.request = Some(endpoint.request);
+                            self.counted = Some(endpoint.counted);
                             let limit = endpoint.buffer_limit;
                             self.upstream = Some(Socket::new(endpoint.connection, limit));
                         }

@@ -4,27 +4,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that one thread writes and others read.
 #[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
     /// The owning thread adds: a plain load and store, as nobody else writes.
-    pub(super) fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.set(self.get().wrapping_add(n));
     }
 
-    pub(super) fn subtract(&self, n: u64) {
+    pub(crate) fn subtract(&self, n: u64) {
         self.set(self.get().wrapping_sub(n));
     }
 
-    pub(super) fn set(&self, n: u64) {
+    pub(crate) fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -92,6 +92,76 @@ families! {
         "Requests whose response was not complete in time";
     CLUSTER_RQ_FAILURES = Counter "weir_upstream_rq_failures_total" ["envoy_cluster_name"]
         "Requests that got no response, or not all of it";
+    CLUSTER_CX_ACTIVE = Gauge "envoy_cluster_upstream_cx_active" ["envoy_cluster_name"]
+        "Connections to endpoints that are open";
+    CLUSTER_CX_OVERFLOW = Counter "envoy_cluster_upstream_cx_overflow" ["envoy_cluster_name"]
+        "Requests that had to wait, since there were `max_connections`";
+    CLUSTER_CX_CONNECT_TIMEOUT = Counter "envoy_cluster_upstream_cx_connect_timeout" ["envoy_cluster_name"]
+        "Connections that were not made in time";
+    CLUSTER_RQ_PENDING_ACTIVE = Gauge "envoy_cluster_upstream_rq_pending_active" ["envoy_cluster_name"]
+        "Requests that wait for a connection";
+    CLUSTER_RQ_PENDING_OVERFLOW = Counter "envoy_cluster_upstream_rq_pending_overflow" ["envoy_cluster_name"]
+        "Requests that were refused, since there were `max_pending_requests` or `max_requests`";
+    CLUSTER_LB_HEALTHY_PANIC = Counter "envoy_cluster_lb_healthy_panic" ["envoy_cluster_name"]
+        "Requests for which all endpoints counted as healthy, since too few were";
+    MEMBERSHIP_TOTAL = Gauge "envoy_cluster_membership_total" ["envoy_cluster_name"]
+        "Endpoints";
+    MEMBERSHIP_HEALTHY = Gauge "envoy_cluster_membership_healthy" ["envoy_cluster_name"]
+        "Those that are healthy: checked with success, and not ejected";
+    MEMBERSHIP_CHANGE = Counter "envoy_cluster_membership_change" ["envoy_cluster_name"]
+        "Changes of the endpoints";
+    BREAKER_CX_OPEN = Gauge "envoy_cluster_circuit_breakers_default_cx_open" ["envoy_cluster_name"]
+        "Whether there are `max_connections`";
+    BREAKER_RQ_PENDING_OPEN = Gauge "envoy_cluster_circuit_breakers_default_rq_pending_open" ["envoy_cluster_name"]
+        "Whether `max_pending_requests` wait";
+    BREAKER_RQ_OPEN = Gauge "envoy_cluster_circuit_breakers_default_rq_open" ["envoy_cluster_name"]
+        "Whether `max_requests` are under way";
+    BREAKER_RQ_RETRY_OPEN = Gauge "envoy_cluster_circuit_breakers_default_rq_retry_open" ["envoy_cluster_name"]
+        "Whether `max_retries` are under way";
+    HEALTH_CHECK_ATTEMPT = Counter "envoy_cluster_health_check_attempt" ["envoy_cluster_name"]
+        "Active health checks";
+    HEALTH_CHECK_SUCCESS = Counter "envoy_cluster_health_check_success" ["envoy_cluster_name"]
+        "Those that succeeded";
+    HEALTH_CHECK_FAILURE = Counter "envoy_cluster_health_check_failure" ["envoy_cluster_name"]
+        "Those that failed, for whatever reason";
+    HEALTH_CHECK_NETWORK_FAILURE = Counter "envoy_cluster_health_check_network_failure" ["envoy_cluster_name"]
+        "Those that got no answer";
+    HEALTH_CHECK_HEALTHY = Gauge "envoy_cluster_health_check_healthy" ["envoy_cluster_name"]
+        "Endpoints that active health checks take for healthy";
+    EJECTIONS_ACTIVE = Gauge "envoy_cluster_outlier_detection_ejections_active" ["envoy_cluster_name"]
+        "Endpoints that are ejected";
+    EJECTIONS_ENFORCED_TOTAL = Counter "envoy_cluster_outlier_detection_ejections_enforced_total" ["envoy_cluster_name"]
+        "Ejections";
+    EJECTIONS_OVERFLOW = Counter "envoy_cluster_outlier_detection_ejections_overflow" ["envoy_cluster_name"]
+        "Ejections that `max_ejection_percent` forbade";
+    DETECTED_5XX = Counter "envoy_cluster_outlier_detection_ejections_detected_consecutive_5xx" ["envoy_cluster_name"]
+        "Outliers found because of `consecutive_5xx`";
+    ENFORCED_5XX = Counter "envoy_cluster_outlier_detection_ejections_enforced_consecutive_5xx" ["envoy_cluster_name"]
+        "Those that were ejected";
+    DETECTED_GATEWAY = Counter "envoy_cluster_outlier_detection_ejections_detected_consecutive_gateway_failure" ["envoy_cluster_name"]
+        "Outliers found because of `consecutive_gateway_failure`";
+    ENFORCED_GATEWAY = Counter "envoy_cluster_outlier_detection_ejections_enforced_consecutive_gateway_failure" ["envoy_cluster_name"]
+        "Those that were ejected";
+    DETECTED_LOCAL = Counter "envoy_cluster_outlier_detection_ejections_detected_consecutive_local_origin_failure" ["envoy_cluster_name"]
+        "Outliers found because of `consecutive_local_origin_failure`";
+    ENFORCED_LOCAL = Counter "envoy_cluster_outlier_detection_ejections_enforced_consecutive_local_origin_failure" ["envoy_cluster_name"]
+        "Those that were ejected";
+    DETECTED_SUCCESS_RATE = Counter "envoy_cluster_outlier_detection_ejections_detected_success_rate" ["envoy_cluster_name"]
+        "Outliers found because of a low success rate";
+    ENFORCED_SUCCESS_RATE = Counter "envoy_cluster_outlier_detection_ejections_enforced_success_rate" ["envoy_cluster_name"]
+        "Those that were ejected";
+    DETECTED_FAILURE_PERCENTAGE = Counter "envoy_cluster_outlier_detection_ejections_detected_failure_percentage" ["envoy_cluster_name"]
+        "Outliers found because of `failure_percentage_threshold`";
+    ENFORCED_FAILURE_PERCENTAGE = Counter "envoy_cluster_outlier_detection_ejections_enforced_failure_percentage" ["envoy_cluster_name"]
+        "Those that were ejected";
+    DETECTED_LOCAL_SUCCESS_RATE = Counter "envoy_cluster_outlier_detection_ejections_detected_local_origin_success_rate" ["envoy_cluster_name"]
+        "Outliers found because of a low rate of success in reaching them";
+    ENFORCED_LOCAL_SUCCESS_RATE = Counter "envoy_cluster_outlier_detection_ejections_enforced_local_origin_success_rate" ["envoy_cluster_name"]
+        "Those that were ejected";
+    DETECTED_LOCAL_FAILURE_PERCENTAGE = Counter "envoy_cluster_outlier_detection_ejections_detected_local_origin_failure_percentage" ["envoy_cluster_name"]
+        "Outliers found because of `failure_percentage_threshold` in reaching them";
+    ENFORCED_LOCAL_FAILURE_PERCENTAGE = Counter "envoy_cluster_outlier_detection_ejections_enforced_local_origin_failure_percentage" ["envoy_cluster_name"]
+        "Those that were ejected";
 
     ROLLOUT_STREAMS = Counter "weir_rollout_streams_total" ["listener", "filter", "version"]
         "Streams of a filter with a `rollout`, by the version that they got: `stable` or `canary`";

@@ -149,7 +149,14 @@ impl Drop for DownstreamRequest {
 pub(crate) struct ClusterMetrics {
     name: String,
     connections: Counter,
+    active_connections: Counter,
     connect_failures: Counter,
+    connect_timeouts: Counter,
+    /// Requests that had to wait for one of the connections that there may be.
+    connections_overflow: Counter,
+    pending: Counter,
+    pending_overflow: Counter,
+    panics: Counter,
     requests: Counter,
     active_requests: Counter,
     responses: Counter,
@@ -169,7 +176,13 @@ impl ClusterMetrics {
         Arc::new(Self {
             name: name.to_owned(),
             connections: Counter::default(),
+            active_connections: Counter::default(),
             connect_failures: Counter::default(),
+            connect_timeouts: Counter::default(),
+            connections_overflow: Counter::default(),
+            pending: Counter::default(),
+            pending_overflow: Counter::default(),
+            panics: Counter::default(),
             requests: Counter::default(),
             active_requests: Counter::default(),
             responses: Counter::default(),
@@ -180,13 +193,44 @@ impl ClusterMetrics {
         })
     }
 
-    /// A connection has been made, or not.
-    pub(crate) fn connected(&self, made: bool) {
-        if made {
-            self.connections.add(1);
-        } else {
-            self.connect_failures.add(1);
+    /// A connection has been made.
+    pub(crate) fn connection(&self) {
+        self.connections.add(1);
+        self.active_connections.add(1);
+    }
+
+    /// One that has been made is over.
+    pub(crate) fn connection_ended(&self) {
+        self.active_connections.subtract(1);
+    }
+
+    /// A connection has not been made, or not in time.
+    pub(crate) fn connect_failure(&self, timeout: bool) {
+        self.connect_failures.add(1);
+        if timeout {
+            self.connect_timeouts.add(1);
         }
+    }
+
+    /// There are as many connections as there may be.
+    pub(crate) fn connections_overflow(&self) {
+        self.connections_overflow.add(1);
+    }
+
+    /// A request waits for a connection, as long as the guard lives.
+    pub(crate) fn pending(self: &Arc<Self>) -> PendingRequest {
+        self.pending.add(1);
+        PendingRequest(Arc::clone(self))
+    }
+
+    /// A request is refused, since there are too many.
+    pub(crate) fn pending_overflow(&self) {
+        self.pending_overflow.add(1);
+    }
+
+    /// An endpoint was chosen whether it is healthy or not.
+    pub(crate) fn panic(&self) {
+        self.panics.add(1);
     }
 
     /// Counts a request for as long as the guard lives.
@@ -213,11 +257,20 @@ impl ClusterMetrics {
     pub(super) fn show(&self, page: &mut Page) {
         let name = &[&*self.name];
         page.count(&f::CLUSTER_CX_TOTAL, name, self.connections.get());
+        page.level(&f::CLUSTER_CX_ACTIVE, name, self.active_connections.get());
         page.count(
             &f::CLUSTER_CX_CONNECT_FAIL,
             name,
             self.connect_failures.get(),
         );
+        let timeouts = self.connect_timeouts.get();
+        page.count(&f::CLUSTER_CX_CONNECT_TIMEOUT, name, timeouts);
+        let overflow = self.connections_overflow.get();
+        page.count(&f::CLUSTER_CX_OVERFLOW, name, overflow);
+        page.level(&f::CLUSTER_RQ_PENDING_ACTIVE, name, self.pending.get());
+        let overflow = self.pending_overflow.get();
+        page.count(&f::CLUSTER_RQ_PENDING_OVERFLOW, name, overflow);
+        page.count(&f::CLUSTER_LB_HEALTHY_PANIC, name, self.panics.get());
         page.count(&f::CLUSTER_RQ_TOTAL, name, self.requests.get());
         page.level(&f::CLUSTER_RQ_ACTIVE, name, self.active_requests.get());
         page.count(&f::CLUSTER_RQ_COMPLETED, name, self.responses.get());
@@ -227,6 +280,16 @@ impl ClusterMetrics {
         page.samples(&f::CLUSTER_RQ_TIME, name, self.time.snapshot());
         page.count(&f::CLUSTER_RQ_TIMEOUT, name, self.timeouts.get());
         page.count(&f::CLUSTER_RQ_FAILURES, name, self.failures.get());
+    }
+}
+
+/// A request that waits for a connection.
+#[derive(Debug)]
+pub(crate) struct PendingRequest(Arc<ClusterMetrics>);
+
+impl Drop for PendingRequest {
+    fn drop(&mut self) {
+        self.0.pending.subtract(1);
     }
 }
 

@@ -16,6 +16,7 @@ use super::rollout_metrics;
 use super::shared_metrics;
 use super::vm_metrics::{VmCells, VmMetrics};
 use super::{Generations, GuestMetrics};
+use crate::cluster::Clusters;
 use crate::compile_cache::CompileCache;
 use crate::filter::FilterVmSpec;
 use crate::rollout::Rollouts;
@@ -122,6 +123,7 @@ pub(crate) struct Metrics {
     compile_cache: Arc<CompileCache>,
     pub(crate) generations: Arc<Generations>,
     pub(crate) rollouts: Rollouts,
+    pub(crate) clusters: Clusters,
     started: Instant,
 }
 
@@ -139,6 +141,7 @@ impl Metrics {
             compile_cache,
             generations: Arc::default(),
             rollouts: Rollouts::default(),
+            clusters: Clusters::default(),
             started: Instant::now(),
         }
     }
@@ -162,6 +165,9 @@ impl Metrics {
         rollout_metrics::show(&self.rollouts, &mut page);
         for worker in &self.workers {
             worker.show(&mut page);
+        }
+        for cluster in &**self.clusters.load() {
+            cluster.show(&mut page);
         }
         shared_metrics::show(&self.shared, &mut page);
         self.guests.show(&mut page);

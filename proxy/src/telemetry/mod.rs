@@ -2,6 +2,8 @@
 
 mod access_log;
 mod cell;
+mod cluster_counters;
+mod endpoint_cells;
 mod family;
 mod fetch_metrics;
 mod generations;
@@ -17,13 +19,17 @@ mod tags;
 mod vm_metrics;
 
 pub(crate) use self::access_log::AccessLog;
+pub(crate) use self::cell::Counter;
+pub(crate) use self::cluster_counters::{ClusterCounters, EJECTION_KINDS, MembershipLevels};
+pub(crate) use self::endpoint_cells::EndpointCells;
 pub(crate) use self::fetch_metrics::fetches;
 pub(crate) use self::generations::{GenerationCells, Generations};
 pub(crate) use self::guest_metrics::GuestMetrics;
 pub(crate) use self::http_metrics::{
-    ClusterMetrics, DownstreamRequest, ListenerMetrics, UpstreamRequest,
+    ClusterMetrics, DownstreamRequest, ListenerMetrics, PendingRequest, UpstreamRequest,
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
+pub(crate) use self::page::Page;
 pub(crate) use self::reports::Reports;
 pub(crate) use self::rollout_metrics::{Divergence, RolloutCells, ShadowOutcome};
 pub(crate) use self::vm_metrics::{

@@ -49,7 +49,7 @@ type Series = BTreeMap<Labels, Value>;
 /// All metrics as they are at one moment. What is added to the same series adds
 /// up.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(crate) struct Page {
     own: BTreeMap<&'static str, (&'static Family, Series)>,
     /// Counters whose names hold that of a plugin, with their help.
     of_plugins: BTreeMap<String, (&'static str, u64)>,

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::StatusCode;
 use tokio::sync::Mutex;
 use weir_abi::{BodyBuffer, HeaderMap};
+use weir_config::ConnectionKeepalive;
 
 use super::fields;
 use super::send::SendQueue;
@@ -128,7 +129,7 @@ impl H2Endpoint {
     ) -> Result<H2Upstream, UpstreamError> {
         let http2 = options.http2;
         let headers_max = u32::try_from(options.headers_bytes_max).unwrap_or(u32::MAX);
-        let (send, driver) = h2::client::Builder::new()
+        let (send, mut driver) = h2::client::Builder::new()
             .initial_window_size(options.stream_window())
             .initial_connection_window_size(options.connection_window())
             .max_header_list_size(headers_max)
@@ -139,8 +140,10 @@ impl H2Endpoint {
         let streams: Rc<Cell<usize>> = Rc::default();
         let begun: Rc<Cell<u32>> = Rc::default();
         let idle = idle(options.idle_timeout, Rc::clone(&streams), Rc::clone(&begun));
+        let alive = alive(options.keepalive, driver.ping_pong());
         tokio::task::spawn_local(async move {
             tokio::select! {
+                () = alive => tracing::debug!("HTTP/2 connection: no answer to a PING"),
                 ended = driver => if let Err(error) = ended {
                     tracing::debug!("HTTP/2 connection: {error}");
                 },
@@ -170,6 +173,23 @@ async fn idle(timeout: Option<Duration>, streams: Rc<Cell<usize>>, begun: Rc<Cel
         tokio::time::sleep(timeout).await;
         if streams.get() == 0 && begun.get() == before {
             return;
+        }
+    }
+}
+
+/// Returns when a connection gives no sign of life that it is asked for.
+async fn alive(keepalive: Option<ConnectionKeepalive>, pings: Option<PingPong>) {
+    let (Some(keepalive), Some(mut pings)) = (keepalive, pings) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(keepalive.interval).await;
+        let answer = pings.ping(Ping::opaque());
+        match tokio::time::timeout(keepalive.timeout, answer).await {
+            Ok(Ok(_)) => {}
+            // The connection has ended anyway.
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => return,
         }
     }
 }

@@ -324,7 +324,7 @@ fn clusters(before: &[Arc<ClusterSpec>], now: &[Arc<ClusterSpec>]) -> Vec<Change
 fn cluster(old: &weir_config::Cluster, new: &weir_config::Cluster) -> Vec<String> {
     let mut details = Vec::new();
     let set = |cluster: &weir_config::Cluster| {
-        let all = cluster.endpoints.iter().map(|e| e.value.clone());
+        let all = cluster.endpoints.iter().map(|e| e.address.value.clone());
         all.collect::<HashSet<_>>()
     };
     let (before, now) = (set(old), set(new));
@@ -332,7 +332,13 @@ fn cluster(old: &weir_config::Cluster, new: &weir_config::Cluster) -> Vec<String
     details.extend(missing(&before, &now, '+'));
     details.extend(missing(&now, &before, '-'));
     if before == now && old.endpoints != new.endpoints {
-        details.push("order of endpoints".to_owned());
+        let is_same = |e| old.endpoints.contains(e);
+        let what = if new.endpoints.iter().all(is_same) {
+            "order of endpoints"
+        } else {
+            "endpoints"
+        };
+        details.push(what.to_owned());
     }
     let mut rest = old.clone();
     rest.endpoints.clone_from(&new.endpoints);

@@ -1,0 +1,205 @@
+//! [`Members`]: the endpoints of a cluster, whether they are healthy, and what
+//! follows for load balancing. One snapshot of it after the other goes to all
+//! workers, who read it without a lock.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+use weir_config::{Cluster, LbPolicy, OutlierDetection};
+
+use super::hash_table::{HashTable, Item};
+use super::member::{Description, Flag, Member};
+use super::outlier::Suspicion;
+use super::priorities::{self, Level};
+use crate::telemetry::{ClusterCounters, MembershipLevels};
+
+/// The endpoints of a cluster; shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Members {
+    config: Cluster,
+    list: Mutex<Vec<Arc<Member>>>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(crate) counters: Arc<ClusterCounters>,
+    /// To who judges endpoints that fail.
+    pub(super) suspicions: mpsc::UnboundedSender<Suspicion>,
+    /// For the judge, until there is one.
+    pub(super) suspected: Mutex<Option<mpsc::UnboundedReceiver<Suspicion>>>,
+}
+
+/// The endpoints as they are at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Whether names have been looked up.
+    pub(super) is_known: bool,
+    pub(crate) members: Vec<Arc<Member>>,
+    pub(super) levels: Vec<Priority>,
+    /// Of 100 requests, how many each priority gets.
+    pub(super) loads: Vec<u32>,
+}
+
+/// The endpoints of one priority that requests may go to.
+#[derive(Debug)]
+pub(super) struct Priority {
+    /// Their places among all.
+    pub(super) usable: Vec<usize>,
+    /// Whether they are used although too few are healthy.
+    pub(super) is_panic: bool,
+    /// For policies that go by a hash: places among those that are usable.
+    pub(super) table: Option<HashTable>,
+}
+
+impl Members {
+    pub(super) fn new(config: &Cluster, counters: Arc<ClusterCounters>) -> Self {
+        let (suspicions, suspected) = mpsc::unbounded_channel();
+        Self {
+            config: config.clone(),
+            list: Mutex::default(),
+            snapshot: watch::Sender::default(),
+            counters,
+            suspicions,
+            suspected: Mutex::new(Some(suspected)),
+        }
+    }
+
+    /// The name of the cluster.
+    pub(super) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    pub(super) fn outlier_detection(&self) -> Option<&OutlierDetection> {
+        self.config.outlier_detection.as_ref()
+    }
+
+    /// The latest snapshot, now and later.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.subscribe()
+    }
+
+    /// The latest snapshot.
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// These are the endpoints from now on. Those that were there already are the same
+    /// ones.
+    pub(super) fn replace(&self, found: impl IntoIterator<Item = Description>) {
+        let is_checked = !self.config.health_checks.is_empty();
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let member = |about: Description| {
+            let known = list.iter().find(|member| member.about == about).cloned();
+            known.unwrap_or_else(|| Member::new(about, is_checked))
+        };
+        let new: Vec<_> = found.into_iter().map(member).collect();
+        let is_same =
+            new.len() == list.len() && new.iter().zip(list.iter()).all(|(a, b)| Arc::ptr_eq(a, b));
+        if is_same && self.snapshot.borrow().is_known {
+            return;
+        }
+        *list = new;
+        self.counters.membership_changes.add(1);
+        tracing::debug!(
+            cluster = self.config.name.as_str(),
+            "endpoints: {:?}",
+            list.iter().map(|m| m.about.address).collect::<Vec<_>>()
+        );
+        self.publish_list(&list);
+    }
+
+    /// Tells the workers what has become of the endpoints.
+    pub(super) fn publish(&self) {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        self.publish_list(&list);
+    }
+
+    fn publish_list(&self, list: &[Arc<Member>]) {
+        let snapshot = Snapshot::of(&self.config, list.to_vec());
+        self.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    /// What the endpoints are like at the moment.
+    pub(crate) fn levels(&self) -> MembershipLevels {
+        let snapshot = self.snapshot.borrow();
+        let count = |is: &dyn Fn(&Member) -> bool| {
+            let members = snapshot.members.iter();
+            members.filter(|member| is(member)).count()
+        };
+        MembershipLevels {
+            total: snapshot.members.len(),
+            healthy: count(&Member::is_healthy),
+            passing: count(&|m| !m.has(Flag::FAILED_ACTIVE_HC)),
+            ejected: count(&|m| m.has(Flag::FAILED_OUTLIER_CHECK)),
+            has_health_checks: !self.config.health_checks.is_empty(),
+            has_outlier_detection: self.config.outlier_detection.is_some(),
+        }
+    }
+}
+
+impl Snapshot {
+    fn of(config: &Cluster, members: Vec<Arc<Member>>) -> Self {
+        let highest = members.iter().map(|m| m.about.priority).max();
+        let priorities = 0..highest.map_or(0, |highest| highest + 1);
+        let places = |priority: u32| {
+            let places = (0..members.len()).filter(|p| members[*p].about.priority == priority);
+            places.collect::<Vec<_>>()
+        };
+        let all: Vec<Vec<usize>> = priorities.map(places).collect();
+        let healthy: Vec<Vec<usize>> = all
+            .iter()
+            .map(|all| {
+                let healthy = all.iter().copied().filter(|p| members[*p].is_healthy());
+                healthy.collect()
+            })
+            .collect();
+        let levels: Vec<_> = all.iter().zip(&healthy).collect();
+        let levels: Vec<_> = levels
+            .into_iter()
+            .map(|(all, healthy)| Level {
+                all: all.len(),
+                healthy: healthy.len(),
+            })
+            .collect();
+        let division = priorities::divide(
+            &levels,
+            config.overprovisioning_factor,
+            config.healthy_panic_threshold,
+        );
+        let levels = all.into_iter().zip(healthy).zip(&division.panics);
+        let levels = levels.map(|((all, healthy), is_panic)| {
+            let usable = match (is_panic, config.fail_traffic_on_panic) {
+                (false, _) => healthy,
+                (true, false) => all,
+                (true, true) => Vec::new(),
+            };
+            Priority {
+                table: table(config, &members, &usable),
+                usable,
+                is_panic: *is_panic,
+            }
+        });
+        Self {
+            is_known: true,
+            levels: levels.collect(),
+            loads: division.loads,
+            members,
+        }
+    }
+
+    /// Whether all names have been looked up, and all endpoints been checked once.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_pending = |member: &Arc<Member>| member.has(Flag::PENDING_ACTIVE_HC);
+        self.is_known && !self.members.iter().any(is_pending)
+    }
+}
+
+fn table(config: &Cluster, members: &[Arc<Member>], usable: &[usize]) -> Option<HashTable> {
+    let item = |place: &usize| Item {
+        key: members[*place].about.address.to_string(),
+        weight: members[*place].about.weight,
+    };
+    let items = || usable.iter().map(item).collect::<Vec<_>>();
+    match config.lb_policy {
+        LbPolicy::RingHash => Some(HashTable::ring(&items(), config.ring_hash)),
+        LbPolicy::Maglev => Some(HashTable::maglev(&items(), config.maglev)),
+        LbPolicy::RoundRobin | LbPolicy::LeastRequest | LbPolicy::Random => None,
+    }
+}

@@ -1,0 +1,361 @@
+//! [`Pool`]: a worker's connections to endpoints.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::{Stream, UniqueIDType};
+use pingora_core::upstreams::peer::Peer;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use weir_config::UpstreamProtocol;
+
+use super::breakers::Permit;
+use super::counted::{Counted, OpenConnection};
+use super::{Cluster, Endpoint};
+use crate::http::{AnyUpstream, Connection, H1Upstream, H2Upstream, RawUpstream, UpstreamError};
+use crate::telemetry::PendingRequest;
+
+/// A worker's connections to endpoints.
+pub(crate) struct Pool {
+    connector: TransportConnector,
+    /// Requests that connections have carried whose number is limited, by the
+    /// descriptor.
+    requests: RefCell<HashMap<UniqueIDType, u32>>,
+}
+
+/// A connection for one exchange.
+pub(crate) struct Lease {
+    pub(crate) upstream: AnyUpstream,
+    /// Whether it carried an exchange before: the endpoint may have closed it
+    /// in the meantime.
+    pub(crate) reused: bool,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) place: Place,
+}
+
+/// A request's place among those that there may be. Goes when the connection has
+/// been given back.
+pub(crate) struct Place {
+    _permit: Permit,
+    /// Who waits for a connection to the endpoint.
+    freed: Arc<Notify>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.freed.notify_one();
+    }
+}
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        Self {
+            connector: TransportConnector::new(None),
+            requests: RefCell::default(),
+        }
+    }
+
+    /// A place for one exchange with an endpoint: on a connection that there is,
+    /// or on a new one, which it certainly is when `fresh`.
+    pub(crate) async fn connect(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        fresh: bool,
+    ) -> Result<Lease, UpstreamError> {
+        match cluster.spec.protocol {
+            UpstreamProtocol::Http1 => self.connect_h1(cluster, endpoint, fresh).await,
+            UpstreamProtocol::Http2 => self.connect_h2(cluster, endpoint, fresh).await,
+        }
+    }
+
+    async fn connect_h1(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        fresh: bool,
+    ) -> Result<Lease, UpstreamError> {
+        let idle = if fresh {
+            None
+        } else {
+            self.connector.reused_stream(&endpoint.peer).await
+        };
+        let (stream, reused) = match idle {
+            Some(stream) => (stream, true),
+            None => {
+                let waiting = cluster.waiting()?;
+                let reuse = async || self.connector.reused_stream(&endpoint.peer).await;
+                let found = open_or(cluster, endpoint, reuse).await?;
+                drop(waiting);
+                match found {
+                    Found::Freed(stream) => (stream, true),
+                    Found::Permit(permit) => (self.open(cluster, endpoint, permit).await?, false),
+                }
+            }
+        };
+        let place = match cluster.place(endpoint) {
+            Ok(place) => place,
+            Err(error) => {
+                self.keep(endpoint, stream);
+                return Err(error);
+            }
+        };
+        if endpoint.requests_max.is_some() {
+            let mut requests = self.requests.borrow_mut();
+            let carried = requests.entry(stream.id()).or_default();
+            *carried = if reused { *carried + 1 } else { 1 };
+        }
+        let local = local_address(&stream);
+        let upstream = H1Upstream::new(stream.into(), Rc::clone(&cluster.codec));
+        Ok(Lease {
+            upstream: AnyUpstream::H1(Box::new(upstream)),
+            reused,
+            local,
+            place,
+        })
+    }
+
+    async fn connect_h2(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        fresh: bool,
+    ) -> Result<Lease, UpstreamError> {
+        let lease = |upstream: H2Upstream, reused, local| {
+            Ok(Lease {
+                upstream: AnyUpstream::H2(Box::new(upstream)),
+                reused,
+                local,
+                place: cluster.place(endpoint)?,
+            })
+        };
+        let shared = if fresh {
+            endpoint.http2.stream_after_refusal(&cluster.codec)
+        } else {
+            endpoint.http2.stream(&cluster.codec)
+        };
+        if let Some(upstream) = shared {
+            return lease(upstream, !fresh, None);
+        }
+        let _waiting = cluster.waiting()?;
+        let reuse = async || endpoint.http2.stream(&cluster.codec);
+        let permit = match open_or(cluster, endpoint, reuse).await? {
+            Found::Freed(upstream) => return lease(upstream, !fresh, None),
+            Found::Permit(permit) => permit,
+        };
+        let mut local = None;
+        let make = async || {
+            let stream = self.open(cluster, endpoint, permit).await?;
+            local = local_address(&stream);
+            Ok(Connection::from(stream))
+        };
+        let stream = endpoint.http2.fresh_stream(&cluster.codec, make).await;
+        let (upstream, reused) = stream?;
+        // Who asked for a fresh one has tried before, and does not try again.
+        lease(upstream, reused && !fresh, local)
+    }
+
+    /// A new connection for what is in a tunnel.
+    pub(crate) async fn connect_raw(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+    ) -> Result<Lease, UpstreamError> {
+        let permit = cluster.breakers.connections.acquire();
+        let permit = permit.ok_or_else(|| {
+            cluster.metrics.connections_overflow();
+            UpstreamError::Overflow
+        })?;
+        let place = cluster.place(endpoint)?;
+        let stream = self.open(cluster, endpoint, permit).await?;
+        let local = local_address(&stream);
+        let upstream = RawUpstream::new(stream.into());
+        Ok(Lease {
+            upstream: AnyUpstream::Raw(Box::new(upstream)),
+            reused: false,
+            local,
+            place,
+        })
+    }
+
+    /// Makes a connection.
+    async fn open(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        permit: Permit,
+    ) -> Result<Stream, UpstreamError> {
+        match self.connector.new_stream(&endpoint.peer).await {
+            Ok(stream) => Ok(Counted::stream(stream, cluster.opened(endpoint, permit))),
+            Err(error) => {
+                let error = refused(error);
+                cluster.failed_to_connect(endpoint, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a connection back for the next exchange, if it can carry one.
+    pub(crate) fn release(&self, endpoint: &Endpoint, upstream: H1Upstream) {
+        if let Some(stream) = upstream.reuse().and_then(Connection::into_pingora) {
+            let carried = self.requests.borrow().get(&stream.id()).copied();
+            if let (Some(max), Some(carried)) = (endpoint.requests_max, carried)
+                && carried >= max
+            {
+                return;
+            }
+            self.keep(endpoint, stream);
+        }
+    }
+
+    fn keep(&self, endpoint: &Endpoint, stream: Stream) {
+        let key = endpoint.peer.reuse_hash();
+        let idle_timeout = endpoint.spec.idle_timeout;
+        self.connector.release_stream(stream, key, idle_timeout);
+    }
+}
+
+/// What there is for a request that found no connection.
+enum Found<T> {
+    /// A new one may be made.
+    Permit(Permit),
+    /// One has become free meanwhile.
+    Freed(T),
+}
+
+/// Leave to make a connection or, as long as there are as many as there may be, one
+/// that becomes free: `reuse` looks for it. As in Envoy, an endpoint that the worker
+/// has no connection to gets one in any case.
+async fn open_or<T>(
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    reuse: impl AsyncFn() -> Option<T>,
+) -> Result<Found<T>, UpstreamError> {
+    let connections = &cluster.breakers.connections;
+    if let Some(permit) = connections.acquire() {
+        return Ok(Found::Permit(permit));
+    }
+    cluster.metrics.connections_overflow();
+    loop {
+        let freed = endpoint.freed.notified();
+        if endpoint.cells.active_connections.get() == 0 {
+            return Ok(Found::Permit(connections.take()));
+        }
+        freed.await;
+        if let Some(found) = reuse().await {
+            return Ok(Found::Freed(found));
+        }
+        if let Some(permit) = connections.acquire() {
+            return Ok(Found::Permit(permit));
+        }
+    }
+}
+
+impl Cluster {
+    /// A connection that is not for HTTP.
+    pub(crate) async fn dial(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(TcpStream, OpenConnection), UpstreamError> {
+        let Some(permit) = self.breakers.connections.acquire() else {
+            self.metrics.connections_overflow();
+            return Err(UpstreamError::Overflow);
+        };
+        let connecting = TcpStream::connect(endpoint.address);
+        let connected = match timeout(self.spec.connect_timeout, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            // In the system's words, as Envoy has them.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(UpstreamError::Connect(REFUSED.to_owned()))
+            }
+            Ok(Err(error)) => Err(UpstreamError::Connect(error.to_string())),
+            Err(_) => Err(UpstreamError::ConnectTimeout),
+        };
+        match connected {
+            Ok(connection) => {
+                if let Some(keepalive) = &self.spec.tcp_keepalive {
+                    let keepalive = socket2::TcpKeepalive::new()
+                        .with_time(keepalive.idle)
+                        .with_interval(keepalive.interval)
+                        .with_retries(u32::try_from(keepalive.count).unwrap_or(u32::MAX));
+                    let socket = socket2::SockRef::from(&connection);
+                    if let Err(error) = socket.set_tcp_keepalive(&keepalive) {
+                        tracing::debug!("tcp: SO_KEEPALIVE: {error}");
+                    }
+                }
+                Ok((connection, self.opened(endpoint, permit)))
+            }
+            Err(error) => {
+                self.failed_to_connect(endpoint, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A request waits for a connection as long as this lives, if it may.
+    fn waiting(&self) -> Result<Waiting, UpstreamError> {
+        let Some(permit) = self.breakers.pending.acquire() else {
+            self.metrics.pending_overflow();
+            return Err(UpstreamError::Overflow);
+        };
+        Ok(Waiting {
+            _permit: permit,
+            _metrics: self.metrics.pending(),
+        })
+    }
+
+    /// A place for a request, if there is one.
+    fn place(&self, endpoint: &Endpoint) -> Result<Place, UpstreamError> {
+        let Some(permit) = self.breakers.requests.acquire() else {
+            self.metrics.pending_overflow();
+            return Err(UpstreamError::Overflow);
+        };
+        Ok(Place {
+            _permit: permit,
+            freed: Arc::clone(&endpoint.freed),
+        })
+    }
+
+    fn opened(&self, endpoint: &Endpoint, permit: Permit) -> OpenConnection {
+        OpenConnection::new(permit, &endpoint.cells, &self.metrics, &endpoint.freed)
+    }
+
+    fn failed_to_connect(&self, endpoint: &Endpoint, error: &UpstreamError) {
+        let in_time = !matches!(error, UpstreamError::ConnectTimeout);
+        self.metrics.connect_failure(!in_time);
+        endpoint.cells.connect_failures.add(1);
+    }
+}
+
+/// A request that waits for a connection.
+struct Waiting {
+    _permit: Permit,
+    _metrics: PendingRequest,
+}
+
+fn local_address(stream: &Stream) -> Option<SocketAddr> {
+    let digest = stream.get_socket_digest();
+    digest.and_then(|d| d.local_addr()?.as_inet().copied())
+}
+
+/// Envoy's words for it.
+const REFUSED: &str = "delayed connect error: Connection refused";
+
+#[allow(clippy::needless_pass_by_value, clippy::boxed_local)] // For `map_err`.
+fn refused(error: Box<pingora_core::Error>) -> UpstreamError {
+    match error.etype() {
+        pingora_core::ErrorType::ConnectTimedout => UpstreamError::ConnectTimeout,
+        // In the system's words, as Envoy has them.
+        pingora_core::ErrorType::ConnectRefused => UpstreamError::Connect(REFUSED.to_owned()),
+        pingora_core::ErrorType::ConnectNoRoute => {
+            UpstreamError::Connect("immediate connect error: Network is unreachable".to_owned())
+        }
+        _ => UpstreamError::Connect(error.to_string()),
+    }
+}

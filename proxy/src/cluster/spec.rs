@@ -1,0 +1,80 @@
+//! [`ClusterSpec`]: a cluster as configured, and what the process knows of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::protocols::TcpKeepalive;
+use weir_config::{Cluster, Discovery, Endpoint, UpstreamProtocol};
+
+use super::breakers::Breakers;
+use super::dns::DnsCluster;
+use super::member::Description;
+use super::members::Members;
+use crate::http::CodecOptions;
+use crate::telemetry::Page;
+
+/// A cluster as configured; shared by all workers. It goes on as long as its
+/// configuration is the same, and everything that is known of its endpoints with it.
+#[derive(Debug)]
+pub(crate) struct ClusterSpec {
+    pub(crate) name: String,
+    /// What it was made from.
+    pub(crate) config: Cluster,
+    pub(crate) members: Members,
+    pub(crate) breakers: Breakers,
+    /// If its endpoints are names.
+    pub(super) dns: Option<DnsCluster>,
+    pub(super) connect_timeout: Duration,
+    pub(super) protocol: UpstreamProtocol,
+    /// How long a connection may wait for its next exchange.
+    pub(super) idle_timeout: Option<Duration>,
+    /// Bytes that may wait on one connection.
+    pub(super) buffer_limit: usize,
+    pub(super) codec: CodecOptions,
+    pub(super) tcp_keepalive: Option<TcpKeepalive>,
+}
+
+impl ClusterSpec {
+    /// The cluster of this configuration. Counting goes on from `before`, which had
+    /// the same name.
+    pub(crate) fn new(config: &Cluster, before: Option<&Self>) -> Self {
+        let counters = before.map(|before| Arc::clone(&before.members.counters));
+        let members = Members::new(config, counters.unwrap_or_default());
+        let is_static = config.discovery == Discovery::Static;
+        if is_static {
+            // A valid configuration has no names here.
+            let endpoints = config.endpoints.iter();
+            members.replace(
+                endpoints.filter_map(|endpoint| match &endpoint.address.value {
+                    Endpoint::Address(address) => Some(Description::of(endpoint, *address, None)),
+                    Endpoint::Name { .. } => None,
+                }),
+            );
+        }
+        Self {
+            name: config.name.value.clone(),
+            members,
+            breakers: Breakers::new(config.circuit_breakers),
+            dns: (!is_static).then(|| DnsCluster::new(config)),
+            connect_timeout: config.connect_timeout,
+            protocol: config.protocol,
+            idle_timeout: config.idle_timeout,
+            buffer_limit: config.buffer_limit,
+            codec: CodecOptions::of_cluster(config),
+            tcp_keepalive: config.tcp_keepalive.map(|keepalive| TcpKeepalive {
+                idle: keepalive.keepalive_time,
+                interval: keepalive.keepalive_interval,
+                count: keepalive.keepalive_probes as usize,
+                #[cfg(target_os = "linux")]
+                user_timeout: Duration::ZERO,
+            }),
+            config: config.clone(),
+        }
+    }
+
+    /// Adds what is known of the cluster to a page of metrics.
+    pub(crate) fn show(&self, page: &mut Page) {
+        let (levels, open) = (self.members.levels(), self.breakers.open());
+        self.members.counters.show(page, &self.name, levels, &open);
+    }
+}
