@@ -89,11 +89,9 @@ impl Pool {
         let (stream, reused) = match idle {
             Some(stream) => (stream, true),
             None => {
-                let waiting = cluster.waiting()?;
+                let _waiting = cluster.waiting()?;
                 let reuse = async || self.connector.reused_stream(&endpoint.peer).await;
-                let found = open_or(cluster, endpoint, reuse).await?;
-                drop(waiting);
-                match found {
+                match open_or(cluster, endpoint, reuse).await {
                     Found::Freed(stream) => (stream, true),
                     Found::Permit(permit) => (self.open(cluster, endpoint, permit).await?, false),
                 }
@@ -145,12 +143,22 @@ impl Pool {
         }
         let _waiting = cluster.waiting()?;
         let reuse = async || endpoint.http2.stream(&cluster.codec);
-        let permit = match open_or(cluster, endpoint, reuse).await? {
-            Found::Freed(upstream) => return lease(upstream, !fresh, None),
-            Found::Permit(permit) => permit,
+        // Who waits for a connection that is being made shares it, mostly.
+        let permit = if endpoint.http2.is_connecting() {
+            None
+        } else {
+            match open_or(cluster, endpoint, reuse).await {
+                Found::Freed(upstream) => return lease(upstream, !fresh, None),
+                Found::Permit(permit) => Some(permit),
+            }
         };
         let mut local = None;
         let make = async || {
+            let permit = permit.or_else(|| cluster.breakers.connections.acquire());
+            let permit = permit.ok_or_else(|| {
+                cluster.metrics.pending_overflow();
+                UpstreamError::Overflow
+            })?;
             let stream = self.open(cluster, endpoint, permit).await?;
             local = local_address(&stream);
             Ok(Connection::from(stream))
@@ -236,23 +244,23 @@ async fn open_or<T>(
     cluster: &Cluster,
     endpoint: &Endpoint,
     reuse: impl AsyncFn() -> Option<T>,
-) -> Result<Found<T>, UpstreamError> {
+) -> Found<T> {
     let connections = &cluster.breakers.connections;
     if let Some(permit) = connections.acquire() {
-        return Ok(Found::Permit(permit));
+        return Found::Permit(permit);
     }
     cluster.metrics.connections_overflow();
     loop {
         let freed = endpoint.freed.notified();
         if endpoint.cells.active_connections.get() == 0 {
-            return Ok(Found::Permit(connections.take()));
+            return Found::Permit(connections.take());
         }
         freed.await;
         if let Some(found) = reuse().await {
-            return Ok(Found::Freed(found));
+            return Found::Freed(found);
         }
         if let Some(permit) = connections.acquire() {
-            return Ok(Found::Permit(permit));
+            return Found::Permit(permit);
         }
     }
 }

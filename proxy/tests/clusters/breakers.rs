@@ -163,3 +163,28 @@ fn connections_have_the_keepalive_that_is_asked_for() {
             .then_some(())
     });
 }
+
+#[test]
+fn streams_of_http2_share_the_connection_that_there_may_be() {
+    weir_conformance::h2::run(async {
+        let upstream = weir_conformance::h2::H2Upstream::start(|request, mut respond| async move {
+            drop(request);
+            let response = http::Response::builder().status(200).body(()).unwrap();
+            respond.send_response(response, true).unwrap();
+        });
+        let keys = format!(
+            "  endpoints: [\"{}\"]\n  protocol: http2\n  circuit_breakers: {{ max_connections: 1 }}",
+            upstream.address
+        );
+        let weir = Weir::start(&config(1, "", &keys));
+        let mut clients: Vec<_> = (0..20).map(|_| weir.connect()).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+        }
+        for client in &mut clients {
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(weir.metric("envoy_cluster_upstream_cx_total"), 1);
+        assert_eq!(weir.metric("envoy_cluster_upstream_cx_overflow"), 0);
+    });
+}

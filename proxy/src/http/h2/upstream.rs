@@ -78,6 +78,11 @@ impl H2Endpoint {
         Some(H2Upstream::new(found, options.headers_count_max))
     }
 
+    /// Whether a connection is being made.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.turn.try_lock().is_err()
+    }
+
     /// A stream on a connection over which the endpoint has just refused one. It
     /// is not stale: who tries again needs no new one, or an endpoint that refuses
     /// much would get a connection for each refusal.
