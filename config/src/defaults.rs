@@ -57,3 +57,12 @@ pub const CACHE_SIZE: u64 = 1 << 30;
 /// `modules.cache_expiry`: a registry may be away over a weekend, and a node be
 /// restarted meanwhile.
 pub const CACHE_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// `tracing.service_name`: what spans are of.
+pub const SERVICE_NAME: &str = "weir";
+
+/// `tracing.otlp.timeout`: as OpenTelemetry has it.
+pub const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `tracing.sampling`, in millionths: everything, as in Envoy.
+pub const SAMPLING: u32 = 1_000_000;

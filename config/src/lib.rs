@@ -39,11 +39,13 @@ mod not_yet;
 mod plugin;
 mod problems;
 mod read;
+mod redact;
 mod report;
 mod route;
 mod schema;
 mod source;
 mod tcp_proxy;
+mod tracing;
 mod verify;
 mod virtual_host;
 mod vm;
@@ -76,6 +78,7 @@ pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use read::ByteSize;
+pub use redact::redact;
 pub use route::{
     Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
     PathRewrite, Redirect, RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction,
@@ -84,6 +87,8 @@ pub use route::{
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
+pub use tracing::{Otlp, Sampling, Tracing};
 pub use verify::{Verify, VerifyKey};
 pub use virtual_host::VirtualHost;
 pub use vm::VmConfig;
+pub use write::yaml;

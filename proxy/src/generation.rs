@@ -46,12 +46,22 @@ pub(crate) struct Generation {
     pub(crate) files: Vec<PathBuf>,
     /// What was fetched, as far as the next one cannot get it from the disk.
     fetched: RemoteModules,
-    /// How long its streams may go on when it has been replaced.
-    pub(crate) drain_timeout: Duration,
+    /// How long its streams may go on when it has been replaced, and what comes before
+    /// an end of the process.
+    pub(crate) drain: Drain,
     /// Where the VMs' shared data and queues are: it outlives the generation.
     pub(crate) shared: Arc<SharedState>,
     /// Where its modules were looked for: it outlives the generation.
     pub(crate) compile_cache: Arc<CompileCache>,
+}
+
+/// How connections get time to end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Drain {
+    /// How long the process says that it is not ready before it drains.
+    pub(crate) delay: Duration,
+    /// How long it then drains.
+    pub(crate) timeout: Duration,
 }
 
 /// What makes a listener the same one in another generation: its address or, if
@@ -155,6 +165,14 @@ struct Place {
 }
 
 impl Generation {
+    /// Names of the listeners, and what they are bound to.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.listeners.iter().map(|listener| {
+            let bound = self.bound.get(&listener.key()).copied();
+            (listener.name.as_str(), bound.unwrap_or(listener.address))
+        })
+    }
+
     /// The clusters that look names up, and are not in `previous`.
     pub(crate) fn dns_clusters(&self, previous: Option<&Self>) -> Vec<Arc<DnsCluster>> {
         let known = |cluster: &Arc<ClusterSpec>| {
@@ -261,7 +279,10 @@ impl Generation {
             vms,
             files,
             fetched,
-            drain_timeout: config.drain_timeout,
+            drain: Drain {
+                delay: config.drain_delay,
+                timeout: config.drain_timeout,
+            },
             shared: Arc::clone(shared),
             compile_cache,
         })

@@ -189,3 +189,15 @@ pub(crate) const ARCHIVE_OVERHEAD_BYTES: usize = 1 << 20;
 
 /// Modules that are fetched at the same time.
 pub(crate) const FETCHES_AT_ONCE: usize = 4;
+
+/// Failures of one filter that a worker keeps to be shown: what an operator reads.
+pub(crate) const FAILURES_KEPT: usize = 8;
+
+/// Bytes of a text that is kept of a failure: its message, a frame of its backtrace.
+pub(crate) const FAILURE_TEXT_BYTES: usize = 4 * 1024;
+
+/// Failures of all filters that the admin's page shows.
+pub(crate) const FAILURES_SHOWN: usize = 50;
+
+/// Bytes that a regular expression in a query may compile to.
+pub(crate) const FILTER_REGEX_BYTES: usize = 1 << 20;

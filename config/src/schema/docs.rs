@@ -6,7 +6,7 @@ use crate::read::Block;
 
 /// The files with types that are read from mappings; a test notices one that is not
 /// here.
-const SOURCES: [&str; 30] = [
+const SOURCES: [&str; 31] = [
     include_str!("../access_log.rs"),
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
@@ -34,6 +34,7 @@ const SOURCES: [&str; 30] = [
     include_str!("../route/rewrite.rs"),
     include_str!("../route/route_match.rs"),
     include_str!("../tcp_proxy.rs"),
+    include_str!("../tracing.rs"),
     include_str!("../verify.rs"),
     include_str!("../virtual_host.rs"),
     include_str!("../vm.rs"),

@@ -46,7 +46,10 @@ enum Command {
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::init(cli.log_format);
+    if let Err(error) = log::init(cli.log_format) {
+        eprintln!("error: WEIR_LOG: {error}");
+        return ExitCode::FAILURE;
+    }
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),

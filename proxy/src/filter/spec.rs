@@ -207,6 +207,7 @@ impl FilterVmSpec {
             callouts,
             Arc::clone(&self.node),
             self.log_lines,
+            self.plugins.iter().map(|p| p.plugin.name.clone()).collect(),
         );
         let host_of_vm: Rc<dyn weir_abi::Host> = Rc::<FilterHost>::clone(&host);
         let vm =

@@ -29,10 +29,18 @@ macro_rules! families {
 families! {
     SERVER_LIVE = Gauge "envoy_server_live" []
         "1 while Weir serves, 0 while it starts or drains";
+    SERVER_STATE = Gauge "envoy_server_state" []
+        "0 while Weir serves, 1 while it drains, 3 while it starts";
     SERVER_UPTIME = Gauge "envoy_server_uptime" []
         "Seconds since the start";
     SERVER_CONCURRENCY = Gauge "envoy_server_concurrency" []
         "Workers";
+    MEMORY_ALLOCATED = Gauge "envoy_server_memory_allocated" []
+        "Bytes that Weir has allocated, without guest memory";
+    MEMORY_HEAP = Gauge "envoy_server_memory_heap_size" []
+        "Bytes that the allocator has in memory for it";
+    MEMORY_PHYSICAL = Gauge "envoy_server_memory_physical_size" []
+        "Bytes that the process has in memory, guest memory included";
     BUILD = Gauge "weir_build_info" ["version"]
         "1, with the version";
     GENERATION = Gauge "weir_generation" []

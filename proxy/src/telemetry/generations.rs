@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::{Value as Json, json};
+
 use super::cell::Counter;
 use super::family as f;
 use super::page::Page;
@@ -124,6 +126,24 @@ impl Generations {
         page.level(&f::RELOAD_SUCCESS_TIME, &[], reloads.last_success);
         page.count(&f::RELOADS, &["success"], reloads.succeeded);
         page.count(&f::RELOADS, &["failure"], reloads.failed);
+    }
+
+    /// Number, state, seconds of age, streams, VMs and bytes of guest memory of each.
+    pub(crate) fn to_json(&self) -> Json {
+        let known = self.known();
+        let last = known.len().saturating_sub(1);
+        let generation = |(place, k): (usize, &Known)| {
+            let sum = |of: fn(&GenerationCells) -> u64| k.cells.iter().map(|c| of(c)).sum::<u64>();
+            json!({
+                "number": k.number,
+                "state": if place == last { "serving" } else { "draining" },
+                "age_seconds": k.since.elapsed().as_secs(),
+                "streams": sum(GenerationCells::streams),
+                "vms": sum(|c| c.vms.get()),
+                "memory_bytes": sum(|c| c.memory.get()),
+            })
+        };
+        known.iter().enumerate().map(generation).collect()
     }
 
     /// A line each: number, age in seconds, streams, VMs, bytes of guest memory.

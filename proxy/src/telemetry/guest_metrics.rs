@@ -117,7 +117,7 @@ impl GuestMetrics {
         page.count(&f::GUEST_METRICS_REFUSED, &[], refused);
         for ((full, _), metric) in metrics.iter() {
             let (name, labels) = tags::parse(full);
-            page.add_guest(name, labels, metric.value());
+            page.add_guest(full, (name, labels), metric.value());
         }
     }
 }

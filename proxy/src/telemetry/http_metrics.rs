@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::cell::{Counter, REQUEST_TIME, Samples};
 use super::family as f;
+use super::figures::{self, ClusterFigures, ListenerFigures};
 use super::page::Page;
 use crate::http::ResponsePiece;
 use crate::stream::parse_status;
@@ -22,6 +23,10 @@ impl Codes {
         if let Some(counter) = class.and_then(|c| self.0.get(c)) {
             counter.add(1);
         }
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        self.0.iter().map(Counter::get).collect()
     }
 }
 
@@ -83,6 +88,28 @@ impl ListenerMetrics {
             metrics: Arc::clone(self),
             began: Instant::now(),
         }
+    }
+
+    /// Adds this worker's numbers to `sum`.
+    pub(super) fn add_to(&self, sum: Option<ListenerFigures>) -> ListenerFigures {
+        let own = ListenerFigures {
+            connections: self.connections.get(),
+            active_connections: self.active_connections.get(),
+            requests: self.requests.get(),
+            active_requests: self.active_requests.get(),
+            codes: self.codes.counts(),
+            time: self.time.snapshot(),
+        };
+        let Some(mut sum) = sum else {
+            return own;
+        };
+        sum.connections += own.connections;
+        sum.active_connections += own.active_connections;
+        sum.requests += own.requests;
+        sum.active_requests += own.active_requests;
+        figures::add(&mut sum.codes, &own.codes);
+        sum.time.add(&own.time);
+        sum
     }
 
     pub(super) fn show(&self, page: &mut Page) {
@@ -208,6 +235,30 @@ impl ClusterMetrics {
     pub(crate) fn timeout(&self) {
         self.timeouts.add(1);
         self.failure();
+    }
+
+    /// Adds this worker's numbers to `sum`.
+    pub(super) fn add_to(&self, sum: Option<ClusterFigures>) -> ClusterFigures {
+        let own = ClusterFigures {
+            connections: self.connections.get(),
+            connect_failures: self.connect_failures.get(),
+            requests: self.requests.get(),
+            active_requests: self.active_requests.get(),
+            failures: self.failures.get(),
+            codes: self.codes.counts(),
+            time: self.time.snapshot(),
+        };
+        let Some(mut sum) = sum else {
+            return own;
+        };
+        sum.connections += own.connections;
+        sum.connect_failures += own.connect_failures;
+        sum.requests += own.requests;
+        sum.active_requests += own.active_requests;
+        sum.failures += own.failures;
+        figures::add(&mut sum.codes, &own.codes);
+        sum.time.add(&own.time);
+        sum
     }
 
     pub(super) fn show(&self, page: &mut Page) {

@@ -2,16 +2,20 @@
 
 mod access_log;
 mod cell;
+mod failures;
 mod family;
 mod fetch_metrics;
+mod figures;
 mod generations;
 mod guest_metrics;
 mod http_metrics;
+pub(crate) mod memory;
 mod metrics;
 mod page;
 mod plugin_metrics;
 mod reports;
 mod shared_metrics;
+mod stats;
 mod tags;
 mod vm_metrics;
 
@@ -24,6 +28,7 @@ pub(crate) use self::http_metrics::{
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::reports::Reports;
+pub(crate) use self::stats::{HistogramBuckets, StatsQuery};
 pub(crate) use self::vm_metrics::{
     CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,
 };

@@ -332,7 +332,8 @@ fn sorted<T: Eq + Hash + fmt::Display>(
 fn settings(before: &Generation, now: &Generation) -> Vec<Change> {
     let node = |generation: &Generation| generation.listeners.first().map(|l| l.facts.node.clone());
     let different = [
-        ("drain_timeout", before.drain_timeout != now.drain_timeout),
+        ("drain_delay", before.drain.delay != now.drain.delay),
+        ("drain_timeout", before.drain.timeout != now.drain.timeout),
         ("callouts", before.callouts != now.callouts),
         ("node", node(before) != node(now)),
     ];
