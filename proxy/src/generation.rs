@@ -29,6 +29,7 @@ use crate::route::RouteTable;
 use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
+use crate::trace::Tracer;
 
 /// One immutable snapshot of the configuration; shared by all workers.
 pub(crate) struct Generation {
@@ -49,6 +50,8 @@ pub(crate) struct Generation {
     /// How long its streams may go on when it has been replaced, and what comes before
     /// an end of the process.
     pub(crate) drain: Drain,
+    /// Decides which requests get spans, if any do.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     /// Where the VMs' shared data and queues are: it outlives the generation.
     pub(crate) shared: Arc<SharedState>,
     /// Where its modules were looked for: it outlives the generation.
@@ -269,7 +272,14 @@ impl Generation {
             let same = known.find(|spec| spec.config == *c);
             same.cloned().unwrap_or_else(|| Arc::new(cluster_spec(c)))
         };
+        let tracer = Tracer::of(config, previous.and_then(|p| p.tracer.as_ref()));
+        let tracer = tracer.map_err(|error| {
+            let span = config.tracing.as_ref().map(|t| t.otlp.endpoint.span);
+            let message = format!("the thread that sends spans does not start: {error}");
+            config.error(span.unwrap_or_default(), message)
+        })?;
         Ok(Self {
+            tracer,
             number: previous.map_or(1, |p| p.number + 1),
             listeners,
             bound: HashMap::new(),

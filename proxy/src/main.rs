@@ -22,6 +22,7 @@ mod signature;
 mod stream;
 mod tcp;
 mod telemetry;
+mod trace;
 mod worker;
 
 #[global_allocator]

@@ -16,7 +16,7 @@ use weir_config::{Config, ConfigErrors};
 
 use crate::generation::{Drain, Generation};
 use crate::health::Health;
-use crate::reload::{Ends, Fleet, Inherited, Load, Paths};
+use crate::reload::{Ends, Fleet, Inherited, Load, Paths, Served};
 
 /// A server whose sockets are bound and whose filters have been tried out.
 pub(crate) struct Prepared {
@@ -60,6 +60,7 @@ impl Prepared {
         let (drain_times, is_drain_times) = watch::channel(Drain::default());
         let shutdown = Shutdown {
             health: self.fleet.health(),
+            served: self.fleet.served(),
             drain: drain.clone(),
             replaced: is_replaced,
             drained: is_drained,
@@ -86,6 +87,7 @@ impl Prepared {
 /// the other process accepts connections already.
 struct Shutdown {
     health: Arc<Health>,
+    served: Served,
     drain: watch::Sender<bool>,
     replaced: watch::Receiver<bool>,
     drained: watch::Receiver<bool>,
@@ -132,9 +134,22 @@ impl ShutdownSignalWatch for Shutdown {
                 tracing::warn!("the drain timeout is over; open connections are closed");
             }
             _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
         }
+        self.flush().await;
         ShutdownSignal::FastShutdown
+    }
+}
+
+impl Shutdown {
+    /// Has spans sent that still wait.
+    async fn flush(&self) {
+        let served = self.served.load_full();
+        let tracer = served.and_then(|served| served.generation.tracer.clone());
+        if let Some(tracer) = tracer {
+            // One that cannot be waited for is not.
+            let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl<'a> Attempt<'a> {
         fresh: bool,
     ) -> Result<Self, UpstreamFailure> {
         let endpoint = cluster.pick().ok_or(UpstreamFailure::NoEndpoint)?;
-        let metrics = cluster.metrics.request();
+        let mut metrics = cluster.metrics.request();
         let lease = worker.pool.connect(cluster, &endpoint, fresh).await;
         let lease = lease.map_err(|error| {
             metrics.failure();

@@ -150,7 +150,13 @@ impl<D: Downstream> Exchange<'_, D> {
         let info = &self.stream.info;
         info.upstream_chosen(endpoint.address);
         let metrics = &self.shared.clusters[cluster].metrics;
-        self.upstream_metrics = Some(metrics.request());
+        let mut request = metrics.request();
+        if let Some(trace) = &info.trace {
+            let name = &self.shared.clusters[cluster].name;
+            let mut headers = self.stream.request_map();
+            request.trace(trace.upstream(&mut headers, name, endpoint.address));
+        }
+        self.upstream_metrics = Some(request);
         let shared = Rc::clone(self.shared);
         let terminates = self.route_connect() == Some(Connect::Terminate);
         self.endpoint = EndpointState::Connecting(Box::pin(async move {

@@ -110,6 +110,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         let prepared = request::prepare(&mut head.headers, &listener.http, &connection);
         let mut info = StreamInfo::new(connection, head.protocol, Arc::clone(&listener.facts));
         info.client = client;
+        let tracer = shared.tracer.as_ref();
+        info.trace = tracer.and_then(|tracer| tracer.begin(&mut head.headers));
         let stream =
             FilteredStream::new(info, head.headers, &listener.plugins, listener.buffer_limit);
         Self {
@@ -332,7 +334,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             Happening::Expired(Expired::Response) => {
                 self.timers.stop_response();
                 self.endpoint = EndpointState::Done;
-                if let Some(metrics) = self.upstream_metrics.take() {
+                if let Some(mut metrics) = self.upstream_metrics.take() {
                     metrics.timeout();
                 }
                 self.stream.fail_upstream(&UpstreamFailure::Timeout);
@@ -421,6 +423,10 @@ impl<D> Drop for Exchange<'_, D> {
     /// known what has been.
     fn drop(&mut self) {
         self.stream.finish();
+        self.upstream_metrics = None;
+        if let Some(trace) = &self.stream.info.trace {
+            trace.end(&self.stream, self.listener.facts.direction);
+        }
         self.metrics.complete(self.stream.info.response_code.get());
         self.listener.log(&self.stream);
     }

@@ -12,7 +12,7 @@ impl<D: Downstream> Exchange<'_, D> {
             return;
         };
         active.stale = false;
-        if let Some(metrics) = &self.upstream_metrics {
+        if let Some(metrics) = &mut self.upstream_metrics {
             metrics.received(&piece);
         }
         match piece {
@@ -105,7 +105,7 @@ impl<D: Downstream> Exchange<'_, D> {
             return self.connect(cluster, endpoint, true);
         }
         self.timers.stop_response();
-        if let Some(metrics) = self.upstream_metrics.take() {
+        if let Some(mut metrics) = self.upstream_metrics.take() {
             metrics.failure();
         }
         if let UpstreamError::Connect(cause) = error {

@@ -244,6 +244,11 @@ impl Fleet {
         })
     }
 
+    /// What is served, once something is.
+    pub(crate) fn served(&self) -> Served {
+        Arc::clone(&self.served)
+    }
+
     /// What is known of the process's life.
     pub(crate) fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)

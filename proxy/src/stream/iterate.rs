@@ -129,10 +129,12 @@ impl FilteredStream {
             });
             let status = match self.participant(index, direction) {
                 Participant::Runs(vm, context) => {
+                    let clock = self.clock();
                     let status = match direction {
                         Direction::Request => vm.on_request_headers(context, end_of_stream),
                         Direction::Response => vm.on_response_headers(context, end_of_stream),
                     };
+                    self.called(index, direction, clock);
                     let going_on = HeadersStatus::Continue;
                     match self.after_callback(index, direction, status, going_on) {
                         Some(status) => status,
@@ -189,7 +191,9 @@ impl FilteredStream {
             };
             here.held.borrow_mut().append(data);
             let size = here.held.borrow().len();
+            let clock = self.clock();
             let status = vm.on_body(context, direction, size, end_of_stream);
+            self.called(index, direction, clock);
             let going_on = BodyStatus::Continue;
             let Some(status) = self.after_callback(index, direction, status, going_on) else {
                 return;
@@ -275,7 +279,9 @@ impl FilteredStream {
             let Some((vm, context)) = slot.live() else {
                 continue;
             };
+            let clock = self.clock();
             let status = vm.on_trailers(context, direction);
+            self.called(index, direction, clock);
             match self.after_callback(index, direction, status, TrailersStatus::Continue) {
                 None => return,
                 Some(TrailersStatus::Stop) => {
@@ -317,6 +323,9 @@ impl FilteredStream {
         }
         let position = self.index(direction, index);
         let here = self.slots[index].direction(direction);
+        if let Some(trace) = &self.info.trace {
+            trace.resumed(index, direction);
+        }
         match here.iteration.get() {
             Iteration::Running => {}
             Iteration::HoldAll(_) => {

@@ -114,7 +114,7 @@ async fn connect(
         return None;
     };
     info.upstream_chosen(endpoint.address);
-    let request = cluster.metrics.request();
+    let mut request = cluster.metrics.request();
     let connecting = TcpStream::connect(endpoint.address);
     let connected = timeout(cluster.connect_timeout, connecting).await;
     cluster.metrics.connected(matches!(connected, Ok(Ok(_))));

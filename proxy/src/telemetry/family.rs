@@ -60,6 +60,11 @@ families! {
     MODULE_FETCHES = Counter "weir_module_fetches_total" ["result"]
         "Modules that servers were asked for, by `success` or `failure`";
 
+    SPANS_SENT = Counter "envoy_tracing_opentelemetry_spans_sent" []
+        "Spans that the collector has taken";
+    SPANS_DROPPED = Counter "envoy_tracing_opentelemetry_spans_dropped" []
+        "Spans that it has not taken, or for which there was no room to wait";
+
     LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
         "Connections that a listener has taken";
     LISTENER_CX_ACTIVE = Gauge "envoy_listener_downstream_cx_active" ["envoy_listener_address"]

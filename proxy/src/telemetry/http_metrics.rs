@@ -9,6 +9,7 @@ use super::figures::{self, ClusterFigures, ListenerFigures};
 use super::page::Page;
 use crate::http::ResponsePiece;
 use crate::stream::parse_status;
+use crate::trace::UpstreamSpan;
 
 /// Classes of status codes.
 const CLASSES: [&str; 5] = ["1", "2", "3", "4", "5"];
@@ -223,6 +224,7 @@ impl ClusterMetrics {
         UpstreamRequest {
             metrics: Arc::clone(self),
             began: Instant::now(),
+            span: None,
         }
     }
 
@@ -286,11 +288,18 @@ impl ClusterMetrics {
 pub(crate) struct UpstreamRequest {
     metrics: Arc<ClusterMetrics>,
     began: Instant,
+    /// Complete when the request is over.
+    span: Option<UpstreamSpan>,
 }
 
 impl UpstreamRequest {
+    /// It gets a span.
+    pub(crate) fn trace(&mut self, span: Option<UpstreamSpan>) {
+        self.span = span;
+    }
+
     /// Counts what has come of the response.
-    pub(crate) fn received(&self, piece: &ResponsePiece) {
+    pub(crate) fn received(&mut self, piece: &ResponsePiece) {
         let ended = match piece {
             ResponsePiece::Informational(_) => false,
             ResponsePiece::Headers {
@@ -300,6 +309,9 @@ impl UpstreamRequest {
                 self.metrics.responses.add(1);
                 let code = headers.get(b":status").and_then(|s| parse_status(s));
                 self.metrics.codes.count(code.unwrap_or(0));
+                if let (Some(span), Some(code)) = (&mut self.span, code) {
+                    span.answered(code);
+                }
                 *end_of_stream
             }
             ResponsePiece::Body { end_of_stream, .. } => *end_of_stream,
@@ -311,13 +323,21 @@ impl UpstreamRequest {
     }
 
     /// It has ended without a response, or not with all of it.
-    pub(crate) fn failure(&self) {
+    pub(crate) fn failure(&mut self) {
+        self.fail_span();
         self.metrics.failure();
     }
 
     /// The same, since it took too long.
-    pub(crate) fn timeout(&self) {
+    pub(crate) fn timeout(&mut self) {
+        self.fail_span();
         self.metrics.timeout();
+    }
+
+    fn fail_span(&mut self) {
+        if let Some(span) = &mut self.span {
+            span.fail();
+        }
     }
 }
 

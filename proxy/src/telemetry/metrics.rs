@@ -16,6 +16,7 @@ use super::http_metrics::{ClusterMetrics, ListenerMetrics};
 use super::memory;
 use super::page::Page;
 use super::shared_metrics;
+use super::span_metrics::spans;
 use super::stats::{self, StatsQuery};
 use super::vm_metrics::{VmCells, VmMetrics};
 use super::{Generations, GuestMetrics};
@@ -238,6 +239,7 @@ impl Metrics {
         page.count(&f::COMPILE_CACHE, &["miss"], lookups.misses);
         page.count(&f::COMPILE_CACHE, &["damaged"], lookups.damaged);
         fetches().show(&mut page);
+        spans().show(&mut page);
         for worker in &self.workers {
             worker.show(&mut page);
         }

@@ -15,6 +15,7 @@ mod page;
 mod plugin_metrics;
 mod reports;
 mod shared_metrics;
+mod span_metrics;
 mod stats;
 mod tags;
 mod vm_metrics;
@@ -28,6 +29,7 @@ pub(crate) use self::http_metrics::{
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::reports::Reports;
+pub(crate) use self::span_metrics::spans;
 pub(crate) use self::stats::{HistogramBuckets, StatsQuery};
 pub(crate) use self::vm_metrics::{
     CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,

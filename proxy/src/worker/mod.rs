@@ -229,6 +229,7 @@ impl Worker {
             pool: Rc::clone(&self.pool),
             callouts: generation.callouts,
             metrics: Arc::clone(&self.metrics),
+            tracer: generation.tracer.clone(),
             life: Rc::clone(&self.life),
             cells,
             over: watch::Sender::new(false),
