@@ -175,6 +175,13 @@ fn numbers_have_the_names_of_envoy_and_can_be_selected() {
         "server.concurrency: 1",
         "cluster.web.upstream_rq_total: 3",
         "http.edge.downstream_rq_total: 3",
+        "http.edge.downstream_rq_http1_total: 3",
+        "cluster.web.upstream_rq_200: 3",
+        "server.total_connections: 1",
+        "listener_manager.workers_started: 1",
+        "listener_manager.total_listeners_active: 2",
+        "cluster_manager.active_clusters: 1",
+        "wasm.remote_load_fetch_failures: 0",
         "wasmcustom.shop.hits: 6",
     ] {
         assert!(has(line), "{line} in {}", stats());

@@ -127,7 +127,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             switch: head.switch,
             rejected: prepared.err(),
             endpoint: EndpointState::None,
-            metrics: listener.metrics.request(),
+            metrics: listener.metrics.request(head.protocol),
             upstream_metrics: None,
             pending: PendingRequest::default(),
             timers: Timers::new(

@@ -51,11 +51,13 @@ impl Levels {
     /// Everything, for whoever asks at the start how much there can be.
     pub(crate) fn all() -> Self {
         let targets = Targets::new().with_default(LevelFilter::TRACE);
-        Self {
+        let mut levels = Self {
             initial: targets.clone(),
             targets,
             ..Self::default()
-        }
+        };
+        levels.refresh();
+        levels
     }
 
     /// Has all targets log from this level on.

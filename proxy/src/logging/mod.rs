@@ -18,7 +18,8 @@ pub(crate) use self::levels::{LevelError, Levels, level};
 /// The target of what filters log.
 pub(crate) const GUEST: &str = "guest";
 
-static LEVELS: LazyLock<ArcSwap<Levels>> = LazyLock::new(ArcSwap::default);
+/// Until they are set, whoever listens decides.
+static LEVELS: LazyLock<ArcSwap<Levels>> = LazyLock::new(|| ArcSwap::from_pointee(Levels::all()));
 
 thread_local! {
     /// What is being logged is a filter's, and has been let through already.

@@ -406,7 +406,7 @@ impl Crew {
             tracing::info!(listener = name, %address, workers, "listening");
         }
         self.drain_times.send_replace(generation.drain);
-        self.generations.serve(generation.number, all_cells);
+        self.generations.serve(&generation, all_cells);
         self.served.store(Some(Arc::new(Configuration {
             config,
             generation: Arc::clone(&generation),

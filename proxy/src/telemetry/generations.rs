@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::cell::Counter;
 use super::family as f;
 use super::page::Page;
+use crate::generation::Generation;
 
 /// The numbers of one generation on one worker.
 #[derive(Debug, Default)]
@@ -55,6 +56,8 @@ struct Known {
     number: u64,
     since: Instant,
     cells: Vec<Arc<GenerationCells>>,
+    listeners: usize,
+    clusters: usize,
 }
 
 /// What became of the reloads.
@@ -86,11 +89,14 @@ impl Generations {
     }
 
     /// It is served from now on.
-    pub(crate) fn serve(&self, number: u64, cells: Vec<Arc<GenerationCells>>) {
+    pub(crate) fn serve(&self, generation: &Generation, cells: Vec<Arc<GenerationCells>>) {
+        let number = generation.number;
         locked(&self.known).push(Known {
             number,
             since: Instant::now(),
             cells,
+            listeners: generation.listeners.len(),
+            clusters: generation.clusters.len(),
         });
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut reloads = locked(&self.reloads);
@@ -120,6 +126,11 @@ impl Generations {
         let number = known.last().map_or(0, |k| k.number);
         page.level(&f::GENERATION, &[], number);
         page.level(&f::GENERATIONS, &[], known.len() as u64);
+        let last = known.last();
+        let listeners = last.map_or(0, |k| k.listeners);
+        let clusters = last.map_or(0, |k| k.clusters);
+        page.level(&f::LISTENERS_ACTIVE, &[], listeners as u64);
+        page.level(&f::CLUSTERS_ACTIVE, &[], clusters as u64);
         drop(known);
         let reloads = locked(&self.reloads);
         page.level(&f::RELOAD_SUCCESSFUL, &[], (!reloads.last_failed).into());

@@ -8,7 +8,7 @@ use super::family as f;
 use super::figures::{self, ClusterFigures, ListenerFigures};
 use super::page::Page;
 use crate::http::ResponsePiece;
-use crate::stream::parse_status;
+use crate::stream::{Protocol, parse_status};
 use crate::trace::UpstreamSpan;
 
 /// Classes of status codes.
@@ -31,6 +31,31 @@ impl Codes {
     }
 }
 
+/// Counts by status, from 100 to 599.
+#[derive(Debug)]
+struct Statuses(Box<[Counter; 500]>);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Self(Box::new([const { Counter::new() }; 500]))
+    }
+}
+
+impl Statuses {
+    fn count(&self, code: u16) {
+        let place = usize::from(code).checked_sub(100);
+        if let Some(counter) = place.and_then(|place| self.0.get(place)) {
+            counter.add(1);
+        }
+    }
+
+    /// Those that there were.
+    fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        let counts = (100..).zip(self.0.iter().map(Counter::get));
+        counts.filter(|(_, count)| *count > 0)
+    }
+}
+
 fn microseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
@@ -44,7 +69,8 @@ pub(crate) struct ListenerMetrics {
     tcp: bool,
     connections: Counter,
     active_connections: Counter,
-    requests: Counter,
+    http1_requests: Counter,
+    http2_requests: Counter,
     active_requests: Counter,
     responses: Counter,
     codes: Codes,
@@ -66,12 +92,17 @@ impl ListenerMetrics {
             tcp,
             connections: Counter::default(),
             active_connections: Counter::default(),
-            requests: Counter::default(),
+            http1_requests: Counter::default(),
+            http2_requests: Counter::default(),
             active_requests: Counter::default(),
             responses: Counter::default(),
             codes: Codes::default(),
             time: Samples::new(&REQUEST_TIME),
         })
+    }
+
+    fn requests(&self) -> u64 {
+        self.http1_requests.get() + self.http2_requests.get()
     }
 
     /// Counts a connection for as long as the guard lives.
@@ -82,8 +113,12 @@ impl ListenerMetrics {
     }
 
     /// Counts a request for as long as the guard lives.
-    pub(crate) fn request(self: &Arc<Self>) -> DownstreamRequest {
-        self.requests.add(1);
+    pub(crate) fn request(self: &Arc<Self>, protocol: Protocol) -> DownstreamRequest {
+        let requests = match protocol {
+            Protocol::Http2 => &self.http2_requests,
+            Protocol::Http10 | Protocol::Http11 | Protocol::Tcp => &self.http1_requests,
+        };
+        requests.add(1);
         self.active_requests.add(1);
         DownstreamRequest {
             metrics: Arc::clone(self),
@@ -96,7 +131,7 @@ impl ListenerMetrics {
         let own = ListenerFigures {
             connections: self.connections.get(),
             active_connections: self.active_connections.get(),
-            requests: self.requests.get(),
+            requests: self.requests(),
             active_requests: self.active_requests.get(),
             codes: self.codes.counts(),
             time: self.time.snapshot(),
@@ -116,6 +151,7 @@ impl ListenerMetrics {
     pub(super) fn show(&self, page: &mut Page) {
         let address = &[&*self.address];
         page.count(&f::LISTENER_CX_TOTAL, address, self.connections.get());
+        page.level(&f::SERVER_CX, &[], self.active_connections.get());
         page.level(
             &f::LISTENER_CX_ACTIVE,
             address,
@@ -128,7 +164,9 @@ impl ListenerMetrics {
         }
         page.count(&f::HTTP_CX_TOTAL, name, self.connections.get());
         page.level(&f::HTTP_CX_ACTIVE, name, self.active_connections.get());
-        page.count(&f::HTTP_RQ_TOTAL, name, self.requests.get());
+        page.count(&f::HTTP_RQ_TOTAL, name, self.requests());
+        page.count(&f::HTTP_RQ_HTTP1, name, self.http1_requests.get());
+        page.count(&f::HTTP_RQ_HTTP2, name, self.http2_requests.get());
         page.level(&f::HTTP_RQ_ACTIVE, name, self.active_requests.get());
         page.count(&f::HTTP_RQ_COMPLETED, name, self.responses.get());
         for (class, count) in CLASSES.iter().zip(&self.codes.0) {
@@ -182,6 +220,7 @@ pub(crate) struct ClusterMetrics {
     active_requests: Counter,
     responses: Counter,
     codes: Codes,
+    statuses: Statuses,
     time: Samples,
     timeouts: Counter,
     failures: Counter,
@@ -202,6 +241,7 @@ impl ClusterMetrics {
             active_requests: Counter::default(),
             responses: Counter::default(),
             codes: Codes::default(),
+            statuses: Statuses::default(),
             time: Samples::new(&REQUEST_TIME),
             timeouts: Counter::default(),
             failures: Counter::default(),
@@ -277,6 +317,10 @@ impl ClusterMetrics {
         for (class, count) in CLASSES.iter().zip(&self.codes.0) {
             page.count(&f::CLUSTER_RQ_XX, &[class, &self.name], count.get());
         }
+        for (status, count) in self.statuses.counts() {
+            let status = status.to_string();
+            page.count(&f::CLUSTER_RQ_CODE, &[&status, &self.name], count);
+        }
         page.samples(&f::CLUSTER_RQ_TIME, name, self.time.snapshot());
         page.count(&f::CLUSTER_RQ_TIMEOUT, name, self.timeouts.get());
         page.count(&f::CLUSTER_RQ_FAILURES, name, self.failures.get());
@@ -309,6 +353,7 @@ impl UpstreamRequest {
                 self.metrics.responses.add(1);
                 let code = headers.get(b":status").and_then(|s| parse_status(s));
                 self.metrics.codes.count(code.unwrap_or(0));
+                self.metrics.statuses.count(code.unwrap_or(0));
                 if let (Some(span), Some(code)) = (&mut self.span, code) {
                     span.answered(code);
                 }

@@ -229,6 +229,9 @@ impl Metrics {
         let mut page = Page::default();
         page.level(&f::SERVER_LIVE, &[], (state == State::Live).into());
         page.level(&f::SERVER_STATE, &[], state as u64);
+        let started = state != State::Initializing;
+        page.level(&f::WORKERS_STARTED, &[], started.into());
+        page.level(&f::SERVER_CX, &[], 0);
         page.level(&f::SERVER_UPTIME, &[], self.started.elapsed().as_secs());
         page.level(&f::SERVER_CONCURRENCY, &[], self.workers.len() as u64);
         memory::show(&mut page);
