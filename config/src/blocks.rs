@@ -29,6 +29,8 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::code::remote::HTTP_URI_BLOCK,
     &crate::code::remote::RETRY_BLOCK,
     &crate::modules::BLOCK,
+    &crate::tracing::BLOCK,
+    &crate::tracing::OTLP_BLOCK,
     &crate::environment::BLOCK,
     &crate::failure::RELOAD_BLOCK,
     &crate::failure::BACKOFF_BLOCK,

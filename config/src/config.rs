@@ -21,6 +21,7 @@ use crate::plugin::PluginConfig;
 use crate::problems::Problems;
 use crate::read::{Block, Fields};
 use crate::source::{Source, Span};
+use crate::tracing::Tracing;
 use crate::yaml::{self, Node, Value};
 
 pub(crate) static BLOCK: Block = Block {
@@ -29,11 +30,13 @@ pub(crate) static BLOCK: Block = Block {
         ("workers", "2"),
         ("node", "{ id: edge-1, cluster: edge }"),
         ("admin", "{ address: 127.0.0.1:9901 }"),
+        ("drain_delay", "5s"),
         ("drain_timeout", "30s"),
         ("listeners", "[{ name: edge, address: 0.0.0.0:8080 }]"),
         ("callouts", "{ response_limit: 16MiB }"),
         ("compile_cache", "{ path: /var/cache/weir }"),
         ("modules", "{ cache: /var/cache/weir }"),
+        ("tracing", "{ otlp: { endpoint: http://127.0.0.1:4318 } }"),
         ("clusters", "[{ name: web, endpoints: [127.0.0.1:9000] }]"),
     ],
     not_yet: &[],
@@ -65,6 +68,12 @@ pub struct Config {
     pub compile_cache: Option<CompileCache>,
     /// `modules`: filter code that is fetched.
     pub modules: Modules,
+    /// `tracing`: spans about requests. Default: none.
+    pub tracing: Option<Tracing>,
+    /// `drain_delay`: how long Weir says that it is not ready, and still accepts
+    /// connections, before it drains: a load balancer needs a moment to notice.
+    /// Default: 0s.
+    pub drain_delay: Duration,
     /// `drain_timeout`: how long connections get to finish after a stop or a
     /// reload before they are closed. Default: 30s.
     pub drain_timeout: Duration,
@@ -176,6 +185,8 @@ fn read_root(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Conf
         callouts: fields.optional("callouts").unwrap_or_default(),
         compile_cache: fields.optional("compile_cache"),
         modules: fields.optional("modules").unwrap_or_default(),
+        tracing: fields.optional("tracing"),
+        drain_delay: fields.optional("drain_delay").unwrap_or_default(),
         drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         source: Arc::clone(source),
     };

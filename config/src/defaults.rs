@@ -69,3 +69,11 @@ pub const ROLLBACK_WINDOW: Duration = Duration::from_secs(60);
 
 /// `rollback_on.min_streams`: one failure among the first few streams is no rate.
 pub const ROLLBACK_MIN_STREAMS: u32 = 100;
+/// `tracing.service_name`: what spans are of.
+pub const SERVICE_NAME: &str = "weir";
+
+/// `tracing.otlp.timeout`: as OpenTelemetry has it.
+pub const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `tracing.sampling`, in millionths: everything, as in Envoy.
+pub const SAMPLING: u32 = 1_000_000;

@@ -39,12 +39,14 @@ mod not_yet;
 mod plugin;
 mod problems;
 mod read;
+mod redact;
 mod report;
 mod rollout;
 mod route;
 mod schema;
 mod source;
 mod tcp_proxy;
+mod tracing;
 mod verify;
 mod virtual_host;
 mod vm;
@@ -82,6 +84,7 @@ pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use read::{ByteSize, Decimal, Percent};
+pub use redact::redact;
 pub use rollout::{Canary, RollbackOn, Rollout, StickyBy};
 pub use route::{
     Connect, CookieHash, DirectResponse, Forward, HashPolicy, HashSource, HeaderMatch,
@@ -91,6 +94,8 @@ pub use route::{
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
+pub use tracing::{Otlp, Sampling, Tracing};
 pub use verify::{Verify, VerifyKey};
 pub use virtual_host::VirtualHost;
 pub use vm::VmConfig;
+pub use write::yaml;

@@ -9,6 +9,7 @@ mod listeners;
 mod plugins;
 mod rollouts;
 mod routes;
+mod tracing;
 
 use std::time::Duration;
 
@@ -27,6 +28,11 @@ impl Config {
     /// The configuration in Weir's own form; [`crate::parse`] gives it back,
     /// with other places.
     pub fn to_yaml(&self) -> String {
+        yaml(&self.to_json())
+    }
+
+    /// The same as a JSON value.
+    pub fn to_json(&self) -> Json {
         let mut top = Object::default();
         top.set(
             "workers",
@@ -36,6 +42,8 @@ impl Config {
         if let Some(admin) = &self.admin {
             let mut block = Object::default();
             block.set("address", admin.address.to_string());
+            let hosts = admin.allowed_hosts.iter();
+            block.list("allowed_hosts", hosts.map(|host| host.value.as_str()));
             top.set("admin", block);
         }
         top.set("callouts", callouts(self.callouts));
@@ -43,11 +51,20 @@ impl Config {
             top.set("compile_cache", compile_cache(cache));
         }
         top.set("modules", modules(&self.modules));
+        if let Some(tracing) = &self.tracing {
+            top.set("tracing", self::tracing::tracing(tracing));
+        }
+        top.duration("drain_delay", self.drain_delay, Duration::ZERO);
         top.duration("drain_timeout", self.drain_timeout, DRAIN_TIMEOUT);
         top.list("listeners", self.listeners.iter().map(listeners::listener));
         top.list("clusters", self.clusters.iter().map(clusters::cluster));
-        emit::document(&Json::Object(top.0))
+        Json::Object(top.0)
     }
+}
+
+/// A JSON value as a YAML document that people like to read.
+pub fn yaml(value: &Json) -> String {
+    emit::document(value)
 }
 
 fn callouts(callouts: Callouts) -> Json {

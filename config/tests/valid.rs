@@ -219,3 +219,30 @@ fn the_proxy_can_point_at_the_cause_of_a_later_error() {
          help: stop the other process\n"
     );
 }
+
+#[test]
+fn what_is_for_operators_is_read_and_written_again() {
+    let text = "admin: { address: 127.0.0.1:9901, allowed_hosts: [weir.internal] }\n\
+        drain_delay: 5s\n\
+        tracing:\n\
+        \x20 otlp: { endpoint: 'http://127.0.0.1:4318', headers: { x-tenant: a }, timeout: 2s }\n\
+        \x20 sampling: 12.5%\n\
+        \x20 service_name: edge\n\
+        listeners: [{ name: edge, address: 127.0.0.1:0 }]\n";
+    let config = parse(text);
+    let tracing = config.tracing.as_ref().unwrap();
+    assert_eq!(tracing.otlp.endpoint.value, "http://127.0.0.1:4318");
+    assert_eq!(tracing.otlp.timeout, Duration::from_secs(2));
+    assert_eq!(tracing.sampling.0, 125_000);
+    assert_eq!(tracing.service_name, "edge");
+    assert_eq!(config.drain_delay, Duration::from_secs(5));
+    let hosts = &config.admin.as_ref().unwrap().allowed_hosts;
+    assert_eq!(hosts[0].value, "weir.internal");
+    let again = parse(&config.to_yaml());
+    assert_eq!(again.tracing.as_ref().unwrap().sampling, tracing.sampling);
+    assert_eq!(again.to_yaml(), config.to_yaml());
+
+    let config = parse("listeners: [{ name: edge, address: 127.0.0.1:0 }]");
+    assert_eq!(config.drain_delay, Duration::ZERO);
+    assert_eq!(config.tracing, None);
+}

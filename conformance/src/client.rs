@@ -8,6 +8,7 @@ use super::PATIENCE;
 /// A client's connection.
 pub struct Client {
     connection: BufReader<TcpStream>,
+    host: String,
 }
 
 /// A response.
@@ -41,6 +42,15 @@ impl Client {
         connection.set_nodelay(true).unwrap();
         Self {
             connection: BufReader::new(connection),
+            host: "test".to_owned(),
+        }
+    }
+
+    /// The same, for requests to a host of that name.
+    pub fn connect_as(address: SocketAddr, host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            ..Self::connect(address)
         }
     }
 
@@ -71,7 +81,8 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Response {
-        let mut message = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+        let host = &self.host;
+        let mut message = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
         for (name, value) in headers {
             message += &format!("{name}: {value}\r\n");
         }

@@ -159,7 +159,17 @@ impl Weir {
 
     /// Asks an admin endpoint.
     pub fn admin_get(&self, path: &str) -> Response {
-        Client::connect(self.admin).get(path)
+        self.connect_admin().get(path)
+    }
+
+    /// Has the admin do something.
+    pub fn admin_post(&self, path: &str) -> Response {
+        self.connect_admin().request("POST", path, &[], b"")
+    }
+
+    /// A connection to the admin.
+    pub fn connect_admin(&self) -> Client {
+        Client::connect_as(self.admin, self.admin.to_string())
     }
 
     /// Sum of all samples of a metric.
@@ -275,7 +285,7 @@ impl Weir {
 
     /// Asks for a reload; gives the answer.
     pub fn reload(&self) -> Response {
-        Client::connect(self.admin).request("POST", "/reload", &[], b"")
+        self.admin_post("/reload")
     }
 
     /// Configures and reloads, which must succeed.

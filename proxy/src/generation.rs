@@ -29,6 +29,7 @@ use crate::route::RouteTable;
 use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
+use crate::trace::Tracer;
 
 /// One immutable snapshot of the configuration; shared by all workers.
 pub(crate) struct Generation {
@@ -46,12 +47,24 @@ pub(crate) struct Generation {
     pub(crate) files: Vec<PathBuf>,
     /// What was fetched, as far as the next one cannot get it from the disk.
     fetched: RemoteModules,
-    /// How long its streams may go on when it has been replaced.
-    pub(crate) drain_timeout: Duration,
+    /// How long its streams may go on when it has been replaced, and what comes before
+    /// an end of the process.
+    pub(crate) drain: Drain,
+    /// Decides which requests get spans, if any do.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     /// Where the VMs' shared data and queues are: it outlives the generation.
     pub(crate) shared: Arc<SharedState>,
     /// Where its modules were looked for: it outlives the generation.
     pub(crate) compile_cache: Arc<CompileCache>,
+}
+
+/// How connections get time to end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Drain {
+    /// How long the process says that it is not ready before it drains.
+    pub(crate) delay: Duration,
+    /// How long it then drains.
+    pub(crate) timeout: Duration,
 }
 
 /// What makes a listener the same one in another generation: its address or, if
@@ -163,6 +176,14 @@ struct Origin {
 }
 
 impl Generation {
+    /// Names of the listeners, and what they are bound to.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.listeners.iter().map(|listener| {
+            let bound = self.bound.get(&listener.key()).copied();
+            (listener.name.as_str(), bound.unwrap_or(listener.address))
+        })
+    }
+
     /// The rollouts that are under way.
     pub(crate) fn rollouts(&self) -> impl Iterator<Item = &Arc<RolloutState>> {
         let filters = self.listeners.iter().flat_map(|listener| &listener.filters);
@@ -264,7 +285,14 @@ impl Generation {
             same.cloned()
                 .unwrap_or_else(|| Arc::new(ClusterSpec::new(c, before.map(|b| &**b))))
         };
+        let tracer = Tracer::of(config, previous.and_then(|p| p.tracer.as_ref()));
+        let tracer = tracer.map_err(|error| {
+            let span = config.tracing.as_ref().map(|t| t.otlp.endpoint.span);
+            let message = format!("the thread that sends spans does not start: {error}");
+            config.error(span.unwrap_or_default(), message)
+        })?;
         Ok(Self {
+            tracer,
             number: previous.map_or(1, |p| p.number + 1),
             listeners,
             bound: HashMap::new(),
@@ -274,7 +302,10 @@ impl Generation {
             vms,
             files,
             fetched,
-            drain_timeout: config.drain_timeout,
+            drain: Drain {
+                delay: config.drain_delay,
+                timeout: config.drain_timeout,
+            },
             shared: Arc::clone(shared),
             compile_cache,
         })

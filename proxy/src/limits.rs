@@ -210,3 +210,29 @@ pub(crate) const FETCHES_AT_ONCE: usize = 4;
 
 /// Bytes of an answer to a health check that are looked at.
 pub(crate) const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
+/// Requests whose spans may wait to be sent; those of more are dropped and counted, a
+/// worker never waits.
+pub(crate) const TRACE_QUEUE: usize = 4 * 1024;
+
+/// Spans that are sent at once, as soon as there are so many, and how long fewer wait.
+/// Those of OpenTelemetry's own exporters.
+pub(crate) const TRACE_BATCH: usize = 512;
+pub(crate) const TRACE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the end of the process waits for spans to be sent.
+pub(crate) const TRACE_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of a header that a span has. Envoy's default for paths.
+pub(crate) const TRACE_TEXT_BYTES: usize = 256;
+
+/// Failures of one filter that a worker keeps to be shown: what an operator reads.
+pub(crate) const FAILURES_KEPT: usize = 8;
+
+/// Bytes of a text that is kept of a failure: its message, a frame of its backtrace.
+pub(crate) const FAILURE_TEXT_BYTES: usize = 4 * 1024;
+
+/// Failures of all filters that the admin's page shows.
+pub(crate) const FAILURES_SHOWN: usize = 50;
+
+/// Bytes that a regular expression in a query may compile to.
+pub(crate) const FILTER_REGEX_BYTES: usize = 1 << 20;

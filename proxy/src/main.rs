@@ -9,8 +9,10 @@ mod compile_cache;
 mod exchange;
 mod filter;
 mod generation;
+mod health;
 mod http;
 mod limits;
+mod logging;
 mod modules;
 mod reload;
 mod request;
@@ -21,6 +23,7 @@ mod signature;
 mod stream;
 mod tcp;
 mod telemetry;
+mod trace;
 mod worker;
 
 #[global_allocator]

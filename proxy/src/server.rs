@@ -1,7 +1,7 @@
 //! Process life: Weir as a service of a pingora server, from bound sockets to
 //! the last drained connection.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -14,8 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use weir_config::{Config, ConfigErrors};
 
-use crate::generation::Generation;
-use crate::reload::{Ends, Fleet, Inherited, Load, Paths};
+use crate::generation::{Drain, Generation};
+use crate::health::Health;
+use crate::reload::{Ends, Fleet, Inherited, Load, Paths, Served};
 
 /// A server whose sockets are bound and whose filters have been tried out.
 pub(crate) struct Prepared {
@@ -56,18 +57,20 @@ impl Prepared {
         let (drained, is_drained) = watch::channel(false);
         let (replaced, is_replaced) = watch::channel(false);
         // What is served says how long.
-        let (drain_timeout, is_drain_timeout) = watch::channel(Duration::ZERO);
+        let (drain_times, is_drain_times) = watch::channel(Drain::default());
         let shutdown = Shutdown {
+            health: self.fleet.health(),
+            served: self.fleet.served(),
             drain: drain.clone(),
             replaced: is_replaced,
             drained: is_drained,
-            drain_timeout: is_drain_timeout,
+            drain_times: is_drain_times,
         };
         server.add_service(WeirService {
             fleet: Mutex::new(Some(self.fleet)),
             ends: Ends {
                 drain,
-                drain_timeout,
+                drain_times,
                 replaced,
             },
             drained,
@@ -78,14 +81,17 @@ impl Prepared {
     }
 }
 
-/// Ends the server: at once on SIGINT; on SIGTERM, or when another process has taken
-/// over, when all connections have finished what they were at, or the drain timeout is
-/// over.
+/// Ends the server: at once on SIGINT; on SIGTERM, when the admin is told to, or when
+/// another process has taken over, when all connections have finished what they were
+/// at, or the drain timeout is over. Those who balance load may notice first, unless
+/// the other process accepts connections already.
 struct Shutdown {
+    health: Arc<Health>,
+    served: Served,
     drain: watch::Sender<bool>,
     replaced: watch::Receiver<bool>,
     drained: watch::Receiver<bool>,
-    drain_timeout: watch::Receiver<Duration>,
+    drain_times: watch::Receiver<Drain>,
 }
 
 #[async_trait]
@@ -99,14 +105,27 @@ impl ShutdownSignalWatch for Shutdown {
             return ShutdownSignal::FastShutdown;
         };
         let (mut drained, mut replaced) = (self.drained.clone(), self.replaced.clone());
+        let mut delay = Duration::ZERO;
         tokio::select! {
-            _ = terminate.recv() => {}
+            _ = terminate.recv() => delay = self.drain_times.borrow().delay,
+            () = self.health.has_quit() => delay = self.drain_times.borrow().delay,
             Ok(_) = replaced.wait_for(|replaced| *replaced) => {}
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
             // All workers are gone without having been asked.
             _ = drained.wait_for(|drained| *drained) => return ShutdownSignal::FastShutdown,
         }
-        let timeout = *self.drain_timeout.borrow();
+        self.health.leave();
+        if !delay.is_zero() {
+            tracing::info!(?delay, "not ready any more");
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                Ok(_) = replaced.wait_for(|replaced| *replaced) => {}
+                _ = drained.wait_for(|drained| *drained) => {}
+                _ = terminate.recv() => return ShutdownSignal::FastShutdown,
+                _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
+            }
+        }
+        let timeout = self.drain_times.borrow().timeout;
         self.drain.send_replace(true);
         tracing::info!(?timeout, "draining");
         tokio::select! {
@@ -115,9 +134,22 @@ impl ShutdownSignalWatch for Shutdown {
                 tracing::warn!("the drain timeout is over; open connections are closed");
             }
             _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
         }
+        self.flush().await;
         ShutdownSignal::FastShutdown
+    }
+}
+
+impl Shutdown {
+    /// Has spans sent that still wait.
+    async fn flush(&self) {
+        let served = self.served.load_full();
+        let tracer = served.and_then(|served| served.generation.tracer.clone());
+        if let Some(tracer) = tracer {
+            // One that cannot be waited for is not.
+            let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
+        }
     }
 }
 

@@ -116,7 +116,7 @@ impl Weir {
         let mut connection = TcpStream::connect(self.admin)?;
         connection.set_read_timeout(Some(START_LIMIT))?;
         connection
-            .write_all(b"GET /metrics HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n")?;
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
         Ok(answer)

@@ -1,6 +1,7 @@
 //! Envoy's `config.bootstrap.v3.Bootstrap`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::message::Message;
 use super::reader::Reader;
@@ -27,6 +28,8 @@ pub(super) fn read(reader: &Reader, root: &yaml::Node, source: &Arc<Source>) -> 
         callouts: Callouts::of_envoy(),
         compile_cache: None,
         modules: Modules::default(),
+        tracing: None,
+        drain_delay: Duration::ZERO,
         drain_timeout: DRAIN_TIMEOUT,
         source: Arc::clone(source),
     };
@@ -84,5 +87,6 @@ fn admin(message: &Message<'_, '_>) -> Admin {
     }
     Admin {
         address: address::bound(message),
+        allowed_hosts: Vec::new(),
     }
 }

@@ -42,6 +42,7 @@ const SOURCES: &[&str] = &[
     include_str!("../route/rewrite.rs"),
     include_str!("../route/route_match.rs"),
     include_str!("../tcp_proxy.rs"),
+    include_str!("../tracing.rs"),
     include_str!("../verify.rs"),
     include_str!("../virtual_host.rs"),
     include_str!("../vm.rs"),

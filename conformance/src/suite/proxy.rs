@@ -229,7 +229,7 @@ impl Drop for Proxy {
 /// Asks an admin endpoint: whether it says 200, and the body.
 async fn get(admin: SocketAddr, path: &str) -> Result<(bool, String)> {
     let mut connection = TcpStream::connect(admin).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await?;

@@ -1,28 +1,26 @@
 //! `/clusters`: every endpoint of every cluster, in Envoy's forms.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::AdminState;
+use super::answer::Answer;
+use super::request::Request;
 use crate::cluster::{ClusterSpec, Flag, Member};
 
-/// Clusters as `query` wants them: as text, or with `format=json` as Envoy's
-/// `admin.v3.Clusters`.
-pub(super) fn show(clusters: &[Arc<ClusterSpec>], query: &[u8]) -> String {
-    if query
-        .split(|b| *b == b'&')
-        .any(|part| part == b"format=json")
-    {
+/// Clusters as text, or with `format=json` as Envoy's `admin.v3.Clusters`.
+pub(super) fn clusters(state: &AdminState, request: &Request) -> Answer {
+    let clusters = state.metrics.clusters.load();
+    if request.parameter("format") == Some("json") {
         let statuses = clusters.iter().map(|cluster| status(cluster));
-        let all = json!({ "cluster_statuses": statuses.collect::<Vec<_>>() });
-        return format!("{all:#}\n");
+        return Answer::json(&json!({ "cluster_statuses": statuses.collect::<Vec<_>>() }));
     }
     let mut text = String::new();
-    for cluster in clusters {
+    for cluster in clusters.iter() {
         lines(&mut text, cluster);
     }
-    text
+    Answer::text(text)
 }
 
 /// What is counted of an endpoint: Envoy's name, whether it is a level, and the

@@ -1,48 +1,57 @@
 //! The admin endpoints, on a thread of their own.
 
+mod answer;
 mod clusters;
+mod config_dump;
+mod dashboard;
+mod endpoints;
+mod filters;
+mod guard;
+mod health;
+mod listeners;
+mod logging;
+mod memory;
+mod request;
+mod server_info;
+mod stats;
 
-use std::fmt::Write as _;
-use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 use weir_abi::HeaderMap;
 
-use crate::http::{Downstream, H1Downstream, Next};
+use self::answer::Answer;
+use self::request::Request;
+use crate::health::Health;
+use crate::http::{H1Downstream, Next};
 use crate::limits::{ACCEPT_RETRY, ADMIN_CLOSE_TIMEOUT};
-use crate::reload::{self, Listeners};
+use crate::reload::{self, Served};
 use crate::telemetry::Metrics;
 
-/// What the endpoints show.
+/// What the endpoints show and change.
 #[derive(Clone)]
 pub(crate) struct AdminState {
     pub(crate) metrics: Metrics,
-    pub(crate) listeners: Listeners,
-    pub(crate) ready: Arc<AtomicBool>,
-    pub(crate) reloads: mpsc::Sender<reload::Request>,
+    pub(crate) served: Served,
+    pub(crate) health: Arc<Health>,
+    pub(crate) requests: mpsc::Sender<reload::Request>,
+    pub(crate) process: Process,
 }
 
-const HELP: &str = "\
-Weir admin
-
-  /clusters           endpoints and their health; ?format=json
-  /generations        configurations that are served or draining
-  /listeners          names and addresses of the listeners
-  /metrics            metrics in Prometheus' text format
-  POST /reload        read the configuration again; answers what came of it
-  /ready              200 LIVE when serving, 503 while draining
-  /rollouts           filters with another version beside them
-  /stats/prometheus   the same as /metrics
-";
+/// How the process stands to those before and after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process {
+    /// It has taken over from another one.
+    pub(crate) took_over: bool,
+    /// Another one can take over from it.
+    pub(crate) takes_over: bool,
+}
 
 /// Starts to serve on `listener`.
 ///
@@ -51,7 +60,6 @@ Weir admin
 pub(crate) fn start(
     listener: TcpListener,
     state: AdminState,
-    draining: watch::Receiver<bool>,
     replaced: watch::Receiver<bool>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -61,7 +69,7 @@ pub(crate) fn start(
     thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
-            let serving = serve(listener, state, draining, replaced);
+            let serving = serve(listener, state, replaced);
             if let Err(error) = LocalSet::new().block_on(&runtime, serving) {
                 tracing::error!("admin: {error}");
             }
@@ -72,7 +80,6 @@ pub(crate) fn start(
 async fn serve(
     listener: TcpListener,
     state: AdminState,
-    draining: watch::Receiver<bool>,
     mut replaced: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -91,12 +98,12 @@ async fn serve(
                 continue;
             }
         };
-        let (state, draining) = (state.clone(), draining.clone());
+        let state = state.clone();
         tokio::task::spawn_local(async move {
             let mut downstream = H1Downstream::new(connection.into(), Rc::default(), false);
             while let Next::Request(head, _) = downstream.read_request().await {
-                let (code, body) = answer(&head.headers, &state, &draining).await;
-                let written = write(&mut downstream, code, body).await;
+                let answer = guarded(&head.headers, &state).await;
+                let written = answer.write(&mut downstream).await;
                 if written.is_err() || !downstream.is_reusable() {
                     break;
                 }
@@ -109,71 +116,78 @@ async fn serve(
     std::future::pending().await
 }
 
-async fn answer(
-    request: &HeaderMap,
-    state: &AdminState,
-    draining: &watch::Receiver<bool>,
-) -> (u16, String) {
-    let path = request.get(b":path").map_or(&b"/"[..], |p| p);
-    let mut parts = path.splitn(2, |b| *b == b'?');
-    let path = parts.next().unwrap_or_default();
-    let query = parts.next().unwrap_or_default();
-    let live = state.ready.load(Ordering::Acquire) && !*draining.borrow();
-    match path {
-        b"/" | b"/help" => (200, HELP.to_owned()),
-        b"/ready" if *draining.borrow() => (503, "DRAINING\n".to_owned()),
-        b"/ready" if live => (200, "LIVE\n".to_owned()),
-        b"/ready" => (503, "INITIALIZING\n".to_owned()),
-        b"/listeners" => {
-            let mut list = String::new();
-            for (name, address) in &**state.listeners.load() {
-                let _ = writeln!(list, "{name}::{address}");
-            }
-            (200, list)
+/// Answers who may ask, in the way in which it may be asked.
+async fn guarded(headers: &HeaderMap, state: &AdminState) -> Answer {
+    let request = Request::of(headers);
+    let served = state.served.load_full();
+    let admin = served
+        .iter()
+        .filter_map(|served| served.config.admin.as_ref());
+    let hosts = admin.flat_map(|admin| &admin.allowed_hosts);
+    let hosts = hosts.map(|host| host.value.as_str());
+    if let Err(refused) = guard::check(headers, request.method, hosts) {
+        return Answer::code(403, format!("{refused}\n"));
+    }
+    match endpoints::find(&request.path) {
+        Some(endpoint) if endpoint.methods.contains(&request.method) => {
+            answer(&request, state).await
         }
-        b"/clusters" => (200, clusters::show(&state.metrics.clusters.load(), query)),
-        b"/generations" => (200, state.metrics.generations.table()),
-        b"/rollouts" => (200, state.metrics.rollouts.table()),
-        b"/reload" if request.get(b":method").is_none_or(|m| &m[..] != b"POST") => {
-            (405, "a reload is asked for by POST\n".to_owned())
+        Some(endpoint) => {
+            let path = endpoint.path;
+            let text = format!("{path} is asked for by {}\n", endpoint.allow());
+            Answer::code(405, text).header("allow", endpoint.allow())
         }
-        b"/reload" => reload(state).await,
-        b"/metrics" | b"/stats/prometheus" => match state.metrics.render(live) {
-            Ok(text) => (200, text),
-            Err(error) => (500, format!("{error}\n")),
-        },
-        _ => (404, format!("no such endpoint\n\n{HELP}")),
+        None => not_found(),
     }
 }
 
-/// Asks for a reload and waits for what comes of it.
-async fn reload(state: &AdminState) -> (u16, String) {
+fn not_found() -> Answer {
+    Answer::code(404, format!("no such endpoint\n\n{}", endpoints::help()))
+}
+
+async fn answer(request: &Request, state: &AdminState) -> Answer {
+    match request.path.as_str() {
+        "/" if request.wants_html => dashboard::page(),
+        "/" | "/help" => Answer::text(endpoints::help()),
+        "/clusters" => clusters::clusters(state, request),
+        "/config_dump" => config_dump::config_dump(state, request),
+        "/dashboard.json" => dashboard::data(state),
+        "/drain_listeners" => health::drain_listeners(state, request).await,
+        "/filters" => filters::filters(state, request),
+        "/generations" => Answer::text(state.metrics.generations.table()),
+        "/healthcheck/fail" => health::health_check(state, true),
+        "/healthcheck/ok" => health::health_check(state, false),
+        "/hot_restart_version" => {
+            Answer::text(format!("{}\n", server_info::hot_restart_version(state)))
+        }
+        "/listeners" => listeners::listeners(state, request),
+        "/live" => Answer::text("LIVE\n"),
+        "/logging" => logging::logging(state, request),
+        "/memory" => memory::memory(state),
+        "/metrics" | "/stats/prometheus" => stats::prometheus(state, request),
+        "/quitquitquit" => health::quit(state),
+        "/ready" => health::ready(state),
+        "/reload" => health::reload(state).await,
+        "/rollouts" => Answer::text(state.metrics.rollouts.table()),
+        "/server_info" => server_info::server_info(state),
+        "/stats" => stats::stats(state, request),
+        _ => not_found(),
+    }
+}
+
+/// Asks for something that the workers do, and waits for what comes of it.
+async fn ask(
+    state: &AdminState,
+    request: impl FnOnce(oneshot::Sender<Result<String, String>>) -> reload::Request,
+) -> Answer {
+    let ending = || Answer::code(503, "Weir is ending\n");
     let (asked, answered) = oneshot::channel();
-    if state.reloads.send(asked).await.is_err() {
-        return (503, "Weir is ending\n".to_owned());
+    if state.requests.send(request(asked)).await.is_err() {
+        return ending();
     }
     match answered.await {
-        Ok(Ok(report)) => (200, format!("{}\n", report.trim_end())),
-        Ok(Err(error)) => (400, format!("{}\n", error.trim_end())),
-        Err(_) => (503, "Weir is ending\n".to_owned()),
+        Ok(Ok(report)) => Answer::text(format!("{}\n", report.trim_end())),
+        Ok(Err(error)) => Answer::code(400, format!("{}\n", error.trim_end())),
+        Err(_) => ending(),
     }
-}
-
-async fn write(downstream: &mut H1Downstream, code: u16, body: String) -> io::Result<()> {
-    let headers: HeaderMap = [
-        (":status", code.to_string()),
-        ("content-type", "text/plain; charset=utf-8".to_owned()),
-        ("content-length", body.len().to_string()),
-    ]
-    .into_iter()
-    .collect();
-    downstream
-        .send_headers(&headers, false)
-        .map_err(io::Error::other)?;
-    let body = Bytes::from(body);
-    downstream
-        .send_body(body.into(), true)
-        .map_err(io::Error::other)?;
-    let flushed = poll_fn(|context| downstream.poll_flush(context)).await;
-    flushed.map_err(io::Error::other)
 }

@@ -7,11 +7,15 @@ use clap::ValueEnum;
 use serde_json::{Map, Value as Json, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::logging::{self, LevelError, Levels, LogFilter};
 
 /// `--log-format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -23,17 +27,31 @@ pub(super) enum LogFormat {
     Json,
 }
 
+/// What is logged unless `WEIR_LOG` says otherwise.
+const DEFAULT: &str = "info,pingora_core=warn,pingora_runtime=warn";
+
 /// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `guest=trace`, …).
-pub(super) fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("WEIR_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_runtime=warn"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.event_format(JsonLines).init(),
-    }
+///
+/// # Errors
+/// When `WEIR_LOG` is not well-formed.
+pub(super) fn init(format: LogFormat) -> Result<(), LevelError> {
+    let levels = match std::env::var("WEIR_LOG") {
+        Ok(directives) => Levels::parse(&directives)?,
+        Err(_) => Levels::parse(DEFAULT)?,
+    };
+    // Libraries that log in another way are asked only once how much they may.
+    logging::set(Levels::all());
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => log.event_format(JsonLines).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(LogFilter)
+        .with(log)
+        .init();
+    logging::set(levels);
+    Ok(())
 }
 
 /// `{"timestamp":…,"level":…,"target":…,"message":…}` and the event's own fields.

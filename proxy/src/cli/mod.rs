@@ -1,9 +1,11 @@
 //! The command line, a file a command.
 
 mod check;
+mod completions;
 mod diff;
 mod import;
 mod log;
+mod man;
 mod run;
 mod schema;
 mod source;
@@ -12,7 +14,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use weir_config::ConfigErrors;
 
 /// A reverse proxy that runs the filters people already wrote for Envoy.
@@ -41,12 +43,19 @@ enum Command {
     Import(import::Import),
     /// Print the JSON schema of Weir's own configuration, for editors.
     Schema(schema::Schema),
+    /// Print a page of the manual, in roff: `weir man | man -l -`.
+    Man(man::Man),
+    /// Print what a shell needs to complete command lines.
+    Completions(completions::Completions),
 }
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::init(cli.log_format);
+    if let Err(error) = log::init(cli.log_format) {
+        eprintln!("error: WEIR_LOG: {error}");
+        return ExitCode::FAILURE;
+    }
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
@@ -55,6 +64,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Schema(schema) => {
             schema.execute();
             Ok(())
+        }
+        Command::Man(man) => man.execute(Cli::command()).map_err(Error::Print),
+        Command::Completions(completions) => {
+            completions.execute(Cli::command()).map_err(Error::Print)
         }
     };
     match result {
@@ -84,6 +97,8 @@ enum Error {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("{0}")]
+    Print(std::io::Error),
     #[error("cannot take over by {}: {source}", path.display())]
     Takeover {
         path: PathBuf,

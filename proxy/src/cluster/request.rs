@@ -9,6 +9,7 @@ use super::spec::ClusterSpec;
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::stream::parse_status;
 use crate::telemetry::UpstreamRequest;
+use crate::trace::UpstreamSpan;
 
 /// One request to an endpoint: what comes of it counts for the cluster and for the
 /// endpoint.
@@ -28,6 +29,11 @@ impl EndpointRequest {
             endpoint: Rc::clone(endpoint),
             is_settled: Cell::new(false),
         }
+    }
+
+    /// It gets a span.
+    pub(crate) fn trace(&self, span: Option<UpstreamSpan>) {
+        self.metrics.trace(span);
     }
 
     /// Counts what has come of the response.

@@ -171,7 +171,12 @@ impl<D: Downstream> Exchange<'_, D> {
         info.upstream_chosen(endpoint.address);
         info.upstream_metadata.replace(endpoint.metadata());
         let of_cluster = &self.shared.clusters[cluster];
-        self.upstream_metrics = Some(of_cluster.request(&endpoint));
+        let request = of_cluster.request(&endpoint);
+        if let Some(trace) = &info.trace {
+            let mut headers = self.stream.request_map();
+            request.trace(trace.upstream(&mut headers, &of_cluster.name, endpoint.address));
+        }
+        self.upstream_metrics = Some(request);
         let shared = Rc::clone(self.shared);
         let terminates = self.route_connect() == Some(Connect::Terminate);
         self.endpoint = EndpointState::Connecting(Box::pin(async move {

@@ -113,6 +113,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         let prepared = request::prepare(&mut head.headers, &listener.http, &connection);
         let mut info = StreamInfo::new(connection, head.protocol, Arc::clone(&listener.facts));
         info.client = client;
+        let tracer = shared.tracer.as_ref();
+        info.trace = tracer.and_then(|tracer| tracer.begin(&mut head.headers));
         let stream =
             FilteredStream::new(info, head.headers, &listener.chain, listener.buffer_limit);
         Self {
@@ -128,7 +130,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             switch: head.switch,
             rejected: prepared.err(),
             endpoint: EndpointState::None,
-            metrics: listener.metrics.request(),
+            metrics: listener.metrics.request(head.protocol),
             upstream_metrics: None,
             cookies: Vec::new(),
             pending: PendingRequest::default(),
@@ -425,6 +427,10 @@ impl<D> Drop for Exchange<'_, D> {
     /// known what has been.
     fn drop(&mut self) {
         self.stream.finish();
+        self.upstream_metrics = None;
+        if let Some(trace) = &self.stream.info.trace {
+            trace.end(&self.stream, self.listener.facts.direction);
+        }
         self.metrics.complete(self.stream.info.response_code.get());
         self.listener.log(&self.stream);
     }

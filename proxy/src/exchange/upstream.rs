@@ -12,7 +12,7 @@ impl<D: Downstream> Exchange<'_, D> {
             return;
         };
         active.stale = false;
-        if let Some(metrics) = &self.upstream_metrics {
+        if let Some(metrics) = &mut self.upstream_metrics {
             metrics.received(&piece);
         }
         match piece {

@@ -20,6 +20,7 @@ use crate::stream::of_node;
 use super::queue::Consumers;
 use super::spec::FilterVmSpec;
 use crate::callout::Callouts;
+use crate::logging;
 use crate::rollout::Version;
 use crate::telemetry::{RunningVm, VmMetrics};
 
@@ -68,6 +69,8 @@ pub(super) struct FilterHost {
     /// While the VM takes calls.
     running: RefCell<Option<RunningVm>>,
     log_lines: Rate,
+    /// Names of the plugins of the VM.
+    plugins: Vec<String>,
 }
 
 impl FilterHost {
@@ -84,6 +87,7 @@ impl FilterHost {
             callouts,
             running: RefCell::default(),
             log_lines: Rate::new(spec.log_lines),
+            plugins: spec.plugins.iter().map(|p| p.plugin.name.clone()).collect(),
         })
     }
 
@@ -150,7 +154,7 @@ impl Host for FilterHost {
     }
 
     fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]) {
-        if self.log_level().is_none_or(|least| level < least) {
+        if !logging::admits_guest(origin.plugin, level) {
             return;
         }
         if !self.log_lines.admit(Instant::now()) {
@@ -167,7 +171,9 @@ impl Host for FilterHost {
         let version = self.version();
         macro_rules! line {
             ($level:ident) => {
-                tracing::$level!(target: "guest", plugin, root_id, vm_id, version, "{message}")
+                logging::log_guest(|| {
+                    tracing::$level!(target: "guest", plugin, root_id, vm_id, version, "{message}");
+                })
             };
         }
         match level {
@@ -180,20 +186,7 @@ impl Host for FilterHost {
     }
 
     fn log_level(&self) -> Option<LogLevel> {
-        use tracing::{Level, event_enabled};
-        if event_enabled!(target: "guest", Level::TRACE) {
-            Some(LogLevel::Trace)
-        } else if event_enabled!(target: "guest", Level::DEBUG) {
-            Some(LogLevel::Debug)
-        } else if event_enabled!(target: "guest", Level::INFO) {
-            Some(LogLevel::Info)
-        } else if event_enabled!(target: "guest", Level::WARN) {
-            Some(LogLevel::Warn)
-        } else if event_enabled!(target: "guest", Level::ERROR) {
-            Some(LogLevel::Error)
-        } else {
-            None
-        }
+        logging::guest_level(self.plugins.iter().map(String::as_str))
     }
 
     fn failed(&self, origin: Origin<'_>, failure: &Failure, stream: Option<&dyn Stream>) {
@@ -209,6 +202,7 @@ impl Host for FilterHost {
             tracing::error!(vm_id = origin.vm_id, "{unsaid} more failures of this VM");
         }
         let request_id = stream.and_then(request_id);
+        self.metrics.keep(origin, failure, request_id.as_deref());
         tracing::error!(
             plugin = origin.plugin,
             root_id = origin.root_id,

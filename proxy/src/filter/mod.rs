@@ -51,6 +51,11 @@ impl Plugin {
         }
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.vm.plugin_name(self.index)
+    }
+
     /// The VM as it runs, and the filter's root context in it.
     pub(crate) fn running(&self) -> Option<(Rc<Vm>, ContextId)> {
         self.vm.running(self.index)

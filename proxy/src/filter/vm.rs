@@ -86,6 +86,11 @@ impl FilterVm {
         self.live.borrow().iter().for_each(Live::promote);
     }
 
+    /// Name of one of its plugins.
+    pub(super) fn plugin_name(&self, plugin: usize) -> &str {
+        &self.spec.plugins[plugin].plugin.name
+    }
+
     /// Whether it is made from `spec`.
     pub(crate) fn is_of(&self, spec: &Arc<FilterVmSpec>) -> bool {
         Arc::ptr_eq(&self.spec, spec)

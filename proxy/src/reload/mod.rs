@@ -19,11 +19,10 @@ use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use socket2::{SockRef, Socket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -36,9 +35,10 @@ use self::files::Files;
 use self::sockets::Sockets;
 use self::takeover::{Door, Listening, Predecessor, Role};
 pub(crate) use self::takeover::{Inherited, inherit};
-use crate::admin::{self, AdminState};
+use crate::admin::{self, AdminState, Process};
 use crate::cluster::{Clusters, start_clusters};
-use crate::generation::{Generation, ListenerKey};
+use crate::generation::{Drain, Generation, ListenerKey, ListenerSpec};
+use crate::health::Health;
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
 use crate::rollout::{self, RolloutState, Rollouts};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
@@ -49,11 +49,31 @@ use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 pub(crate) type Load =
     Box<dyn Fn(Option<&Generation>) -> Result<(Config, Generation), String> + Send + Sync>;
 
-/// Asks for a reload; is told what came of it.
-pub(crate) type Request = oneshot::Sender<Result<String, String>>;
+/// What the admin asks for; is told what came of it.
+pub(crate) enum Request {
+    Reload(oneshot::Sender<Result<String, String>>),
+    DrainListeners(Draining, oneshot::Sender<Result<String, String>>),
+}
 
-/// Names and addresses of the listeners that are served.
-pub(crate) type Listeners = Arc<ArcSwap<Vec<(String, SocketAddr)>>>;
+/// Which listeners end, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draining {
+    /// Only those for inbound traffic.
+    pub(crate) inbound_only: bool,
+    /// Connections are told to end for as long as the drain timeout, and accepted
+    /// meanwhile.
+    pub(crate) graceful: bool,
+}
+
+/// The configuration that is served.
+pub(crate) struct Configuration {
+    pub(crate) config: Config,
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) since: SystemTime,
+}
+
+/// What the admin shows of it; `None` before there is one.
+pub(crate) type Served = Arc<ArcSwapOption<Configuration>>;
 
 /// What must be the same in every generation.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,6 +110,7 @@ pub(crate) fn refusal(before: &Config, now: &Config) -> Option<String> {
 
 /// A generation whose sockets are bound and whose logs are open.
 struct Bound {
+    config: Config,
     generation: Generation,
     sockets: Sockets,
     access_logs: Vec<Option<AccessLog>>,
@@ -113,6 +134,7 @@ fn bind(
         access_logs.push(log);
     }
     Ok(Bound {
+        config: config.clone(),
         generation,
         sockets,
         access_logs,
@@ -133,7 +155,7 @@ pub(crate) struct Ends {
     /// It drains.
     pub(crate) drain: watch::Sender<bool>,
     /// For how long.
-    pub(crate) drain_timeout: watch::Sender<Duration>,
+    pub(crate) drain_times: watch::Sender<Drain>,
     /// Another process has taken over.
     pub(crate) replaced: watch::Sender<bool>,
 }
@@ -148,8 +170,9 @@ pub(crate) struct Fleet {
     before: Option<Predecessor>,
     generations: Arc<Generations>,
     rollouts: Rollouts,
-    listeners: Listeners,
     clusters: Clusters,
+    health: Arc<Health>,
+    served: Served,
     files: Files,
     load: Arc<Load>,
     reloads: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
@@ -187,13 +210,17 @@ impl Fleet {
         let generations = Arc::clone(&page.generations);
         let rollouts = page.rollouts.clone();
         let clusters = Arc::clone(&page.clusters);
-        let listeners = Listeners::default();
+        let (served, health) = (Served::default(), Arc::new(Health::default()));
         let reloads = mpsc::channel(1);
         let state = AdminState {
             metrics: page,
-            listeners: Arc::clone(&listeners),
-            ready: Arc::new(AtomicBool::new(false)),
-            reloads: reloads.0.clone(),
+            served: Arc::clone(&served),
+            health: Arc::clone(&health),
+            requests: reloads.0.clone(),
+            process: Process {
+                took_over: inherited.is_some(),
+                takes_over: paths.takeover.is_some(),
+            },
         };
         let fixed = Fixed::of(config);
         let rest = inherited.map(|inherited| inherited.into_rest(fixed.admin));
@@ -217,12 +244,23 @@ impl Fleet {
             before,
             generations,
             rollouts,
-            listeners,
             clusters,
+            health,
+            served,
             files,
             load: Arc::new(load),
             reloads,
         })
+    }
+
+    /// What is served, once something is.
+    pub(crate) fn served(&self) -> Served {
+        Arc::clone(&self.served)
+    }
+
+    /// What is known of the process's life.
+    pub(crate) fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
     }
 
     /// Starts every worker, opens the listeners once all are ready, reloads when
@@ -256,23 +294,19 @@ impl Fleet {
         let mut crew = Crew {
             orders,
             generations: self.generations,
-            listeners: self.listeners,
             rollouts: self.rollouts,
             clusters: self.clusters,
-            drain_timeout: ends.drain_timeout.clone(),
+            served: self.served,
+            drain_times: ends.drain_times.clone(),
             current: None,
+            is_drained: false,
         };
         crew.roll_out(self.first).await?;
+        self.health.serve();
         let mut admin = None;
         if let Some((listener, state)) = self.admin {
-            state.ready.store(true, Ordering::Release);
             admin = Some(listener.try_clone()?);
-            admin::start(
-                listener,
-                state,
-                ends.drain.subscribe(),
-                ends.replaced.subscribe(),
-            )?;
+            admin::start(listener, state, ends.replaced.subscribe())?;
         }
         if let Some(before) = self.before {
             let replaced = tokio::task::spawn_blocking(|| before.replace()).await;
@@ -310,11 +344,13 @@ impl Fleet {
 struct Crew {
     orders: Vec<mpsc::UnboundedSender<Order>>,
     generations: Arc<Generations>,
-    listeners: Listeners,
     rollouts: Rollouts,
     clusters: Clusters,
-    drain_timeout: watch::Sender<Duration>,
+    served: Served,
+    drain_times: watch::Sender<Drain>,
     current: Option<Arc<Generation>>,
+    /// Listeners were told to end: a reload would open them again.
+    is_drained: bool,
 }
 
 impl Crew {
@@ -335,6 +371,7 @@ impl Crew {
     /// Has all workers serve a generation, or none.
     async fn roll_out(&mut self, bound: Bound) -> Result<(), WorkerError> {
         let Bound {
+            config,
             generation,
             sockets,
             access_logs,
@@ -376,28 +413,71 @@ impl Crew {
             replies.push(replied);
         }
         all(replies).await?;
-        let addresses = generation.listeners.iter().map(|listener| {
-            let bound = generation.bound.get(&listener.key()).copied();
-            (listener.name.clone(), bound.unwrap_or(listener.address))
-        });
-        let addresses: Vec<_> = addresses.collect();
         let workers = self.orders.len();
-        let known = self.listeners.load();
-        for (name, address) in addresses.iter().filter(|address| !known.contains(address)) {
+        let before = self.current.as_deref().into_iter();
+        let known: Vec<_> = before.flat_map(Generation::addresses).collect();
+        for (name, address) in generation.addresses().filter(|new| !known.contains(new)) {
             tracing::info!(listener = name, %address, workers, "listening");
         }
-        self.listeners.store(Arc::new(addresses));
         self.clusters.store(Arc::new(generation.clusters.clone()));
-        self.drain_timeout.send_replace(generation.drain_timeout);
-        self.generations.serve(generation.number, all_cells);
         let rollouts: Vec<_> = generation.rollouts().map(Arc::clone).collect();
         let before = self.rollouts.all();
         let goes_on = |new: &&Arc<RolloutState>| before.iter().any(|old| Arc::ptr_eq(old, new));
         let new = rollouts.iter().filter(|rollout| !goes_on(rollout));
         new.for_each(rollout::watch);
         self.rollouts.set(rollouts);
+        self.drain_times.send_replace(generation.drain);
+        self.generations.serve(&generation, all_cells);
+        self.served.store(Some(Arc::new(Configuration {
+            config,
+            generation: Arc::clone(&generation),
+            since: SystemTime::now(),
+        })));
         self.current = Some(generation);
         Ok(())
+    }
+
+    /// Has listeners end; which ones.
+    fn drain_listeners(&mut self, draining: Draining) -> String {
+        let Some(generation) = &self.current else {
+            return "there are no listeners".to_owned();
+        };
+        let listeners = generation.listeners.iter();
+        let ends = |l: &&ListenerSpec| {
+            !draining.inbound_only || l.facts.direction == weir_config::Direction::Inbound
+        };
+        let (names, keys): (Vec<_>, Vec<_>) = listeners
+            .filter(ends)
+            .map(|listener| (listener.name.clone(), listener.key()))
+            .unzip();
+        if keys.is_empty() {
+            return "no listener is for inbound traffic".to_owned();
+        }
+        self.is_drained = true;
+        let names = names.join(", ");
+        let close = |orders: &[mpsc::UnboundedSender<Order>], keys: &[ListenerKey]| {
+            for orders in orders {
+                // A worker that has gone accepts nothing.
+                let _ = orders.send(Order::Close(keys.to_vec()));
+            }
+        };
+        if !draining.graceful {
+            close(&self.orders, &keys);
+            tracing::info!(listeners = names, "closed");
+            return format!("closed {names}");
+        }
+        for orders in &self.orders {
+            let _ = orders.send(Order::Retire(keys.clone()));
+        }
+        let (timeout, orders) = (generation.drain.timeout, self.orders.clone());
+        tracing::info!(listeners = names, ?timeout, "draining");
+        let report = format!("draining {names}, which close in {timeout:?}");
+        tokio::spawn(async move {
+            sleep(timeout).await;
+            close(&orders, &keys);
+            tracing::info!(listeners = names, "closed");
+        });
+        report
     }
 }
 
@@ -429,7 +509,13 @@ impl Reloader {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut hangup: Signal) {
         loop {
             let (asked, cause) = tokio::select! {
-                Some(request) = requests.recv() => (Some(request), "the admin"),
+                Some(request) = requests.recv() => match request {
+                    Request::Reload(asked) => (Some(asked), "the admin"),
+                    Request::DrainListeners(draining, asked) => {
+                        let _ = asked.send(Ok(self.crew.drain_listeners(draining)));
+                        continue;
+                    }
+                },
                 _ = hangup.recv() => (None, "SIGHUP"),
                 () = self.files.changed(FILES_INTERVAL) => (None, "a change of a file"),
                 connection = knocked(self.door.as_ref()) => {
@@ -500,6 +586,9 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> Result<String, String> {
+        if self.crew.is_drained {
+            return Err("listeners have been drained: only a restart opens them again".to_owned());
+        }
         // What is read now is what there is: a later change is another one.
         self.files.look();
         let (load, current) = (Arc::clone(&self.load), self.crew.current.clone());

@@ -12,6 +12,7 @@ use weir_config::{Direction, Metadata, Node};
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::route::Route;
+use crate::trace::RequestTrace;
 
 /// The connection a stream came on.
 #[derive(Debug, Clone)]
@@ -94,6 +95,8 @@ pub(crate) struct StreamInfo {
     pub(crate) cluster: RefCell<Option<Rc<str>>>,
     /// How many endpoints that has.
     pub(crate) cluster_endpoints: Cell<Option<usize>>,
+    /// What becomes of it, if it gets spans.
+    pub(crate) trace: Option<Rc<RequestTrace>>,
 }
 
 impl StreamInfo {
@@ -123,6 +126,7 @@ impl StreamInfo {
             cluster: RefCell::default(),
             cluster_endpoints: Cell::default(),
             route: RefCell::default(),
+            trace: None,
         }
     }
 

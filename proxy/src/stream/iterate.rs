@@ -134,10 +134,12 @@ impl FilteredStream {
                 Participant::Runs(vm, context) => {
                     let shadow =
                         self.show_shadow(index, direction, Step::Headers { end_of_stream });
+                    let clock = self.clock();
                     let status = match direction {
                         Direction::Request => vm.on_request_headers(context, end_of_stream),
                         Direction::Response => vm.on_response_headers(context, end_of_stream),
                     };
+                    self.called(index, direction, clock);
                     let action = status.map_or(Action::Failed, Action::Headers);
                     self.compare_shadow(index, direction, shadow, action);
                     let going_on = HeadersStatus::Continue;
@@ -197,7 +199,9 @@ impl FilteredStream {
             here.held.borrow_mut().append(data);
             let size = here.held.borrow().len();
             let shadow = self.show_shadow(index, direction, Step::Body { end_of_stream });
+            let clock = self.clock();
             let status = vm.on_body(context, direction, size, end_of_stream);
+            self.called(index, direction, clock);
             let action = status.map_or(Action::Failed, Action::Body);
             self.compare_shadow(index, direction, shadow, action);
             let going_on = BodyStatus::Continue;
@@ -286,7 +290,9 @@ impl FilteredStream {
                 continue;
             };
             let shadow = self.show_shadow(index, direction, Step::Trailers);
+            let clock = self.clock();
             let status = vm.on_trailers(context, direction);
+            self.called(index, direction, clock);
             let action = status.map_or(Action::Failed, Action::Trailers);
             self.compare_shadow(index, direction, shadow, action);
             match self.after_callback(index, direction, status, TrailersStatus::Continue) {
@@ -330,6 +336,9 @@ impl FilteredStream {
         }
         let position = self.index(direction, index);
         let here = self.slots[index].direction(direction);
+        if let Some(trace) = &self.info.trace {
+            trace.resumed(index, direction);
+        }
         match here.iteration.get() {
             Iteration::Running => {}
             Iteration::HoldAll(_) => {

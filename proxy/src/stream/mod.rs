@@ -30,6 +30,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
@@ -213,6 +214,23 @@ impl FilteredStream {
             s.direction(direction)
                 .is_over_watermark(self.buffer_limit.get())
         })
+    }
+
+    /// Name of the filter at `index`.
+    pub(crate) fn filter_name(&self, index: usize) -> Option<&str> {
+        self.slots.get(index).map(|slot| slot.plugin.name())
+    }
+
+    /// A callback begins; the moment, if somebody wants to know.
+    fn clock(&self) -> Option<Instant> {
+        self.info.trace.as_ref().map(|_| Instant::now())
+    }
+
+    /// A callback of the filter at `index` has ended.
+    fn called(&self, index: usize, direction: Direction, began: Option<Instant>) {
+        if let (Some(trace), Some(began)) = (&self.info.trace, began) {
+            trace.called(index, direction, began);
+        }
     }
 
     /// Waits until an event is queued.

@@ -31,7 +31,7 @@ impl Counter {
 
 /// How a histogram divides its samples.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     /// Upper bounds, ascending, in the unit of the samples.
     pub(super) bounds: &'static [f64],
     /// How many of the samples' units are one of those that are shown.
@@ -120,8 +120,8 @@ impl Samples {
 }
 
 /// A histogram as it is at one moment.
-#[derive(Debug)]
-pub(super) struct Snapshot {
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
     pub(super) buckets: &'static Buckets,
     pub(super) counts: Vec<u64>,
     pub(super) sum: u64,
@@ -129,7 +129,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Number of samples.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 

@@ -29,10 +29,26 @@ macro_rules! families {
 families! {
     SERVER_LIVE = Gauge "envoy_server_live" []
         "1 while Weir serves, 0 while it starts or drains";
+    SERVER_STATE = Gauge "envoy_server_state" []
+        "0 while Weir serves, 1 while it drains, 3 while it starts";
+    SERVER_CX = Gauge "envoy_server_total_connections" []
+        "Connections from clients that are open";
+    WORKERS_STARTED = Gauge "envoy_listener_manager_workers_started" []
+        "1 once every worker serves";
+    LISTENERS_ACTIVE = Gauge "envoy_listener_manager_total_listeners_active" []
+        "Listeners of the configuration that is served";
+    CLUSTERS_ACTIVE = Gauge "envoy_cluster_manager_active_clusters" []
+        "Clusters of the configuration that is served";
     SERVER_UPTIME = Gauge "envoy_server_uptime" []
         "Seconds since the start";
     SERVER_CONCURRENCY = Gauge "envoy_server_concurrency" []
         "Workers";
+    MEMORY_ALLOCATED = Gauge "envoy_server_memory_allocated" []
+        "Bytes that Weir has allocated, without guest memory";
+    MEMORY_HEAP = Gauge "envoy_server_memory_heap_size" []
+        "Bytes that the allocator has in memory for it";
+    MEMORY_PHYSICAL = Gauge "envoy_server_memory_physical_size" []
+        "Bytes that the process has in memory, guest memory included";
     BUILD = Gauge "weir_build_info" ["version"]
         "1, with the version";
     GENERATION = Gauge "weir_generation" []
@@ -52,6 +68,19 @@ families! {
     MODULE_FETCHES = Counter "weir_module_fetches_total" ["result"]
         "Modules that servers were asked for, by `success` or `failure`";
 
+    REMOTE_CACHE_HITS = Counter "envoy_wasm_remote_load_cache_hits" []
+        "The hits of `weir_module_cache_total`";
+    REMOTE_CACHE_MISSES = Counter "envoy_wasm_remote_load_cache_misses" []
+        "The misses of `weir_module_cache_total`";
+    REMOTE_FETCH_SUCCESSES = Counter "envoy_wasm_remote_load_fetch_successes" []
+        "The successes of `weir_module_fetches_total`";
+    REMOTE_FETCH_FAILURES = Counter "envoy_wasm_remote_load_fetch_failures" []
+        "The failures of `weir_module_fetches_total`";
+    SPANS_SENT = Counter "envoy_tracing_opentelemetry_spans_sent" []
+        "Spans that the collector has taken";
+    SPANS_DROPPED = Counter "envoy_tracing_opentelemetry_spans_dropped" []
+        "Spans that it has not taken, or for which there was no room to wait";
+
     LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
         "Connections that a listener has taken";
     LISTENER_CX_ACTIVE = Gauge "envoy_listener_downstream_cx_active" ["envoy_listener_address"]
@@ -65,6 +94,10 @@ families! {
         "Those that are open";
     HTTP_RQ_TOTAL = Counter "envoy_http_downstream_rq_total" ["envoy_http_conn_manager_prefix"]
         "Requests from clients";
+    HTTP_RQ_HTTP1 = Counter "envoy_http_downstream_rq_http1_total" ["envoy_http_conn_manager_prefix"]
+        "Those over HTTP/1";
+    HTTP_RQ_HTTP2 = Counter "envoy_http_downstream_rq_http2_total" ["envoy_http_conn_manager_prefix"]
+        "Those over HTTP/2";
     HTTP_RQ_ACTIVE = Gauge "envoy_http_downstream_rq_active" ["envoy_http_conn_manager_prefix"]
         "Those under way";
     HTTP_RQ_COMPLETED = Counter "envoy_http_downstream_rq_completed" ["envoy_http_conn_manager_prefix"]
@@ -86,6 +119,8 @@ families! {
         "Those that an endpoint has answered";
     CLUSTER_RQ_XX = Counter "envoy_cluster_upstream_rq_xx" ["envoy_response_code_class", "envoy_cluster_name"]
         "Responses of endpoints by class of their status";
+    CLUSTER_RQ_CODE = Counter "envoy_cluster_upstream_rq" ["envoy_response_code", "envoy_cluster_name"]
+        "Responses of endpoints by status";
     CLUSTER_RQ_TIME = Histogram "envoy_cluster_upstream_rq_time" ["envoy_cluster_name"]
         "Milliseconds from the choice of an endpoint to the end of its response";
     CLUSTER_RQ_TIMEOUT = Counter "envoy_cluster_upstream_rq_timeout" ["envoy_cluster_name"]

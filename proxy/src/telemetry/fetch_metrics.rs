@@ -49,6 +49,10 @@ pub(crate) fn fetches() -> &'static Fetches {
 
 impl Fetches {
     pub(super) fn show(&self, page: &mut Page) {
+        page.count(&f::REMOTE_CACHE_HITS, &[], self.hits.get());
+        page.count(&f::REMOTE_CACHE_MISSES, &[], self.misses.get());
+        page.count(&f::REMOTE_FETCH_SUCCESSES, &[], self.successes.get());
+        page.count(&f::REMOTE_FETCH_FAILURES, &[], self.failures.get());
         page.count(&f::MODULE_CACHE, &["hit"], self.hits.get());
         page.count(&f::MODULE_CACHE, &["miss"], self.misses.get());
         page.count(&f::MODULE_FETCHES, &["success"], self.successes.get());

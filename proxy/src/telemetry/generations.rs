@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::{Value as Json, json};
+
 use super::cell::Counter;
 use super::family as f;
 use super::page::Page;
+use crate::generation::Generation;
 
 /// The numbers of one generation on one worker.
 #[derive(Debug, Default)]
@@ -53,6 +56,8 @@ struct Known {
     number: u64,
     since: Instant,
     cells: Vec<Arc<GenerationCells>>,
+    listeners: usize,
+    clusters: usize,
 }
 
 /// What became of the reloads.
@@ -84,11 +89,14 @@ impl Generations {
     }
 
     /// It is served from now on.
-    pub(crate) fn serve(&self, number: u64, cells: Vec<Arc<GenerationCells>>) {
+    pub(crate) fn serve(&self, generation: &Generation, cells: Vec<Arc<GenerationCells>>) {
+        let number = generation.number;
         locked(&self.known).push(Known {
             number,
             since: Instant::now(),
             cells,
+            listeners: generation.listeners.len(),
+            clusters: generation.clusters.len(),
         });
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut reloads = locked(&self.reloads);
@@ -118,12 +126,35 @@ impl Generations {
         let number = known.last().map_or(0, |k| k.number);
         page.level(&f::GENERATION, &[], number);
         page.level(&f::GENERATIONS, &[], known.len() as u64);
+        let last = known.last();
+        let listeners = last.map_or(0, |k| k.listeners);
+        let clusters = last.map_or(0, |k| k.clusters);
+        page.level(&f::LISTENERS_ACTIVE, &[], listeners as u64);
+        page.level(&f::CLUSTERS_ACTIVE, &[], clusters as u64);
         drop(known);
         let reloads = locked(&self.reloads);
         page.level(&f::RELOAD_SUCCESSFUL, &[], (!reloads.last_failed).into());
         page.level(&f::RELOAD_SUCCESS_TIME, &[], reloads.last_success);
         page.count(&f::RELOADS, &["success"], reloads.succeeded);
         page.count(&f::RELOADS, &["failure"], reloads.failed);
+    }
+
+    /// Number, state, seconds of age, streams, VMs and bytes of guest memory of each.
+    pub(crate) fn to_json(&self) -> Json {
+        let known = self.known();
+        let last = known.len().saturating_sub(1);
+        let generation = |(place, k): (usize, &Known)| {
+            let sum = |of: fn(&GenerationCells) -> u64| k.cells.iter().map(|c| of(c)).sum::<u64>();
+            json!({
+                "number": k.number,
+                "state": if place == last { "serving" } else { "draining" },
+                "age_seconds": k.since.elapsed().as_secs(),
+                "streams": sum(GenerationCells::streams),
+                "vms": sum(|c| c.vms.get()),
+                "memory_bytes": sum(|c| c.memory.get()),
+            })
+        };
+        known.iter().enumerate().map(generation).collect()
     }
 
     /// A line each: number, age in seconds, streams, VMs, bytes of guest memory.

@@ -123,7 +123,7 @@ impl GuestMetrics {
             if *version != Version::Stable && labels.iter().all(|(name, _)| name != VERSION) {
                 labels.push((VERSION.to_owned(), version.label().to_owned()));
             }
-            page.add_guest(name, labels, metric.value());
+            page.add_guest(full, (name, labels), metric.value());
         }
     }
 }

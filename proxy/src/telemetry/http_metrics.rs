@@ -1,13 +1,16 @@
 //! What passes listeners and clusters, under Envoy's names.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::cell::{Counter, REQUEST_TIME, Samples};
 use super::family as f;
+use super::figures::{self, ClusterFigures, ListenerFigures};
 use super::page::Page;
 use crate::http::ResponsePiece;
-use crate::stream::parse_status;
+use crate::stream::{Protocol, parse_status};
+use crate::trace::UpstreamSpan;
 
 /// Classes of status codes.
 const CLASSES: [&str; 5] = ["1", "2", "3", "4", "5"];
@@ -22,6 +25,35 @@ impl Codes {
         if let Some(counter) = class.and_then(|c| self.0.get(c)) {
             counter.add(1);
         }
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        self.0.iter().map(Counter::get).collect()
+    }
+}
+
+/// Counts by status, from 100 to 599.
+#[derive(Debug)]
+struct Statuses(Box<[Counter; 500]>);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Self(Box::new([const { Counter::new() }; 500]))
+    }
+}
+
+impl Statuses {
+    fn count(&self, code: u16) {
+        let place = usize::from(code).checked_sub(100);
+        if let Some(counter) = place.and_then(|place| self.0.get(place)) {
+            counter.add(1);
+        }
+    }
+
+    /// Those that there were.
+    fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        let counts = (100..).zip(self.0.iter().map(Counter::get));
+        counts.filter(|(_, count)| *count > 0)
     }
 }
 
@@ -38,7 +70,8 @@ pub(crate) struct ListenerMetrics {
     tcp: bool,
     connections: Counter,
     active_connections: Counter,
-    requests: Counter,
+    http1_requests: Counter,
+    http2_requests: Counter,
     active_requests: Counter,
     responses: Counter,
     codes: Codes,
@@ -60,12 +93,17 @@ impl ListenerMetrics {
             tcp,
             connections: Counter::default(),
             active_connections: Counter::default(),
-            requests: Counter::default(),
+            http1_requests: Counter::default(),
+            http2_requests: Counter::default(),
             active_requests: Counter::default(),
             responses: Counter::default(),
             codes: Codes::default(),
             time: Samples::new(&REQUEST_TIME),
         })
+    }
+
+    fn requests(&self) -> u64 {
+        self.http1_requests.get() + self.http2_requests.get()
     }
 
     /// Counts a connection for as long as the guard lives.
@@ -76,8 +114,12 @@ impl ListenerMetrics {
     }
 
     /// Counts a request for as long as the guard lives.
-    pub(crate) fn request(self: &Arc<Self>) -> DownstreamRequest {
-        self.requests.add(1);
+    pub(crate) fn request(self: &Arc<Self>, protocol: Protocol) -> DownstreamRequest {
+        let requests = match protocol {
+            Protocol::Http2 => &self.http2_requests,
+            Protocol::Http10 | Protocol::Http11 | Protocol::Tcp => &self.http1_requests,
+        };
+        requests.add(1);
         self.active_requests.add(1);
         DownstreamRequest {
             metrics: Arc::clone(self),
@@ -85,9 +127,32 @@ impl ListenerMetrics {
         }
     }
 
+    /// Adds this worker's numbers to `sum`.
+    pub(super) fn add_to(&self, sum: Option<ListenerFigures>) -> ListenerFigures {
+        let own = ListenerFigures {
+            connections: self.connections.get(),
+            active_connections: self.active_connections.get(),
+            requests: self.requests(),
+            active_requests: self.active_requests.get(),
+            codes: self.codes.counts(),
+            time: self.time.snapshot(),
+        };
+        let Some(mut sum) = sum else {
+            return own;
+        };
+        sum.connections += own.connections;
+        sum.active_connections += own.active_connections;
+        sum.requests += own.requests;
+        sum.active_requests += own.active_requests;
+        figures::add(&mut sum.codes, &own.codes);
+        sum.time.add(&own.time);
+        sum
+    }
+
     pub(super) fn show(&self, page: &mut Page) {
         let address = &[&*self.address];
         page.count(&f::LISTENER_CX_TOTAL, address, self.connections.get());
+        page.level(&f::SERVER_CX, &[], self.active_connections.get());
         page.level(
             &f::LISTENER_CX_ACTIVE,
             address,
@@ -100,7 +165,9 @@ impl ListenerMetrics {
         }
         page.count(&f::HTTP_CX_TOTAL, name, self.connections.get());
         page.level(&f::HTTP_CX_ACTIVE, name, self.active_connections.get());
-        page.count(&f::HTTP_RQ_TOTAL, name, self.requests.get());
+        page.count(&f::HTTP_RQ_TOTAL, name, self.requests());
+        page.count(&f::HTTP_RQ_HTTP1, name, self.http1_requests.get());
+        page.count(&f::HTTP_RQ_HTTP2, name, self.http2_requests.get());
         page.level(&f::HTTP_RQ_ACTIVE, name, self.active_requests.get());
         page.count(&f::HTTP_RQ_COMPLETED, name, self.responses.get());
         for (class, count) in CLASSES.iter().zip(&self.codes.0) {
@@ -161,6 +228,7 @@ pub(crate) struct ClusterMetrics {
     active_requests: Counter,
     responses: Counter,
     codes: Codes,
+    statuses: Statuses,
     time: Samples,
     timeouts: Counter,
     failures: Counter,
@@ -187,6 +255,7 @@ impl ClusterMetrics {
             active_requests: Counter::default(),
             responses: Counter::default(),
             codes: Codes::default(),
+            statuses: Statuses::default(),
             time: Samples::new(&REQUEST_TIME),
             timeouts: Counter::default(),
             failures: Counter::default(),
@@ -240,6 +309,7 @@ impl ClusterMetrics {
         UpstreamRequest {
             metrics: Arc::clone(self),
             began: Instant::now(),
+            span: RefCell::default(),
         }
     }
 
@@ -252,6 +322,30 @@ impl ClusterMetrics {
     pub(crate) fn timeout(&self) {
         self.timeouts.add(1);
         self.failure();
+    }
+
+    /// Adds this worker's numbers to `sum`.
+    pub(super) fn add_to(&self, sum: Option<ClusterFigures>) -> ClusterFigures {
+        let own = ClusterFigures {
+            connections: self.connections.get(),
+            connect_failures: self.connect_failures.get(),
+            requests: self.requests.get(),
+            active_requests: self.active_requests.get(),
+            failures: self.failures.get(),
+            codes: self.codes.counts(),
+            time: self.time.snapshot(),
+        };
+        let Some(mut sum) = sum else {
+            return own;
+        };
+        sum.connections += own.connections;
+        sum.connect_failures += own.connect_failures;
+        sum.requests += own.requests;
+        sum.active_requests += own.active_requests;
+        sum.failures += own.failures;
+        figures::add(&mut sum.codes, &own.codes);
+        sum.time.add(&own.time);
+        sum
     }
 
     pub(super) fn show(&self, page: &mut Page) {
@@ -277,6 +371,10 @@ impl ClusterMetrics {
         for (class, count) in CLASSES.iter().zip(&self.codes.0) {
             page.count(&f::CLUSTER_RQ_XX, &[class, &self.name], count.get());
         }
+        for (status, count) in self.statuses.counts() {
+            let status = status.to_string();
+            page.count(&f::CLUSTER_RQ_CODE, &[&status, &self.name], count);
+        }
         page.samples(&f::CLUSTER_RQ_TIME, name, self.time.snapshot());
         page.count(&f::CLUSTER_RQ_TIMEOUT, name, self.timeouts.get());
         page.count(&f::CLUSTER_RQ_FAILURES, name, self.failures.get());
@@ -298,9 +396,16 @@ impl Drop for PendingRequest {
 pub(crate) struct UpstreamRequest {
     metrics: Arc<ClusterMetrics>,
     began: Instant,
+    /// Complete when the request is over.
+    span: RefCell<Option<UpstreamSpan>>,
 }
 
 impl UpstreamRequest {
+    /// It gets a span.
+    pub(crate) fn trace(&self, span: Option<UpstreamSpan>) {
+        self.span.replace(span);
+    }
+
     /// Counts what has come of the response.
     pub(crate) fn received(&self, piece: &ResponsePiece) {
         let ended = match piece {
@@ -312,6 +417,10 @@ impl UpstreamRequest {
                 self.metrics.responses.add(1);
                 let code = headers.get(b":status").and_then(|s| parse_status(s));
                 self.metrics.codes.count(code.unwrap_or(0));
+                self.metrics.statuses.count(code.unwrap_or(0));
+                if let (Some(span), Some(code)) = (&mut *self.span.borrow_mut(), code) {
+                    span.answered(code);
+                }
                 *end_of_stream
             }
             ResponsePiece::Body { end_of_stream, .. } => *end_of_stream,
@@ -324,12 +433,20 @@ impl UpstreamRequest {
 
     /// It has ended without a response, or not with all of it.
     pub(crate) fn failure(&self) {
+        self.fail_span();
         self.metrics.failure();
     }
 
     /// The same, since it took too long.
     pub(crate) fn timeout(&self) {
+        self.fail_span();
         self.metrics.timeout();
+    }
+
+    fn fail_span(&self) {
+        if let Some(span) = &mut *self.span.borrow_mut() {
+            span.fail();
+        }
     }
 }
 

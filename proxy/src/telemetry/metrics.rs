@@ -3,22 +3,28 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde_json::Value as Json;
 use weir_abi::SharedState;
 
 use super::cell::Counter;
 use super::family as f;
 use super::fetch_metrics::fetches;
+use super::figures::{ClusterFigures, ListenerFigures, PluginFigures, VmFigures};
 use super::http_metrics::{ClusterMetrics, ListenerMetrics};
+use super::memory;
 use super::page::Page;
 use super::rollout_metrics;
 use super::shared_metrics;
+use super::span_metrics::spans;
+use super::stats::{self, StatsQuery};
 use super::vm_metrics::{VmCells, VmMetrics};
 use super::{Generations, GuestMetrics};
 use crate::cluster::Clusters;
 use crate::compile_cache::CompileCache;
 use crate::filter::FilterVmSpec;
+use crate::health::State;
 use crate::rollout::Rollouts;
 
 /// One worker's numbers.
@@ -146,15 +152,96 @@ impl Metrics {
         }
     }
 
-    /// All numbers in Prometheus' text format; `live` while Weir serves.
+    /// How long the process has been there.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// How many workers there are.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// What the VMs of `spec` come to.
+    pub(crate) fn vm(&self, spec: &FilterVmSpec) -> VmFigures {
+        let mut sum = VmFigures::default();
+        self.each_vm(spec, |vm| vm.add_to(&mut sum));
+        sum
+    }
+
+    /// What the plugin of that name comes to in the VMs of `spec`.
+    pub(crate) fn plugin(&self, spec: &FilterVmSpec, name: &str) -> PluginFigures {
+        let mut sum = PluginFigures::default();
+        self.each_vm(spec, |vm| vm.add_plugin_to(name, &mut sum));
+        sum
+    }
+
+    fn each_vm(&self, spec: &FilterVmSpec, mut each: impl FnMut(&VmCells)) {
+        for worker in &self.workers {
+            worker.with_parts(|parts| {
+                let vms = parts.vms.iter().filter(|vm| vm.is_of(spec));
+                vms.for_each(|vm| each(vm));
+            });
+        }
+    }
+
+    /// What a listener comes to, if a worker has it by now.
+    pub(crate) fn listener(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        tcp: bool,
+    ) -> Option<ListenerFigures> {
+        let address = address.to_string();
+        let of_worker = |worker: &Arc<WorkerMetrics>| {
+            worker.with_parts(|parts| {
+                let mut all = parts.listeners.iter();
+                all.find(|l| l.is_of(name, &address, tcp)).cloned()
+            })
+        };
+        let all = self.workers.iter().filter_map(of_worker);
+        all.fold(None, |sum, listener| Some(listener.add_to(sum)))
+    }
+
+    /// What a cluster comes to, if a worker has it by now.
+    pub(crate) fn cluster(&self, name: &str) -> Option<ClusterFigures> {
+        let of_worker = |worker: &Arc<WorkerMetrics>| {
+            worker.with_parts(|parts| parts.clusters.iter().find(|c| c.is_of(name)).cloned())
+        };
+        let all = self.workers.iter().filter_map(of_worker);
+        all.fold(None, |sum, cluster| Some(cluster.add_to(sum)))
+    }
+
+    /// All numbers in Prometheus' text format.
     ///
     /// # Errors
     /// Those of the encoder.
-    pub(crate) fn render(&self, live: bool) -> prometheus::Result<String> {
+    pub(crate) fn render(&self, state: State, query: &StatsQuery) -> prometheus::Result<String> {
+        let mut page = self.page(state);
+        page.retain(|stat| query.wants(stat));
+        page.render()
+    }
+
+    /// All numbers as Envoy tells them, a line each.
+    pub(crate) fn stats(&self, state: State, query: &StatsQuery) -> String {
+        stats::text(&self.page(state), query)
+    }
+
+    /// The same as JSON.
+    pub(crate) fn stats_json(&self, state: State, query: &StatsQuery) -> Json {
+        stats::json(&self.page(state), query)
+    }
+
+    fn page(&self, state: State) -> Page {
         let mut page = Page::default();
-        page.level(&f::SERVER_LIVE, &[], live.into());
+        page.level(&f::SERVER_LIVE, &[], (state == State::Live).into());
+        page.level(&f::SERVER_STATE, &[], state as u64);
+        let started = state != State::Initializing;
+        page.level(&f::WORKERS_STARTED, &[], started.into());
+        page.level(&f::SERVER_CX, &[], 0);
         page.level(&f::SERVER_UPTIME, &[], self.started.elapsed().as_secs());
         page.level(&f::SERVER_CONCURRENCY, &[], self.workers.len() as u64);
+        memory::show(&mut page);
         page.level(&f::BUILD, &[env!("CARGO_PKG_VERSION")], 1);
         self.generations.show(&mut page);
         let lookups = self.compile_cache.lookups();
@@ -163,6 +250,7 @@ impl Metrics {
         page.count(&f::COMPILE_CACHE, &["damaged"], lookups.damaged);
         fetches().show(&mut page);
         rollout_metrics::show(&self.rollouts, &mut page);
+        spans().show(&mut page);
         for worker in &self.workers {
             worker.show(&mut page);
         }
@@ -171,6 +259,6 @@ impl Metrics {
         }
         shared_metrics::show(&self.shared, &mut page);
         self.guests.show(&mut page);
-        page.render()
+        page
     }
 }

@@ -4,17 +4,22 @@ mod access_log;
 mod cell;
 mod cluster_counters;
 mod endpoint_cells;
+mod failures;
 mod family;
 mod fetch_metrics;
+mod figures;
 mod generations;
 mod guest_metrics;
 mod http_metrics;
+pub(crate) mod memory;
 mod metrics;
 mod page;
 mod plugin_metrics;
 mod reports;
 mod rollout_metrics;
 mod shared_metrics;
+mod span_metrics;
+mod stats;
 mod tags;
 mod vm_metrics;
 
@@ -32,6 +37,8 @@ pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::page::Page;
 pub(crate) use self::reports::Reports;
 pub(crate) use self::rollout_metrics::{Divergence, RolloutCells, ShadowOutcome};
+pub(crate) use self::span_metrics::spans;
+pub(crate) use self::stats::{HistogramBuckets, StatsQuery};
 pub(crate) use self::vm_metrics::{
     CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,
 };

@@ -8,6 +8,7 @@ use weir_abi::MetricType;
 
 use super::cell::Snapshot;
 use super::family::{ALL, Family, word};
+use super::stats::Stat;
 
 /// Names and values of a series' labels.
 pub(super) type Labels = Vec<(String, String)>;
@@ -53,7 +54,8 @@ pub(crate) struct Page {
     own: BTreeMap<&'static str, (&'static Family, Series)>,
     /// Counters whose names hold that of a plugin, with their help.
     of_plugins: BTreeMap<String, (&'static str, u64)>,
-    guests: BTreeMap<(String, MetricType), Series>,
+    /// By the names that guests have given them; with those that are well-formed.
+    guests: BTreeMap<(String, MetricType), (String, Labels, Value)>,
 }
 
 impl Page {
@@ -91,10 +93,36 @@ impl Page {
         self.of_plugins.entry(name).or_insert((help, 0)).1 += n;
     }
 
-    /// Adds to a series of guests', whose name and labels are well-formed.
-    pub(super) fn add_guest(&mut self, name: String, labels: Labels, value: Value) {
-        let series = self.guests.entry((name, value.kind())).or_default();
-        add(series, labels, value);
+    /// A metric of guests', with a name and labels that are well-formed.
+    pub(super) fn add_guest(&mut self, full: &str, shown: (String, Labels), value: Value) {
+        let (name, labels) = shown;
+        let key = (full.to_owned(), value.kind());
+        self.guests.insert(key, (name, labels, value));
+    }
+
+    /// Everything, by the names that Envoy has for it.
+    pub(super) fn stats(&self) -> impl Iterator<Item = Stat<'_>> {
+        let own = self.own.values().flat_map(|(family, series)| {
+            let stat = |(labels, value)| Stat::own(family, labels, value);
+            series.iter().map(stat)
+        });
+        let of_plugins = self.of_plugins.iter();
+        let of_plugins = of_plugins.map(|(name, (_, n))| Stat::of_plugin(name, *n));
+        let guests = self.guests.iter();
+        let guests = guests.map(|((full, _), (_, _, value))| Stat::of_guest(full, value));
+        own.chain(of_plugins).chain(guests)
+    }
+
+    /// Leaves out what is not wanted.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&Stat<'_>) -> bool) {
+        self.own.retain(|_, (family, series)| {
+            series.retain(|labels, value| wanted(&Stat::own(family, labels, value)));
+            !series.is_empty()
+        });
+        self.of_plugins
+            .retain(|name, (_, n)| wanted(&Stat::of_plugin(name, *n)));
+        self.guests
+            .retain(|(full, _), (_, _, value)| wanted(&Stat::of_guest(full, value)));
     }
 
     /// The page as text. A family of guests' whose name is taken gets its kind
@@ -116,7 +144,11 @@ impl Page {
             families.push(encode(&name, help, MetricType::Counter, series));
             taken.insert(name);
         }
-        for ((wanted, kind), series) in self.guests {
+        let mut guests: BTreeMap<(String, MetricType), Series> = BTreeMap::new();
+        for ((_, kind), (name, labels, value)) in self.guests {
+            add(guests.entry((name, kind)).or_default(), labels, value);
+        }
+        for ((wanted, kind), series) in guests {
             let free = |name: &str| !sample_names(name, kind).iter().any(|n| taken.contains(n));
             let mut name = wanted;
             if !free(&name) {

@@ -6,7 +6,9 @@ use std::time::Instant;
 use weir_abi::{Callback, ContextKind, Hostcall, Limit, Meter, Reason};
 
 use super::cell::{CALLBACK_TIME, Counter, Samples};
+use super::failures::Failures;
 use super::family as f;
+use super::figures::PluginFigures;
 use super::page::Page;
 use crate::rollout::Version;
 
@@ -31,6 +33,7 @@ pub(super) struct PluginCells {
     failures: [Counter; REASONS.len()],
     /// By limit, what was refused.
     limits: [Counter; Limit::ALL.len()],
+    pub(super) last_failures: Failures,
 }
 
 impl PluginCells {
@@ -48,6 +51,7 @@ impl PluginCells {
             local_responses: Counter::default(),
             failures: Default::default(),
             limits: Default::default(),
+            last_failures: Failures::default(),
         })
     }
 
@@ -70,6 +74,34 @@ impl PluginCells {
     /// The plugin wanted more of something than it may have.
     pub(super) fn limit_reached(&self, limit: Limit) {
         self.limits[limit as usize].add(1);
+    }
+
+    /// Adds this worker's numbers to `sum`.
+    pub(super) fn add_to(&self, sum: &mut PluginFigures) {
+        sum.streams += self.streams.get();
+        sum.local_responses += self.local_responses.get();
+        sum.hostcalls += self.hostcalls.iter().map(Counter::get).sum::<u64>();
+        if sum.failures.is_empty() {
+            sum.failures = REASONS.iter().map(|reason| (*reason, 0)).collect();
+        }
+        for ((_, sum), count) in sum.failures.iter_mut().zip(&self.failures) {
+            *sum += count.get();
+        }
+        for (callback, samples) in Callback::all().zip(&self.callbacks) {
+            let snapshot = samples.snapshot();
+            let known = sum
+                .callbacks
+                .iter_mut()
+                .find(|(n, _)| *n == callback.name());
+            match known {
+                Some((_, known)) => known.add(&snapshot),
+                None if snapshot.count() > 0 => sum.callbacks.push((callback.name(), snapshot)),
+                None => {}
+            }
+        }
+        sum.last_failures.extend(self.last_failures.kept());
+        sum.last_failures
+            .sort_by_key(|failure| std::cmp::Reverse(failure.at));
     }
 
     pub(super) fn show(&self, page: &mut Page) {

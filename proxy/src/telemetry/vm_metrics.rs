@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use weir_abi::{DefineError, Limit, Meter, Metric, MetricType, Reason};
+use weir_abi::{DefineError, Failure, Limit, Meter, Metric, MetricType, Origin, Reason};
 
 use super::cell::Counter;
+use super::failures::FailureRecord;
 use super::family as f;
+use super::figures::{PluginFigures, VmFigures};
 use super::page::Page;
 use super::plugin_metrics::{PluginCells, PluginMeter};
 use super::{GuestMetrics, Reports, tags};
@@ -106,6 +108,23 @@ impl VmCells {
         let cells = PluginCells::new(&self.vm_id, name, self.version);
         plugins.push(Arc::clone(&cells));
         cells
+    }
+
+    /// Adds this worker's numbers to `sum`.
+    pub(super) fn add_to(&self, sum: &mut VmFigures) {
+        sum.vms += self.active.get();
+        sum.memory.push(self.memory.get());
+        sum.restarts += self.restarts.get();
+        sum.crash_loops += self.crash_loop.get();
+        sum.recycles += self.recycles.iter().map(Counter::get).sum::<u64>();
+        sum.callouts_active += self.active_callouts.iter().map(Counter::get).sum::<u64>();
+    }
+
+    /// Adds this worker's numbers of the plugin of that name to `sum`.
+    pub(super) fn add_plugin_to(&self, name: &str, sum: &mut PluginFigures) {
+        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        let plugin = plugins.iter().find(|p| p.is_of(name));
+        plugin.iter().for_each(|plugin| plugin.add_to(sum));
     }
 
     pub(super) fn show(&self, page: &mut Page) {
@@ -204,6 +223,12 @@ impl VmMetrics {
             memory: Cell::default(),
             crash_loop: Cell::default(),
         }
+    }
+
+    /// Keeps a failure to be shown.
+    pub(crate) fn keep(&self, origin: Origin<'_>, failure: &Failure, request_id: Option<&str>) {
+        let record = FailureRecord::new(self.worker(), origin, failure, request_id);
+        self.cells.plugin(origin.plugin).last_failures.keep(record);
     }
 
     /// Number of the worker that it is on.

@@ -62,6 +62,10 @@ pub(crate) enum Order {
     Commit(oneshot::Sender<Result<(), WorkerError>>),
     /// Forgets the one that is ready: another worker was not.
     Abort,
+    /// Has connections to these listeners end; others are accepted and told the same.
+    Retire(Vec<ListenerKey>),
+    /// Accepts no more connections to these listeners.
+    Close(Vec<ListenerKey>),
     /// Gives the sockets that it accepts connections from.
     Share(oneshot::Sender<io::Result<Vec<(ListenerKey, Socket)>>>),
 }
@@ -122,7 +126,7 @@ impl Retired {
     }
 
     fn has_had_long_enough(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= self.serving.generation.drain_timeout
+        now.saturating_duration_since(self.since) >= self.serving.generation.drain.timeout
     }
 }
 
@@ -182,6 +186,15 @@ impl Worker {
                     let _ = reply.send(self.commit());
                 }
                 Some(Order::Abort) => self.abort(),
+                Some(Order::Retire(keys)) => self.retire(&keys),
+                Some(Order::Close(keys)) => self.acceptors.retain(|key, (acceptor, _)| {
+                    let closes = keys.contains(key);
+                    acceptor.closing.send_if_modified(|closing| {
+                        *closing |= closes;
+                        closes
+                    });
+                    !closes
+                }),
                 Some(Order::Share(reply)) => {
                     let _ = reply.send(self.share());
                 }
@@ -217,6 +230,7 @@ impl Worker {
             pool: Rc::clone(&self.pool),
             callouts: generation.callouts,
             metrics: Arc::clone(&self.metrics),
+            tracer: generation.tracer.clone(),
             life: Rc::clone(&self.life),
             cells,
             over: watch::Sender::new(false),
@@ -384,6 +398,13 @@ impl Worker {
         };
         self.generations.borrow_mut().replace(serving, retired);
         Ok(())
+    }
+
+    fn retire(&self, keys: &[ListenerKey]) {
+        let ending = |(key, _): &(&ListenerKey, _)| keys.contains(key);
+        for (_, (acceptor, _)) in self.acceptors.iter().filter(ending) {
+            acceptor.slot.borrow().retire();
+        }
     }
 
     /// The sockets that connections are accepted from, for another process.

@@ -20,6 +20,7 @@ use crate::route::RouteTable;
 use crate::stream::{Facts, FilteredStream, LogView};
 use crate::tcp::TcpProxy;
 use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, WorkerMetrics};
+use crate::trace::Tracer;
 
 /// A worker's own life, whatever it serves.
 pub(crate) struct Life {
@@ -39,6 +40,8 @@ pub(crate) struct WorkerShared {
     pub(crate) pool: Rc<Pool>,
     pub(crate) callouts: Callouts,
     pub(crate) metrics: Arc<WorkerMetrics>,
+    /// Decides which requests get spans, if any do.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     pub(super) life: Rc<Life>,
     /// The generation's numbers, of this worker.
     pub(super) cells: Arc<GenerationCells>,

@@ -121,7 +121,7 @@ fn reload(
     seconds: u64,
     upstream: std::net::SocketAddr,
 ) -> Result<Vec<f64>> {
-    let mut admin = Client::connect(weir.admin());
+    let mut admin = Client::connect_as(weir.admin(), "localhost");
     let gap = Duration::from_secs(seconds) / u32::try_from(count).unwrap_or(u32::MAX);
     let mut next = Instant::now();
     let mut took = Vec::with_capacity(count);

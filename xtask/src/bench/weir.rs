@@ -140,7 +140,7 @@ fn get(address: SocketAddr, path: &str) -> Result<String> {
     connection.set_read_timeout(Some(PATIENCE))?;
     write!(
         connection,
-        "GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;

@@ -361,8 +361,11 @@ fn sorted<T: Eq + Hash + fmt::Display>(
 
 fn settings(before: &Generation, now: &Generation) -> Vec<Change> {
     let node = |generation: &Generation| generation.listeners.first().map(|l| l.facts.node.clone());
+    let tracing = |generation: &Generation| generation.tracer.as_ref().map(|t| t.config.clone());
     let different = [
-        ("drain_timeout", before.drain_timeout != now.drain_timeout),
+        ("drain_delay", before.drain.delay != now.drain.delay),
+        ("drain_timeout", before.drain.timeout != now.drain.timeout),
+        ("tracing", tracing(before) != tracing(now)),
         ("callouts", before.callouts != now.callouts),
         ("node", node(before) != node(now)),
     ];

@@ -1,0 +1,46 @@
+//! Whether the process wants requests, and how it is told to want no more.
+
+use super::answer::Answer;
+use super::request::Request;
+use super::{AdminState, ask};
+use crate::health::State;
+use crate::reload::{self, Draining};
+
+/// `/ready`
+pub(super) fn ready(state: &AdminState) -> Answer {
+    let now = state.health.state();
+    let code = if now == State::Live { 200 } else { 503 };
+    Answer::code(code, format!("{}\n", now.name()))
+}
+
+/// `/healthcheck/fail` and `/healthcheck/ok`
+pub(super) fn health_check(state: &AdminState, failed: bool) -> Answer {
+    state.health.fail(failed);
+    tracing::info!(failed, "the admin is told how /ready answers");
+    Answer::text("OK\n")
+}
+
+/// `/quitquitquit`
+pub(super) fn quit(state: &AdminState) -> Answer {
+    tracing::info!("the admin is told to end Weir");
+    state.health.leave();
+    state.health.quit();
+    Answer::text("OK\n")
+}
+
+/// `/drain_listeners`
+pub(super) async fn drain_listeners(state: &AdminState, request: &Request) -> Answer {
+    let draining = Draining {
+        inbound_only: request.has("inboundonly"),
+        graceful: request.has("graceful"),
+    };
+    ask(state, |asked| {
+        reload::Request::DrainListeners(draining, asked)
+    })
+    .await
+}
+
+/// `/reload`
+pub(super) async fn reload(state: &AdminState) -> Answer {
+    ask(state, reload::Request::Reload).await
+}
