@@ -16,6 +16,7 @@ use weir_config::{Config, ConfigErrors};
 
 use crate::generation::{Drain, Generation};
 use crate::health::Health;
+use crate::limits::TRACE_FLUSH_TIMEOUT;
 use crate::reload::{Ends, Fleet, Inherited, Load, Paths, Served};
 
 /// A server whose sockets are bound and whose filters have been tried out.
@@ -148,7 +149,8 @@ impl Shutdown {
         let tracer = served.and_then(|served| served.generation.tracer.clone());
         if let Some(tracer) = tracer {
             // One that cannot be waited for is not.
-            let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
+            let flushed = tokio::task::spawn_blocking(move || tracer.flush());
+            let _ = tokio::time::timeout(TRACE_FLUSH_TIMEOUT, flushed).await;
         }
     }
 }

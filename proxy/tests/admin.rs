@@ -461,6 +461,14 @@ fn the_admin_ends_the_process_which_drains() {
 }
 
 #[test]
+fn the_admin_answers_before_it_ends_a_process_that_has_nothing_to_do() {
+    let upstream = Upstream::echo();
+    let mut weir = start(&upstream, "", "");
+    assert_eq!(weir.admin_post("/quitquitquit").text(), "OK\n");
+    assert!(weir.wait().success());
+}
+
+#[test]
 fn listeners_are_drained_and_the_process_stays() {
     let upstream = Upstream::echo();
     let weir = start(&upstream, "", "");

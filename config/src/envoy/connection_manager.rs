@@ -51,6 +51,10 @@ pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
     message.inert("stat_prefix");
     listener.http = options(message);
     message.refuse("rds", "write the routes into `route_config`");
+    message.refuse(
+        "tracing",
+        "import the bootstrap, and write `tracing: { otlp: { endpoint: … } }` into Weir's own form",
+    );
     match message.message("route_config") {
         Some(config) => listener.virtual_hosts = route::configuration(&config),
         None if message.node("rds").is_none() => message.missing("route_config"),

@@ -12,12 +12,13 @@ use crate::http::{Downstream, H1Downstream};
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What the admin says.
-#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) code: u16,
     content_type: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
+    /// What happens once it is said.
+    after: Option<Box<dyn FnOnce()>>,
 }
 
 impl Answer {
@@ -27,6 +28,7 @@ impl Answer {
             content_type,
             headers: Vec::new(),
             body: body.into(),
+            after: None,
         }
     }
 
@@ -49,8 +51,23 @@ impl Answer {
         self
     }
 
+    /// Has something happen once it is said, or could not be.
+    pub(super) fn then(mut self, after: impl FnOnce() + 'static) -> Self {
+        self.after = Some(Box::new(after));
+        self
+    }
+
     /// Sends it; without its body, if the request was HEAD.
-    pub(super) async fn write(self, downstream: &mut H1Downstream) -> io::Result<()> {
+    pub(super) async fn write(mut self, downstream: &mut H1Downstream) -> io::Result<()> {
+        let after = self.after.take();
+        let written = self.send(downstream).await;
+        if let Some(after) = after {
+            after();
+        }
+        written
+    }
+
+    async fn send(self, downstream: &mut H1Downstream) -> io::Result<()> {
         let own = [
             (":status", self.code.to_string()),
             ("content-type", self.content_type.to_owned()),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
+use weir_config::FailurePolicy;
 
 use super::AdminState;
 use super::answer::Answer;
@@ -82,7 +83,7 @@ fn filter(state: &AdminState, role: &str, vm: &FilterVmSpec, spec: &PluginSpec) 
         "root_id": plugin.root_id,
         "vm_id": vm.config.vm_id,
         "sha256": digest(vm),
-        "failure_policy": spec.policy.map(|policy| format!("{policy:?}").to_lowercase()),
+        "failure_policy": spec.policy.map(policy),
         "isolation": if spec.isolated { "stream" } else { "worker" },
         "vms": of_vm.vms,
         "memory_bytes": of_vm.memory.iter().sum::<u64>(),
@@ -99,6 +100,15 @@ fn filter(state: &AdminState, role: &str, vm: &FilterVmSpec, spec: &PluginSpec) 
         "log_level": level.map(|level| level.to_string()),
         "last_failure": own.last_failures.first().map(|failure| failure.to_json()),
     })
+}
+
+/// As the configuration has it.
+fn policy(policy: FailurePolicy) -> &'static str {
+    match policy {
+        FailurePolicy::Closed => "FAIL_CLOSED",
+        FailurePolicy::Open => "FAIL_OPEN",
+        FailurePolicy::Reload => "FAIL_RELOAD",
+    }
 }
 
 fn text(state: &AdminState, generation: &Generation) -> String {

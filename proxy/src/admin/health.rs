@@ -1,5 +1,7 @@
 //! Whether the process wants requests, and how it is told to want no more.
 
+use std::sync::Arc;
+
 use super::answer::Answer;
 use super::request::Request;
 use super::{AdminState, ask};
@@ -24,8 +26,9 @@ pub(super) fn health_check(state: &AdminState, failed: bool) -> Answer {
 pub(super) fn quit(state: &AdminState) -> Answer {
     tracing::info!("the admin is told to end Weir");
     state.health.leave();
-    state.health.quit();
-    Answer::text("OK\n")
+    let health = Arc::clone(&state.health);
+    // The process may end at once, and who has asked is to know that it was heard.
+    Answer::text("OK\n").then(move || health.quit())
 }
 
 /// `/drain_listeners`

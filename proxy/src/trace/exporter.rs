@@ -13,9 +13,7 @@ use prost::Message as _;
 use ureq::Agent;
 
 use super::span::text;
-use crate::limits::{
-    LIMIT_WARNING_INTERVAL, TRACE_BATCH, TRACE_FLUSH_TIMEOUT, TRACE_INTERVAL, TRACE_QUEUE,
-};
+use crate::limits::{LIMIT_WARNING_INTERVAL, TRACE_BATCH, TRACE_INTERVAL, TRACE_QUEUE};
 use crate::telemetry::spans;
 
 /// What the thread is told.
@@ -50,13 +48,12 @@ impl Exporter {
         }
     }
 
-    /// Waits until what was handed over before is sent, or could not be, but not for
-    /// ever.
+    /// Waits until what was handed over before is sent, or could not be.
     pub(super) fn flush(&self) {
         let (done, is_done) = sync_channel(1);
         if self.0.send(Order::Flush(done)).is_ok() {
-            // Too late is too late.
-            let _ = is_done.recv_timeout(TRACE_FLUSH_TIMEOUT);
+            // The thread says so, or is gone.
+            let _ = is_done.recv();
         }
     }
 }
