@@ -85,9 +85,14 @@ impl Members {
     pub(super) fn replace(&self, found: impl IntoIterator<Item = Description>) {
         let is_checked = !self.config.health_checks.is_empty();
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is named twice is two.
+        let mut left = list.clone();
         let member = |about: Description| {
-            let known = list.iter().find(|member| member.about == about).cloned();
-            known.unwrap_or_else(|| Member::new(about, is_checked))
+            let known = left.iter().position(|member| member.about == about);
+            match known {
+                Some(place) => left.swap_remove(place),
+                None => Member::new(about, is_checked),
+            }
         };
         let new: Vec<_> = found.into_iter().map(member).collect();
         let is_same =

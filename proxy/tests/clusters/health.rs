@@ -237,3 +237,71 @@ fn an_ejection_ends_with_a_check_that_succeeds() {
     servers[0].answer(200);
     weir.eventually_metric("envoy_cluster_outlier_detection_ejections_active", 0);
 }
+
+#[test]
+fn envoys_own_configuration_is_checked_and_balanced_alike() {
+    let servers: Vec<_> = ["heavy", "light", "sick", "spare"]
+        .map(Server::start)
+        .into();
+    servers[2].set_health(500);
+    let endpoint = |server: &Server, more: &str| {
+        let (ip, port) = (server.address.ip(), server.address.port());
+        format!(
+            "{{ endpoint: {{ address: {{ socket_address: {{ address: {ip}, port_value: {port} }} }} }}{more} }}"
+        )
+    };
+    let [heavy, light, sick, spare] = &servers[..] else {
+        unreachable!("there are four")
+    };
+    let weir = Weir::start_envoy(&format!(
+        r#"admin: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }} }}
+static_resources:
+  listeners:
+  - name: edge
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: 0 }} }}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: in
+          route_config:
+            virtual_hosts:
+            - {{ name: all, domains: ["*"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: web }} }}] }}
+          http_filters:
+          - name: router
+            typed_config: {{ "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }}
+  clusters:
+  - name: web
+    lb_policy: ROUND_ROBIN
+    health_checks:
+    - timeout: 1s
+      interval: 0.05s
+      unhealthy_threshold: 1
+      healthy_threshold: 1
+      http_health_check: {{ path: /healthz }}
+    outlier_detection: {{}}
+    load_assignment:
+      cluster_name: web
+      endpoints:
+      - lb_endpoints:
+        - {}
+        - {}
+        - {}
+      - {{ priority: 1, lb_endpoints: [{}] }}
+"#,
+        endpoint(heavy, ", load_balancing_weight: 3"),
+        endpoint(light, ""),
+        endpoint(sick, ""),
+        endpoint(spare, ""),
+    ));
+    let counts = bodies(&weir, 400);
+    // Two of three, times 1.4, is 93 of 100; workers take turns of their own.
+    let of = |name| count(&counts, name);
+    assert_eq!(of("sick"), 0, "{counts:?}");
+    assert!((5..60).contains(&of("spare")), "{counts:?}");
+    assert!(
+        (2 * of("light")..4 * of("light")).contains(&of("heavy")),
+        "{counts:?}"
+    );
+}

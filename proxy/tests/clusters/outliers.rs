@@ -204,3 +204,27 @@ fn an_ejection_outlives_a_reload_that_leaves_the_cluster() {
     weir.reload_with(&config(2, "", &keys("20s")));
     assert_eq!(ejected(), 0);
 }
+
+#[test]
+fn what_does_not_come_from_the_endpoint_can_count_apart() {
+    let mut servers = three();
+    let keys = format!(
+        "  endpoints: {}\n  outlier_detection: {{ split_external_local_origin_errors: true, \
+         consecutive_local_origin_failure: 2, consecutive_5xx: 3, max_ejection_percent: 70, \
+         base_ejection_time: 60s }}",
+        endpoints(&servers)
+    );
+    let weir = Weir::start(&config(2, "", &keys));
+    servers[0].fail(Failure::Killed);
+    servers[1].answer(500);
+    let enforced = |kind: &str| {
+        let start = "envoy_cluster_outlier_detection_ejections_enforced";
+        weir.metric(&format!("{start}_{kind}"))
+    };
+    eventually("both are ejected", || {
+        weir.connect().get("/");
+        (enforced("total") == 2).then_some(())
+    });
+    assert_eq!(enforced("consecutive_local_origin_failure"), 1);
+    assert_eq!(enforced("consecutive_5xx"), 1);
+}

@@ -53,15 +53,9 @@ impl Server {
     /// One that answers with 200 and its name.
     pub(crate) fn start(name: &str) -> Self {
         let number = ADDRESSES.fetch_add(1, Ordering::SeqCst);
-        let [.., process, _] = std::process::id().to_le_bytes();
-        // Test processes may run at the same time.
-        let low = std::process::id().to_le_bytes()[0];
-        let ip = Ipv4Addr::new(
-            127,
-            1 + low % 200,
-            1 + process,
-            u8::try_from(number).unwrap(),
-        );
+        // Other test processes may run at the same time.
+        let [low, high, ..] = std::process::id().to_le_bytes();
+        let ip = Ipv4Addr::new(127, 1 + low % 200, high, u8::try_from(number).unwrap());
         let state = Arc::new(State {
             name: name.to_owned(),
             status: AtomicU16::new(200),
