@@ -10,6 +10,7 @@ use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, words};
 use crate::source::{Span, Spanned};
+use crate::tls::UpstreamTls;
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -20,6 +21,7 @@ pub(crate) static BLOCK: Block = Block {
         ("endpoints", "[127.0.0.1:9000]"),
         ("connect_timeout", "5s"),
         ("protocol", "http2"),
+        ("tls", "{ ca: authorities.pem }"),
         ("http2", "{ max_concurrent_streams: 100 }"),
         ("trailers", "true"),
         ("buffer_limit", "1MiB"),
@@ -53,6 +55,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// `protocol`: what the endpoints speak. Default: `http1`.
     pub protocol: UpstreamProtocol,
+    /// `tls`: connections are encrypted. Default: they are not.
+    pub tls: Option<UpstreamTls>,
     /// `http2`: limits of HTTP/2 connections.
     pub http2: Http2Options,
     /// `trailers`: whether HTTP/1 trailers are passed on to the endpoints.
@@ -96,7 +100,7 @@ words!(Discovery, "a type of cluster",
 pub enum UpstreamProtocol {
     /// `http1`: HTTP/1.1.
     Http1,
-    /// `http2`: HTTP/2 without negotiation.
+    /// `http2`: HTTP/2; with `tls`, it is what is offered.
     Http2,
 }
 
@@ -134,6 +138,7 @@ impl Cluster {
             endpoints: Vec::new(),
             connect_timeout: CONNECT_TIMEOUT,
             protocol: UpstreamProtocol::Http1,
+            tls: None,
             http2: Http2Options::default(),
             trailers: true,
             buffer_limit: BUFFER_LIMIT,
@@ -168,6 +173,7 @@ impl FromYaml for Cluster {
             endpoints: endpoints.value,
             connect_timeout: positive(&mut fields, "connect_timeout", other.connect_timeout),
             protocol: fields.optional("protocol").unwrap_or(other.protocol),
+            tls: fields.optional("tls"),
             http2: fields.optional("http2").unwrap_or_default(),
             trailers: fields.optional("trailers").unwrap_or(other.trailers),
             buffer_limit: fields.bytes("buffer_limit", other.buffer_limit),

@@ -44,6 +44,7 @@ mod route;
 mod schema;
 mod source;
 mod tcp_proxy;
+mod tls;
 mod verify;
 mod virtual_host;
 mod vm;
@@ -52,7 +53,7 @@ mod yaml;
 
 pub use access_log::{
     AccessLog, Field, HeaderField, JsonFormat, LogFormat, LogPath, Operator, Piece, Template,
-    TimePiece,
+    TimePiece, TlsField, TlsOf,
 };
 pub use admin::Admin;
 pub use callouts::Callouts;
@@ -84,6 +85,10 @@ pub use route::{
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
+pub use tls::{
+    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
+    TlsVersions, UpstreamTls, Verification,
+};
 pub use verify::{Verify, VerifyKey};
 pub use virtual_host::VirtualHost;
 pub use vm::VmConfig;

@@ -13,7 +13,9 @@ pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 pub use route_match::{PathMatch, RouteMatch};
 
 pub(crate) use action::{DIRECT_RESPONSE_BLOCK, REDIRECT_BLOCK, check_status};
-pub(crate) use header_match::{BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK};
+pub(crate) use header_match::{
+    BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK, TEXT_MATCHERS, text_match,
+};
 pub(crate) use rewrite::{REGEX_REWRITE_BLOCK, check_host_or_path};
 pub(crate) use route_match::{BLOCK as MATCH_BLOCK, check_path};
 

@@ -8,6 +8,7 @@ mod emit;
 mod listeners;
 mod plugins;
 mod routes;
+mod tls;
 
 use std::time::Duration;
 

@@ -29,6 +29,8 @@ use crate::route::RouteTable;
 use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
+use crate::telemetry::ShownBy;
+use crate::tls::{DownstreamTls, PemReader, Shown, UpstreamTls};
 
 /// One immutable snapshot of the configuration; shared by all workers.
 pub(crate) struct Generation {
@@ -62,18 +64,33 @@ pub(crate) enum ListenerKey {
     Name(String),
 }
 
+impl ListenerKey {
+    fn of(name: &str, address: SocketAddr) -> Self {
+        if address.port() == 0 {
+            Self::Name(name.to_owned())
+        } else {
+            Self::Address(address)
+        }
+    }
+}
+
 impl ListenerSpec {
     pub(crate) fn key(&self) -> ListenerKey {
-        if self.address.port() == 0 {
-            ListenerKey::Name(self.name.clone())
-        } else {
-            ListenerKey::Address(self.address)
-        }
+        ListenerKey::of(&self.name, self.address)
     }
 
     /// Whether connections that began with these options can go on here.
-    pub(crate) fn goes_on_from(&self, http: &HttpOptions, is_tcp: bool) -> bool {
-        self.tcp.is_some() == is_tcp && *self.http == *http
+    pub(crate) fn goes_on_from(
+        &self,
+        http: &HttpOptions,
+        is_tcp: bool,
+        tls: Option<&DownstreamTls>,
+    ) -> bool {
+        let asks_the_same = match (&self.tls, tls) {
+            (Some(now), Some(before)) => now.asks_the_same(before),
+            (now, before) => now.is_none() && before.is_none(),
+        };
+        self.tcp.is_some() == is_tcp && *self.http == *http && asks_the_same
     }
 }
 
@@ -91,6 +108,7 @@ pub(crate) struct ListenerSpec {
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
+    pub(crate) tls: Option<Arc<DownstreamTls>>,
     /// In place of HTTP.
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) access_log: Vec<weir_config::AccessLog>,
@@ -168,6 +186,37 @@ impl Generation {
         self.clusters.iter().filter_map(names).collect()
     }
 
+    /// How the same listener speaks TLS here.
+    fn tls_of_listener(&self, listener: &weir_config::Listener) -> Option<&Arc<DownstreamTls>> {
+        let key = ListenerKey::of(&listener.name, listener.address.value);
+        let same = self.listeners.iter().find(|spec| spec.key() == key);
+        same?.tls.as_ref()
+    }
+
+    /// How the cluster of that name speaks TLS here.
+    fn tls_of_cluster(&self, name: &str) -> Option<&Arc<UpstreamTls>> {
+        let same = self.clusters.iter().find(|spec| spec.name == name);
+        same?.tls.as_ref()
+    }
+
+    /// The certificates that are shown to others.
+    pub(crate) fn certificates(&self) -> Vec<ShownBy> {
+        let by = |kind, name: &str, shown: &Shown| ShownBy {
+            kind,
+            name: name.to_owned(),
+            shown: shown.clone(),
+        };
+        let listeners = self.listeners.iter().flat_map(|listener| {
+            let shown = listener.tls.iter().flat_map(|tls| tls.shown());
+            shown.map(|shown| by("listener", &listener.name, shown))
+        });
+        let clusters = self.clusters.iter().flat_map(|cluster| {
+            let shown = cluster.tls.iter().flat_map(|tls| tls.shown());
+            shown.map(|shown| by("cluster", &cluster.name, shown))
+        });
+        listeners.chain(clusters).collect()
+    }
+
     /// Reads, compiles and tries out everything that `config` names. File names
     /// are relative to `folder`. What is in `shared` for a `vm_id` stays, and what is
     /// the same in `previous` is not made again.
@@ -215,7 +264,14 @@ impl Generation {
                 errors.push(error);
                 RouteTable::default()
             });
+            let tls = listener.tls.as_ref().and_then(|tls| {
+                let reader = PemReader::new(config, folder, &mut builder.files);
+                let before = previous.and_then(|p| p.tls_of_listener(listener));
+                let built = DownstreamTls::build(listener, tls, reader, before);
+                built.map_err(|error| errors.push(error)).ok()
+            });
             listeners.push(ListenerSpec {
+                tls,
                 name: listener.name.value.clone(),
                 address: listener.address.value,
                 address_span: listener.address.span,
@@ -234,6 +290,13 @@ impl Generation {
                 access_loggers,
             });
         }
+        let upstream_tls = config.clusters.iter().map(|cluster| {
+            let reader = PemReader::new(config, folder, &mut builder.files);
+            let before = previous.and_then(|p| p.tls_of_cluster(&cluster.name));
+            let built = UpstreamTls::build(cluster, cluster.tls.as_ref()?, reader, before);
+            built.map_err(|error| errors.push(error)).ok()
+        });
+        let upstream_tls: Vec<_> = upstream_tls.collect();
         let names = config.clusters.iter().map(|c| c.name.value.as_str());
         let names = Arc::new(ClusterNames::new(names));
         let mut files = std::mem::take(&mut builder.files);
@@ -246,16 +309,23 @@ impl Generation {
         if let Some(first) = errors.next() {
             return Err(errors.fold(ConfigErrors::from(first), ConfigErrors::with));
         }
-        let cluster = |c: &weir_config::Cluster| {
+        let cluster = |(c, tls): (&weir_config::Cluster, Option<Arc<UpstreamTls>>)| {
             let mut known = previous.into_iter().flat_map(|p| &p.clusters);
-            let same = known.find(|spec| spec.config == *c);
-            same.cloned().unwrap_or_else(|| Arc::new(cluster_spec(c)))
+            let id = |tls: &Option<Arc<UpstreamTls>>| tls.as_ref().map(|tls| tls.id);
+            let same = known.find(|spec| spec.config == *c && id(&spec.tls) == id(&tls));
+            same.cloned()
+                .unwrap_or_else(|| Arc::new(cluster_spec(c, tls)))
         };
         Ok(Self {
             number: previous.map_or(1, |p| p.number + 1),
             listeners,
             bound: HashMap::new(),
-            clusters: config.clusters.iter().map(cluster).collect(),
+            clusters: config
+                .clusters
+                .iter()
+                .zip(upstream_tls)
+                .map(cluster)
+                .collect(),
             names,
             callouts: config.callouts,
             vms,
@@ -268,8 +338,9 @@ impl Generation {
     }
 }
 
-fn cluster_spec(c: &weir_config::Cluster) -> ClusterSpec {
+fn cluster_spec(c: &weir_config::Cluster, tls: Option<Arc<UpstreamTls>>) -> ClusterSpec {
     ClusterSpec {
+        tls,
         name: c.name.value.clone(),
         config: c.clone(),
         endpoints: endpoints(c),

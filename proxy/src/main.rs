@@ -20,6 +20,7 @@ mod signature;
 mod stream;
 mod tcp;
 mod telemetry;
+mod tls;
 mod worker;
 
 #[global_allocator]

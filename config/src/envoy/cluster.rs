@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::listener::{buffer_limit, plain_transport};
+use super::listener::buffer_limit;
 use super::message::Message;
-use super::{address, protocol_options, security};
+use super::{address, protocol_options, security, transport};
 use crate::cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol, check_endpoints};
 use crate::endpoint::{Endpoint, check_port};
 use crate::error::Problem;
@@ -49,10 +49,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     message.only("respect_dns_ttl", false);
     message.inert("alt_stat_name");
     security::old_tls(message);
-    plain_transport(
-        message,
-        "put a proxy that speaks TLS before the endpoints, which would get plain text",
-    );
+    cluster.tls = transport::cluster(message);
     protocol_options::upstream(message, &mut cluster);
     if cluster.protocol == UpstreamProtocol::Http2 {
         // The switch is one of HTTP/1.

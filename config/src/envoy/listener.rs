@@ -1,7 +1,7 @@
 //! Envoy's `config.listener.v3.Listener`.
 
 use super::message::Message;
-use super::{address, network_filter, security};
+use super::{address, network_filter, security, transport};
 use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
 use crate::http_options::HttpOptions;
@@ -17,6 +17,8 @@ const DIRECTIONS: [(&str, i64, Direction); 3] = [
 /// Why a filter chain must not stand for others.
 const CHAIN: &str = "its filters would be passed by connections that are not for it";
 
+const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
+
 /// `listeners[]`.
 pub(super) fn read(message: &Message<'_, '_>) -> Listener {
     let address = address::bound(message);
@@ -25,6 +27,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         // Envoy makes up a name; the address says more.
         name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
         address,
+        tls: None,
         buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
         http: HttpOptions::default(),
         http_filters: Vec::new(),
@@ -46,6 +49,11 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
     message.word("drain_type", &[("DEFAULT", 0, ())]);
     for filter in message.messages("listener_filters") {
         let name = filter.nonempty("name").unwrap_or_default();
+        if name == TLS_INSPECTOR {
+            // What it finds out chooses among filter chains, of which there is one.
+            filter.close();
+            continue;
+        }
         let what = format!("{}: the listener filter `{name}`", filter.path());
         message.reader.outside(filter.at(), &what, None);
         filter.close();
@@ -77,10 +85,7 @@ fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
         condition.close();
     }
     security::old_tls(chain);
-    plain_transport(
-        chain,
-        "terminate TLS in front of Weir, which would take plain text here",
-    );
+    listener.tls = transport::listener(chain);
     let filters = chain.messages("filters");
     if filters.is_empty() {
         chain.missing("filters");
@@ -92,23 +97,6 @@ fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
     }
     for filter in in_front {
         filter.place(listener);
-    }
-}
-
-/// `transport_socket`, which must be one without TLS.
-pub(super) fn plain_transport(message: &Message<'_, '_>, help: &str) {
-    const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
-    let Some(socket) = message.message("transport_socket") else {
-        return;
-    };
-    let name = socket.nonempty("name").unwrap_or_default();
-    let typed = socket.typed("typed_config");
-    if typed.as_ref().is_none_or(|typed| typed.name != RAW_BUFFER) {
-        let what = format!("{}: the transport `{name}`", socket.path());
-        message.reader.never(socket.at(), &what, help);
-        if let Some(typed) = typed {
-            typed.message.close();
-        }
     }
 }
 

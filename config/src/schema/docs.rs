@@ -6,7 +6,7 @@ use crate::read::Block;
 
 /// The files with types that are read from mappings; a test notices one that is not
 /// here.
-const SOURCES: [&str; 30] = [
+const SOURCES: [&str; 36] = [
     include_str!("../access_log.rs"),
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
@@ -34,6 +34,12 @@ const SOURCES: [&str; 30] = [
     include_str!("../route/rewrite.rs"),
     include_str!("../route/route_match.rs"),
     include_str!("../tcp_proxy.rs"),
+    include_str!("../tls/certificate.rs"),
+    include_str!("../tls/client_certificates.rs"),
+    include_str!("../tls/listener.rs"),
+    include_str!("../tls/san.rs"),
+    include_str!("../tls/upstream.rs"),
+    include_str!("../tls/version.rs"),
     include_str!("../verify.rs"),
     include_str!("../virtual_host.rs"),
     include_str!("../vm.rs"),

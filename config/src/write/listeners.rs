@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, plugins, routes};
+use super::{Object, plugins, routes, tls};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
 use crate::http_filter::HttpFilter;
@@ -15,6 +15,9 @@ pub(super) fn listener(listener: &Listener) -> Json {
     let mut block = Object::default();
     block.set("name", listener.name.value.as_str());
     block.set("address", listener.address.to_string());
+    if let Some(options) = &listener.tls {
+        block.set("tls", tls::listener(options));
+    }
     block.bytes("buffer_limit", listener.buffer_limit, BUFFER_LIMIT);
     block.word("direction", listener.direction, Direction::default());
     block.metadata("metadata", &listener.metadata);

@@ -1,6 +1,7 @@
 //! Clusters: the endpoints behind a name, and a worker's connections to them.
 
 mod dns;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,10 +19,12 @@ use weir_config::UpstreamProtocol;
 
 pub(crate) use self::dns::{DnsCluster, chosen, start as start_dns};
 use self::dns::{Found, Resolved};
+use self::tls::EndpointTls;
 use crate::http::{
     AnyUpstream, CodecOptions, Connection, H1Upstream, H2Endpoint, RawUpstream, UpstreamError,
 };
 use crate::telemetry::ClusterMetrics;
+use crate::tls::{Purpose, UpstreamTls};
 
 /// A cluster as configured; shared by all workers.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub(crate) struct ClusterSpec {
     pub(crate) endpoints: EndpointsSpec,
     pub(crate) connect_timeout: Duration,
     pub(crate) protocol: UpstreamProtocol,
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
     /// How long a connection may wait for its next exchange.
     pub(crate) idle_timeout: Option<Duration>,
     /// Bytes that may wait on one connection.
@@ -58,6 +62,7 @@ pub(crate) struct Cluster {
     changes: Option<RefCell<watch::Receiver<Found>>>,
     next: Cell<usize>,
     protocol: UpstreamProtocol,
+    tls: Option<Arc<UpstreamTls>>,
     codec: Rc<CodecOptions>,
     pub(crate) metrics: Arc<ClusterMetrics>,
 }
@@ -71,6 +76,7 @@ pub(crate) struct Endpoint {
     /// Requests that one connection carries.
     requests_max: Option<u32>,
     peer: BasicPeer,
+    tls: Option<EndpointTls>,
     http2: H2Endpoint,
 }
 
@@ -94,9 +100,13 @@ impl Cluster {
             },
             next: Cell::new(worker),
             protocol: spec.protocol,
+            tls: spec.tls.clone(),
             codec: Rc::new(spec.codec.clone()),
             metrics,
         };
+        if cluster.tls.is_some() {
+            cluster.metrics.tls.speak();
+        }
         if let EndpointsSpec::Addresses(addresses) = &spec.endpoints {
             let endpoints = addresses.iter();
             let endpoints = endpoints.map(|address| cluster.endpoint(*address, None));
@@ -109,7 +119,9 @@ impl Cluster {
     fn endpoint(&self, address: SocketAddr, host: Option<Arc<str>>) -> Rc<Endpoint> {
         let mut peer = BasicPeer::new(&address.to_string());
         peer.options.connection_timeout = Some(self.connect_timeout);
+        let tls = self.tls.as_ref();
         Rc::new(Endpoint {
+            tls: tls.map(|tls| EndpointTls::new(tls, host.as_deref(), address)),
             address,
             host,
             idle_timeout: self.idle_timeout,
@@ -201,23 +213,25 @@ impl Pool {
         endpoint: &Endpoint,
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
-        let found = if fresh {
-            let made = self.connector.new_stream(&endpoint.peer).await;
-            made.map(|stream| (stream, false))
-        } else {
-            self.connector.get_stream(&endpoint.peer).await
+        let pooled = match &endpoint.tls {
+            _ if fresh => None,
+            Some(tls) => self.connector.reused_stream(&tls.peer).await,
+            None => self.connector.reused_stream(&endpoint.peer).await,
         };
-        if !found.as_ref().is_ok_and(|(_, reused)| *reused) {
-            cluster.metrics.connected(found.is_ok());
-        }
-        let (stream, reused) = found.map_err(refused)?;
-        if endpoint.requests_max.is_some() {
+        let reused = pooled.is_some();
+        let connection = match pooled {
+            Some(stream) => stream.into(),
+            None => self.open(cluster, endpoint, Purpose::Http).await?,
+        };
+        if endpoint.requests_max.is_some()
+            && let Some(id) = connection.id()
+        {
             let mut requests = self.requests.borrow_mut();
-            let carried = requests.entry(stream.id()).or_default();
+            let carried = requests.entry(id).or_default();
             *carried = if reused { *carried + 1 } else { 1 };
         }
-        let local = local_address(&stream);
-        let upstream = H1Upstream::new(stream.into(), Rc::clone(&cluster.codec));
+        let local = connection.local_address();
+        let upstream = H1Upstream::new(connection, Rc::clone(&cluster.codec));
         Ok(Lease {
             upstream: AnyUpstream::H1(Box::new(upstream)),
             reused,
@@ -245,11 +259,9 @@ impl Pool {
         }
         let mut local = None;
         let make = async || {
-            let stream = self.connector.new_stream(&endpoint.peer).await;
-            cluster.metrics.connected(stream.is_ok());
-            let stream = stream.map_err(refused)?;
-            local = local_address(&stream);
-            Ok(Connection::from(stream))
+            let connection = self.open(cluster, endpoint, Purpose::Http).await?;
+            local = connection.local_address();
+            Ok(connection)
         };
         let stream = endpoint.http2.fresh_stream(&cluster.codec, make).await;
         let (upstream, reused) = stream?;
@@ -267,16 +279,29 @@ impl Pool {
         cluster: &Cluster,
         endpoint: &Endpoint,
     ) -> Result<Lease, UpstreamError> {
-        let stream = self.connector.new_stream(&endpoint.peer).await;
-        cluster.metrics.connected(stream.is_ok());
-        let stream = stream.map_err(refused)?;
-        let local = local_address(&stream);
-        let upstream = RawUpstream::new(stream.into());
+        let connection = self.open(cluster, endpoint, Purpose::Raw).await?;
+        let local = connection.local_address();
+        let upstream = RawUpstream::new(connection);
         Ok(Lease {
             upstream: AnyUpstream::Raw(Box::new(upstream)),
             reused: false,
             local,
         })
+    }
+
+    /// A new connection.
+    async fn open(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        purpose: Purpose,
+    ) -> Result<Connection, UpstreamError> {
+        if endpoint.tls.is_some() {
+            return endpoint.dial(cluster, purpose).await;
+        }
+        let stream = self.connector.new_stream(&endpoint.peer).await;
+        cluster.metrics.connected(stream.is_ok());
+        stream.map(Connection::from).map_err(refused)
     }
 
     /// Takes a connection back for the next exchange, if it can carry one.
@@ -288,29 +313,26 @@ impl Pool {
             {
                 return;
             }
-            let key = endpoint.peer.reuse_hash();
+            let key = match &endpoint.tls {
+                Some(tls) => tls.peer.reuse_hash(),
+                None => endpoint.peer.reuse_hash(),
+            };
             self.connector
                 .release_stream(stream, key, endpoint.idle_timeout);
         }
     }
 }
 
-fn local_address(stream: &pingora_core::protocols::Stream) -> Option<SocketAddr> {
-    let digest = stream.get_socket_digest();
-    digest.and_then(|d| d.local_addr()?.as_inet().copied())
-}
+/// In the system's words, as Envoy has them.
+const REFUSED: &str = "delayed connect error: Connection refused";
+const UNREACHABLE: &str = "immediate connect error: Network is unreachable";
 
 #[allow(clippy::needless_pass_by_value, clippy::boxed_local)] // For `map_err`.
 fn refused(error: Box<pingora_core::Error>) -> UpstreamError {
     match error.etype() {
         pingora_core::ErrorType::ConnectTimedout => UpstreamError::ConnectTimeout,
-        // In the system's words, as Envoy has them.
-        pingora_core::ErrorType::ConnectRefused => {
-            UpstreamError::Connect("delayed connect error: Connection refused".to_owned())
-        }
-        pingora_core::ErrorType::ConnectNoRoute => {
-            UpstreamError::Connect("immediate connect error: Network is unreachable".to_owned())
-        }
+        pingora_core::ErrorType::ConnectRefused => UpstreamError::Connect(REFUSED.to_owned()),
+        pingora_core::ErrorType::ConnectNoRoute => UpstreamError::Connect(UNREACHABLE.to_owned()),
         _ => UpstreamError::Connect(error.to_string()),
     }
 }
@@ -331,6 +353,7 @@ mod tests {
             endpoints: EndpointsSpec::Addresses(vec![address(1), address(2), address(3)]),
             connect_timeout: Duration::from_secs(1),
             protocol: UpstreamProtocol::Http1,
+            tls: None,
             idle_timeout: None,
             buffer_limit: 1,
             codec: CodecOptions::default(),

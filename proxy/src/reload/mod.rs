@@ -375,6 +375,8 @@ impl Crew {
         self.listeners.store(Arc::new(addresses));
         self.drain_timeout.send_replace(generation.drain_timeout);
         self.generations.serve(generation.number, all_cells);
+        self.generations
+            .show_certificates(generation.certificates());
         self.current = Some(generation);
         Ok(())
     }

@@ -152,6 +152,7 @@ mod tests {
             peer: SocketAddr::from(([198, 51, 100, 7], 50_000)),
             local: SocketAddr::from(([192, 0, 2, 1], 8080)),
             filter_state: std::rc::Rc::default(),
+            tls: None,
         };
         let mut map: HeaderMap = headers.iter().copied().collect();
         map.add(":path", "/");

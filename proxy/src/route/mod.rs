@@ -21,6 +21,7 @@ use weir_abi::HeaderMap;
 use weir_config::{Connect, Metadata};
 
 use self::matcher::Matched;
+pub(crate) use self::matcher::TextMatcher;
 pub(crate) use self::redirect::Redirect;
 use self::rewrite::{HostRewrite, PathRewrite};
 pub(crate) use self::table::RouteTable;

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use weir_abi::HeaderMap;
 
 use self::relay::Relay;
 use crate::cluster::Cluster;
+use crate::http::{Connection, UpstreamError};
 use crate::stream::{ConnectionInfo, FilteredStream, Protocol, ResponseFlags, StreamInfo};
 use crate::telemetry::UpstreamRequest;
+use crate::tls::Purpose;
 use crate::worker::{WorkerListener, WorkerShared};
 
 /// What a listener does with its connections.
@@ -41,7 +42,7 @@ enum Broken {
 /// Passes `connection` on to an endpoint, until both sides have said all they
 /// had to, and logs it.
 pub(crate) async fn serve(
-    connection: TcpStream,
+    connection: Connection,
     info: ConnectionInfo,
     proxy: TcpProxy,
     listener: &WorkerListener,
@@ -65,7 +66,7 @@ pub(crate) async fn serve(
 
 /// Without filters.
 async fn serve_plain(
-    connection: TcpStream,
+    connection: Connection,
     record: &FilteredStream,
     proxy: TcpProxy,
     shared: &WorkerShared,
@@ -81,15 +82,15 @@ async fn serve_plain(
 }
 
 /// Has a connection end by a reset, as the other one has.
-fn reset_on_drop(connection: &TcpStream) {
-    if let Err(error) = connection.set_zero_linger() {
+fn reset_on_drop(connection: &Connection) {
+    if let Some(Err(error)) = connection.tcp().map(TcpStream::set_zero_linger) {
         tracing::debug!("tcp: SO_LINGER: {error}");
     }
 }
 
 /// A connection to an endpoint.
 struct Connected {
-    connection: TcpStream,
+    connection: Connection,
     /// Bytes that may wait on it.
     buffer_limit: usize,
     /// Counts it for as long as it is there.
@@ -115,29 +116,22 @@ async fn connect(
     };
     info.upstream_chosen(endpoint.address);
     let request = cluster.metrics.request();
-    let connecting = TcpStream::connect(endpoint.address);
-    let connected = timeout(cluster.connect_timeout, connecting).await;
-    cluster.metrics.connected(matches!(connected, Ok(Ok(_))));
-    match connected {
-        Ok(Ok(upstream)) => {
-            info.upstream_ready(upstream.local_addr().ok());
+    match endpoint.dial(cluster, Purpose::Raw).await {
+        Ok(upstream) => {
+            info.upstream_ready(upstream.local_address());
+            info.upstream_tls.replace(upstream.tls().cloned());
             return Some(Connected {
                 connection: upstream,
                 buffer_limit: cluster.buffer_limit.max(1),
                 request,
             });
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             tracing::debug!("tcp: {}: {error}", endpoint.address);
-            info.upstream_failure.replace(match error.kind() {
-                // In the system's words, as Envoy has them.
-                std::io::ErrorKind::ConnectionRefused => {
-                    "delayed connect error: Connection refused".to_owned()
-                }
-                _ => error.to_string(),
-            });
+            if let UpstreamError::Connect(cause) = error {
+                info.upstream_failure.replace(cause);
+            }
         }
-        Err(_) => tracing::debug!("tcp: {}: no connection in time", endpoint.address),
     }
     request.failure();
     info.flag(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);

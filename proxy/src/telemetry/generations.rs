@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::cell::Counter;
 use super::family as f;
 use super::page::Page;
+use super::tls_metrics::{self, ShownBy};
 
 /// The numbers of one generation on one worker.
 #[derive(Debug, Default)]
@@ -71,6 +72,8 @@ struct Reloads {
 pub(crate) struct Generations {
     known: Mutex<Vec<Known>>,
     reloads: Mutex<Reloads>,
+    /// Of the one that is served.
+    certificates: Mutex<Vec<ShownBy>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -96,6 +99,11 @@ impl Generations {
         reloads.last_success = now.unwrap_or_default().as_secs();
         // The first one is no reload.
         reloads.succeeded += u64::from(number > 1);
+    }
+
+    /// These are the certificates that it shows.
+    pub(crate) fn show_certificates(&self, certificates: Vec<ShownBy>) {
+        *locked(&self.certificates) = certificates;
     }
 
     /// A reload has failed.
@@ -124,6 +132,7 @@ impl Generations {
         page.level(&f::RELOAD_SUCCESS_TIME, &[], reloads.last_success);
         page.count(&f::RELOADS, &["success"], reloads.succeeded);
         page.count(&f::RELOADS, &["failure"], reloads.failed);
+        tls_metrics::show_certificates(&locked(&self.certificates), page);
     }
 
     /// A line each: number, age in seconds, streams, VMs, bytes of guest memory.

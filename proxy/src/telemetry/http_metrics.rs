@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::cell::{Counter, REQUEST_TIME, Samples};
 use super::family as f;
 use super::page::Page;
+use super::tls_metrics::TlsMetrics;
 use crate::http::ResponsePiece;
 use crate::stream::parse_status;
 
@@ -36,6 +37,7 @@ pub(crate) struct ListenerMetrics {
     name: String,
     address: String,
     tcp: bool,
+    pub(crate) tls: TlsMetrics,
     connections: Counter,
     active_connections: Counter,
     requests: Counter,
@@ -58,6 +60,7 @@ impl ListenerMetrics {
             // As Envoy writes it: a colon would end a part of the name.
             address: address.replace(':', "_"),
             tcp,
+            tls: TlsMetrics::default(),
             connections: Counter::default(),
             active_connections: Counter::default(),
             requests: Counter::default(),
@@ -66,6 +69,11 @@ impl ListenerMetrics {
             codes: Codes::default(),
             time: Samples::new(&REQUEST_TIME),
         })
+    }
+
+    /// Of the listener.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Counts a connection for as long as the guard lives.
@@ -93,6 +101,7 @@ impl ListenerMetrics {
             address,
             self.active_connections.get(),
         );
+        self.tls.show_listener(&self.address, page);
         let name = &[&*self.name];
         if self.tcp {
             page.count(&f::TCP_CX_TOTAL, name, self.connections.get());
@@ -148,6 +157,7 @@ impl Drop for DownstreamRequest {
 #[derive(Debug)]
 pub(crate) struct ClusterMetrics {
     name: String,
+    pub(crate) tls: TlsMetrics,
     connections: Counter,
     connect_failures: Counter,
     requests: Counter,
@@ -168,6 +178,7 @@ impl ClusterMetrics {
     pub(crate) fn new(name: &str) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
+            tls: TlsMetrics::default(),
             connections: Counter::default(),
             connect_failures: Counter::default(),
             requests: Counter::default(),
@@ -218,6 +229,7 @@ impl ClusterMetrics {
             name,
             self.connect_failures.get(),
         );
+        self.tls.show_cluster(&self.name, page);
         page.count(&f::CLUSTER_RQ_TOTAL, name, self.requests.get());
         page.level(&f::CLUSTER_RQ_ACTIVE, name, self.active_requests.get());
         page.count(&f::CLUSTER_RQ_COMPLETED, name, self.responses.get());

@@ -13,6 +13,7 @@ mod plugin_metrics;
 mod reports;
 mod shared_metrics;
 mod tags;
+mod tls_metrics;
 mod vm_metrics;
 
 pub(crate) use self::access_log::AccessLog;
@@ -24,6 +25,7 @@ pub(crate) use self::http_metrics::{
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::reports::Reports;
+pub(crate) use self::tls_metrics::ShownBy;
 pub(crate) use self::vm_metrics::{
     CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,
 };

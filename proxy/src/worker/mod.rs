@@ -247,16 +247,21 @@ impl Worker {
             let slot = self.slot(&key, spec);
             let address = generation.bound.get(&key).copied();
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
+            let metrics = self.metrics.listener(
+                &spec.name,
+                address.unwrap_or(spec.address),
+                spec.tcp.is_some(),
+            );
+            if spec.tls.is_some() {
+                metrics.tls.speak();
+            }
             let listener = Rc::new(WorkerListener {
                 plugins: spec.filters.iter().map(|p| Rc::new(plugin(p))).collect(),
                 access_loggers: spec.access_loggers.iter().map(plugin).collect(),
                 routes: Arc::clone(&spec.routes),
+                tls: spec.tls.clone(),
                 tcp: spec.tcp,
-                metrics: self.metrics.listener(
-                    &spec.name,
-                    address.unwrap_or(spec.address),
-                    spec.tcp.is_some(),
-                ),
+                metrics,
                 access_log,
                 codec: Rc::new(CodecOptions::of_listener(&spec.http)),
                 http: Arc::clone(&spec.http),
@@ -300,10 +305,9 @@ impl Worker {
     fn slot(&self, key: &ListenerKey, spec: &ListenerSpec) -> Rc<Slot> {
         let current = self.acceptors.get(key);
         let current = current.map(|(acceptor, _)| Rc::clone(&acceptor.slot.borrow()));
-        let fits = |slot: &Rc<Slot>| spec.goes_on_from(&slot.http, slot.is_tcp);
-        current
-            .filter(fits)
-            .unwrap_or_else(|| Slot::new(&spec.http, spec.tcp.is_some()))
+        let fits =
+            |slot: &Rc<Slot>| spec.goes_on_from(&slot.http, slot.is_tcp, slot.tls.as_deref());
+        current.filter(fits).unwrap_or_else(|| Slot::new(spec))
     }
 
     /// Serves the generation that is ready.

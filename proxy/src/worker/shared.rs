@@ -14,11 +14,13 @@ use weir_config::{Callouts, HttpOptions};
 use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
 use crate::filter::Plugin;
+use crate::generation::ListenerSpec;
 use crate::http::CodecOptions;
 use crate::route::RouteTable;
 use crate::stream::{Facts, FilteredStream, LogView};
 use crate::tcp::TcpProxy;
 use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, WorkerMetrics};
+use crate::tls::DownstreamTls;
 
 /// A worker's own life, whatever it serves.
 pub(crate) struct Life {
@@ -126,6 +128,7 @@ pub(crate) struct WorkerListener {
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
+    pub(super) tls: Option<Arc<DownstreamTls>>,
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) metrics: Arc<ListenerMetrics>,
     pub(super) access_log: Option<AccessLog>,
@@ -166,15 +169,17 @@ pub(super) struct Slot {
     current: RefCell<Option<Served>>,
     pub(super) http: Arc<HttpOptions>,
     pub(super) is_tcp: bool,
+    pub(super) tls: Option<Arc<DownstreamTls>>,
     pub(super) retired: watch::Sender<bool>,
 }
 
 impl Slot {
-    pub(super) fn new(http: &Arc<HttpOptions>, is_tcp: bool) -> Rc<Self> {
+    pub(super) fn new(spec: &ListenerSpec) -> Rc<Self> {
         Rc::new(Self {
             current: RefCell::default(),
-            http: Arc::clone(http),
-            is_tcp,
+            http: Arc::clone(&spec.http),
+            is_tcp: spec.tcp.is_some(),
+            tls: spec.tls.clone(),
             retired: watch::Sender::new(false),
         })
     }
