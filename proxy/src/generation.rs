@@ -509,14 +509,9 @@ impl Builder<'_> {
         let binary = match &source {
             Source::File(path) => std::fs::read(path).map(Bytes::from).map_err(|error| {
                 let path = path.display();
-                let relative_to = if folder == Path::new(".") {
-                    "file names are relative to the working directory"
-                } else {
-                    "file names are relative to the folder of this file"
-                };
                 config
                     .error(span, format!("cannot read the module {path}: {error}"))
-                    .with_help(relative_to)
+                    .with_help(relative_to(folder))
             })?,
             Source::Inline(bytes) => bytes.clone(),
         };
@@ -566,6 +561,15 @@ impl Builder<'_> {
             vms.push(Arc::new(spec));
         }
         vms
+    }
+}
+
+/// What names of files are relative to, for who has got one wrong.
+pub(crate) fn relative_to(folder: &Path) -> &'static str {
+    if folder == Path::new(".") {
+        "file names are relative to the working directory"
+    } else {
+        "file names are relative to the folder of this file"
     }
 }
 

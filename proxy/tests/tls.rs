@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
 use rustls::version::{TLS12, TLS13};
+use weir_conformance::guests::connection_reader;
 use weir_conformance::tls::{Authority, Identity};
 use weir_conformance::{Client, PATIENCE, Tunnel, Upstream, Weir, check, eventually, h2};
 
@@ -536,6 +537,106 @@ fn connections_of_tcp_are_decrypted() {
     assert!(!response.text().contains("x-forwarded-proto"));
     // Nothing is known of what is inside.
     assert_eq!(tunnel.agreed().alpn, None);
+}
+
+#[test]
+fn filters_of_connections_see_what_was_decrypted() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["web.example"]);
+    let behind = Tunnel::decrypt(upstream.address, authority.server(&identity, false));
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  buffer_limit: 64KiB
+  tls: {{ certificates: [{{ cert: edge.pem, key: edge.key }}] }}
+  tcp: {{ cluster: web }}
+  network_filters:
+  - {{ name: reads, wasm: {{ vm_config: {{ code: {{ local: {{ filename: f.wasm }} }} }} }} }}
+clusters:
+- {{ name: web, endpoints: ['{}'], tls: {{ ca: ca.pem, sni: web.example }} }}
+",
+        behind.address
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        authority.issue(&["edge.example"]).write(folder, "edge");
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        let module = wat::parse_str(connection_reader()).unwrap();
+        std::fs::write(folder.join("f.wasm"), module).unwrap();
+    });
+    let tunnel = Tunnel::encrypt(
+        weir.listener("edge"),
+        "edge.example",
+        authority.client(None),
+    );
+    let mut client = Client::connect(tunnel.address);
+    for _ in 0..3 {
+        // More than any buffer on the way holds.
+        let response = client.request("POST", "/a", &[], &vec![b'x'; 8 << 20]);
+        assert_eq!(response.status, 200);
+        assert!(response.body.len() > 8 << 20);
+    }
+    let requests = upstream.requests();
+    assert_eq!(requests[2].body.len(), 8 << 20);
+    // The end of one side is the end of the other.
+    client.tcp().shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(client.is_closed());
+    weir.eventually_metric("envoy_listener_downstream_cx_active", 0);
+    assert_eq!(weir.metric("envoy_cluster_ssl_handshake"), 1);
+}
+
+#[test]
+fn the_access_log_tells_of_clients() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let client = authority.issue(&["a.example", "b.example", "spiffe://example/a"]);
+    let tls = "{ certificates: [{ cert: edge.pem, key: edge.key }], \
+               client_certificates: { ca: ca.pem } }";
+    let operators = [
+        "REQUESTED_SERVER_NAME",
+        "DOWNSTREAM_TLS_VERSION",
+        "DOWNSTREAM_TLS_CIPHER",
+        "DOWNSTREAM_LOCAL_SUBJECT",
+        "DOWNSTREAM_PEER_SUBJECT",
+        "DOWNSTREAM_PEER_ISSUER",
+        "DOWNSTREAM_PEER_URI_SAN",
+        "DOWNSTREAM_PEER_DNS_SAN",
+        "DOWNSTREAM_LOCAL_URI_SAN",
+        "UPSTREAM_TLS_VERSION",
+    ];
+    let format = operators.map(|name| format!("%{name}%")).join(" | ");
+    let config = config(&upstream, tls, "").replace(
+        "  routes:",
+        &format!("  access_log: {{ path: stdout, format: \"{format}\\n\" }}\n  routes:"),
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        authority.issue(&["edge.example"]).write(folder, "edge");
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    });
+    let config = authority.client_of(&[&TLS12], Some(&client));
+    let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", config);
+    assert_eq!(Client::connect(tunnel.address).get("/").status, 200);
+    let line = eventually("the line of the access log", || {
+        let line = weir.stdout();
+        line.ends_with('\n').then_some(line)
+    });
+    let told: Vec<&str> = line.trim_end().split(" | ").collect();
+    assert_eq!(
+        told,
+        [
+            "edge.example",
+            "TLSv1.2",
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+            "CN=edge.example,O=Tests",
+            "CN=a.example,O=Tests",
+            "CN=ca",
+            "spiffe://example/a",
+            "a.example,b.example",
+            "-",
+            "-",
+        ]
+    );
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! [`PemReader`]: certificates and keys, from files or the configuration itself.
 
 use std::fmt::Display;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +13,8 @@ use weir_config::{Config, ConfigError, Pem, Span, Spanned, TlsCertificate};
 
 use super::certificate::CertificateFacts;
 use super::{Fingerprint, Shown, provider};
-use crate::limits::SECRET_BYTES_MAX;
+use crate::generation::relative_to;
+use crate::modules::small_file;
 
 /// Reads what a `tls` block names, and keeps track of it.
 pub(crate) struct PemReader<'a> {
@@ -146,17 +146,12 @@ impl<'a> PemReader<'a> {
             Pem::Text(text) => text.clone().into_bytes(),
             Pem::File(path) => {
                 let path = self.folder.join(path);
-                let read = read(&path);
+                let read = small_file(&path);
                 let shown = path.display().to_string();
                 self.files.push(path);
                 read.map_err(|error| {
-                    let relative_to = if self.folder == Path::new(".") {
-                        "file names are relative to the working directory"
-                    } else {
-                        "file names are relative to the folder of this file"
-                    };
                     self.error(pem.span, format!("cannot read {shown}: {error}"))
-                        .with_help(relative_to)
+                        .with_help(relative_to(self.folder))
                 })?
             }
         };
@@ -164,13 +159,6 @@ impl<'a> PemReader<'a> {
         self.digest.update(&bytes);
         Ok(bytes)
     }
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
-    file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// What a message calls it.
