@@ -16,6 +16,7 @@ mod blocks;
 mod callouts;
 mod capability;
 mod check;
+mod client_cert_details;
 mod cluster;
 mod code;
 mod compile_cache;
@@ -57,6 +58,7 @@ pub use access_log::{
 };
 pub use admin::Admin;
 pub use callouts::Callouts;
+pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{Cluster, Discovery, DnsLookupFamily, UpstreamProtocol};
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
-    Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint, FailurePolicy, HostRewrite,
-    HttpOptions, LogFormat, LogPath, PathMatch, RouteAction, ServerHeader, UpstreamProtocol,
+    ClientCertDetail, Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint, FailurePolicy,
+    ForwardClientCert, HostRewrite, HttpOptions, LogFormat, LogPath, PathMatch, RouteAction,
+    ServerHeader, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -437,6 +438,23 @@ fn tls_is_read_on_both_sides() {
     let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(again.listeners, config.listeners, "{written}");
     assert_eq!(again.clusters, config.clusters, "{written}");
+}
+
+#[test]
+fn what_is_told_of_certificates_is_read() {
+    let fields = "forward_client_cert_details: SANITIZE_SET\n          \
+                  set_current_client_cert_details: { subject: true, dns: true, cert: false }";
+    let config = parse(&bootstrap(fields, ""));
+    let http = &config.listeners[0].http;
+    assert_eq!(
+        http.forward_client_cert_details,
+        ForwardClientCert::SanitizeSet
+    );
+    let details = [ClientCertDetail::Subject, ClientCertDetail::Dns];
+    assert_eq!(http.set_current_client_cert_details, details);
+    let written = config.to_yaml();
+    let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(again.listeners, config.listeners, "{written}");
 }
 
 #[test]

@@ -640,6 +640,64 @@ fn the_access_log_tells_of_clients() {
 }
 
 #[test]
+fn endpoints_are_told_who_the_client_is() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let client = authority.issue(&["a.example", "spiffe://example/a"]);
+    let forged = [("x-forwarded-client-cert", "Hash=0")];
+    for (way, known, anonymous) in [
+        ("sanitize", None, None),
+        ("forward_only", Some("Hash=0"), None),
+        (
+            "append_forward",
+            Some("Hash=0,By=spiffe://example/edge;Hash=…"),
+            None,
+        ),
+        (
+            "sanitize_set",
+            Some("By=spiffe://example/edge;Hash=…"),
+            None,
+        ),
+        ("always_forward_only", Some("Hash=0"), Some("Hash=0")),
+    ] {
+        let tls = "{ certificates: [{ cert: edge.pem, key: edge.key }], \
+                   client_certificates: { ca: ca.pem, required: false } }";
+        let http = format!(
+            "  http: {{ forward_client_cert_details: {way}, \
+             set_current_client_cert_details: [subject, uri, dns] }}\n  routes:"
+        );
+        let config = config(&upstream, tls, "").replace("  routes:", &http);
+        let weir = Weir::start_with(&config, |folder| {
+            let names = ["edge.example", "spiffe://example/edge"];
+            authority.issue(&names).write(folder, "edge");
+            std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        });
+        let told = |identity| {
+            let config = authority.client(identity);
+            let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", config);
+            let text = Client::connect(tunnel.address)
+                .get_with("/", &forged)
+                .text();
+            let mut lines = text.lines();
+            let told = lines.find_map(|l| l.strip_prefix("x-forwarded-client-cert: "));
+            told.map(str::to_owned)
+        };
+        let digest = {
+            use sha2::Digest as _;
+            let digest = sha2::Sha256::digest(&client.der);
+            digest
+                .iter()
+                .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        };
+        let details = format!(
+            "Hash={digest};Subject=\"CN=a.example,O=Tests\";URI=spiffe://example/a;DNS=a.example"
+        );
+        let known = known.map(|known| known.replace("Hash=…", &details));
+        assert_eq!(told(Some(&client)), known, "{way}");
+        assert_eq!(told(None).as_deref(), anonymous, "{way}");
+    }
+}
+
+#[test]
 fn curl_and_openssl_are_served() {
     let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
     let weir = weir(&upstream, "", &authority.issue(&["edge.example"]));

@@ -9,6 +9,7 @@ use crate::http_filter::HttpFilter;
 use crate::http_options::HttpOptions;
 use crate::http2_options::Http2Options;
 use crate::listener::{Direction, Listener};
+use crate::read::Word as _;
 use crate::virtual_host::VirtualHost;
 
 pub(super) fn listener(listener: &Listener) -> Json {
@@ -169,6 +170,16 @@ fn http(http: &HttpOptions) -> Object {
         "path_with_escaped_slashes_action",
         http.path_with_escaped_slashes_action,
         other.path_with_escaped_slashes_action,
+    );
+    block.word(
+        "forward_client_cert_details",
+        http.forward_client_cert_details,
+        other.forward_client_cert_details,
+    );
+    let details = http.set_current_client_cert_details.iter();
+    block.list(
+        "set_current_client_cert_details",
+        details.map(|detail| detail.word()),
     );
     block.text("via", http.via.as_deref().unwrap_or_default());
     block
