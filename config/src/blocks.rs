@@ -32,6 +32,7 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::http_options::BLOCK,
     &crate::http2_options::BLOCK,
     &crate::tcp_proxy::BLOCK,
+    &crate::proxy_protocol::BLOCK,
     &crate::tls::LISTENER_BLOCK,
     &crate::tls::CERTIFICATE_BLOCK,
     &crate::tls::CLIENT_CERTIFICATES_BLOCK,

@@ -38,6 +38,9 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// `clusters[].dns_refresh_rate`: as in Envoy.
 pub const DNS_REFRESH_RATE: Duration = Duration::from_secs(5);
 
+/// `proxy_protocol.timeout`: Envoy's `listener_filters_timeout`.
+pub const PROXY_PROTOCOL_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// `tls.handshake_timeout`: what Envoy gives the inspection of a connection's first
 /// bytes, with a round trip or two on a bad line.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);

@@ -39,6 +39,7 @@ mod modules;
 mod not_yet;
 mod plugin;
 mod problems;
+mod proxy_protocol;
 mod read;
 mod report;
 mod route;
@@ -78,6 +79,7 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
+pub use proxy_protocol::ProxyProtocol;
 pub use read::ByteSize;
 pub use route::{
     Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,

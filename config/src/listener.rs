@@ -9,6 +9,7 @@ use crate::http_filter::HttpFilter;
 use crate::http_options::HttpOptions;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, words};
 use crate::route::Route;
 use crate::source::Spanned;
@@ -26,6 +27,7 @@ pub(crate) static BLOCK: Block = Block {
             "tls",
             "{ certificates: [{ cert: edge.pem, key: edge.key }] }",
         ),
+        ("proxy_protocol", "{ timeout: 15s }"),
         ("buffer_limit", "1MiB"),
         ("http", "{ use_remote_address: true }"),
         ("http_filters", "[]"),
@@ -62,6 +64,9 @@ pub struct Listener {
     pub address: Spanned<SocketAddr>,
     /// `tls`: connections are encrypted. Default: they are not.
     pub tls: Option<ListenerTls>,
+    /// `proxy_protocol`: connections begin with a header of the PROXY protocol.
+    /// Default: they do not.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// `buffer_limit`: bytes that one filter may hold of a body, and the filters
     /// of a connection of what has come from the client. Default: 1MiB.
     pub buffer_limit: usize,
@@ -123,6 +128,7 @@ impl FromYaml for Listener {
             name: FromYaml::placeholder(),
             address: FromYaml::placeholder(),
             tls: None,
+            proxy_protocol: None,
             buffer_limit: BUFFER_LIMIT,
             http: HttpOptions::default(),
             http_filters: Vec::new(),
@@ -162,6 +168,7 @@ impl FromYaml for Listener {
             name: fields.required_text("name"),
             address: fields.required("address"),
             tls: fields.optional("tls"),
+            proxy_protocol: fields.optional("proxy_protocol"),
             buffer_limit: fields.bytes("buffer_limit", BUFFER_LIMIT),
             http: fields.optional("http").unwrap_or_default(),
             http_filters: fields.optional("http_filters").unwrap_or_default(),

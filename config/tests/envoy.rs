@@ -14,8 +14,8 @@ use std::time::Duration;
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
     ClientCertDetail, Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint, FailurePolicy,
-    ForwardClientCert, HostRewrite, HttpOptions, LogFormat, LogPath, PathMatch, RouteAction,
-    ServerHeader, UpstreamProtocol,
+    ForwardClientCert, HostRewrite, HttpOptions, LogFormat, LogPath, PathMatch, ProxyProtocol,
+    RouteAction, ServerHeader, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -452,6 +452,23 @@ fn what_is_told_of_certificates_is_read() {
     );
     let details = [ClientCertDetail::Subject, ClientCertDetail::Dns];
     assert_eq!(http.set_current_client_cert_details, details);
+    let written = config.to_yaml();
+    let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(again.listeners, config.listeners, "{written}");
+}
+
+#[test]
+fn the_proxy_protocol_is_read() {
+    let filter = "    listener_filters:\n    - { name: a, typed_config: { \"@type\": \
+                  type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.\
+                  ProxyProtocol } }\n    listener_filters_timeout: 3s\n    filter_chains:";
+    let text = bootstrap("", "").replace("    filter_chains:", filter);
+    let config = parse(&text);
+    let timeout = Some(Duration::from_secs(3));
+    assert_eq!(
+        config.listeners[0].proxy_protocol,
+        Some(ProxyProtocol { timeout })
+    );
     let written = config.to_yaml();
     let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(again.listeners, config.listeners, "{written}");

@@ -15,7 +15,8 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
-    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned, VirtualHost,
+    HttpFilter, HttpOptions, Isolation, Limits, ProxyProtocol, SharedDataEviction, Span, Spanned,
+    VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -109,6 +110,7 @@ pub(crate) struct ListenerSpec {
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
     pub(crate) tls: Option<Arc<DownstreamTls>>,
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// In place of HTTP.
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) access_log: Vec<weir_config::AccessLog>,
@@ -272,6 +274,7 @@ impl Generation {
             });
             listeners.push(ListenerSpec {
                 tls,
+                proxy_protocol: listener.proxy_protocol,
                 name: listener.name.value.clone(),
                 address: listener.address.value,
                 address_span: listener.address.span,

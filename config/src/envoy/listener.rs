@@ -1,11 +1,13 @@
 //! Envoy's `config.listener.v3.Listener`.
 
 use super::message::Message;
+use super::typed::Typed;
 use super::{address, network_filter, security, transport};
 use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
 use crate::http_options::HttpOptions;
 use crate::listener::{Direction, Listener};
+use crate::proxy_protocol::ProxyProtocol;
 use crate::source::Spanned;
 
 const DIRECTIONS: [(&str, i64, Direction); 3] = [
@@ -17,6 +19,7 @@ const DIRECTIONS: [(&str, i64, Direction); 3] = [
 /// Why a filter chain must not stand for others.
 const CHAIN: &str = "its filters would be passed by connections that are not for it";
 
+const PROXY_PROTOCOL: &str = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
 const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
 
 /// `listeners[]`.
@@ -28,6 +31,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
         address,
         tls: None,
+        proxy_protocol: None,
         buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
         http: HttpOptions::default(),
         http_filters: Vec::new(),
@@ -47,6 +51,9 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
     message.only("bind_to_port", true);
     message.only("use_original_dst", false);
     message.word("drain_type", &[("DEFAULT", 0, ())]);
+    let other = ProxyProtocol::default();
+    let timeout = message.limit("listener_filters_timeout", other.timeout);
+    message.only("continue_on_listener_filters_timeout", false);
     for filter in message.messages("listener_filters") {
         let name = filter.nonempty("name").unwrap_or_default();
         if name == TLS_INSPECTOR {
@@ -54,9 +61,21 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
             filter.close();
             continue;
         }
-        let what = format!("{}: the listener filter `{name}`", filter.path());
-        message.reader.outside(filter.at(), &what, None);
-        filter.close();
+        match filter.typed("typed_config") {
+            Some(Typed { name, message }) if name == PROXY_PROTOCOL => {
+                message.inert("stat_prefix");
+                message.only("allow_requests_without_proxy_protocol", false);
+                listener.proxy_protocol = Some(ProxyProtocol { timeout });
+            }
+            typed => {
+                let what = format!("{}: the listener filter `{name}`", filter.path());
+                message.reader.outside(filter.at(), &what, None);
+                if let Some(typed) = typed {
+                    typed.message.close();
+                }
+                filter.close();
+            }
+        }
     }
     let mut chains = message.messages("filter_chains").into_iter();
     let Some(chain) = chains.next() else {

@@ -6,7 +6,7 @@ use crate::read::Block;
 
 /// The files with types that are read from mappings; a test notices one that is not
 /// here.
-const SOURCES: [&str; 37] = [
+const SOURCES: [&str; 38] = [
     include_str!("../access_log.rs"),
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
@@ -29,6 +29,7 @@ const SOURCES: [&str; 37] = [
     include_str!("../metadata.rs"),
     include_str!("../modules.rs"),
     include_str!("../plugin.rs"),
+    include_str!("../proxy_protocol.rs"),
     include_str!("../route.rs"),
     include_str!("../route/action.rs"),
     include_str!("../route/header_match.rs"),

@@ -9,6 +9,7 @@ use crate::http_filter::HttpFilter;
 use crate::http_options::HttpOptions;
 use crate::http2_options::Http2Options;
 use crate::listener::{Direction, Listener};
+use crate::proxy_protocol::ProxyProtocol;
 use crate::read::Word as _;
 use crate::virtual_host::VirtualHost;
 
@@ -18,6 +19,13 @@ pub(super) fn listener(listener: &Listener) -> Json {
     block.set("address", listener.address.to_string());
     if let Some(options) = &listener.tls {
         block.set("tls", tls::listener(options));
+    }
+    if let Some(options) = listener.proxy_protocol {
+        let other = ProxyProtocol::default();
+        let mut proxy = Object::default();
+        proxy.limit("timeout", options.timeout, other.timeout);
+        // Even an empty one says something.
+        block.0.insert("proxy_protocol".to_owned(), proxy.into());
     }
     block.bytes("buffer_limit", listener.buffer_limit, BUFFER_LIMIT);
     block.word("direction", listener.direction, Direction::default());

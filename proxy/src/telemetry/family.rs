@@ -59,6 +59,8 @@ families! {
         "Connections that a listener has taken";
     LISTENER_CX_ACTIVE = Gauge "envoy_listener_downstream_cx_active" ["envoy_listener_address"]
         "Those that are open";
+    LISTENER_PROXY_PROTOCOL_ERRORS = Counter "weir_listener_proxy_protocol_errors_total" ["envoy_listener_address"]
+        "Connections closed as they did not begin with the header of the PROXY protocol that a listener wants";
     LISTENER_SSL_HANDSHAKE = Counter "envoy_listener_ssl_handshake" ["envoy_listener_address"]
         "Handshakes of TLS that have succeeded";
     LISTENER_SSL_SESSION_REUSED = Counter "envoy_listener_ssl_session_reused" ["envoy_listener_address"]

@@ -38,6 +38,7 @@ pub(crate) struct ListenerMetrics {
     address: String,
     tcp: bool,
     pub(crate) tls: TlsMetrics,
+    no_proxy_header: Counter,
     connections: Counter,
     active_connections: Counter,
     requests: Counter,
@@ -61,6 +62,7 @@ impl ListenerMetrics {
             address: address.replace(':', "_"),
             tcp,
             tls: TlsMetrics::default(),
+            no_proxy_header: Counter::default(),
             connections: Counter::default(),
             active_connections: Counter::default(),
             requests: Counter::default(),
@@ -74,6 +76,11 @@ impl ListenerMetrics {
     /// Of the listener.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A connection has not begun with the header that is wanted.
+    pub(crate) fn no_proxy_header(&self) {
+        self.no_proxy_header.add(1);
     }
 
     /// Counts a connection for as long as the guard lives.
@@ -101,6 +108,8 @@ impl ListenerMetrics {
             address,
             self.active_connections.get(),
         );
+        let errors = self.no_proxy_header.get();
+        page.count(&f::LISTENER_PROXY_PROTOCOL_ERRORS, address, errors);
         self.tls.show_listener(&self.address, page);
         let name = &[&*self.name];
         if self.tcp {

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use weir_config::{Codec, HttpOptions};
 
+use super::proxy_protocol;
 use super::shared::{Acceptor, Alive, Life, Served, Slot};
 use crate::exchange::Exchange;
 use crate::http::{
@@ -98,14 +99,34 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
     });
 }
 
-/// Encrypts a connection if its listener's are; `None` if that has failed.
+/// Learns who the client is, and encrypts its connection, where the listener is to;
+/// `None` if that has failed.
 async fn begin(
-    connection: TcpStream,
+    mut connection: TcpStream,
     mut info: ConnectionInfo,
     served: &Served,
     slot: &Slot,
 ) -> Option<(Connection, ConnectionInfo)> {
     let listener = &served.listener;
+    if let Some(options) = listener.proxy_protocol {
+        let told = tokio::select! {
+            told = proxy_protocol::read(&mut connection, options) => told,
+            () = idle_at_the_end(slot) => return None,
+        };
+        match told {
+            Ok(Some(ends)) => {
+                info.peer = ends.client;
+                info.local = ends.destination;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                listener.metrics.no_proxy_header();
+                let peer = info.peer;
+                tracing::debug!(listener = listener.metrics.name(), %peer, "PROXY: {error}");
+                return None;
+            }
+        }
+    }
     let Some(tls) = &listener.tls else {
         return Some((connection.into(), info));
     };

@@ -8,6 +8,7 @@
 //! begun, it ends.
 
 mod connection;
+mod proxy_protocol;
 mod shared;
 
 use std::cell::{Cell, RefCell};
@@ -260,6 +261,7 @@ impl Worker {
                 access_loggers: spec.access_loggers.iter().map(plugin).collect(),
                 routes: Arc::clone(&spec.routes),
                 tls: spec.tls.clone(),
+                proxy_protocol: spec.proxy_protocol,
                 tcp: spec.tcp,
                 metrics,
                 access_log,

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use weir_config::{Callouts, HttpOptions};
+use weir_config::{Callouts, HttpOptions, ProxyProtocol};
 
 use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
@@ -129,6 +129,7 @@ pub(crate) struct WorkerListener {
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
     pub(super) tls: Option<Arc<DownstreamTls>>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) metrics: Arc<ListenerMetrics>,
     pub(super) access_log: Option<AccessLog>,

@@ -147,6 +147,7 @@ fn listener(
         (old, new) => old.is_none() && new.is_none(),
     };
     note(!same_tls, "tls");
+    note(old.proxy_protocol != new.proxy_protocol, "proxy_protocol");
     note(old.http != new.http, "http");
     note(tcp(before, old) != tcp(now, new), "tcp");
     note(old.buffer_limit != new.buffer_limit, "buffer_limit");
