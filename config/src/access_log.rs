@@ -3,12 +3,14 @@
 mod format;
 mod template;
 mod time;
+mod tls;
 
 use std::path::PathBuf;
 
 pub use format::{JsonFormat, LogFormat};
 pub use template::{Field, HeaderField, Operator, Piece, Template};
 pub use time::TimePiece;
+pub use tls::{TlsField, TlsOf};
 
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};

@@ -46,6 +46,7 @@ use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, Word, words};
 use crate::source::{Span, Spanned};
+use crate::tls::UpstreamTls;
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -71,6 +72,7 @@ pub(crate) static BLOCK: Block = Block {
         ("circuit_breakers", "{ max_requests: 100 }"),
         ("connect_timeout", "5s"),
         ("protocol", "http2"),
+        ("tls", "{ ca: authorities.pem }"),
         ("http2", "{ max_concurrent_streams: 100 }"),
         ("trailers", "true"),
         ("buffer_limit", "1MiB"),
@@ -136,6 +138,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// `protocol`: what the endpoints speak. Default: `http1`.
     pub protocol: UpstreamProtocol,
+    /// `tls`: connections are encrypted. Default: they are not.
+    pub tls: Option<UpstreamTls>,
     /// `http2`: limits of HTTP/2 connections.
     pub http2: Http2Options,
     /// `trailers`: whether HTTP/1 trailers are passed on to the endpoints.
@@ -190,7 +194,7 @@ words!(Discovery, "a type of cluster",
 pub enum UpstreamProtocol {
     /// `http1`: HTTP/1.1.
     Http1,
-    /// `http2`: HTTP/2 without negotiation.
+    /// `http2`: HTTP/2; with `tls`, it is what is offered.
     Http2,
 }
 
@@ -239,6 +243,7 @@ impl Cluster {
             circuit_breakers: CircuitBreakers::default(),
             connect_timeout: CONNECT_TIMEOUT,
             protocol: UpstreamProtocol::Http1,
+            tls: None,
             http2: Http2Options::default(),
             trailers: true,
             buffer_limit: BUFFER_LIMIT,
@@ -293,6 +298,7 @@ impl FromYaml for Cluster {
             circuit_breakers: fields.optional("circuit_breakers").unwrap_or_default(),
             connect_timeout: fields.positive("connect_timeout", other.connect_timeout),
             protocol: fields.optional("protocol").unwrap_or(other.protocol),
+            tls: fields.optional("tls"),
             http2: fields.optional("http2").unwrap_or_default(),
             trailers: fields.optional("trailers").unwrap_or(other.trailers),
             buffer_limit: fields.bytes("buffer_limit", other.buffer_limit),

@@ -43,6 +43,12 @@ pub const HEALTHY_PANIC_THRESHOLD: u32 = 50;
 
 /// `clusters[].overprovisioning_factor`: as in Envoy.
 pub const OVERPROVISIONING_FACTOR: u32 = 140;
+/// `proxy_protocol.timeout`: Envoy's `listener_filters_timeout`.
+pub const PROXY_PROTOCOL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// `tls.handshake_timeout`: what Envoy gives the inspection of a connection's first
+/// bytes, with a round trip or two on a bad line.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// `tcp.idle_timeout`: as in Envoy.
 pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -22,6 +22,7 @@ mod reader;
 mod route;
 mod route_match;
 mod security;
+mod transport;
 mod typed;
 mod values;
 mod wasm;

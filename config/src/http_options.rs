@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::http2_options::Http2Options;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml, words};
@@ -29,6 +30,8 @@ pub(crate) static BLOCK: Block = Block {
         ("use_remote_address", "true"),
         ("xff_num_trusted_hops", "1"),
         ("skip_xff_append", "true"),
+        ("forward_client_cert_details", "sanitize_set"),
+        ("set_current_client_cert_details", "[subject, uri, dns]"),
         ("normalize_path", "true"),
         ("merge_slashes", "true"),
         ("path_with_escaped_slashes_action", "keep_unchanged"),
@@ -98,6 +101,12 @@ pub struct HttpOptions {
     /// `skip_xff_append`: leaves `x-forwarded-for` alone in spite of
     /// `use_remote_address`. Default: false.
     pub skip_xff_append: bool,
+    /// `forward_client_cert_details`: what happens to `x-forwarded-client-cert`, with
+    /// which proxies tell each other who the client is. Default: `sanitize`.
+    pub forward_client_cert_details: ForwardClientCert,
+    /// `set_current_client_cert_details`: what it tells of a client's certificate,
+    /// besides its digest: `subject`, `uri`, `dns`. Default: nothing.
+    pub set_current_client_cert_details: Vec<ClientCertDetail>,
     /// `normalize_path`: whether `.` and `..` are resolved in paths (RFC 3986)
     /// before anything sees them. Default: false.
     pub normalize_path: bool,
@@ -205,6 +214,8 @@ impl Default for HttpOptions {
             proxy_100_continue: false,
             append_x_forwarded_port: false,
             via: None,
+            forward_client_cert_details: ForwardClientCert::Sanitize,
+            set_current_client_cert_details: Vec::new(),
         }
     }
 }
@@ -275,6 +286,12 @@ impl FromYaml for HttpOptions {
                 .optional("path_with_escaped_slashes_action")
                 .unwrap_or(other.path_with_escaped_slashes_action),
             via: fields.optional("via"),
+            forward_client_cert_details: fields
+                .optional("forward_client_cert_details")
+                .unwrap_or(other.forward_client_cert_details),
+            set_current_client_cert_details: fields
+                .optional("set_current_client_cert_details")
+                .unwrap_or_default(),
         }
     }
 }

@@ -16,6 +16,7 @@ mod blocks;
 mod callouts;
 mod capability;
 mod check;
+mod client_cert_details;
 mod cluster;
 mod code;
 mod compile_cache;
@@ -38,6 +39,7 @@ mod modules;
 mod not_yet;
 mod plugin;
 mod problems;
+mod proxy_protocol;
 mod read;
 mod redact;
 mod report;
@@ -46,6 +48,7 @@ mod route;
 mod schema;
 mod source;
 mod tcp_proxy;
+mod tls;
 mod tracing;
 mod verify;
 mod virtual_host;
@@ -55,10 +58,11 @@ mod yaml;
 
 pub use access_log::{
     AccessLog, Field, HeaderField, JsonFormat, LogFormat, LogPath, Operator, Piece, Template,
-    TimePiece,
+    TimePiece, TlsField, TlsOf,
 };
 pub use admin::Admin;
 pub use callouts::Callouts;
+pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{
     CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
     GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, LbPolicy,
@@ -83,6 +87,7 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
+pub use proxy_protocol::ProxyProtocol;
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::redact;
 pub use rollout::{Canary, RollbackOn, Rollout, StickyBy};
@@ -94,6 +99,10 @@ pub use route::{
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
+pub use tls::{
+    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
+    TlsVersions, UpstreamTls, Verification,
+};
 pub use tracing::{Otlp, Sampling, Tracing};
 pub use verify::{Verify, VerifyKey};
 pub use virtual_host::VirtualHost;

@@ -8,12 +8,13 @@ use crate::error::Problem;
 use crate::http_filter::HttpFilter;
 use crate::http_options::HttpOptions;
 use crate::metadata::Metadata;
-use crate::not_yet::NotYet;
 use crate::problems::Problems;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, words};
 use crate::route::Route;
 use crate::source::Spanned;
 use crate::tcp_proxy::TcpProxy;
+use crate::tls::ListenerTls;
 use crate::virtual_host::VirtualHost;
 use crate::yaml::{Node, Value};
 
@@ -22,6 +23,11 @@ pub(crate) static BLOCK: Block = Block {
     keys: &[
         ("name", "edge"),
         ("address", "0.0.0.0:8080"),
+        (
+            "tls",
+            "{ certificates: [{ cert: edge.pem, key: edge.key }] }",
+        ),
+        ("proxy_protocol", "{ timeout: 15s }"),
         ("buffer_limit", "1MiB"),
         ("http", "{ use_remote_address: true }"),
         ("http_filters", "[]"),
@@ -37,7 +43,7 @@ pub(crate) static BLOCK: Block = Block {
         ("direction", "inbound"),
         ("metadata", "{ my.filter: { key: value } }"),
     ],
-    not_yet: &[("tls", NotYet::ListenerTls)],
+    not_yet: &[],
     hints: &[(
         "filter_chains",
         "http_filters",
@@ -56,6 +62,11 @@ pub struct Listener {
     pub name: Spanned<String>,
     /// `address`: IP address and port; port 0 takes any free port. Required.
     pub address: Spanned<SocketAddr>,
+    /// `tls`: connections are encrypted. Default: they are not.
+    pub tls: Option<ListenerTls>,
+    /// `proxy_protocol`: connections begin with a header of the PROXY protocol.
+    /// Default: they do not.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// `buffer_limit`: bytes that one filter may hold of a body, and the filters
     /// of a connection of what has come from the client. Default: 1MiB.
     pub buffer_limit: usize,
@@ -116,6 +127,8 @@ impl FromYaml for Listener {
         Self {
             name: FromYaml::placeholder(),
             address: FromYaml::placeholder(),
+            tls: None,
+            proxy_protocol: None,
             buffer_limit: BUFFER_LIMIT,
             http: HttpOptions::default(),
             http_filters: Vec::new(),
@@ -154,6 +167,8 @@ impl FromYaml for Listener {
         let listener = Self {
             name: fields.required_text("name"),
             address: fields.required("address"),
+            tls: fields.optional("tls"),
+            proxy_protocol: fields.optional("proxy_protocol"),
             buffer_limit: fields.bytes("buffer_limit", BUFFER_LIMIT),
             http: fields.optional("http").unwrap_or_default(),
             http_filters: fields.optional("http_filters").unwrap_or_default(),

@@ -9,8 +9,6 @@ use crate::source::Span;
 /// A feature that is refused by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotYet {
-    /// `listeners[].tls`
-    ListenerTls,
     /// `routes[].filters`
     RouteFilters,
     /// `code.local.watched_directory`
@@ -27,10 +25,6 @@ impl NotYet {
 
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::ListenerTls => (
-                "TLS on a listener",
-                "remove `tls`, and terminate TLS in front of Weir",
-            ),
             Self::RouteFilters => (
                 "filter settings of a single route",
                 "remove `filters`; a listener of its own can have other filters",

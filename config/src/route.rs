@@ -20,7 +20,9 @@ pub(crate) use hash_policy::{
     COOKIE_BLOCK as COOKIE_HASH_BLOCK, HEADER_BLOCK as HEADER_HASH_BLOCK,
     QUERY_BLOCK as QUERY_HASH_BLOCK, check_cookie,
 };
-pub(crate) use header_match::{BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK};
+pub(crate) use header_match::{
+    BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK, TEXT_MATCHERS, text_match,
+};
 pub(crate) use rewrite::{REGEX_REWRITE_BLOCK, check_host_or_path};
 pub(crate) use route_match::{BLOCK as MATCH_BLOCK, check_path};
 

@@ -9,6 +9,7 @@ mod listeners;
 mod plugins;
 mod rollouts;
 mod routes;
+mod tls;
 mod tracing;
 
 use std::time::Duration;

@@ -16,6 +16,8 @@ mod peer;
 pub mod registry;
 mod setup;
 pub mod suite;
+pub mod tls;
+mod tunnel;
 mod upstream;
 mod weir;
 
@@ -23,6 +25,7 @@ pub use self::client::{Client, Response};
 pub use self::exposition::Exposition;
 pub use self::peer::{Peer, read_head};
 pub use self::setup::{Setup, direct};
+pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};
 pub use self::weir::{Weir, check, check_env, run};
 

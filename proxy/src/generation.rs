@@ -15,7 +15,7 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, HttpFilter,
-    HttpOptions, Isolation, Limits, SharedDataEviction, Span, VirtualHost,
+    HttpOptions, Isolation, Limits, ProxyProtocol, SharedDataEviction, Span, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -29,6 +29,8 @@ use crate::route::RouteTable;
 use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
+use crate::telemetry::ShownBy;
+use crate::tls::{DownstreamTls, PemReader, Shown, UpstreamTls};
 use crate::trace::Tracer;
 
 /// One immutable snapshot of the configuration; shared by all workers.
@@ -75,18 +77,33 @@ pub(crate) enum ListenerKey {
     Name(String),
 }
 
+impl ListenerKey {
+    fn of(name: &str, address: SocketAddr) -> Self {
+        if address.port() == 0 {
+            Self::Name(name.to_owned())
+        } else {
+            Self::Address(address)
+        }
+    }
+}
+
 impl ListenerSpec {
     pub(crate) fn key(&self) -> ListenerKey {
-        if self.address.port() == 0 {
-            ListenerKey::Name(self.name.clone())
-        } else {
-            ListenerKey::Address(self.address)
-        }
+        ListenerKey::of(&self.name, self.address)
     }
 
     /// Whether connections that began with these options can go on here.
-    pub(crate) fn goes_on_from(&self, http: &HttpOptions, is_tcp: bool) -> bool {
-        self.tcp.is_some() == is_tcp && *self.http == *http
+    pub(crate) fn goes_on_from(
+        &self,
+        http: &HttpOptions,
+        is_tcp: bool,
+        tls: Option<&DownstreamTls>,
+    ) -> bool {
+        let asks_the_same = match (&self.tls, tls) {
+            (Some(now), Some(before)) => now.asks_the_same(before),
+            (now, before) => now.is_none() && before.is_none(),
+        };
+        self.tcp.is_some() == is_tcp && *self.http == *http && asks_the_same
     }
 }
 
@@ -104,6 +121,8 @@ pub(crate) struct ListenerSpec {
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
+    pub(crate) tls: Option<Arc<DownstreamTls>>,
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// In place of HTTP.
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) access_log: Vec<weir_config::AccessLog>,
@@ -199,6 +218,37 @@ impl Generation {
         clusters.filter(|c| !is_known(c)).cloned().collect()
     }
 
+    /// How the same listener speaks TLS here.
+    fn tls_of_listener(&self, listener: &weir_config::Listener) -> Option<&Arc<DownstreamTls>> {
+        let key = ListenerKey::of(&listener.name, listener.address.value);
+        let same = self.listeners.iter().find(|spec| spec.key() == key);
+        same?.tls.as_ref()
+    }
+
+    /// How the cluster of that name speaks TLS here.
+    fn tls_of_cluster(&self, name: &str) -> Option<&Arc<UpstreamTls>> {
+        let same = self.clusters.iter().find(|spec| spec.name == name);
+        same?.tls.as_ref()
+    }
+
+    /// The certificates that are shown to others.
+    pub(crate) fn certificates(&self) -> Vec<ShownBy> {
+        let by = |kind, name: &str, shown: &Shown| ShownBy {
+            kind,
+            name: name.to_owned(),
+            shown: shown.clone(),
+        };
+        let listeners = self.listeners.iter().flat_map(|listener| {
+            let shown = listener.tls.iter().flat_map(|tls| tls.shown());
+            shown.map(|shown| by("listener", &listener.name, shown))
+        });
+        let clusters = self.clusters.iter().flat_map(|cluster| {
+            let shown = cluster.tls.iter().flat_map(|tls| tls.shown());
+            shown.map(|shown| by("cluster", &cluster.name, shown))
+        });
+        listeners.chain(clusters).collect()
+    }
+
     /// Reads, compiles and tries out everything that `config` names. File names
     /// are relative to `folder`. What is in `shared` for a `vm_id` stays, and what is
     /// the same in `previous` is not made again.
@@ -240,7 +290,15 @@ impl Generation {
                 errors.push(error);
                 RouteTable::default()
             });
+            let tls = listener.tls.as_ref().and_then(|tls| {
+                let reader = PemReader::new(config, folder, &mut builder.files);
+                let before = previous.and_then(|p| p.tls_of_listener(listener));
+                let built = DownstreamTls::build(listener, tls, reader, before);
+                built.map_err(|error| errors.push(error)).ok()
+            });
             listeners.push(ListenerSpec {
+                tls,
+                proxy_protocol: listener.proxy_protocol,
                 name: listener.name.value.clone(),
                 address: listener.address.value,
                 address_span: listener.address.span,
@@ -260,6 +318,13 @@ impl Generation {
             });
             chains.push(filters);
         }
+        let upstream_tls = config.clusters.iter().map(|cluster| {
+            let reader = PemReader::new(config, folder, &mut builder.files);
+            let before = previous.and_then(|p| p.tls_of_cluster(&cluster.name));
+            let built = UpstreamTls::build(cluster, cluster.tls.as_ref()?, reader, before);
+            built.map_err(|error| errors.push(error)).ok()
+        });
+        let upstream_tls: Vec<_> = upstream_tls.collect();
         let names = config.clusters.iter().map(|c| c.name.value.as_str());
         let names = Arc::new(ClusterNames::new(names));
         let mut files = std::mem::take(&mut builder.files);
@@ -278,12 +343,13 @@ impl Generation {
             let filters = filters.map(|drafted| drafted.finish(name, &vms, previous));
             listener.filters = filters.collect();
         }
-        let cluster = |c: &weir_config::Cluster| {
+        let cluster = |(c, tls): (&weir_config::Cluster, Option<Arc<UpstreamTls>>)| {
             let mut known = previous.into_iter().flat_map(|p| &p.clusters);
             let before = known.find(|spec| spec.name == c.name.value);
-            let same = before.filter(|spec| spec.config == *c);
+            let id = |tls: &Option<Arc<UpstreamTls>>| tls.as_ref().map(|tls| tls.id);
+            let same = before.filter(|spec| spec.config == *c && id(&spec.tls) == id(&tls));
             same.cloned()
-                .unwrap_or_else(|| Arc::new(ClusterSpec::new(c, before.map(|b| &**b))))
+                .unwrap_or_else(|| Arc::new(ClusterSpec::new(c, tls, before.map(|b| &**b))))
         };
         let tracer = Tracer::of(config, previous.and_then(|p| p.tracer.as_ref()));
         let tracer = tracer.map_err(|error| {
@@ -296,7 +362,12 @@ impl Generation {
             number: previous.map_or(1, |p| p.number + 1),
             listeners,
             bound: HashMap::new(),
-            clusters: config.clusters.iter().map(cluster).collect(),
+            clusters: config
+                .clusters
+                .iter()
+                .zip(upstream_tls)
+                .map(cluster)
+                .collect(),
             names,
             callouts: config.callouts,
             vms,
@@ -562,14 +633,9 @@ impl Builder<'_> {
         let binary = match &source {
             Source::File(path) => std::fs::read(path).map(Bytes::from).map_err(|error| {
                 let path = path.display();
-                let relative_to = if folder == Path::new(".") {
-                    "file names are relative to the working directory"
-                } else {
-                    "file names are relative to the folder of this file"
-                };
                 config
                     .error(span, format!("cannot read the module {path}: {error}"))
-                    .with_help(relative_to)
+                    .with_help(relative_to(folder))
             })?,
             Source::Inline(bytes) => bytes.clone(),
         };
@@ -621,6 +687,15 @@ impl Builder<'_> {
             vms.push(Arc::new(spec));
         }
         vms
+    }
+}
+
+/// What names of files are relative to, for who has got one wrong.
+pub(crate) fn relative_to(folder: &Path) -> &'static str {
+    if folder == Path::new(".") {
+        "file names are relative to the working directory"
+    } else {
+        "file names are relative to the folder of this file"
     }
 }
 

@@ -138,6 +138,10 @@ pub(crate) const ADMIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// served as it is.
 pub(crate) const CLUSTER_START_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Sessions without tickets of one listener that can be resumed: those of clients that
+/// take no tickets, each some hundred bytes.
+pub(crate) const TLS_SESSIONS_MAX: usize = 1024;
+
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 

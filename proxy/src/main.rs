@@ -23,6 +23,7 @@ mod signature;
 mod stream;
 mod tcp;
 mod telemetry;
+mod tls;
 mod trace;
 mod worker;
 

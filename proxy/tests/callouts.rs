@@ -9,7 +9,8 @@ use std::sync::{Arc, Barrier};
 use tonic::{Code, Status};
 use tonic_server::GrpcServer;
 use weir_conformance::h2::{H2Upstream, send_all};
-use weir_conformance::{Answer, Client, Request, Upstream, Weir, eventually, filter};
+use weir_conformance::tls::Authority;
+use weir_conformance::{Answer, Client, Request, Tunnel, Upstream, Weir, eventually, filter};
 
 /// A Weir in front of `web`, with one filter.
 struct Setup {
@@ -121,6 +122,28 @@ fn a_service_decides_by_an_http_call() {
     assert_eq!((&*asked.method, &*asked.path), ("GET", "/check"));
     assert_eq!(asked.header("x-original-path"), Some("/orders"));
     assert_eq!(asked.header("host"), Some("auth"));
+}
+
+#[test]
+fn a_service_is_asked_over_tls() {
+    let (web, auth) = (Upstream::echo(), Upstream::start(judge));
+    let (authority, other) = (Authority::new("ca"), Authority::new("other"));
+    let identity = authority.issue(&["127.0.0.1"]);
+    let tunnel = Tunnel::decrypt(auth.address, authority.server(&identity, false));
+    for (believed, status) in [(&authority, 200), (&other, 503)] {
+        let mut setup = Setup::new(web.address, "ext-auth", ONE_SERVICE);
+        let (address, ca) = (tunnel.address, believed.pem());
+        let keys = format!("endpoints: [\"{address}\"], tls: {{ ca: {ca:?} }}");
+        setup.clusters.push(("auth", keys));
+        let weir = setup.start();
+        let mut client = weir.connect();
+        for _ in 0..2 {
+            let response = client.get_with("/orders", &[("authorization", "ann")]);
+            assert_eq!(response.status, status);
+        }
+    }
+    assert_eq!(auth.requests().len(), 2);
+    assert_eq!(auth.connections(), 1);
 }
 
 #[test]

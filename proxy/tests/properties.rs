@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use weir_conformance::{Upstream, Weir};
+use weir_conformance::tls::Authority;
+use weir_conformance::{Client, Tunnel, Upstream, Weir};
 
 /// A filter that answers requests with the values at `paths`: for each a byte
 /// with the status, one with the length, and the value.
@@ -154,6 +155,187 @@ clusters:
     assert_eq!(got[1], ok(b""));
     assert_eq!(got[2].0, 0);
     assert!(got[2].1.windows(9).any(|w| w == b"my.filter"));
+}
+
+/// What filters read of encrypted connections.
+const TLS: [&str; 8] = [
+    "tls_version",
+    "subject_local_certificate",
+    "subject_peer_certificate",
+    "uri_san_local_certificate",
+    "uri_san_peer_certificate",
+    "dns_san_local_certificate",
+    "dns_san_peer_certificate",
+    "sha256_peer_certificate_digest",
+];
+
+#[test]
+fn filters_read_what_was_agreed_with_clients() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  tls:
+    certificates: [{{ cert: edge.pem, key: edge.key }}]
+    client_certificates: {{ ca: ca.pem, required: false }}
+  http_filters:
+  - {{ name: telling, wasm: {{ vm_config: {{ code: {{ local: {{ filename: telling.wasm }} }} }} }} }}
+  routes: [{{ match: {{ prefix: / }}, cluster: web }}]
+clusters: [{{ name: web, endpoints: ['{}'] }}]
+",
+        upstream.address
+    );
+    let others = ["mtls", "requested_server_name"];
+    let paths: Vec<String> = TLS
+        .iter()
+        .chain(&others)
+        .map(|n| format!("connection.{n}"))
+        .collect();
+    let mut paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    paths.push("request.scheme");
+    let weir = Weir::start_with(&config, |folder| {
+        let names = ["edge.example", "b.example", "spiffe://example/edge"];
+        authority.issue(&names).write(folder, "edge");
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        std::fs::write(folder.join("telling.wasm"), telling(&paths)).unwrap();
+    });
+    let values = |client: rustls::ClientConfig| {
+        let tunnel = Tunnel::encrypt(weir.listener("edge"), "Edge.example", client);
+        told(&Client::connect(tunnel.address).get("/").body)
+    };
+    let text = |text: &str| (0, text.as_bytes().to_vec());
+    let missing = (1, Vec::new());
+    let known = authority.issue(&["client.example", "spiffe://example/client"]);
+    let digest: String = {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::digest(&known.der);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    assert_eq!(
+        values(authority.client(Some(&known))),
+        [
+            text("TLSv1.3"),
+            text("CN=edge.example,O=Tests"),
+            text("CN=client.example,O=Tests"),
+            text("spiffe://example/edge"),
+            text("spiffe://example/client"),
+            text("edge.example"),
+            text("client.example"),
+            text(&digest),
+            (0, vec![1]),
+            text("edge.example"),
+            text("https"),
+        ]
+    );
+    assert_eq!(
+        values(authority.client_of(&[&rustls::version::TLS12], None)),
+        [
+            text("TLSv1.2"),
+            text("CN=edge.example,O=Tests"),
+            text(""),
+            text("spiffe://example/edge"),
+            missing.clone(),
+            text("edge.example"),
+            missing.clone(),
+            missing,
+            (0, vec![0]),
+            text("edge.example"),
+            text("https"),
+        ]
+    );
+}
+
+/// A filter that puts the values at `paths` into headers of the response, `x-0` and so
+/// on.
+fn annotating(paths: &[&str]) -> Vec<u8> {
+    let mut data = String::new();
+    let mut calls = String::new();
+    for (index, path) in paths.iter().enumerate() {
+        let (at, name) = (1024 + 128 * index, 16 + 4 * index);
+        let text = path.replace('.', "\\00");
+        writeln!(data, "(data (i32.const {at}) \"{text}\")").unwrap();
+        writeln!(data, "(data (i32.const {name}) \"x-{index}\")").unwrap();
+        writeln!(
+            calls,
+            "(if (i32.eqz (call $get (i32.const {at}) (i32.const {}) (i32.const 0) (i32.const 4)))
+               (then (drop (call $add (i32.const 2) (i32.const {name}) (i32.const 3)
+                 (i32.load (i32.const 0)) (i32.load (i32.const 4))))))",
+            path.len()
+        )
+        .unwrap();
+    }
+    let text = format!(
+        r#"(module
+  (import "env" "proxy_get_property" (func $get (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_add_header_map_value"
+    (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get $size))))
+  (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+    {calls}
+    (i32.const 0))
+  {data})"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn filters_read_what_was_agreed_with_endpoints() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["web.example", "spiffe://example/web"]);
+    let tunnel = Tunnel::decrypt(upstream.address, authority.server(&identity, true));
+    let paths: Vec<String> = TLS.iter().map(|name| format!("upstream.{name}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  http_filters:
+  - {{ name: f, wasm: {{ vm_config: {{ code: {{ local: {{ filename: f.wasm }} }} }} }} }}
+  routes: [{{ match: {{ prefix: / }}, cluster: web }}]
+clusters:
+- name: web
+  endpoints: ['{}']
+  tls: {{ ca: ca.pem, sni: web.example, cert: weir.pem, key: weir.key }}
+",
+        tunnel.address
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        let names = ["weir.example", "spiffe://example/weir"];
+        authority.issue(&names).write(folder, "weir");
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        std::fs::write(folder.join("f.wasm"), annotating(&paths)).unwrap();
+    });
+    let mut client = weir.connect();
+    // The second request is on the connection that was kept.
+    for _ in 0..2 {
+        let response = client.get("/");
+        let values = (0..TLS.len()).map(|n| response.header(&format!("x-{n}")));
+        let mut values: Vec<_> = values.collect();
+        assert_eq!(values.pop().flatten().map(str::len), Some(64));
+        assert_eq!(
+            values,
+            [
+                Some("TLSv1.3"),
+                Some("CN=weir.example,O=Tests"),
+                Some("CN=web.example,O=Tests"),
+                Some("spiffe://example/weir"),
+                Some("spiffe://example/web"),
+                Some("weir.example"),
+                Some("web.example"),
+            ]
+        );
+    }
+    assert_eq!(tunnel.handshakes().len(), 1);
 }
 
 /// The paths of docs/properties.md, and what it says of each in `request_headers`.

@@ -1,6 +1,7 @@
 //! Texts with Envoy's command operators, such as `%RESPONSE_CODE%`.
 
 use super::time::{self, TimePiece};
+use super::tls::{self, TlsField, TlsOf};
 use crate::read::nearest;
 
 /// A text with operators.
@@ -87,6 +88,12 @@ pub enum Field {
     ConnectionId,
     /// `ROUTE_NAME`
     RouteName,
+    /// `UPSTREAM_TRANSPORT_FAILURE_REASON`
+    UpstreamTransportFailureReason,
+    /// `REQUESTED_SERVER_NAME`
+    RequestedServerName,
+    /// `DOWNSTREAM_TLS_VERSION` and others that name TLS.
+    Tls(TlsOf, TlsField),
 }
 
 /// A header, or another one in its place.
@@ -99,7 +106,7 @@ pub struct HeaderField {
 }
 
 /// Fields without arguments.
-const PLAIN: [(&str, Field); 21] = [
+const PLAIN: [(&str, Field); 23] = [
     ("PROTOCOL", Field::Protocol),
     ("RESPONSE_CODE", Field::ResponseCode),
     ("RESPONSE_CODE_DETAILS", Field::ResponseCodeDetails),
@@ -136,6 +143,11 @@ const PLAIN: [(&str, Field); 21] = [
     ),
     ("DOWNSTREAM_LOCAL_PORT", Field::DownstreamLocalPort),
     ("CONNECTION_ID", Field::ConnectionId),
+    ("REQUESTED_SERVER_NAME", Field::RequestedServerName),
+    (
+        "UPSTREAM_TRANSPORT_FAILURE_REASON",
+        Field::UpstreamTransportFailureReason,
+    ),
 ];
 
 /// All names, for suggestions.
@@ -148,7 +160,8 @@ fn names() -> impl Iterator<Item = &'static str> + Clone {
         "TRAILER",
         "ROUTE_NAME",
     ];
-    PLAIN.iter().map(|(name, _)| *name).chain(others)
+    let plain = PLAIN.iter().map(|(name, _)| *name);
+    plain.chain(tls::names()).chain(others)
 }
 
 /// Envoy's default format.
@@ -273,6 +286,7 @@ fn field(name: &str, argument: Option<&str>) -> Result<Field, TemplateError> {
     let plain = PLAIN.iter().find(|(known, _)| *known == name);
     plain
         .map(|(_, field)| field.clone())
+        .or_else(|| tls::field(name).map(|(of, field)| Field::Tls(of, field)))
         .ok_or_else(|| TemplateError {
             message: format!("the operator `%{name}%` is not supported"),
             help: nearest(name, names()).map(|meant| format!("did you mean `%{meant}%`?")),

@@ -3,9 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::listener::{buffer_limit, plain_transport};
+use super::listener::buffer_limit;
 use super::message::Message;
-use super::{address, health_check, load_balancing, outlier_detection, protocol_options, security};
+use super::{
+    address, health_check, load_balancing, outlier_detection, protocol_options, security, transport,
+};
 use crate::cluster::{
     Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, PRIORITY_MAX, TcpKeepalive,
     UpstreamProtocol, check_endpoints,
@@ -67,10 +69,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     message.only("respect_dns_ttl", false);
     message.inert("alt_stat_name");
     security::old_tls(message);
-    plain_transport(
-        message,
-        "put a proxy that speaks TLS before the endpoints, which would get plain text",
-    );
+    cluster.tls = transport::cluster(message);
     protocol_options::upstream(message, &mut cluster);
     if cluster.protocol == UpstreamProtocol::Http2 {
         // The switch is one of HTTP/1.

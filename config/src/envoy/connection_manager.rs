@@ -3,6 +3,7 @@
 use super::listener::check_terminal;
 use super::message::Message;
 use super::{access_log, protocol_options, route, security, wasm};
+use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::error::Problem;
 use crate::http_filter::HttpFilter;
 use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
@@ -24,6 +25,18 @@ const SERVER_HEADERS: [(&str, i64, ServerHeader); 3] = [
     ("OVERWRITE", 0, ServerHeader::Overwrite),
     ("APPEND_IF_ABSENT", 1, ServerHeader::AppendIfAbsent),
     ("PASS_THROUGH", 2, ServerHeader::PassThrough),
+];
+
+const FORWARD_CLIENT_CERT: [(&str, i64, ForwardClientCert); 5] = [
+    ("SANITIZE", 0, ForwardClientCert::Sanitize),
+    ("FORWARD_ONLY", 1, ForwardClientCert::ForwardOnly),
+    ("APPEND_FORWARD", 2, ForwardClientCert::AppendForward),
+    ("SANITIZE_SET", 3, ForwardClientCert::SanitizeSet),
+    (
+        "ALWAYS_FORWARD_ONLY",
+        4,
+        ForwardClientCert::AlwaysForwardOnly,
+    ),
 ];
 
 const ESCAPED_SLASHES: [(&str, i64, EscapedSlashes); 5] = [
@@ -95,10 +108,31 @@ fn options(message: &Message<'_, '_>) -> HttpOptions {
         proxy_100_continue: flag("proxy_100_continue", false),
         append_x_forwarded_port: flag("append_x_forwarded_port", false),
         via: message.nonempty("via"),
+        forward_client_cert_details: message
+            .word("forward_client_cert_details", &FORWARD_CLIENT_CERT)
+            .unwrap_or(other.forward_client_cert_details),
+        set_current_client_cert_details: client_cert_details(message),
         ..HttpOptions::envoy()
     };
     protocol_options::downstream(message, &mut options);
     options
+}
+
+/// `set_current_client_cert_details`.
+fn client_cert_details(message: &Message<'_, '_>) -> Vec<ClientCertDetail> {
+    let Some(details) = message.message("set_current_client_cert_details") else {
+        return Vec::new();
+    };
+    details.only("cert", false);
+    details.only("chain", false);
+    let wanted = [
+        ("subject", ClientCertDetail::Subject),
+        ("uri", ClientCertDetail::Uri),
+        ("dns", ClientCertDetail::Dns),
+    ];
+    let wanted = wanted.into_iter();
+    let wanted = wanted.filter(|(name, _)| details.flag(name).unwrap_or(false));
+    wanted.map(|(_, detail)| detail).collect()
 }
 
 /// `max_request_headers_kb`, in bytes.

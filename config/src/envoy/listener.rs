@@ -1,11 +1,13 @@
 //! Envoy's `config.listener.v3.Listener`.
 
 use super::message::Message;
-use super::{address, network_filter, security};
+use super::typed::Typed;
+use super::{address, network_filter, security, transport};
 use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
 use crate::http_options::HttpOptions;
 use crate::listener::{Direction, Listener};
+use crate::proxy_protocol::ProxyProtocol;
 use crate::source::Spanned;
 
 const DIRECTIONS: [(&str, i64, Direction); 3] = [
@@ -17,6 +19,9 @@ const DIRECTIONS: [(&str, i64, Direction); 3] = [
 /// Why a filter chain must not stand for others.
 const CHAIN: &str = "its filters would be passed by connections that are not for it";
 
+const PROXY_PROTOCOL: &str = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
+const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
+
 /// `listeners[]`.
 pub(super) fn read(message: &Message<'_, '_>) -> Listener {
     let address = address::bound(message);
@@ -25,6 +30,8 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         // Envoy makes up a name; the address says more.
         name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
         address,
+        tls: None,
+        proxy_protocol: None,
         buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
         http: HttpOptions::default(),
         http_filters: Vec::new(),
@@ -44,11 +51,31 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
     message.only("bind_to_port", true);
     message.only("use_original_dst", false);
     message.word("drain_type", &[("DEFAULT", 0, ())]);
+    let other = ProxyProtocol::default();
+    let timeout = message.limit("listener_filters_timeout", other.timeout);
+    message.only("continue_on_listener_filters_timeout", false);
     for filter in message.messages("listener_filters") {
         let name = filter.nonempty("name").unwrap_or_default();
-        let what = format!("{}: the listener filter `{name}`", filter.path());
-        message.reader.outside(filter.at(), &what, None);
-        filter.close();
+        if name == TLS_INSPECTOR {
+            // What it finds out chooses among filter chains, of which there is one.
+            filter.close();
+            continue;
+        }
+        match filter.typed("typed_config") {
+            Some(Typed { name, message }) if name == PROXY_PROTOCOL => {
+                message.inert("stat_prefix");
+                message.only("allow_requests_without_proxy_protocol", false);
+                listener.proxy_protocol = Some(ProxyProtocol { timeout });
+            }
+            typed => {
+                let what = format!("{}: the listener filter `{name}`", filter.path());
+                message.reader.outside(filter.at(), &what, None);
+                if let Some(typed) = typed {
+                    typed.message.close();
+                }
+                filter.close();
+            }
+        }
     }
     let mut chains = message.messages("filter_chains").into_iter();
     let Some(chain) = chains.next() else {
@@ -77,10 +104,7 @@ fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
         condition.close();
     }
     security::old_tls(chain);
-    plain_transport(
-        chain,
-        "terminate TLS in front of Weir, which would take plain text here",
-    );
+    listener.tls = transport::listener(chain);
     let filters = chain.messages("filters");
     if filters.is_empty() {
         chain.missing("filters");
@@ -92,23 +116,6 @@ fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
     }
     for filter in in_front {
         filter.place(listener);
-    }
-}
-
-/// `transport_socket`, which must be one without TLS.
-pub(super) fn plain_transport(message: &Message<'_, '_>, help: &str) {
-    const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
-    let Some(socket) = message.message("transport_socket") else {
-        return;
-    };
-    let name = socket.nonempty("name").unwrap_or_default();
-    let typed = socket.typed("typed_config");
-    if typed.as_ref().is_none_or(|typed| typed.name != RAW_BUFFER) {
-        let what = format!("{}: the transport `{name}`", socket.path());
-        message.reader.never(socket.at(), &what, help);
-        if let Some(typed) = typed {
-            typed.message.close();
-        }
     }
 }
 

@@ -128,7 +128,7 @@ fn header(message: &Message<'_, '_>) -> Option<HeaderMatch> {
     })
 }
 
-fn string_match(message: &Message<'_, '_>) -> Option<StringMatch> {
+pub(super) fn string_match(message: &Message<'_, '_>) -> Option<StringMatch> {
     let ignore_case = message.flag("ignore_case").unwrap_or(false);
     let Some(chosen) = message.one_of(&TEXTS) else {
         if !message.has_unknown() {

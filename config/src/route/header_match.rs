@@ -37,6 +37,9 @@ const MATCHERS: [&str; 7] = [
     "present", "exact", "prefix", "suffix", "contains", "regex", "range",
 ];
 
+/// Keys that [`text_match`] reads.
+pub(crate) const TEXT_MATCHERS: [&str; 5] = ["exact", "prefix", "suffix", "contains", "regex"];
+
 /// `headers[]`: what one header must be like; without any of `present`,
 /// `exact`, …, it must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,23 +133,26 @@ fn matcher(fields: &mut Fields<'_, '_>) -> HeaderMatcher {
                 end: range.end,
             }
         }
+        _ => HeaderMatcher::Text(text_match(fields, key)),
+    }
+}
+
+/// What stands under `key`, one of [`TEXT_MATCHERS`], and `ignore_case`.
+pub(crate) fn text_match(fields: &mut Fields<'_, '_>, key: &str) -> StringMatch {
+    let text: Spanned<String> = fields.required(key);
+    let matcher = match key {
+        "exact" => TextMatcher::Exact(text.value),
+        "prefix" => TextMatcher::Prefix(text.value),
+        "suffix" => TextMatcher::Suffix(text.value),
+        "contains" => TextMatcher::Contains(text.value),
         _ => {
-            let text: Spanned<String> = fields.required(key);
-            let matcher = match key {
-                "exact" => TextMatcher::Exact(text.value),
-                "prefix" => TextMatcher::Prefix(text.value),
-                "suffix" => TextMatcher::Suffix(text.value),
-                "contains" => TextMatcher::Contains(text.value),
-                _ => {
-                    check_regex(&text.value, text.span, fields.problems);
-                    TextMatcher::Regex(text.value)
-                }
-            };
-            HeaderMatcher::Text(StringMatch {
-                matcher,
-                ignore_case: fields.optional("ignore_case").unwrap_or(false),
-            })
+            check_regex(&text.value, text.span, fields.problems);
+            TextMatcher::Regex(text.value)
         }
+    };
+    StringMatch {
+        matcher,
+        ignore_case: fields.optional("ignore_case").unwrap_or(false),
     }
 }
 

@@ -11,6 +11,7 @@ const SOURCES: &[&str] = &[
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
     include_str!("../capability.rs"),
+    include_str!("../client_cert_details.rs"),
     include_str!("../cluster.rs"),
     include_str!("../cluster/circuit_breakers.rs"),
     include_str!("../cluster/endpoint.rs"),

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, listeners};
+use super::{Object, listeners, tls};
 use crate::cluster::{
     CircuitBreakers, Cluster, ClusterEndpoint, HealthCheck, HealthCheckKind, HttpHealthCheck,
     LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses, TcpHealthCheck,
@@ -62,6 +62,11 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         other.connect_timeout,
     );
     block.word("protocol", cluster.protocol, other.protocol);
+    if let Some(options) = &cluster.tls {
+        // Even an empty one says something.
+        let options = tls::upstream(options);
+        block.0.insert("tls".to_owned(), options.into());
+    }
     block.set("http2", listeners::http2(&cluster.http2));
     block.flag("trailers", cluster.trailers, other.trailers);
     block.bytes("buffer_limit", cluster.buffer_limit, other.buffer_limit);

@@ -2,19 +2,31 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, plugins, rollouts, routes};
+use super::{Object, plugins, rollouts, routes, tls};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
 use crate::http_filter::HttpFilter;
 use crate::http_options::HttpOptions;
 use crate::http2_options::Http2Options;
 use crate::listener::{Direction, Listener};
+use crate::proxy_protocol::ProxyProtocol;
+use crate::read::Word as _;
 use crate::virtual_host::VirtualHost;
 
 pub(super) fn listener(listener: &Listener) -> Json {
     let mut block = Object::default();
     block.set("name", listener.name.value.as_str());
     block.set("address", listener.address.to_string());
+    if let Some(options) = &listener.tls {
+        block.set("tls", tls::listener(options));
+    }
+    if let Some(options) = listener.proxy_protocol {
+        let other = ProxyProtocol::default();
+        let mut proxy = Object::default();
+        proxy.limit("timeout", options.timeout, other.timeout);
+        // Even an empty one says something.
+        block.0.insert("proxy_protocol".to_owned(), proxy.into());
+    }
     block.bytes("buffer_limit", listener.buffer_limit, BUFFER_LIMIT);
     block.word("direction", listener.direction, Direction::default());
     block.metadata("metadata", &listener.metadata);
@@ -169,6 +181,16 @@ fn http(http: &HttpOptions) -> Object {
         "path_with_escaped_slashes_action",
         http.path_with_escaped_slashes_action,
         other.path_with_escaped_slashes_action,
+    );
+    block.word(
+        "forward_client_cert_details",
+        http.forward_client_cert_details,
+        other.forward_client_cert_details,
+    );
+    let details = http.set_current_client_cert_details.iter();
+    block.list(
+        "set_current_client_cert_details",
+        details.map(|detail| detail.word()),
     );
     block.text("via", http.via.as_deref().unwrap_or_default());
     block

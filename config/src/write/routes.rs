@@ -7,7 +7,8 @@ use crate::defaults::ROUTE_TIMEOUT;
 use crate::read::{ByteSize, Word};
 use crate::route::{
     Forward, HashPolicy, HashSource, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
-    PathRewrite, Redirect, RedirectCode, RedirectPath, Route, RouteAction, RouteMatch, TextMatcher,
+    PathRewrite, Redirect, RedirectCode, RedirectPath, Route, RouteAction, RouteMatch, StringMatch,
+    TextMatcher,
 };
 
 pub(super) fn route(route: &Route) -> Json {
@@ -49,6 +50,18 @@ fn matches(matches: &RouteMatch) -> Object {
     block
 }
 
+pub(super) fn text_match(block: &mut Object, text: &StringMatch) {
+    let (key, value) = match &text.matcher {
+        TextMatcher::Exact(value) => ("exact", value),
+        TextMatcher::Prefix(value) => ("prefix", value),
+        TextMatcher::Suffix(value) => ("suffix", value),
+        TextMatcher::Contains(value) => ("contains", value),
+        TextMatcher::Regex(value) => ("regex", value),
+    };
+    block.set(key, value.as_str());
+    block.flag("ignore_case", text.ignore_case, false);
+}
+
 fn header(header: &HeaderMatch) -> Json {
     let mut block = Object::default();
     block.set("name", header.name.value.as_str());
@@ -60,17 +73,7 @@ fn header(header: &HeaderMatch) -> Json {
             range.set("end", *end);
             block.set("range", range);
         }
-        HeaderMatcher::Text(text) => {
-            let (key, value) = match &text.matcher {
-                TextMatcher::Exact(value) => ("exact", value),
-                TextMatcher::Prefix(value) => ("prefix", value),
-                TextMatcher::Suffix(value) => ("suffix", value),
-                TextMatcher::Contains(value) => ("contains", value),
-                TextMatcher::Regex(value) => ("regex", value),
-            };
-            block.set(key, value.as_str());
-            block.flag("ignore_case", text.ignore_case, false);
-        }
+        HeaderMatcher::Text(text) => text_match(&mut block, text),
     }
     block.flag("invert", header.invert, false);
     block.flag(

@@ -24,6 +24,7 @@ mod scheduler;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use self::members::Snapshot;
 pub(crate) use self::pool::{Lease, Place, Pool};
 pub(crate) use self::request::EndpointRequest;
 pub(crate) use self::spec::ClusterSpec;
+use self::tls::EndpointTls;
 use crate::http::{CodecOptions, H2Endpoint};
 use crate::telemetry::{ClusterMetrics, EndpointCells};
 
@@ -85,6 +87,7 @@ pub(crate) struct Endpoint {
     /// Requests that one connection carries.
     requests_max: Option<u32>,
     peer: BasicPeer,
+    tls: Option<EndpointTls>,
     http2: H2Endpoint,
     /// Wakes who waits for a connection, when one may have become free.
     freed: Arc<Notify>,
@@ -109,6 +112,9 @@ impl Cluster {
         worker: usize,
         metrics: Arc<ClusterMetrics>,
     ) -> Self {
+        if spec.tls.is_some() {
+            metrics.tls.speak();
+        }
         let mut changes = spec.members.subscribe();
         changes.mark_changed();
         let policy = Policy {
@@ -146,9 +152,12 @@ impl Cluster {
         peer.options
             .tcp_keepalive
             .clone_from(&self.spec.tcp_keepalive);
+        let host = member.about.host.clone();
+        let tls = self.spec.tls.as_ref();
         Rc::new(Endpoint {
+            tls: tls.map(|tls| EndpointTls::new(tls, host.as_deref(), address)),
             address,
-            host: member.about.host.clone(),
+            host,
             spec: Arc::clone(&self.spec),
             cells: member.cells(),
             member: Arc::clone(member),

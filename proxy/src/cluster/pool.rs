@@ -2,17 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::{Stream, UniqueIDType};
+use pingora_core::protocols::UniqueIDType;
 use pingora_core::upstreams::peer::Peer;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::timeout;
 use weir_config::UpstreamProtocol;
 
 use super::breakers::Permit;
@@ -20,6 +17,7 @@ use super::counted::{Counted, OpenConnection};
 use super::{Cluster, Endpoint};
 use crate::http::{AnyUpstream, Connection, H1Upstream, H2Upstream, RawUpstream, UpstreamError};
 use crate::telemetry::PendingRequest;
+use crate::tls::Purpose;
 
 /// A worker's connections to endpoints.
 pub(crate) struct Pool {
@@ -84,33 +82,38 @@ impl Pool {
         let idle = if fresh {
             None
         } else {
-            self.connector.reused_stream(&endpoint.peer).await
+            self.idle(endpoint).await
         };
-        let (stream, reused) = match idle {
-            Some(stream) => (stream, true),
+        let (connection, reused) = match idle {
+            Some(connection) => (connection, true),
             None => {
                 let _waiting = cluster.waiting()?;
-                let reuse = async || self.connector.reused_stream(&endpoint.peer).await;
+                let reuse = async || self.idle(endpoint).await;
                 match open_or(cluster, endpoint, reuse).await {
-                    Found::Freed(stream) => (stream, true),
-                    Found::Permit(permit) => (self.open(cluster, endpoint, permit).await?, false),
+                    Found::Freed(connection) => (connection, true),
+                    Found::Permit(permit) => {
+                        let opened = self.open(cluster, endpoint, permit, Purpose::Http).await;
+                        (opened?, false)
+                    }
                 }
             }
         };
         let place = match cluster.place(endpoint) {
             Ok(place) => place,
             Err(error) => {
-                self.keep(endpoint, stream);
+                self.keep(endpoint, connection);
                 return Err(error);
             }
         };
-        if endpoint.requests_max.is_some() {
+        if endpoint.requests_max.is_some()
+            && let Some(id) = connection.id()
+        {
             let mut requests = self.requests.borrow_mut();
-            let carried = requests.entry(stream.id()).or_default();
+            let carried = requests.entry(id).or_default();
             *carried = if reused { *carried + 1 } else { 1 };
         }
-        let local = local_address(&stream);
-        let upstream = H1Upstream::new(stream.into(), Rc::clone(&cluster.codec));
+        let local = connection.local_address();
+        let upstream = H1Upstream::new(connection, Rc::clone(&cluster.codec));
         Ok(Lease {
             upstream: AnyUpstream::H1(Box::new(upstream)),
             reused,
@@ -159,9 +162,10 @@ impl Pool {
                 cluster.metrics.pending_overflow();
                 UpstreamError::Overflow
             })?;
-            let stream = self.open(cluster, endpoint, permit).await?;
-            local = local_address(&stream);
-            Ok(Connection::from(stream))
+            let opened = self.open(cluster, endpoint, permit, Purpose::Http).await;
+            let connection = opened?;
+            local = connection.local_address();
+            Ok(connection)
         };
         let stream = endpoint.http2.fresh_stream(&cluster.codec, make).await;
         let (upstream, reused) = stream?;
@@ -181,9 +185,10 @@ impl Pool {
             UpstreamError::Overflow
         })?;
         let place = cluster.place(endpoint)?;
-        let stream = self.open(cluster, endpoint, permit).await?;
-        let local = local_address(&stream);
-        let upstream = RawUpstream::new(stream.into());
+        let opened = self.open(cluster, endpoint, permit, Purpose::Raw).await;
+        let connection = opened?;
+        let local = connection.local_address();
+        let upstream = RawUpstream::new(connection);
         Ok(Lease {
             upstream: AnyUpstream::Raw(Box::new(upstream)),
             reused: false,
@@ -192,15 +197,33 @@ impl Pool {
         })
     }
 
+    /// A connection that waits for an exchange.
+    async fn idle(&self, endpoint: &Endpoint) -> Option<Connection> {
+        let stream = match &endpoint.tls {
+            Some(tls) => self.connector.reused_stream(&tls.peer).await,
+            None => self.connector.reused_stream(&endpoint.peer).await,
+        };
+        stream.map(Connection::from)
+    }
+
     /// Makes a connection.
     async fn open(
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
         permit: Permit,
-    ) -> Result<Stream, UpstreamError> {
+        purpose: Purpose,
+    ) -> Result<Connection, UpstreamError> {
+        if endpoint.tls.is_some() {
+            let (mut connection, open) = cluster.dialled(endpoint, permit, purpose).await?;
+            connection.hold(Box::new(open));
+            return Ok(connection);
+        }
         match self.connector.new_stream(&endpoint.peer).await {
-            Ok(stream) => Ok(Counted::stream(stream, cluster.opened(endpoint, permit))),
+            Ok(stream) => {
+                let open = cluster.opened(endpoint, permit);
+                Ok(Counted::stream(stream, open).into())
+            }
             Err(error) => {
                 let error = refused(error);
                 cluster.failed_to_connect(endpoint, &error);
@@ -211,19 +234,26 @@ impl Pool {
 
     /// Takes a connection back for the next exchange, if it can carry one.
     pub(crate) fn release(&self, endpoint: &Endpoint, upstream: H1Upstream) {
-        if let Some(stream) = upstream.reuse().and_then(Connection::into_pingora) {
-            let carried = self.requests.borrow().get(&stream.id()).copied();
+        if let Some(connection) = upstream.reuse() {
+            let id = connection.id();
+            let carried = id.and_then(|id| self.requests.borrow().get(&id).copied());
             if let (Some(max), Some(carried)) = (endpoint.requests_max, carried)
                 && carried >= max
             {
                 return;
             }
-            self.keep(endpoint, stream);
+            self.keep(endpoint, connection);
         }
     }
 
-    fn keep(&self, endpoint: &Endpoint, stream: Stream) {
-        let key = endpoint.peer.reuse_hash();
+    fn keep(&self, endpoint: &Endpoint, connection: Connection) {
+        let Some(stream) = connection.into_pingora() else {
+            return;
+        };
+        let key = match &endpoint.tls {
+            Some(tls) => tls.peer.reuse_hash(),
+            None => endpoint.peer.reuse_hash(),
+        };
         let idle_timeout = endpoint.spec.idle_timeout;
         self.connector.release_stream(stream, key, idle_timeout);
     }
@@ -270,35 +300,22 @@ impl Cluster {
     pub(crate) async fn dial(
         &self,
         endpoint: &Endpoint,
-    ) -> Result<(TcpStream, OpenConnection), UpstreamError> {
+    ) -> Result<(Connection, OpenConnection), UpstreamError> {
         let Some(permit) = self.breakers.connections.acquire() else {
             self.metrics.connections_overflow();
             return Err(UpstreamError::Overflow);
         };
-        let connecting = TcpStream::connect(endpoint.address);
-        let connected = match timeout(self.spec.connect_timeout, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            // In the system's words, as Envoy has them.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Err(UpstreamError::Connect(REFUSED.to_owned()))
-            }
-            Ok(Err(error)) => Err(UpstreamError::Connect(error.to_string())),
-            Err(_) => Err(UpstreamError::ConnectTimeout),
-        };
-        match connected {
-            Ok(connection) => {
-                if let Some(keepalive) = &self.spec.tcp_keepalive {
-                    let keepalive = socket2::TcpKeepalive::new()
-                        .with_time(keepalive.idle)
-                        .with_interval(keepalive.interval)
-                        .with_retries(u32::try_from(keepalive.count).unwrap_or(u32::MAX));
-                    let socket = socket2::SockRef::from(&connection);
-                    if let Err(error) = socket.set_tcp_keepalive(&keepalive) {
-                        tracing::debug!("tcp: SO_KEEPALIVE: {error}");
-                    }
-                }
-                Ok((connection, self.opened(endpoint, permit)))
-            }
+        self.dialled(endpoint, permit, Purpose::Raw).await
+    }
+
+    async fn dialled(
+        &self,
+        endpoint: &Endpoint,
+        permit: Permit,
+        purpose: Purpose,
+    ) -> Result<(Connection, OpenConnection), UpstreamError> {
+        match endpoint.dial(self, purpose).await {
+            Ok(connection) => Ok((connection, self.opened(endpoint, permit))),
             Err(error) => {
                 self.failed_to_connect(endpoint, &error);
                 Err(error)
@@ -347,23 +364,16 @@ struct Waiting {
     _metrics: PendingRequest,
 }
 
-fn local_address(stream: &Stream) -> Option<SocketAddr> {
-    let digest = stream.get_socket_digest();
-    digest.and_then(|d| d.local_addr()?.as_inet().copied())
-}
-
-/// Envoy's words for it.
-const REFUSED: &str = "delayed connect error: Connection refused";
+/// In the system's words, as Envoy has them.
+pub(super) const UNREACHABLE: &str = "immediate connect error: Network is unreachable";
+pub(super) const REFUSED: &str = "delayed connect error: Connection refused";
 
 #[allow(clippy::needless_pass_by_value, clippy::boxed_local)] // For `map_err`.
 fn refused(error: Box<pingora_core::Error>) -> UpstreamError {
     match error.etype() {
         pingora_core::ErrorType::ConnectTimedout => UpstreamError::ConnectTimeout,
-        // In the system's words, as Envoy has them.
         pingora_core::ErrorType::ConnectRefused => UpstreamError::Connect(REFUSED.to_owned()),
-        pingora_core::ErrorType::ConnectNoRoute => {
-            UpstreamError::Connect("immediate connect error: Network is unreachable".to_owned())
-        }
+        pingora_core::ErrorType::ConnectNoRoute => UpstreamError::Connect(UNREACHABLE.to_owned()),
         _ => UpstreamError::Connect(error.to_string()),
     }
 }

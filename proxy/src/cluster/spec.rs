@@ -12,6 +12,7 @@ use super::member::Description;
 use super::members::Members;
 use crate::http::CodecOptions;
 use crate::telemetry::Page;
+use crate::tls::UpstreamTls;
 
 /// A cluster as configured; shared by all workers. It goes on as long as its
 /// configuration is the same, and everything that is known of its endpoints with it.
@@ -26,6 +27,7 @@ pub(crate) struct ClusterSpec {
     pub(super) dns: Option<DnsCluster>,
     pub(super) connect_timeout: Duration,
     pub(super) protocol: UpstreamProtocol,
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
     /// How long a connection may wait for its next exchange.
     pub(super) idle_timeout: Option<Duration>,
     /// Bytes that may wait on one connection.
@@ -37,7 +39,11 @@ pub(crate) struct ClusterSpec {
 impl ClusterSpec {
     /// The cluster of this configuration. Counting goes on from `before`, which had
     /// the same name.
-    pub(crate) fn new(config: &Cluster, before: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        config: &Cluster,
+        tls: Option<Arc<UpstreamTls>>,
+        before: Option<&Self>,
+    ) -> Self {
         let counters = before.map(|before| Arc::clone(&before.members.counters));
         let members = Members::new(config, counters.unwrap_or_default());
         let is_static = config.discovery == Discovery::Static;
@@ -58,6 +64,7 @@ impl ClusterSpec {
             dns: (!is_static).then(|| DnsCluster::new(config)),
             connect_timeout: config.connect_timeout,
             protocol: config.protocol,
+            tls,
             idle_timeout: config.idle_timeout,
             buffer_limit: config.buffer_limit,
             codec: CodecOptions::of_cluster(config),

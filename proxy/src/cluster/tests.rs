@@ -6,7 +6,7 @@ fn cluster(keys: &str) -> Cluster {
         "listeners: [{{ name: e, address: 127.0.0.1:0 }}]\nclusters: [{{ name: c, {keys} }}]"
     );
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
-    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None));
+    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None, None));
     Cluster::new(&spec, 1, ClusterMetrics::new("c"))
 }
 

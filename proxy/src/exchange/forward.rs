@@ -191,7 +191,9 @@ impl<D: Downstream> Exchange<'_, D> {
     }
 
     pub(super) fn connected(&mut self, lease: Lease, target: Target) {
-        self.stream.info.upstream_ready(lease.local);
+        let info = &self.stream.info;
+        info.upstream_ready(lease.local);
+        info.upstream_tls.replace(lease.upstream.tls().cloned());
         let mut active = Active::new(lease, target);
         if let Some(switch) = &self.switch {
             active.upstream.set_switch(switch.clone());

@@ -1,5 +1,6 @@
 //! [`AnyUpstream`]: an exchange with an endpoint, whatever it speaks.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use weir_abi::{BodyBuffer, HeaderMap};
@@ -8,6 +9,7 @@ use super::fields::HeadError;
 use super::{
     H1Upstream, H2Upstream, RawUpstream, ResponsePiece, Switch, TooShort, Upstream, UpstreamError,
 };
+use crate::tls::TlsFacts;
 
 /// One exchange with an endpoint.
 pub(crate) enum AnyUpstream {
@@ -24,6 +26,17 @@ impl AnyUpstream {
             Self::H2(upstream) => upstream.set_switch(switch),
             // It has been granted.
             Self::Raw(_) => {}
+        }
+    }
+}
+
+impl AnyUpstream {
+    /// What was agreed on its connection, if that is encrypted.
+    pub(crate) fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        match self {
+            Self::H1(upstream) => upstream.tls(),
+            Self::H2(upstream) => upstream.tls(),
+            Self::Raw(upstream) => upstream.tls(),
         }
     }
 }

@@ -1,17 +1,23 @@
 //! [`Connection`]: the bytes of one connection, whatever carries them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
+use pingora_core::protocols::{UniqueID, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::tls::{Guard, TlsConnection, TlsFacts};
 
 /// What carries a connection's bytes.
 enum Transport {
     Tcp(TcpStream),
+    Tls(Box<TlsConnection>),
     /// Made by one of pingora's connectors.
     Pingora(pingora_core::protocols::Stream),
 }
@@ -29,9 +35,21 @@ impl From<TcpStream> for Connection {
     }
 }
 
+impl From<TlsConnection> for Connection {
+    fn from(tls: TlsConnection) -> Self {
+        Self::new(Transport::Tls(Box::new(tls)))
+    }
+}
+
 impl From<pingora_core::protocols::Stream> for Connection {
     fn from(stream: pingora_core::protocols::Stream) -> Self {
-        Self::new(Transport::Pingora(stream))
+        if !stream.as_any().is::<TlsConnection>() {
+            return Self::new(Transport::Pingora(stream));
+        }
+        match stream.into_any().downcast() {
+            Ok(tls) => Self::new(Transport::Tls(tls)),
+            Err(_) => unreachable!("it is what it was a moment before"),
+        }
     }
 }
 
@@ -49,11 +67,96 @@ impl Connection {
         self.prefix = bytes;
     }
 
-    /// The connection in pingora's form, if that is how it came.
+    /// The connection in pingora's form, if it may wait in a pool.
     pub(crate) fn into_pingora(self) -> Option<pingora_core::protocols::Stream> {
         match self.transport {
             Transport::Pingora(stream) => Some(stream),
+            Transport::Tls(tls) => Some(tls),
             Transport::Tcp(_) => None,
+        }
+    }
+
+    /// Keeps `guard` as long as the encrypted connection is there, whoever has it.
+    pub(crate) fn hold(&mut self, guard: Guard) {
+        if let Transport::Tls(tls) = &mut self.transport {
+            tls.hold(guard);
+        }
+    }
+
+    /// What was agreed on it, if it is encrypted.
+    pub(crate) fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        match &self.transport {
+            Transport::Tls(tls) => Some(tls.facts()),
+            Transport::Tcp(_) | Transport::Pingora(_) => None,
+        }
+    }
+
+    /// What pingora's pools know it by.
+    pub(crate) fn id(&self) -> Option<UniqueIDType> {
+        match &self.transport {
+            Transport::Tls(tls) => Some(tls.id()),
+            Transport::Pingora(stream) => Some(stream.id()),
+            Transport::Tcp(_) => None,
+        }
+    }
+
+    /// Its own end.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match &self.transport {
+            Transport::Tcp(tcp) => tcp.local_addr().ok(),
+            Transport::Tls(tls) => tls.local_address(),
+            Transport::Pingora(stream) => {
+                let digest = stream.get_socket_digest();
+                digest.and_then(|d| d.local_addr()?.as_inet().copied())
+            }
+        }
+    }
+
+    /// The socket, unless one of pingora's connectors has it.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+        match &self.transport {
+            Transport::Tcp(tcp) => Some(tcp),
+            Transport::Tls(tls) => Some(tls.tcp()),
+            Transport::Pingora(_) => None,
+        }
+    }
+
+    /// Reads what is there; `WouldBlock` if nothing is, of which [`Self::tcp`] tells
+    /// when that is over.
+    pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = ReadBuf::new(buffer);
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(self).poll_read(&mut context, &mut read) {
+            Poll::Ready(Ok(())) => Ok(read.filled().len()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Writes as much as there is room for; `WouldBlock` if there is none.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(self).poll_write(&mut context, bytes) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Has what was written go out, as far as there is room; whether it has.
+    pub(crate) fn try_flush(&mut self) -> io::Result<bool> {
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(self).poll_flush(&mut context) {
+            Poll::Ready(flushed) => flushed.map(|()| true),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Ends this side's half, as far as there is room; whether it has ended.
+    pub(crate) fn try_shutdown(&mut self) -> io::Result<bool> {
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(self).poll_shutdown(&mut context) {
+            Poll::Ready(ended) => ended.map(|()| true),
+            Poll::Pending => Ok(false),
         }
     }
 
@@ -61,8 +164,10 @@ impl Connection {
     /// nothing. The kernel tells it by a mark on the socket, also when data
     /// waits in front.
     pub(crate) fn poll_hang_up(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Transport::Tcp(tcp) = &self.transport else {
-            return Poll::Pending;
+        let tcp = match &self.transport {
+            Transport::Tcp(tcp) => tcp,
+            Transport::Tls(tls) => tls.tcp(),
+            Transport::Pingora(_) => return Poll::Pending,
         };
         let hang_up = match &mut self.hang_up {
             Some(hang_up) => hang_up,
@@ -111,6 +216,7 @@ impl AsyncRead for Connection {
         }
         match &mut self.transport {
             Transport::Tcp(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Transport::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
             Transport::Pingora(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -124,6 +230,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         match &mut self.transport {
             Transport::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Transport::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
             Transport::Pingora(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
@@ -135,6 +242,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         match &mut self.transport {
             Transport::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(context, slices),
+            Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(context, slices),
             Transport::Pingora(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
@@ -142,6 +250,7 @@ impl AsyncWrite for Connection {
     fn is_write_vectored(&self) -> bool {
         match &self.transport {
             Transport::Tcp(tcp) => tcp.is_write_vectored(),
+            Transport::Tls(tls) => tls.is_write_vectored(),
             Transport::Pingora(stream) => stream.is_write_vectored(),
         }
     }
@@ -149,6 +258,7 @@ impl AsyncWrite for Connection {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
             Transport::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
+            Transport::Tls(tls) => Pin::new(tls).poll_flush(context),
             Transport::Pingora(stream) => Pin::new(stream).poll_flush(context),
         }
     }
@@ -156,6 +266,7 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
             Transport::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Transport::Tls(tls) => Pin::new(tls).poll_shutdown(context),
             Transport::Pingora(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }

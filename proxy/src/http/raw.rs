@@ -2,6 +2,7 @@
 //! and no HTTP of its own.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use weir_abi::{BodyBuffer, HeaderMap};
@@ -9,6 +10,7 @@ use weir_abi::{BodyBuffer, HeaderMap};
 use super::fields::HeadError;
 use super::wire::Wire;
 use super::{Connection, ResponsePiece, TooShort, Upstream, UpstreamError};
+use crate::tls::TlsFacts;
 
 /// A tunnel's end. To the request that asked for it, it answers that there is
 /// one; everything behind that are bytes.
@@ -26,6 +28,11 @@ impl RawUpstream {
             answered: false,
             half_closed: false,
         }
+    }
+
+    /// What was agreed on the connection, if it is encrypted.
+    pub(crate) fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        self.wire.tls()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,6 +13,7 @@ use weir_abi::BodyBuffer;
 
 use super::Connection;
 use crate::limits::{READ_BYTES_MAX, READ_BYTES_MIN};
+use crate::tls::TlsFacts;
 
 /// A connection with its buffers.
 pub(super) struct Wire {
@@ -61,6 +63,11 @@ impl Wire {
             self.input = BytesMut::new();
             self.read_size = READ_BYTES_MIN;
         }
+    }
+
+    /// What was agreed on the connection, if it is encrypted.
+    pub(super) fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        self.connection.tls()
     }
 
     /// See [`Connection::poll_hang_up`].

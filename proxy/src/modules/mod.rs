@@ -516,7 +516,8 @@ fn endpoints(cluster: &Cluster) -> Vec<weir_config::Endpoint> {
         .collect()
 }
 
-fn small_file(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The bytes of a file of which none is large.
+pub(crate) fn small_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
     file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes)?;

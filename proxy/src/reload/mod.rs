@@ -428,6 +428,8 @@ impl Crew {
         self.rollouts.set(rollouts);
         self.drain_times.send_replace(generation.drain);
         self.generations.serve(&generation, all_cells);
+        self.generations
+            .show_certificates(generation.certificates());
         self.served.store(Some(Arc::new(Configuration {
             config,
             generation: Arc::clone(&generation),

@@ -8,9 +8,6 @@ use weir_config::HttpOptions;
 use super::append;
 use crate::stream::ConnectionInfo;
 
-/// What the listener speaks towards clients: there is no TLS.
-const SCHEME: &str = "http";
-
 /// Who the client is, by the headers as they came: whoever is told of by the
 /// proxies in front that are believed, or else the peer. Without
 /// `use_remote_address`, the peer is one of them.
@@ -33,7 +30,7 @@ pub(super) fn prepare(headers: &mut HeaderMap, options: &HttpOptions, connection
     let hops = options.xff_num_trusted_hops as usize;
     if !options.use_remote_address {
         if !headers.contains(b"x-forwarded-proto") {
-            headers.add("x-forwarded-proto", SCHEME);
+            headers.add("x-forwarded-proto", connection.scheme());
         }
         return;
     }
@@ -44,7 +41,7 @@ pub(super) fn prepare(headers: &mut HeaderMap, options: &HttpOptions, connection
     }
     // Nobody in front is trusted to say it.
     if hops == 0 || !headers.contains(b"x-forwarded-proto") {
-        headers.replace("x-forwarded-proto", SCHEME);
+        headers.replace("x-forwarded-proto", connection.scheme());
     }
     if options.append_x_forwarded_port && (hops == 0 || !headers.contains(b"x-forwarded-port")) {
         headers.replace("x-forwarded-port", connection.local.port().to_string());

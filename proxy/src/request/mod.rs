@@ -2,6 +2,7 @@
 //! Envoy's connection manager does (`conn_manager_utility.cc`), as far as the
 //! listener's `http` options ask for it.
 
+mod client_cert;
 mod forwarded;
 mod path;
 mod request_id;
@@ -108,6 +109,7 @@ pub(crate) fn prepare(
         }
     }
     forwarded::prepare(headers, options, connection);
+    client_cert::prepare(headers, options, connection);
     if !headers.contains(b":scheme") {
         let forwarded = headers.get(b"x-forwarded-proto");
         let secure = forwarded.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
@@ -152,6 +154,7 @@ mod tests {
             peer: SocketAddr::from(([198, 51, 100, 7], 50_000)),
             local: SocketAddr::from(([192, 0, 2, 1], 8080)),
             filter_state: std::rc::Rc::default(),
+            tls: None,
         };
         let mut map: HeaderMap = headers.iter().copied().collect();
         map.add(":path", "/");

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 use weir_config::{self as config, Config, ConfigError, Listener, Metadata, Span, Spanned};
 
 use super::matcher::{
-    HeaderMatcher, Matched, PathMatcher, RouteMatcher, TextMatcher, ValueMatcher,
+    HeaderMatcher, Matched, PathMatcher, RouteMatcher, TextMatcher, ValueMatcher, whole,
 };
 use super::redirect::{Redirect, RedirectPath};
 use super::rewrite::{HostRewrite, PathRewrite, RegexRewrite};
@@ -125,26 +125,21 @@ impl Builder<'_> {
     }
 
     fn text(&self, matcher: &config::StringMatch, span: Span) -> Result<TextMatcher, ConfigError> {
-        let fold = matcher.ignore_case;
-        Ok(match &matcher.matcher {
-            config::TextMatcher::Exact(text) => TextMatcher::Exact(text.clone(), fold),
-            config::TextMatcher::Prefix(text) => TextMatcher::Prefix(text.clone(), fold),
-            config::TextMatcher::Suffix(text) => TextMatcher::Suffix(text.clone(), fold),
-            config::TextMatcher::Contains(text) => TextMatcher::Contains(text.clone(), fold),
-            config::TextMatcher::Regex(text) => TextMatcher::Regex(self.whole(text, span)?),
-        })
+        TextMatcher::build(matcher).map_err(|error| self.not_regex(&error, span))
     }
 
     /// A regular expression that matches a text as a whole, as Envoy's do.
     fn whole(&self, pattern: &str, span: Span) -> Result<Regex, ConfigError> {
-        self.regex(&format!(r"\A(?:{pattern})\z"), span)
+        self.regex(&whole(pattern), span)
     }
 
     fn regex(&self, pattern: &str, span: Span) -> Result<Regex, ConfigError> {
-        Regex::new(pattern).map_err(|error| {
-            let message = format!("not a regular expression: {error}");
-            self.config.error(span, message)
-        })
+        Regex::new(pattern).map_err(|error| self.not_regex(&error, span))
+    }
+
+    fn not_regex(&self, error: &regex::Error, span: Span) -> ConfigError {
+        let message = format!("not a regular expression: {error}");
+        self.config.error(span, message)
     }
 
     fn forward(

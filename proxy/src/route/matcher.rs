@@ -83,7 +83,7 @@ impl Matched {
 
 /// What a text must be like; the truth value ignores the case of ASCII letters.
 #[derive(Debug)]
-pub(super) enum TextMatcher {
+pub(crate) enum TextMatcher {
     Exact(String, bool),
     Prefix(String, bool),
     Suffix(String, bool),
@@ -93,7 +93,21 @@ pub(super) enum TextMatcher {
 }
 
 impl TextMatcher {
-    fn matches(&self, text: &[u8]) -> bool {
+    /// # Errors
+    /// A regular expression that is none.
+    pub(crate) fn build(wanted: &weir_config::StringMatch) -> Result<Self, regex::Error> {
+        use weir_config::TextMatcher as Wanted;
+        let fold = wanted.ignore_case;
+        Ok(match &wanted.matcher {
+            Wanted::Exact(text) => Self::Exact(text.clone(), fold),
+            Wanted::Prefix(text) => Self::Prefix(text.clone(), fold),
+            Wanted::Suffix(text) => Self::Suffix(text.clone(), fold),
+            Wanted::Contains(text) => Self::Contains(text.clone(), fold),
+            Wanted::Regex(text) => Self::Regex(Regex::new(&whole(text))?),
+        })
+    }
+
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         match self {
             Self::Exact(wanted, fold) => equal(text, wanted.as_bytes(), *fold),
             Self::Prefix(wanted, fold) => text
@@ -112,6 +126,11 @@ impl TextMatcher {
             Self::Regex(regex) => regex.is_match(text),
         }
     }
+}
+
+/// A regular expression that matches a text as a whole, as Envoy's do.
+pub(super) fn whole(pattern: &str) -> String {
+    format!(r"\A(?:{pattern})\z")
 }
 
 fn equal(a: &[u8], b: &[u8], ignore_case: bool) -> bool {

@@ -23,6 +23,7 @@ use weir_config::{Connect, Metadata};
 
 pub(crate) use self::hash::{HashPolicies, find_cookie};
 use self::matcher::Matched;
+pub(crate) use self::matcher::TextMatcher;
 pub(crate) use self::redirect::Redirect;
 use self::rewrite::{HostRewrite, PathRewrite};
 pub(crate) use self::table::RouteTable;

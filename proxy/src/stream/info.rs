@@ -12,6 +12,7 @@ use weir_config::{Direction, Metadata, Node};
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::route::Route;
+use crate::tls::TlsFacts;
 use crate::trace::RequestTrace;
 
 /// The connection a stream came on.
@@ -23,6 +24,18 @@ pub(crate) struct ConnectionInfo {
     pub(crate) local: SocketAddr,
     /// What filters have set for the length of the connection.
     pub(crate) filter_state: Rc<RefCell<FilterState>>,
+    /// What was agreed on it, if it is encrypted.
+    pub(crate) tls: Option<Arc<TlsFacts>>,
+}
+
+impl ConnectionInfo {
+    /// The scheme of what is asked for on it.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
 }
 
 /// What is configured besides streams, for filters to read.
@@ -88,6 +101,8 @@ pub(crate) struct StreamInfo {
     /// From the request's first byte to the endpoint to the last of the response,
     /// once that has come.
     pub(crate) upstream_latency: Cell<Option<Duration>>,
+    /// What was agreed on that, if it is encrypted.
+    pub(crate) upstream_tls: RefCell<Option<Arc<TlsFacts>>>,
     /// Why there is no connection to the endpoint.
     pub(crate) upstream_failure: RefCell<String>,
     /// The route, as it was last looked up, and its cluster.
@@ -122,6 +137,7 @@ impl StreamInfo {
             upstream_chosen: Cell::default(),
             upstream_pool_ready: Cell::default(),
             upstream_latency: Cell::default(),
+            upstream_tls: RefCell::default(),
             upstream_failure: RefCell::default(),
             cluster: RefCell::default(),
             cluster_endpoints: Cell::default(),

@@ -1,12 +1,14 @@
 //! Properties of a stream that no header map holds.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use weir_abi::{Direction, HeaderMap, Property, PropertyError};
 use weir_config::Metadata;
 
 use super::{ConnectionInfo, FilterState, FilteredStream, Protocol, StreamInfo, metadata, reply};
 use crate::route::Action;
+use crate::tls::{CertificateFacts, TlsFacts};
 
 /// The property at `path`, for a filter that has the headers of a direction at hand
 /// where `visible` says so.
@@ -81,11 +83,44 @@ fn connection(connection: &ConnectionInfo, path: &[&[u8]]) -> Option<Property> {
         [b"destination", b"address"] => Some(connection.local.to_string().into()),
         [b"destination", b"port"] => Some(int(connection.local.port().into())),
         [b"connection_id"] | [b"connection", b"id"] => Some(Property::Uint(connection.id)),
-        [b"connection", b"mtls"] => Some(Property::Bool(false)),
-        [b"connection", b"requested_server_name"] => Some("".into()),
+        [b"connection", b"mtls"] => {
+            let shown = connection.tls.as_ref().and_then(|tls| tls.peer.as_ref());
+            Some(Property::Bool(shown.is_some()))
+        }
+        [b"connection", b"requested_server_name"] => {
+            let tls = connection.tls.as_ref();
+            Some(tls.map_or("", |tls| &tls.server_name).to_owned().into())
+        }
+        [b"connection", name] => tls_attribute(connection.tls.as_deref()?, name),
         _ => None,
     }
 }
+
+/// What connections to clients and endpoints say alike of TLS.
+fn tls_attribute(tls: &TlsFacts, name: &[u8]) -> Option<Property> {
+    let subject = |certificate: &Option<Arc<CertificateFacts>>| {
+        let subject = certificate.as_ref().map(|facts| facts.subject.clone());
+        Some(subject.unwrap_or_default().into())
+    };
+    let first = |certificate: &Option<Arc<CertificateFacts>>, names: Names| {
+        Some(names(certificate.as_ref()?).first()?.clone().into())
+    };
+    let (uri, dns): (Names, Names) = (|facts| &facts.uri_sans, |facts| &facts.dns_sans);
+    match name {
+        b"tls_version" => Some(tls.version.into()),
+        b"subject_local_certificate" => subject(&tls.local),
+        b"subject_peer_certificate" => subject(&tls.peer),
+        b"uri_san_local_certificate" => first(&tls.local, uri),
+        b"uri_san_peer_certificate" => first(&tls.peer, uri),
+        b"dns_san_local_certificate" => first(&tls.local, dns),
+        b"dns_san_peer_certificate" => first(&tls.peer, dns),
+        b"sha256_peer_certificate_digest" => Some(tls.peer.as_ref()?.sha256.clone().into()),
+        _ => None,
+    }
+}
+
+/// Names of one kind in a certificate.
+type Names = fn(&CertificateFacts) -> &Vec<String>;
 
 /// Known once an endpoint was chosen.
 fn upstream(info: &StreamInfo, name: &[u8]) -> Option<Property> {
@@ -105,7 +140,7 @@ fn upstream(info: &StreamInfo, name: &[u8]) -> Option<Property> {
         b"transport_failure_reason" => {
             address.map(|_| info.upstream_failure.borrow().clone().into())
         }
-        _ => None,
+        name => tls_attribute(info.upstream_tls.borrow().as_deref()?, name),
     }
 }
 

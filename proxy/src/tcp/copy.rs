@@ -4,40 +4,41 @@ use std::cell::Cell;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Broken, reset_on_drop};
+use crate::http::Connection;
 use crate::limits::TCP_CHUNK_BYTES;
 use crate::stream::{StreamInfo, count};
 
 /// Copies both ways. An end of one direction is passed on, and the other goes
 /// on until its own.
 pub(super) async fn pass(
-    mut client: TcpStream,
-    mut upstream: TcpStream,
+    client: Connection,
+    upstream: Connection,
     info: &StreamInfo,
     idle_timeout: Option<Duration>,
 ) -> Result<(), Broken> {
-    client.set_nodelay(true)?;
-    upstream.set_nodelay(true)?;
-    let (from_client, to_client) = client.split();
-    let (from_upstream, to_upstream) = upstream.split();
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_upstream, mut to_upstream) = split(upstream);
     let moved = Cell::new(Instant::now());
-    let there = copy(from_client, to_upstream, &info.bytes_received, &moved);
-    let back = copy(from_upstream, to_client, &info.bytes_sent, &moved);
-    let both = async { tokio::try_join!(there, back) };
-    let result = tokio::select! {
-        result = both => result,
-        () = idle(&moved, idle_timeout) => return Err(Broken::Idle),
+    let result = {
+        let received = &info.bytes_received;
+        let there = copy(&mut from_client, &mut to_upstream, received, &moved);
+        let back = copy(&mut from_upstream, &mut to_client, &info.bytes_sent, &moved);
+        let both = async { tokio::try_join!(there, back) };
+        tokio::select! {
+            result = both => result,
+            () = idle(&moved, idle_timeout) => return Err(Broken::Idle),
+        }
     };
     if let Err(error) = &result
         && error.kind() == ErrorKind::ConnectionReset
     {
         // Whichever it was: the other one learns that it has not heard all.
-        reset_on_drop(&client);
-        reset_on_drop(&upstream);
+        reset_on_drop(&from_client.unsplit(to_client));
+        reset_on_drop(&from_upstream.unsplit(to_upstream));
     }
     result?;
     Ok(())
@@ -68,6 +69,7 @@ async fn copy(
         }
         count(counter, read);
         to.write_all(&buffer[..read]).await?;
+        to.flush().await?;
         moved.set(Instant::now());
     }
 }

@@ -15,7 +15,7 @@ use weir_abi::HeaderMap;
 
 use self::relay::Relay;
 use crate::cluster::{Cluster, EndpointRequest, OpenConnection, PickContext};
-use crate::http::UpstreamError;
+use crate::http::{Connection, UpstreamError};
 use crate::stream::{ConnectionInfo, FilteredStream, Protocol, ResponseFlags, StreamInfo};
 use crate::worker::{WorkerListener, WorkerShared};
 
@@ -40,7 +40,7 @@ enum Broken {
 /// Passes `connection` on to an endpoint, until both sides have said all they
 /// had to, and logs it.
 pub(crate) async fn serve(
-    connection: TcpStream,
+    connection: Connection,
     info: ConnectionInfo,
     proxy: TcpProxy,
     listener: &WorkerListener,
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
 
 /// Without filters.
 async fn serve_plain(
-    connection: TcpStream,
+    connection: Connection,
     record: &FilteredStream,
     proxy: TcpProxy,
     shared: &WorkerShared,
@@ -80,8 +80,8 @@ async fn serve_plain(
 }
 
 /// Has a connection end by a reset, as the other one has.
-fn reset_on_drop(connection: &TcpStream) {
-    if let Err(error) = connection.set_zero_linger() {
+fn reset_on_drop(connection: &Connection) {
+    if let Some(Err(error)) = connection.tcp().map(TcpStream::set_zero_linger) {
         tracing::debug!("tcp: SO_LINGER: {error}");
     }
 }
@@ -91,7 +91,7 @@ type Counted = (EndpointRequest, OpenConnection);
 
 /// A connection to an endpoint.
 struct Connected {
-    connection: TcpStream,
+    connection: Connection,
     /// Bytes that may wait on it.
     buffer_limit: usize,
     /// Counts it for as long as it is there.
@@ -119,7 +119,8 @@ async fn connect(
     let request = cluster.request(&endpoint);
     let error = match cluster.dial(&endpoint).await {
         Ok((connection, open)) => {
-            info.upstream_ready(connection.local_addr().ok());
+            info.upstream_ready(connection.local_address());
+            info.upstream_tls.replace(connection.tls().cloned());
             request.connected();
             return Some(Connected {
                 connection,

@@ -7,14 +7,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
+use tokio::io::{Interest, Ready};
 use tokio::time::Instant;
 use weir_abi::PeerType;
 
 use super::chain::{FilterChain, Flow};
 use super::copy::idle;
 use super::{Connected, Counted, TcpProxy, connect, reset_on_drop};
+use crate::http::Connection;
 use crate::limits::{TCP_BURST_BYTES, TCP_CHUNK_BYTES};
 use crate::stream::FilteredStream;
 use crate::worker::{WorkerListener, WorkerShared};
@@ -43,13 +43,19 @@ pub(super) struct Relay<'s> {
 
 /// One of the two connections, and how far it has come.
 struct Socket {
-    stream: TcpStream,
+    connection: Connection,
     /// Bytes that may be held of what it says before it is to wait.
     limit: usize,
     /// It has said all it had to.
     read_ended: bool,
     /// It has been told all there was.
     write_ended: bool,
+    /// There may be something to read of which the kernel knows nothing any more.
+    unread: bool,
+    /// Something has been written that has not gone out.
+    unflushed: bool,
+    /// It is to end by a reset.
+    resets: bool,
 }
 
 /// What a read came to.
@@ -72,16 +78,52 @@ enum Next {
 }
 
 impl Socket {
-    fn new(stream: TcpStream, limit: usize) -> Self {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("tcp: TCP_NODELAY: {error}");
-        }
+    fn new(connection: Connection, limit: usize) -> Self {
         Self {
-            stream,
+            unread: connection.tls().is_some(),
+            connection,
             limit,
             read_ended: false,
             write_ended: false,
+            unflushed: false,
+            resets: false,
         }
+    }
+
+    /// Has it end by a reset, as the other one has.
+    fn reset_on_drop(&mut self) {
+        self.resets = true;
+        reset_on_drop(&self.connection);
+    }
+
+    /// Says that it ends, where an end without notice may be somebody else's doing.
+    fn take_leave(&mut self) {
+        if !self.resets
+            && self.connection.tls().is_some()
+            && let Err(error) = self.connection.try_shutdown()
+        {
+            tracing::debug!("tcp: {error}");
+        }
+    }
+
+    /// What the kernel knows of it.
+    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self.connection.tcp() {
+            Some(tcp) => tcp.ready(interest).await,
+            None => pending().await,
+        }
+    }
+
+    /// Waits until there may be something to read.
+    async fn readable(&self) -> io::Result<()> {
+        if self.unread {
+            return Ok(());
+        }
+        self.ready(Interest::READABLE).await.map(drop)
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        self.ready(Interest::WRITABLE).await.map(drop)
     }
 
     fn is_over(&self) -> bool {
@@ -96,7 +138,7 @@ impl Socket {
 
     /// Whether it waits for room to be told of `to`.
     fn is_behind(&self, to: &Flow) -> bool {
-        !self.write_ended && to.queued_bytes() > 0
+        !self.write_ended && (to.queued_bytes() > 0 || self.unflushed)
     }
 
     /// Reads what there is, up to a limit.
@@ -108,7 +150,7 @@ impl Socket {
         };
         let limit = self.limit.min(TCP_BURST_BYTES);
         while burst.data.len() < limit {
-            match self.stream.try_read(buffer) {
+            match self.connection.try_read(buffer) {
                 Ok(0) => {
                     self.read_ended = true;
                     burst.end = true;
@@ -122,31 +164,36 @@ impl Socket {
                 }
             }
         }
+        self.unread = burst.data.len() >= limit;
         burst
     }
 
     /// Writes of `to` what there is room for, and the end behind it. Gives
     /// whether anything has moved.
-    async fn write(&mut self, to: &Flow) -> io::Result<bool> {
+    fn write(&mut self, to: &Flow) -> io::Result<bool> {
         let mut moved = false;
         loop {
             let mut queue = to.queue();
             let Some(first) = queue.chunks().next() else {
                 break;
             };
-            match self.stream.try_write(first) {
+            match self.connection.try_write(first) {
                 Ok(bytes) => {
                     queue.pop_up_to(bytes);
+                    self.unflushed = true;
                     moved = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
                 Err(error) => return Err(error),
             }
         }
-        if to.ends() && !self.write_ended {
-            self.write_ended = true;
-            self.stream.shutdown().await?;
-            moved = true;
+        if self.unflushed {
+            self.unflushed = !self.connection.try_flush()?;
+        }
+        if to.ends() && !self.write_ended && !self.unflushed {
+            self.write_ended = self.connection.try_shutdown()?;
+            self.unflushed = !self.write_ended;
+            moved |= self.write_ended;
         }
         Ok(moved)
     }
@@ -154,7 +201,7 @@ impl Socket {
 
 impl<'s> Relay<'s> {
     pub(super) fn new(
-        client: TcpStream,
+        client: Connection,
         record: &'s Rc<FilteredStream>,
         proxy: TcpProxy,
         listener: &WorkerListener,
@@ -182,7 +229,7 @@ impl<'s> Relay<'s> {
         tokio::pin!(idle);
         self.chain.open();
         let peer = loop {
-            if let Some(peer) = self.advance().await {
+            if let Some(peer) = self.advance() {
                 break peer;
             }
             match self.next(idle.as_mut()).await {
@@ -219,19 +266,23 @@ impl<'s> Relay<'s> {
             }
         };
         self.chain.closed(peer);
+        self.client.take_leave();
         self.flush_upstream(peer).await;
+        if let Some(upstream) = &mut self.upstream {
+            upstream.take_leave();
+        }
     }
 
     /// Writes what there is room for, connects once the filters let it. Gives who
     /// has closed the connection, if it is.
-    async fn advance(&mut self) -> Option<PeerType> {
+    fn advance(&mut self) -> Option<PeerType> {
         if self.chain.is_through() && !self.connected {
             self.connected = true;
             let (record, proxy, shared) = (self.record, self.proxy, self.shared);
             self.connecting = Some(Box::pin(connect(record, proxy, shared)));
         }
         if let Some(upstream) = &mut self.upstream {
-            match upstream.write(&self.chain.downstream).await {
+            match upstream.write(&self.chain.downstream) {
                 Ok(true) => self.moved.set(Instant::now()),
                 Ok(false) => {}
                 // What it has said before it broke off is read yet.
@@ -244,7 +295,7 @@ impl<'s> Relay<'s> {
                 self.chain.close();
             }
         }
-        match self.client.write(&self.chain.upstream).await {
+        match self.client.write(&self.chain.upstream) {
             Ok(true) => {
                 self.moved.set(Instant::now());
                 if self.client.is_over() {
@@ -254,7 +305,7 @@ impl<'s> Relay<'s> {
             Ok(false) => {}
             Err(_) => return Some(PeerType::Remote),
         }
-        let flushed = self.chain.upstream.queued_bytes() == 0;
+        let flushed = self.chain.upstream.queued_bytes() == 0 && !self.client.unflushed;
         (self.chain.is_closing() && flushed).then_some(PeerType::Local)
     }
 
@@ -264,7 +315,7 @@ impl<'s> Relay<'s> {
         let open = !chain.is_closing();
         let reads_client =
             open && self.upstream.is_some() && client.may_say_more(&chain.downstream);
-        let writes_client = client.is_behind(&chain.upstream);
+        let writes_client = client.is_behind(&chain.upstream) || client.unflushed;
         let upstream = self.upstream.as_ref();
         let reads_upstream =
             open && upstream.is_some_and(|upstream| upstream.may_say_more(&chain.upstream));
@@ -276,19 +327,25 @@ impl<'s> Relay<'s> {
                 _ => pending().await,
             }
         };
-        let upstream_ready = |interest| async move {
+        let upstream_readable = async {
             match upstream {
-                Some(upstream) => upstream.stream.ready(interest).await.map(drop),
+                Some(upstream) => upstream.readable().await,
+                None => pending().await,
+            }
+        };
+        let upstream_writable = async {
+            match upstream {
+                Some(upstream) => upstream.writable().await,
                 None => pending().await,
             }
         };
         tokio::select! {
-            _ = client.stream.readable(), if reads_client => Next::ClientReadable,
+            _ = client.readable(), if reads_client => Next::ClientReadable,
             // The kernel's mark on a socket that is not read from.
-            _ = client.stream.ready(Interest::ERROR), if !reads_client => Next::ClientBroken,
-            _ = client.stream.writable(), if writes_client => Next::ClientWritable,
-            _ = upstream_ready(Interest::READABLE), if reads_upstream => Next::UpstreamReadable,
-            _ = upstream_ready(Interest::WRITABLE), if writes_upstream => Next::UpstreamWritable,
+            _ = client.ready(Interest::ERROR), if !reads_client => Next::ClientBroken,
+            _ = client.writable(), if writes_client => Next::ClientWritable,
+            _ = upstream_readable, if reads_upstream => Next::UpstreamReadable,
+            _ = upstream_writable, if writes_upstream => Next::UpstreamWritable,
             upstream = connecting => Next::Connected(upstream),
             () = poll_fn(|context| chain.poll_events(context)) => Next::Event,
             () = idle => Next::Idle,
@@ -314,7 +371,7 @@ impl<'s> Relay<'s> {
         self.chain.downstream.queue().clear();
         if let Some(upstream) = &mut self.upstream {
             upstream.write_ended = true;
-            reset_on_drop(&upstream.stream);
+            upstream.reset_on_drop();
         }
     }
 
@@ -328,7 +385,7 @@ impl<'s> Relay<'s> {
             self.chain.upstream_data(Bytes::from(burst.data), burst.end);
         }
         if burst.broken {
-            reset_on_drop(&self.client.stream);
+            self.client.reset_on_drop();
             self.chain.upstream.queue().clear();
             self.chain.close();
         }
@@ -342,13 +399,13 @@ impl<'s> Relay<'s> {
         };
         self.moved.set(Instant::now());
         let limit = self.proxy.idle_timeout;
-        while upstream.write(&self.chain.downstream).await.is_ok()
+        while upstream.write(&self.chain.downstream).is_ok()
             && peer == PeerType::Remote
             && upstream.is_behind(&self.chain.downstream)
         {
             let moved = Cell::new(Instant::now());
             tokio::select! {
-                writable = upstream.stream.writable() => if writable.is_err() { return },
+                writable = upstream.writable() => if writable.is_err() { return },
                 () = idle(&moved, limit) => return,
             }
         }

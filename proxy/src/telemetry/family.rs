@@ -80,11 +80,33 @@ families! {
         "Spans that the collector has taken";
     SPANS_DROPPED = Counter "envoy_tracing_opentelemetry_spans_dropped" []
         "Spans that it has not taken, or for which there was no room to wait";
+    CERTIFICATE_EXPIRATION = Gauge "weir_tls_certificate_expiration_timestamp_seconds" ["kind", "name", "certificate"]
+        "When a certificate ends that a `listener` or `cluster` shows to others";
 
     LISTENER_CX_TOTAL = Counter "envoy_listener_downstream_cx_total" ["envoy_listener_address"]
         "Connections that a listener has taken";
     LISTENER_CX_ACTIVE = Gauge "envoy_listener_downstream_cx_active" ["envoy_listener_address"]
         "Those that are open";
+    LISTENER_PROXY_PROTOCOL_ERRORS = Counter "weir_listener_proxy_protocol_errors_total" ["envoy_listener_address"]
+        "Connections closed as they did not begin with the header of the PROXY protocol that a listener wants";
+    LISTENER_SSL_HANDSHAKE = Counter "envoy_listener_ssl_handshake" ["envoy_listener_address"]
+        "Handshakes of TLS that have succeeded";
+    LISTENER_SSL_SESSION_REUSED = Counter "envoy_listener_ssl_session_reused" ["envoy_listener_address"]
+        "Those that went on with an earlier session";
+    LISTENER_SSL_VERSIONS = Counter "envoy_listener_ssl_versions" ["envoy_ssl_version", "envoy_listener_address"]
+        "The same by version";
+    LISTENER_SSL_NO_CERTIFICATE = Counter "envoy_listener_ssl_no_certificate" ["envoy_listener_address"]
+        "Those in which the client has shown no certificate";
+    LISTENER_SSL_CONNECTION_ERROR = Counter "envoy_listener_ssl_connection_error" ["envoy_listener_address"]
+        "Handshakes that have failed for another reason than a certificate";
+    LISTENER_SSL_FAIL_VERIFY_NO_CERT = Counter "envoy_listener_ssl_fail_verify_no_cert" ["envoy_listener_address"]
+        "Those that have failed as the client has shown no certificate";
+    LISTENER_SSL_FAIL_VERIFY_ERROR = Counter "envoy_listener_ssl_fail_verify_error" ["envoy_listener_address"]
+        "Those that have failed as its certificate is not good";
+    LISTENER_SSL_FAIL_VERIFY_SAN = Counter "envoy_listener_ssl_fail_verify_san" ["envoy_listener_address"]
+        "Those that have failed as its certificate is for somebody else";
+    LISTENER_CX_TLS_TIMEOUT = Counter "envoy_listener_downstream_cx_transport_socket_connect_timeout" ["envoy_listener_address"]
+        "Connections whose handshake has taken too long";
     TCP_CX_TOTAL = Counter "envoy_tcp_downstream_cx_total" ["envoy_tcp_prefix"]
         "Connections that a listener with `tcp` has taken";
 
@@ -111,6 +133,22 @@ families! {
         "Connections made to endpoints";
     CLUSTER_CX_CONNECT_FAIL = Counter "envoy_cluster_upstream_cx_connect_fail" ["envoy_cluster_name"]
         "Connections that could not be made";
+    CLUSTER_SSL_HANDSHAKE = Counter "envoy_cluster_ssl_handshake" ["envoy_cluster_name"]
+        "Handshakes of TLS that have succeeded with endpoints";
+    CLUSTER_SSL_SESSION_REUSED = Counter "envoy_cluster_ssl_session_reused" ["envoy_cluster_name"]
+        "Those that went on with an earlier session";
+    CLUSTER_SSL_VERSIONS = Counter "envoy_cluster_ssl_versions" ["envoy_ssl_version", "envoy_cluster_name"]
+        "The same by version";
+    CLUSTER_SSL_NO_CERTIFICATE = Counter "envoy_cluster_ssl_no_certificate" ["envoy_cluster_name"]
+        "Those in which the endpoint has shown no certificate";
+    CLUSTER_SSL_CONNECTION_ERROR = Counter "envoy_cluster_ssl_connection_error" ["envoy_cluster_name"]
+        "Handshakes that have failed for another reason than a certificate";
+    CLUSTER_SSL_FAIL_VERIFY_NO_CERT = Counter "envoy_cluster_ssl_fail_verify_no_cert" ["envoy_cluster_name"]
+        "Those that have failed as the endpoint has shown no certificate";
+    CLUSTER_SSL_FAIL_VERIFY_ERROR = Counter "envoy_cluster_ssl_fail_verify_error" ["envoy_cluster_name"]
+        "Those that have failed as its certificate is not good";
+    CLUSTER_SSL_FAIL_VERIFY_SAN = Counter "envoy_cluster_ssl_fail_verify_san" ["envoy_cluster_name"]
+        "Those that have failed as its certificate is for somebody else";
     CLUSTER_RQ_TOTAL = Counter "envoy_cluster_upstream_rq_total" ["envoy_cluster_name"]
         "Requests to endpoints, those that filters make included; with `tcp`, connections";
     CLUSTER_RQ_ACTIVE = Gauge "envoy_cluster_upstream_rq_active" ["envoy_cluster_name"]

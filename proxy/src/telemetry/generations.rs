@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::cell::Counter;
 use super::family as f;
 use super::page::Page;
+use super::tls_metrics::{self, ShownBy};
 use crate::generation::Generation;
 
 /// The numbers of one generation on one worker.
@@ -76,6 +77,8 @@ struct Reloads {
 pub(crate) struct Generations {
     known: Mutex<Vec<Known>>,
     reloads: Mutex<Reloads>,
+    /// Of the one that is served.
+    certificates: Mutex<Vec<ShownBy>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,6 +107,11 @@ impl Generations {
         reloads.last_success = now.unwrap_or_default().as_secs();
         // The first one is no reload.
         reloads.succeeded += u64::from(number > 1);
+    }
+
+    /// These are the certificates that it shows.
+    pub(crate) fn show_certificates(&self, certificates: Vec<ShownBy>) {
+        *locked(&self.certificates) = certificates;
     }
 
     /// A reload has failed.
@@ -137,6 +145,7 @@ impl Generations {
         page.level(&f::RELOAD_SUCCESS_TIME, &[], reloads.last_success);
         page.count(&f::RELOADS, &["success"], reloads.succeeded);
         page.count(&f::RELOADS, &["failure"], reloads.failed);
+        tls_metrics::show_certificates(&locked(&self.certificates), page);
     }
 
     /// Number, state, seconds of age, streams, VMs and bytes of guest memory of each.

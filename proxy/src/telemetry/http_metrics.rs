@@ -8,6 +8,7 @@ use super::cell::{Counter, REQUEST_TIME, Samples};
 use super::family as f;
 use super::figures::{self, ClusterFigures, ListenerFigures};
 use super::page::Page;
+use super::tls_metrics::TlsMetrics;
 use crate::http::ResponsePiece;
 use crate::stream::{Protocol, parse_status};
 use crate::trace::UpstreamSpan;
@@ -68,6 +69,8 @@ pub(crate) struct ListenerMetrics {
     name: String,
     address: String,
     tcp: bool,
+    pub(crate) tls: TlsMetrics,
+    no_proxy_header: Counter,
     connections: Counter,
     active_connections: Counter,
     http1_requests: Counter,
@@ -91,6 +94,8 @@ impl ListenerMetrics {
             // As Envoy writes it: a colon would end a part of the name.
             address: address.replace(':', "_"),
             tcp,
+            tls: TlsMetrics::default(),
+            no_proxy_header: Counter::default(),
             connections: Counter::default(),
             active_connections: Counter::default(),
             http1_requests: Counter::default(),
@@ -104,6 +109,16 @@ impl ListenerMetrics {
 
     fn requests(&self) -> u64 {
         self.http1_requests.get() + self.http2_requests.get()
+    }
+
+    /// Of the listener.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection has not begun with the header that is wanted.
+    pub(crate) fn no_proxy_header(&self) {
+        self.no_proxy_header.add(1);
     }
 
     /// Counts a connection for as long as the guard lives.
@@ -158,6 +173,9 @@ impl ListenerMetrics {
             address,
             self.active_connections.get(),
         );
+        let errors = self.no_proxy_header.get();
+        page.count(&f::LISTENER_PROXY_PROTOCOL_ERRORS, address, errors);
+        self.tls.show_listener(&self.address, page);
         let name = &[&*self.name];
         if self.tcp {
             page.count(&f::TCP_CX_TOTAL, name, self.connections.get());
@@ -215,6 +233,7 @@ impl Drop for DownstreamRequest {
 #[derive(Debug)]
 pub(crate) struct ClusterMetrics {
     name: String,
+    pub(crate) tls: TlsMetrics,
     connections: Counter,
     active_connections: Counter,
     connect_failures: Counter,
@@ -243,6 +262,7 @@ impl ClusterMetrics {
     pub(crate) fn new(name: &str) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
+            tls: TlsMetrics::default(),
             connections: Counter::default(),
             active_connections: Counter::default(),
             connect_failures: Counter::default(),
@@ -365,6 +385,7 @@ impl ClusterMetrics {
         let overflow = self.pending_overflow.get();
         page.count(&f::CLUSTER_RQ_PENDING_OVERFLOW, name, overflow);
         page.count(&f::CLUSTER_LB_HEALTHY_PANIC, name, self.panics.get());
+        self.tls.show_cluster(&self.name, page);
         page.count(&f::CLUSTER_RQ_TOTAL, name, self.requests.get());
         page.level(&f::CLUSTER_RQ_ACTIVE, name, self.active_requests.get());
         page.count(&f::CLUSTER_RQ_COMPLETED, name, self.responses.get());

@@ -21,6 +21,7 @@ mod shared_metrics;
 mod span_metrics;
 mod stats;
 mod tags;
+mod tls_metrics;
 mod vm_metrics;
 
 pub(crate) use self::access_log::AccessLog;
@@ -39,6 +40,7 @@ pub(crate) use self::reports::Reports;
 pub(crate) use self::rollout_metrics::{Divergence, RolloutCells, ShadowOutcome};
 pub(crate) use self::span_metrics::spans;
 pub(crate) use self::stats::{HistogramBuckets, StatsQuery};
+pub(crate) use self::tls_metrics::ShownBy;
 pub(crate) use self::vm_metrics::{
     CalloutKind, CalloutOutcome, CalloutRecord, RunningVm, VmMetrics,
 };

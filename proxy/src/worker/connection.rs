@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use weir_config::{Codec, HttpOptions};
 
+use super::proxy_protocol;
 use super::shared::{Acceptor, Alive, Life, Served, Slot};
 use crate::exchange::Exchange;
 use crate::http::{
@@ -58,6 +59,7 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
         peer,
         local,
         filter_state: Rc::default(),
+        tls: None,
     };
     let guard = (
         served.listener.metrics.connection(),
@@ -65,46 +67,110 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
         served.listener.tcp.map(|_| Alive::stream(&served.shared)),
     );
     tokio::task::spawn_local(async move {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!("TCP_NODELAY: {error}");
+        }
         match served.listener.tcp {
             Some(proxy) => {
-                let serving = tcp::serve(connection, info, proxy, &served.listener, &served.shared);
+                let serving = async {
+                    let Some((connection, info)) = begin(connection, info, &served, &slot).await
+                    else {
+                        return;
+                    };
+                    tcp::serve(connection, info, proxy, &served.listener, &served.shared).await;
+                };
                 tokio::select! {
                     () = serving => {}
                     () = served.shared.is_over() => {}
                 }
             }
             None => {
+                let begun = begin(connection, info, &served, &slot).await;
                 let http = Arc::clone(&served.listener.http);
                 let codec = Rc::clone(&served.listener.codec);
                 // It may live longer than the generation that it began with.
                 drop(served);
-                serve_connection(connection, info, &http, &codec, &slot).await;
+                if let Some((connection, info)) = begun {
+                    serve_connection(connection, info, &http, &codec, &slot).await;
+                }
             }
         }
         drop(guard);
     });
 }
 
+/// Learns who the client is, and encrypts its connection, where the listener is to;
+/// `None` if that has failed.
+async fn begin(
+    mut connection: TcpStream,
+    mut info: ConnectionInfo,
+    served: &Served,
+    slot: &Slot,
+) -> Option<(Connection, ConnectionInfo)> {
+    let listener = &served.listener;
+    if let Some(options) = listener.proxy_protocol {
+        let told = tokio::select! {
+            told = proxy_protocol::read(&mut connection, options) => told,
+            () = idle_at_the_end(slot) => return None,
+        };
+        match told {
+            Ok(Some(ends)) => {
+                info.peer = ends.client;
+                info.local = ends.destination;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                listener.metrics.no_proxy_header();
+                let peer = info.peer;
+                tracing::debug!(listener = listener.metrics.name(), %peer, "PROXY: {error}");
+                return None;
+            }
+        }
+    }
+    let Some(tls) = &listener.tls else {
+        return Some((connection.into(), info));
+    };
+    let agreed = tokio::select! {
+        agreed = tls.accept(connection) => agreed,
+        () = idle_at_the_end(slot) => return None,
+    };
+    let metrics = &listener.metrics.tls;
+    match agreed {
+        Ok(connection) => {
+            metrics.agreed(connection.facts());
+            info.tls = Some(Arc::clone(connection.facts()));
+            Some((connection.into(), info))
+        }
+        Err(error) => {
+            metrics.refused(&error);
+            let peer = info.peer;
+            tracing::debug!(listener = listener.metrics.name(), %peer, "TLS: {error}");
+            None
+        }
+    }
+}
+
 /// Serves one exchange after the other on a client's connection, which speaks as its
 /// listener did when it began.
 async fn serve_connection(
-    connection: TcpStream,
+    connection: Connection,
     info: ConnectionInfo,
     http: &HttpOptions,
     codec: &Rc<CodecOptions>,
     slot: &Rc<Slot>,
 ) {
-    if let Err(error) = connection.set_nodelay(true) {
-        tracing::debug!("TCP_NODELAY: {error}");
+    let agreed = info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    let is_http2 = match http.codec {
+        Codec::Auto => agreed == Some(b"h2"),
+        Codec::Http2 => true,
+        Codec::Http1 => false,
+    };
+    if is_http2 {
+        return serve_http2(connection, info, http, codec, slot).await;
     }
-    if http.codec == Codec::Http2 {
-        return serve_http2(connection.into(), info, http, codec, slot).await;
-    }
-    let mut downstream = H1Downstream::new(
-        connection.into(),
-        Rc::clone(codec),
-        http.codec == Codec::Auto,
-    );
+    // What was agreed on is what is spoken.
+    let maybe_http2 = http.codec == Codec::Auto && agreed.is_none();
+    let mut downstream = H1Downstream::new(connection, Rc::clone(codec), maybe_http2);
     loop {
         let readable = tokio::select! {
             readable = downstream.readable() => readable,

@@ -8,6 +8,7 @@
 //! begun, it ends.
 
 mod connection;
+mod proxy_protocol;
 mod shared;
 
 use std::cell::{Cell, RefCell};
@@ -262,6 +263,14 @@ impl Worker {
             let slot = self.slot(&key, spec);
             let address = generation.bound.get(&key).copied();
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
+            let metrics = self.metrics.listener(
+                &spec.name,
+                address.unwrap_or(spec.address),
+                spec.tcp.is_some(),
+            );
+            if spec.tls.is_some() {
+                metrics.tls.speak();
+            }
             let link = |filter: &FilterSpec| Link {
                 plugin: Rc::new(plugin(&filter.place)),
                 versions: filter.rollout.as_ref().map(|rollout| {
@@ -278,12 +287,10 @@ impl Worker {
                 chain: spec.filters.iter().map(link).collect(),
                 access_loggers: spec.access_loggers.iter().map(plugin).collect(),
                 routes: Arc::clone(&spec.routes),
+                tls: spec.tls.clone(),
+                proxy_protocol: spec.proxy_protocol,
                 tcp: spec.tcp,
-                metrics: self.metrics.listener(
-                    &spec.name,
-                    address.unwrap_or(spec.address),
-                    spec.tcp.is_some(),
-                ),
+                metrics,
                 access_log,
                 codec: Rc::new(CodecOptions::of_listener(&spec.http)),
                 http: Arc::clone(&spec.http),
@@ -327,10 +334,9 @@ impl Worker {
     fn slot(&self, key: &ListenerKey, spec: &ListenerSpec) -> Rc<Slot> {
         let current = self.acceptors.get(key);
         let current = current.map(|(acceptor, _)| Rc::clone(&acceptor.slot.borrow()));
-        let fits = |slot: &Rc<Slot>| spec.goes_on_from(&slot.http, slot.is_tcp);
-        current
-            .filter(fits)
-            .unwrap_or_else(|| Slot::new(&spec.http, spec.tcp.is_some()))
+        let fits =
+            |slot: &Rc<Slot>| spec.goes_on_from(&slot.http, slot.is_tcp, slot.tls.as_deref());
+        current.filter(fits).unwrap_or_else(|| Slot::new(spec))
     }
 
     /// Serves the generation that is ready.

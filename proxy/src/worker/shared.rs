@@ -9,17 +9,19 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use weir_config::{Callouts, HttpOptions};
+use weir_config::{Callouts, HttpOptions, ProxyProtocol};
 
 use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
 use crate::filter::Plugin;
+use crate::generation::ListenerSpec;
 use crate::http::CodecOptions;
 use crate::rollout::Link;
 use crate::route::RouteTable;
 use crate::stream::{Facts, FilteredStream, LogView};
 use crate::tcp::TcpProxy;
 use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, WorkerMetrics};
+use crate::tls::DownstreamTls;
 use crate::trace::Tracer;
 
 /// A worker's own life, whatever it serves.
@@ -131,6 +133,8 @@ pub(crate) struct WorkerListener {
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
+    pub(super) tls: Option<Arc<DownstreamTls>>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) metrics: Arc<ListenerMetrics>,
     pub(super) access_log: Option<AccessLog>,
@@ -171,15 +175,17 @@ pub(super) struct Slot {
     current: RefCell<Option<Served>>,
     pub(super) http: Arc<HttpOptions>,
     pub(super) is_tcp: bool,
+    pub(super) tls: Option<Arc<DownstreamTls>>,
     pub(super) retired: watch::Sender<bool>,
 }
 
 impl Slot {
-    pub(super) fn new(http: &Arc<HttpOptions>, is_tcp: bool) -> Rc<Self> {
+    pub(super) fn new(spec: &ListenerSpec) -> Rc<Self> {
         Rc::new(Self {
             current: RefCell::default(),
-            http: Arc::clone(http),
-            is_tcp,
+            http: Arc::clone(&spec.http),
+            is_tcp: spec.tcp.is_some(),
+            tls: spec.tls.clone(),
             retired: watch::Sender::new(false),
         })
     }

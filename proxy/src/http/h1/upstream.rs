@@ -1,6 +1,7 @@
 //! HTTP/1.1 to endpoints.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use weir_abi::{BodyBuffer, HeaderMap};
@@ -13,6 +14,7 @@ use super::super::{
 use super::body::{BodyReader, Read};
 use super::head::{self, HeadScan};
 use super::write::{self, BodyWriter};
+use crate::tls::TlsFacts;
 
 /// One exchange with an HTTP/1.1 endpoint.
 pub(crate) struct H1Upstream {
@@ -58,6 +60,11 @@ impl H1Upstream {
     pub(crate) fn set_switch(&mut self, switch: Switch) {
         self.held = Some(BodyBuffer::new());
         self.switch = Some(switch);
+    }
+
+    /// What was agreed on the connection, if it is encrypted.
+    pub(crate) fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        self.wire.tls()
     }
 
     /// The connection, if it can carry another exchange.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::http::{
     CodecOptions, Connection, ResponsePiece, Switch, TooShort, Upstream, UpstreamError,
 };
 use crate::limits::HTTP2_STREAMS_MAX;
+use crate::tls::TlsFacts;
 
 /// A worker's HTTP/2 connections to one endpoint.
 #[derive(Default)]
@@ -44,6 +46,8 @@ struct Shared {
     refused: Rc<Cell<bool>>,
     /// As many as there may be.
     streams_max: usize,
+    /// What was agreed on it, if it is encrypted.
+    tls: Option<Arc<TlsFacts>>,
 }
 
 impl Shared {
@@ -133,6 +137,7 @@ impl H2Endpoint {
         options: &CodecOptions,
     ) -> Result<H2Upstream, UpstreamError> {
         let http2 = options.http2;
+        let tls = connection.tls().cloned();
         let headers_max = u32::try_from(options.headers_bytes_max).unwrap_or(u32::MAX);
         let (send, mut driver) = h2::client::Builder::new()
             .initial_window_size(options.stream_window())
@@ -162,6 +167,7 @@ impl H2Endpoint {
             refused: Rc::default(),
             streams_max: streams_max as usize,
             begun,
+            tls,
         };
         self.connections.borrow_mut().push(shared.clone());
         Ok(H2Upstream::new(shared, options.headers_count_max))
@@ -233,6 +239,11 @@ impl H2Upstream {
             switch: None,
             headers_count_max,
         }
+    }
+
+    /// What was agreed on the connection, if it is encrypted.
+    pub(crate) fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        self.connection.tls.as_ref()
     }
 
     /// The request asks to switch protocols.

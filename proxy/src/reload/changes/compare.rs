@@ -107,7 +107,8 @@ fn listeners(before: &Generation, now: &Generation, all: &mut Vec<Change>) {
         if moved {
             change.fate = Fate::Moved;
         }
-        change.keeps_connections = Some(!moved && new.goes_on_from(&old.http, old.tcp.is_some()));
+        change.keeps_connections =
+            Some(!moved && new.goes_on_from(&old.http, old.tcp.is_some(), old.tls.as_deref()));
         all.push(change);
     }
     for new in &found.added {
@@ -142,6 +143,12 @@ fn listener(
         let cluster = generation.clusters.get(tcp.cluster)?;
         Some((cluster.name.clone(), tcp.idle_timeout))
     };
+    let same_tls = match (&old.tls, &new.tls) {
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        (old, new) => old.is_none() && new.is_none(),
+    };
+    note(!same_tls, "tls");
+    note(old.proxy_protocol != new.proxy_protocol, "proxy_protocol");
     note(old.http != new.http, "http");
     note(tcp(before, old) != tcp(now, new), "tcp");
     note(old.buffer_limit != new.buffer_limit, "buffer_limit");
@@ -309,7 +316,12 @@ fn clusters(before: &[Arc<ClusterSpec>], now: &[Arc<ClusterSpec>]) -> Vec<Change
         let details = if Arc::ptr_eq(old, new) {
             Vec::new()
         } else {
-            cluster(&old.config, &new.config)
+            let mut details = cluster(&old.config, &new.config);
+            if details.is_empty() {
+                // What its files say is all that is left.
+                details.push("tls".to_owned());
+            }
+            details
         };
         Change::of_pair(Kind::Cluster, &new.name, details)
     });

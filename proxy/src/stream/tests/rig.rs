@@ -147,6 +147,7 @@ impl Chain {
             peer: local,
             local,
             filter_state: Rc::default(),
+            tls: None,
         };
         let info = StreamInfo::new(connection, Protocol::Http11, Arc::default());
         let headers = headers.iter().copied().collect();

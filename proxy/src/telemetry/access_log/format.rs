@@ -1,13 +1,17 @@
 //! Lines in a format of Envoy's.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value as Json};
 use weir_abi::{Direction, HeaderMap};
-use weir_config::{Field, HeaderField, JsonFormat, Operator, Piece, Template, TimePiece};
+use weir_config::{
+    Field, HeaderField, JsonFormat, Operator, Piece, Template, TimePiece, TlsField, TlsOf,
+};
 
 use crate::stream::FilteredStream;
+use crate::tls::{CertificateFacts, TlsFacts};
 
 /// What an operator comes to.
 enum Value {
@@ -131,7 +135,49 @@ fn field(field: &Field, stream: &FilteredStream) -> Value {
             let name = route.as_ref().map(|route| route.name.clone());
             some(name.filter(|name| !name.is_empty()))
         }
+        Field::UpstreamTransportFailureReason => {
+            let reason = info.upstream_failure.borrow();
+            // As in Envoy, without what would break a line's fields.
+            let reason = reason.replace(' ', "_");
+            some((!reason.is_empty()).then_some(reason))
+        }
+        Field::RequestedServerName => {
+            let tls = info.connection.tls.as_ref();
+            told(tls.map_or("", |tls| &tls.server_name))
+        }
+        Field::Tls(TlsOf::Downstream, field) => tls(info.connection.tls.as_deref(), *field),
+        Field::Tls(TlsOf::Upstream, field) => tls(info.upstream_tls.borrow().as_deref(), *field),
     }
+}
+
+/// What is told of an encrypted connection.
+fn tls(tls: Option<&TlsFacts>, field: TlsField) -> Value {
+    let Some(tls) = tls else {
+        return Value::Missing;
+    };
+    let of = |certificate: &Option<Arc<CertificateFacts>>,
+              what: fn(&CertificateFacts) -> String| {
+        let what = certificate.as_ref().map(|facts| what(facts));
+        told(&what.unwrap_or_default())
+    };
+    match field {
+        TlsField::Version => told(tls.version),
+        TlsField::Cipher => told(tls.cipher),
+        TlsField::LocalSubject => of(&tls.local, |c| c.subject.clone()),
+        TlsField::PeerSubject => of(&tls.peer, |c| c.subject.clone()),
+        TlsField::PeerIssuer => of(&tls.peer, |c| c.issuer.clone()),
+        TlsField::LocalUriSan => of(&tls.local, |c| c.uri_sans.join(",")),
+        TlsField::PeerUriSan => of(&tls.peer, |c| c.uri_sans.join(",")),
+        TlsField::LocalDnsSan => of(&tls.local, |c| c.dns_sans.join(",")),
+        TlsField::PeerDnsSan => of(&tls.peer, |c| c.dns_sans.join(",")),
+        TlsField::PeerSerial => of(&tls.peer, |c| c.serial.clone()),
+        TlsField::PeerFingerprint256 => of(&tls.peer, |c| c.sha256.clone()),
+    }
+}
+
+/// A text, unless there is nothing to tell; what could break a line is escaped.
+fn told(text: &str) -> Value {
+    some((!text.is_empty()).then(|| clean(text)))
 }
 
 fn some(text: Option<String>) -> Value {
@@ -149,15 +195,20 @@ fn header(headers: Option<&HeaderMap>, field: &HeaderField) -> Value {
     let Some(value) = found else {
         return Value::Missing;
     };
-    let mut text = String::with_capacity(value.len());
-    for c in String::from_utf8_lossy(value).chars() {
+    Value::Text(clean(&String::from_utf8_lossy(value)))
+}
+
+/// A text without what could break a line.
+fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
         if c.is_control() && c != '\t' {
-            text.extend(c.escape_unicode());
+            out.extend(c.escape_unicode());
         } else {
-            text.push(c);
+            out.push(c);
         }
     }
-    Value::Text(text)
+    out
 }
 
 /// A time since the Unix epoch, in UTC.

@@ -1,0 +1,317 @@
+//! Envoy's `TransportSocket`: TLS, or none.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::message::Message;
+use super::route_match::string_match;
+use super::typed::Typed;
+use crate::error::Problem;
+use crate::source::Spanned;
+use crate::tls::{
+    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
+    TlsVersions, UpstreamTls, Verification,
+};
+
+const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+const DOWNSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+const UPSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+
+/// Why nothing in a TLS context is passed over.
+const GUARD: &str = "`--lenient` does not pass it over: others could come in, or read along";
+
+/// Why secrets must be in the bootstrap, or in files that it names.
+const SDS: &str = "name the files, which are looked at again and again: \
+                   `filename` in `tls_certificates` and `validation_context`";
+
+/// Where certificates and keys stand: Envoy's `DataSource`.
+const SOURCES: [&str; 4] = [
+    "filename",
+    "inline_string",
+    "inline_bytes",
+    "environment_variable",
+];
+
+const MIN_VERSIONS: [(&str, i64, TlsVersion); 2] = [
+    ("TLS_AUTO", 0, TlsVersion::V12),
+    ("TLSv1_2", 3, TlsVersion::V12),
+];
+
+const MAX_VERSIONS: [(&str, i64, TlsVersion); 2] = [
+    ("TLS_AUTO", 0, TlsVersion::V13),
+    ("TLSv1_2", 3, TlsVersion::V12),
+];
+
+const VERSION_13: (&str, i64, TlsVersion) = ("TLSv1_3", 4, TlsVersion::V13);
+
+const SAN_TYPES: [(&str, i64, SanType); 4] = [
+    ("EMAIL", 1, SanType::Email),
+    ("DNS", 2, SanType::Dns),
+    ("URI", 3, SanType::Uri),
+    ("IP_ADDRESS", 4, SanType::IpAddress),
+];
+
+/// What both contexts have in common.
+struct Common {
+    certificates: Vec<Spanned<TlsCertificate>>,
+    alpn: Vec<String>,
+    versions: TlsVersions,
+    validation: Validation,
+}
+
+/// Envoy's `CertificateValidationContext`.
+#[derive(Default)]
+struct Validation {
+    ca: Option<Spanned<Pem>>,
+    /// Authorities that the system believes.
+    system: bool,
+    names: Vec<SanMatch>,
+}
+
+/// `transport_socket` of a filter chain.
+pub(super) fn listener(chain: &Message<'_, '_>) -> Option<ListenerTls> {
+    let timeout = "transport_socket_connect_timeout";
+    let help = "terminate TLS in front of Weir, which would take plain text here";
+    let Some(context) = context(chain, DOWNSTREAM, help) else {
+        chain.inert(timeout);
+        return None;
+    };
+    chain.reader.guarded(GUARD, move || {
+        let mut tls = ListenerTls::of(Vec::new());
+        tls.handshake_timeout = chain.limit(timeout, tls.handshake_timeout);
+        let common = common(&context);
+        let required = context.flag("require_client_certificate").unwrap_or(false);
+        context.only("require_sni", false);
+        context.only("disable_stateless_session_resumption", false);
+        context.only("disable_stateful_session_resumption", false);
+        context.only("full_scan_certs_on_sni_mismatch", false);
+        context.inert("prefer_client_ciphers");
+        context.word("ocsp_staple_policy", &[("LENIENT_STAPLING", 0, ())]);
+        if common.certificates.is_empty() {
+            let path = context.path();
+            let message = format!("{path} has no certificate");
+            let at = context.at();
+            context.reader.problem(Problem::new(at, message).help(SDS));
+        }
+        tls.certificates = common.certificates;
+        tls.alpn = Some(common.alpn);
+        tls.versions = common.versions;
+        let Validation { ca, names, system } = common.validation;
+        tls.client_certificates = ca.map(|ca| ClientCertificates {
+            ca,
+            required,
+            match_subject_alt_names: names,
+        });
+        if tls.client_certificates.is_none() && (required || system) {
+            let message = format!(
+                "{}: client certificates need a `trusted_ca`",
+                context.path()
+            );
+            context.reader.problem(Problem::new(context.at(), message));
+        }
+        Some(tls)
+    })
+}
+
+/// `transport_socket` of a cluster.
+pub(super) fn cluster(message: &Message<'_, '_>) -> Option<UpstreamTls> {
+    let help = "put a proxy that speaks it before the endpoints, which would get plain text";
+    let context = context(message, UPSTREAM, help)?;
+    message.reader.guarded(GUARD, move || {
+        let common = common(&context);
+        let sni = context.text("sni").filter(|sni| !sni.is_empty());
+        let of_host = context.flag("auto_host_sni").unwrap_or(false);
+        if let Some(sni) = sni.as_ref().filter(|_| of_host) {
+            let what = format!("{} beside `auto_host_sni`", context.path_of("sni"));
+            context.reader.outside(sni.span, &what, None);
+        }
+        let of_sni = context.flag("auto_sni_san_validation").unwrap_or(false);
+        context.only("allow_renegotiation", false);
+        context.inert("max_session_keys");
+        context.inert("enforce_rsa_key_usage");
+        let mut certificates = common.certificates.into_iter();
+        let certificate = certificates.next().map(|pair| pair.value);
+        if let Some(second) = certificates.next() {
+            let what = format!("{}: a second certificate", context.path());
+            context.reader.outside(second.span, &what, None);
+        }
+        let Validation { ca, names, system } = common.validation;
+        let verify = match (ca.is_some() || system, of_sni || !names.is_empty()) {
+            (false, _) => Verification::None,
+            (true, true) => Verification::Full,
+            (true, false) => Verification::Chain,
+        };
+        if verify == Verification::None && (of_sni || !names.is_empty()) {
+            let message = format!(
+                "{}: names are worth nothing without a `trusted_ca`",
+                context.path()
+            );
+            context.reader.problem(Problem::new(context.at(), message));
+        }
+        // Without either, Envoy sends no name.
+        let silent = || (!of_host).then(|| Spanned::new(String::new(), context.at()));
+        Some(UpstreamTls {
+            sni: sni.or_else(silent),
+            verify,
+            ca,
+            match_subject_alt_names: if of_sni { Vec::new() } else { names },
+            certificate,
+            alpn: Some(common.alpn).filter(|alpn| !alpn.is_empty()),
+            versions: common.versions,
+        })
+    })
+}
+
+/// The context of TLS in `transport_socket`, if it is TLS.
+fn context<'n, 'r>(message: &Message<'n, 'r>, kind: &str, help: &str) -> Option<Message<'n, 'r>> {
+    let socket = message.message("transport_socket")?;
+    let name = socket.nonempty("name").unwrap_or_default();
+    match socket.typed("typed_config") {
+        Some(Typed { name, message }) if name == kind => return Some(message),
+        Some(Typed { name, .. }) if name == RAW_BUFFER => {}
+        typed => {
+            let what = format!("{}: the transport `{name}`", socket.path());
+            message.reader.never(socket.at(), &what, help);
+            if let Some(typed) = typed {
+                typed.message.close();
+            }
+        }
+    }
+    None
+}
+
+fn common(context: &Message<'_, '_>) -> Common {
+    let mut common = Common {
+        certificates: Vec::new(),
+        alpn: Vec::new(),
+        versions: TlsVersions::default(),
+        validation: Validation::default(),
+    };
+    let Some(message) = context.message("common_tls_context") else {
+        return common;
+    };
+    for secret in [
+        "tls_certificate_sds_secret_configs",
+        "tls_certificate_provider_instance",
+        "validation_context_sds_secret_config",
+        "combined_validation_context",
+    ] {
+        if message
+            .node(secret)
+            .is_some_and(|node| !node.is_empty_list())
+        {
+            let at = message.span_of(secret);
+            message.reader.never(at, &message.path_of(secret), SDS);
+        }
+    }
+    let names = message.texts("alpn_protocols");
+    common.alpn = names.into_iter().map(|name| name.value).collect();
+    if let Some(params) = message.message("tls_params") {
+        common.versions = versions(&params);
+    }
+    for pair in message.messages("tls_certificates") {
+        common.certificates.extend(certificate(&pair));
+    }
+    if let Some(context) = message.message("validation_context") {
+        common.validation = validation(&context);
+    }
+    common
+}
+
+fn versions(params: &Message<'_, '_>) -> TlsVersions {
+    let other = TlsVersions::default();
+    let [auto, v12] = MIN_VERSIONS;
+    let min = params.word("tls_minimum_protocol_version", &[auto, v12, VERSION_13]);
+    let [auto, v12] = MAX_VERSIONS;
+    let max = params.word("tls_maximum_protocol_version", &[auto, v12, VERSION_13]);
+    let versions = TlsVersions {
+        min: min.unwrap_or(other.min),
+        max: max.unwrap_or(other.max),
+    };
+    if versions.min > versions.max {
+        let message = format!("{}: no version is left", params.path());
+        params.reader.problem(Problem::new(params.at(), message));
+    }
+    versions
+}
+
+fn certificate(pair: &Message<'_, '_>) -> Option<Spanned<TlsCertificate>> {
+    // Files are watched as they are.
+    pair.inert("watched_directory");
+    let cert = required_pem(pair, "certificate_chain");
+    let key = required_pem(pair, "private_key");
+    let (cert, key) = (cert?, key?);
+    Some(Spanned::new(TlsCertificate { cert, key }, pair.at()))
+}
+
+fn validation(context: &Message<'_, '_>) -> Validation {
+    context.inert("watched_directory");
+    context.word("trust_chain_verification", &[("VERIFY_TRUST_CHAIN", 0, ())]);
+    context.only("allow_expired_certificate", false);
+    context.only("require_signed_certificate_timestamp", false);
+    let mut names = Vec::new();
+    for typed in context.messages("match_typed_subject_alt_names") {
+        let san_type = typed.word("san_type", &SAN_TYPES);
+        if typed.node("san_type").is_none() {
+            typed.missing("san_type");
+        }
+        let text = typed
+            .message("matcher")
+            .and_then(|text| string_match(&text));
+        names.extend(text.map(|text| SanMatch { san_type, text }));
+    }
+    for text in context.messages("match_subject_alt_names") {
+        let text = string_match(&text);
+        names.extend(text.map(|text| SanMatch {
+            san_type: None,
+            text,
+        }));
+    }
+    let system = context.message("system_root_certs").is_some();
+    Validation {
+        ca: pem(context, "trusted_ca"),
+        system,
+        names,
+    }
+}
+
+fn required_pem(message: &Message<'_, '_>, name: &'static str) -> Option<Spanned<Pem>> {
+    if message.node(name).is_none() {
+        message.missing(name);
+    }
+    pem(message, name)
+}
+
+/// A `DataSource` of PEM.
+fn pem(message: &Message<'_, '_>, name: &'static str) -> Option<Spanned<Pem>> {
+    let source = message.message(name)?;
+    source.inert("watched_directory");
+    let Some(given) = source.one_of(&SOURCES) else {
+        if !source.has_unknown() {
+            source.missing("filename");
+        }
+        return None;
+    };
+    let text = source.text(given)?;
+    let pem = match given {
+        "filename" => Pem::File(PathBuf::from(text.value)),
+        "inline_string" => Pem::Text(text.value),
+        "inline_bytes" => {
+            let bytes = STANDARD.decode(text.value.as_bytes()).ok();
+            let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+                source.mismatch(source.node(given)?, &source.path_of(given), "PEM in Base64");
+                return None;
+            };
+            Pem::Text(text)
+        }
+        _ => {
+            let path = source.path_of(given);
+            let help = "write it into a file, and its name here";
+            source.reader.never(text.span, &path, help);
+            return None;
+        }
+    };
+    Some(Spanned::new(pem, text.span))
+}

@@ -1,0 +1,737 @@
+//! TLS towards clients, through real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
+use rustls::version::{TLS12, TLS13};
+use weir_conformance::guests::connection_reader;
+use weir_conformance::tls::{Authority, Identity};
+use weir_conformance::{Client, PATIENCE, Tunnel, Upstream, Weir, check, eventually, h2};
+
+/// A listener `edge` with this `tls`, before `upstream`.
+fn config(upstream: &Upstream, tls: &str, more: &str) -> String {
+    format!(
+        "workers: 2
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  tls: {tls}
+  routes: [{{ match: {{ prefix: / }}, cluster: web }}]
+{more}clusters: [{{ name: web, endpoints: ['{}'] }}]
+",
+        upstream.address
+    )
+}
+
+/// The same, with one certificate.
+fn weir(upstream: &Upstream, tls: &str, identity: &Identity) -> Weir {
+    let tls = format!("{{ certificates: [{{ cert: edge.pem, key: edge.key }}]{tls} }}");
+    Weir::start_with(&config(upstream, &tls, ""), |folder| {
+        identity.write(folder, "edge");
+    })
+}
+
+fn alpn(mut config: rustls::ClientConfig, names: &[&str]) -> rustls::ClientConfig {
+    config.alpn_protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
+}
+
+#[test]
+fn requests_come_in_encrypted() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let weir = weir(&upstream, "", &authority.issue(&["edge.example"]));
+    let tunnel = Tunnel::encrypt(
+        weir.listener("edge"),
+        "edge.example",
+        authority.client(None),
+    );
+    let mut client = Client::connect(tunnel.address);
+    let response = client.request("POST", "/a", &[], &vec![b'x'; 1 << 20]);
+    assert_eq!(response.status, 200);
+    assert!(response.text().contains("\nx-forwarded-proto: https\n"));
+    assert!(response.body.len() > 1 << 20);
+    assert_eq!(client.get("/b").status, 200);
+    let agreed = tunnel.agreed();
+    assert_eq!((agreed.version, agreed.alpn), (TLSv1_3, None));
+    assert_eq!(weir.metric("envoy_listener_ssl_handshake"), 1);
+    assert_eq!(weir.metric("envoy_listener_ssl_no_certificate"), 1);
+    let version = "envoy_ssl_version=\"TLSv1.3\"";
+    assert_eq!(weir.metric_of("envoy_listener_ssl_versions", version), 1);
+    let expiration = "weir_tls_certificate_expiration_timestamp_seconds";
+    let label = "certificate=\"edge.pem\"";
+    // rcgen's default: the end of the year 4096.
+    assert!(weir.metric_of(expiration, label) > 60_000_000_000);
+}
+
+#[test]
+fn a_client_without_tls_is_turned_away() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let weir = weir(&upstream, "", &authority.issue(&["edge.example"]));
+    let mut client = weir.connect();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(client.try_response(false).is_err());
+    weir.eventually_metric("envoy_listener_ssl_connection_error", 1);
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn the_name_that_is_asked_for_chooses_the_certificate() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identities = [
+        ("first", authority.issue(&["first.example"])),
+        ("exact", authority.issue(&["Exact.wild.example"])),
+        ("wildcard", authority.issue(&["*.wild.example"])),
+    ];
+    let pairs = identities.iter();
+    let pairs = pairs.map(|(name, _)| format!("{{ cert: {name}.pem, key: {name}.key }}"));
+    let tls = format!(
+        "{{ certificates: [{}] }}",
+        pairs.collect::<Vec<_>>().join(", ")
+    );
+    let weir = Weir::start_with(&config(&upstream, &tls, ""), |folder| {
+        for (name, identity) in &identities {
+            identity.write(folder, name);
+        }
+    });
+    for (asked, expected) in [
+        ("first.example", Some(0)),
+        ("exact.wild.example", Some(1)),
+        ("EXACT.wild.example", Some(1)),
+        ("other.wild.example", Some(2)),
+        // The first one is for another name, which the client notices.
+        ("a.b.wild.example", None),
+    ] {
+        let tunnel = Tunnel::encrypt(weir.listener("edge"), asked, authority.client(None));
+        drop(Client::connect(tunnel.address));
+        match expected {
+            Some(place) => {
+                let shown = tunnel.agreed().peer.unwrap();
+                assert_eq!(shown, identities[place].1.der, "{asked}");
+            }
+            None => {
+                let error = tunnel.handshake(1).unwrap_err();
+                assert!(error.contains("not valid for name"), "{error}");
+                assert!(error.contains("first.example"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_spoken_is_what_was_agreed_on() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let weir = weir(&upstream, "", &authority.issue(&["edge.example"]));
+    let tunnel = |offered: &[&str]| {
+        let client = alpn(authority.client(None), offered);
+        Tunnel::encrypt(weir.listener("edge"), "edge.example", client)
+    };
+    let both = tunnel(&["http/1.1", "h2"]);
+    h2::run(async {
+        let mut client = h2::connect(both.address).await;
+        let response = h2::get(&mut client, "/", &[]).await.unwrap();
+        assert_eq!(response.status, 200);
+        assert!(response.text().contains("\nx-forwarded-proto: https\n"));
+    });
+    assert_eq!(both.agreed().alpn.as_deref(), Some("h2"));
+
+    let http1 = tunnel(&["http/1.1"]);
+    assert_eq!(Client::connect(http1.address).get("/").status, 200);
+    assert_eq!(http1.agreed().alpn.as_deref(), Some("http/1.1"));
+
+    // Neither is known here; and what begins like HTTP/2 is it.
+    for offered in [&["spdy/1"][..], &[]] {
+        let other = tunnel(offered);
+        assert_eq!(Client::connect(other.address).get("/").status, 200);
+        assert_eq!(other.agreed().alpn, None);
+        h2::run(async {
+            let mut client = h2::connect(other.address).await;
+            assert_eq!(h2::get(&mut client, "/", &[]).await.unwrap().status, 200);
+        });
+    }
+}
+
+#[test]
+fn only_versions_that_are_wanted_are_spoken() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["edge.example"]);
+    let cases = [
+        (", max_version: 1.2", &[&TLS12, &TLS13][..], Some(TLSv1_2)),
+        (", min_version: 1.3", &[&TLS12, &TLS13], Some(TLSv1_3)),
+        (", min_version: 1.3", &[&TLS12], None),
+        (", max_version: '1.2'", &[&TLS13], None),
+        ("", &[&TLS12], Some(TLSv1_2)),
+    ];
+    for (tls, versions, expected) in cases {
+        let weir = weir(&upstream, tls, &identity);
+        let client = authority.client_of(versions, None);
+        let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", client);
+        let mut client = Client::connect(tunnel.address);
+        match expected {
+            Some(version) => {
+                assert_eq!(client.get("/").status, 200);
+                assert_eq!(tunnel.agreed().version, version, "{tls}");
+            }
+            None => {
+                let error = tunnel.handshake(1).unwrap_err();
+                assert!(error.contains("ProtocolVersion"), "{error}");
+                weir.eventually_metric("envoy_listener_ssl_connection_error", 1);
+            }
+        }
+    }
+}
+
+/// A listener that asks for certificates of `clients`, with these further keys.
+fn asking(upstream: &Upstream, authority: &Authority, clients: &Authority, more: &str) -> Weir {
+    let tls = format!(
+        "{{ certificates: [{{ cert: edge.pem, key: edge.key }}], \
+         client_certificates: {{ ca: clients.pem{more} }} }}"
+    );
+    Weir::start_with(&config(upstream, &tls, ""), |folder| {
+        authority.issue(&["edge.example"]).write(folder, "edge");
+        std::fs::write(folder.join("clients.pem"), clients.pem()).unwrap();
+    })
+}
+
+/// Whether a client that shows `identity` is served.
+fn is_served(weir: &Weir, authority: &Authority, identity: Option<&Identity>) -> bool {
+    // With TLS 1.3, a client hears of its refusal when it reads.
+    let served = [&TLS12, &TLS13].map(|version| {
+        let client = authority.client_of(&[version], identity);
+        let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", client);
+        let mut client = Client::connect(tunnel.address);
+        let sent = client.try_send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        sent.and_then(|()| client.try_response(false)).is_ok()
+    });
+    assert_eq!(served[0], served[1]);
+    served[0]
+}
+
+#[test]
+fn a_client_shows_who_it_is() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let clients = Authority::new("clients");
+    let client = clients.issue(&["a.clients.example", "spiffe://example/a"]);
+    let stranger = authority.issue(&["a.clients.example"]);
+    let expired = clients.issue_with(&["a.clients.example"], |params| {
+        params.not_after = rcgen::date_time_ymd(2000, 1, 1);
+    });
+
+    let weir = asking(&upstream, &authority, &clients, "");
+    assert!(is_served(&weir, &authority, Some(&client)));
+    assert!(!is_served(&weir, &authority, None));
+    weir.eventually_metric("envoy_listener_ssl_fail_verify_no_cert", 2);
+    assert!(!is_served(&weir, &authority, Some(&stranger)));
+    assert!(!is_served(&weir, &authority, Some(&expired)));
+    weir.eventually_metric("envoy_listener_ssl_fail_verify_error", 4);
+    assert_eq!(weir.metric("envoy_listener_ssl_handshake"), 2);
+    assert_eq!(weir.metric("envoy_listener_ssl_no_certificate"), 0);
+
+    let weir = asking(&upstream, &authority, &clients, ", required: false");
+    assert!(is_served(&weir, &authority, Some(&client)));
+    assert!(is_served(&weir, &authority, None));
+    assert!(!is_served(&weir, &authority, Some(&stranger)));
+    assert_eq!(weir.metric("envoy_listener_ssl_no_certificate"), 2);
+}
+
+#[test]
+fn a_client_has_one_of_the_names_that_are_wanted() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let client = authority.issue(&["*.clients.example", "spiffe://example/a", "192.0.2.1"]);
+    for (names, served) in [
+        ("[{ exact: a.clients.example }]", true),
+        ("[{ exact: a.b.clients.example }]", false),
+        ("[{ san_type: uri, exact: a.clients.example }]", false),
+        (
+            "[{ exact: no }, { san_type: uri, prefix: 'spiffe://example/' }]",
+            true,
+        ),
+        ("[{ san_type: dns, prefix: 'spiffe://example/' }]", false),
+        ("[{ san_type: ip_address, exact: 192.0.2.1 }]", true),
+        ("[{ suffix: .CLIENTS.example }]", false),
+        ("[{ suffix: .CLIENTS.example, ignore_case: true }]", true),
+        ("[{ regex: 'spiffe://[a-z]+/.' }]", true),
+        ("[{ regex: 'spiffe://[a-z]+' }]", false),
+        ("[{ contains: clients }]", true),
+    ] {
+        let more = format!(", match_subject_alt_names: {names}");
+        let weir = asking(&upstream, &authority, &authority, &more);
+        assert_eq!(
+            is_served(&weir, &authority, Some(&client)),
+            served,
+            "{names}"
+        );
+        let refused = if served { 0 } else { 2 };
+        weir.eventually_metric("envoy_listener_ssl_fail_verify_san", refused);
+    }
+}
+
+#[test]
+fn sessions_are_resumed_on_any_worker_and_after_a_reload() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["edge.example"]);
+    for version in [&TLS12, &TLS13] {
+        let weir = weir(&upstream, "", &identity);
+        let client = authority.client_of(&[version], None);
+        let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", client);
+        let mut count = 0;
+        let mut resumed = || {
+            count += 1;
+            assert_eq!(Client::connect(tunnel.address).get("/").status, 200);
+            tunnel.handshake(count).unwrap().resumed
+        };
+        assert!(!resumed());
+        assert!((0..8).all(|_| resumed()));
+        weir.eventually_metric("envoy_listener_ssl_session_reused", 8);
+        assert_eq!(weir.reload().status, 200);
+        assert!(resumed());
+        // A new key makes new sessions.
+        authority
+            .issue(&["edge.example"])
+            .write(&weir.path(""), "edge");
+        assert_eq!(weir.reload().status, 200);
+        assert!(!resumed());
+    }
+}
+
+#[test]
+fn a_certificate_is_replaced_under_connections() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let (old, new) = (
+        authority.issue(&["edge.example"]),
+        authority.issue(&["edge.example"]),
+    );
+    let weir = weir(&upstream, "", &old);
+    let tunnel = || {
+        Tunnel::encrypt(
+            weir.listener("edge"),
+            "edge.example",
+            authority.client(None),
+        )
+    };
+    let before = tunnel();
+    let mut http1 = Client::connect(before.address);
+    assert_eq!(http1.get("/").status, 200);
+    h2::run(async {
+        let client = alpn(authority.client(None), &["h2"]);
+        let encrypted = Tunnel::encrypt(weir.listener("edge"), "edge.example", client);
+        let mut http2 = h2::connect(encrypted.address).await;
+        assert_eq!(h2::get(&mut http2, "/", &[]).await.unwrap().status, 200);
+        // The files are watched. The key comes later than its certificate: until then,
+        // they are refused together.
+        weir.replace("edge.pem", new.cert.as_bytes());
+        let failed = "weir_config_reloads_total";
+        eventually("the halves do not fit", || {
+            (weir.metric_of(failed, "result=\"failure\"") == 1).then_some(())
+        });
+        assert!(
+            weir.log()
+                .contains("this is not the private key of edge.pem")
+        );
+        weir.replace("edge.key", new.key.as_bytes());
+        eventually("the new certificate is shown", || {
+            let tunnel = tunnel();
+            drop(Client::connect(tunnel.address));
+            assert_eq!(http1.get("/").status, 200);
+            (tunnel.agreed().peer.unwrap() == new.der).then_some(())
+        });
+        assert_eq!(http1.get("/").status, 200);
+        assert_eq!(h2::get(&mut http2, "/", &[]).await.unwrap().status, 200);
+        assert_eq!(encrypted.handshakes().len(), 1);
+    });
+    assert_eq!(before.handshakes().len(), 1);
+}
+
+#[test]
+fn clients_that_were_asked_for_less_are_not_served_for_ever() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let clients = Authority::new("clients");
+    let weir = asking(&upstream, &authority, &clients, ", required: false");
+    let tunnel = Tunnel::encrypt(
+        weir.listener("edge"),
+        "edge.example",
+        authority.client(None),
+    );
+    let mut client = Client::connect(tunnel.address);
+    assert_eq!(client.get("/").status, 200);
+    let config = std::fs::read_to_string(weir.path("weir.yaml")).unwrap();
+    weir.reload_with(&config.replace("required: false", "required: true"));
+    // It is told with the answer to what it asks last.
+    let last = client.try_send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    if last.is_ok()
+        && let Ok(response) = client.try_response(false)
+    {
+        assert_eq!(response.header("connection"), Some("close"));
+    }
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_bad_certificate_leaves_the_one_that_is_served() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["edge.example"]);
+    let weir = weir(&upstream, "", &identity);
+    weir.replace(
+        "edge.pem",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    let response = weir.reload();
+    assert_eq!(response.status, 400, "{}", response.text());
+    let text = response.text();
+    assert!(text.contains("weir.yaml:6:"), "{text}");
+    assert!(text.contains("not a certificate"), "{text}");
+    let tunnel = Tunnel::encrypt(
+        weir.listener("edge"),
+        "edge.example",
+        authority.client(None),
+    );
+    assert_eq!(Client::connect(tunnel.address).get("/").status, 200);
+    assert_eq!(tunnel.agreed().peer.unwrap(), identity.der);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_its_place() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let (one, other) = (
+        authority.issue(&["a.example"]),
+        authority.issue(&["b.example"]),
+    );
+    let pair =
+        |cert: &str, key: &str| format!("{{ certificates: [{{ cert: {cert}, key: {key} }}] }}");
+    let clients = |ca: &str| {
+        format!(
+            "{{ certificates: [{{ cert: a.pem, key: a.key }}], client_certificates: {{ ca: {ca} }} }}"
+        )
+    };
+    for (tls, expected) in [
+        (pair("none.pem", "a.key"), "cannot read"),
+        (
+            pair("a.key", "a.key"),
+            "cannot use a.key: there is no certificate in it",
+        ),
+        (
+            pair("a.pem", "a.pem"),
+            "cannot use a.pem: there is no private key in it",
+        ),
+        (
+            pair("a.pem", "b.key"),
+            "this is not the private key of a.pem",
+        ),
+        (
+            pair("a.pem", "locked.key"),
+            "cannot use locked.key: the key is encrypted",
+        ),
+        (
+            clients("a.key"),
+            "cannot use a.key: there is no certificate in it",
+        ),
+    ] {
+        let (passed, text) = check(&config(&upstream, &tls, ""), |folder| {
+            one.write(folder, "a");
+            other.write(folder, "b");
+            let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
+                          -----END ENCRYPTED PRIVATE KEY-----\n";
+            std::fs::write(folder.join("locked.key"), locked).unwrap();
+        });
+        assert!(!passed, "{tls}");
+        assert!(text.contains("weir.yaml:6:"), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+/// Runs openssl in `folder`.
+fn openssl(folder: &Path, command: &str) {
+    let arguments = command.split_whitespace();
+    let run = Command::new("openssl")
+        .args(arguments)
+        .current_dir(folder)
+        .output();
+    let output = run.expect("openssl is installed");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn keys_of_every_form_are_read() {
+    let upstream = Upstream::echo();
+    let folder = tempfile::tempdir().unwrap();
+    let made = |command: &str| openssl(folder.path(), command);
+    made("genrsa -traditional -out pkcs1.key 2048");
+    made("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out pkcs8.key");
+    made("ecparam -name prime256v1 -genkey -noout -out sec1.key");
+    made("genpkey -algorithm ed25519 -out ed25519.key");
+    for (name, begins) in [
+        ("pkcs1", "BEGIN RSA PRIVATE KEY"),
+        ("pkcs8", "BEGIN PRIVATE KEY"),
+        ("sec1", "BEGIN EC PRIVATE KEY"),
+        ("ed25519", "BEGIN PRIVATE KEY"),
+    ] {
+        let key = std::fs::read_to_string(folder.path().join(format!("{name}.key"))).unwrap();
+        assert!(key.contains(begins), "{name}");
+        made(&format!(
+            "req -x509 -new -key {name}.key -subj /CN={name} -days 2 -out {name}.pem"
+        ));
+        let tls = format!("{{ certificates: [{{ cert: {name}.pem, key: {name}.key }}] }}");
+        let (passed, text) = check(&config(&upstream, &tls, ""), |to| {
+            for file in [format!("{name}.pem"), format!("{name}.key")] {
+                std::fs::copy(folder.path().join(&file), to.join(&file)).unwrap();
+            }
+        });
+        assert!(passed, "{text}");
+    }
+}
+
+#[test]
+fn who_never_ends_the_handshake_is_cut_and_keeps_nobody_waiting() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["edge.example"]);
+    let weir = weir(&upstream, ", handshake_timeout: 300ms", &identity);
+    let address = weir.listener("edge");
+    let began = Instant::now();
+    let mut silent: Vec<_> = (0..20)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    for half in &mut silent {
+        // The beginning of a record.
+        half.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
+    }
+    let tunnel = Tunnel::encrypt(address, "edge.example", authority.client(None));
+    assert_eq!(Client::connect(tunnel.address).get("/").status, 200);
+    for mut silent in silent {
+        silent.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let _ = silent.read_to_end(&mut rest);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    let timeouts = "envoy_listener_downstream_cx_transport_socket_connect_timeout";
+    weir.eventually_metric(timeouts, 20);
+    weir.eventually_metric("envoy_listener_downstream_cx_active", 0);
+}
+
+#[test]
+fn connections_of_tcp_are_decrypted() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let config = config(
+        &upstream,
+        "{ certificates: [{ cert: edge.pem, key: edge.key }] }",
+        "",
+    )
+    .replace(
+        "routes: [{ match: { prefix: / }, cluster: web }]",
+        "tcp: { cluster: web }",
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        authority.issue(&["edge.example"]).write(folder, "edge");
+    });
+    let client = alpn(authority.client(None), &["h2", "http/1.1"]);
+    let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", client);
+    let mut client = Client::connect(tunnel.address);
+    let response = client.request("POST", "/a", &[], &vec![b'x'; 1 << 20]);
+    assert_eq!(response.status, 200);
+    assert!(response.body.len() > 1 << 20);
+    assert!(!response.text().contains("x-forwarded-proto"));
+    // Nothing is known of what is inside.
+    assert_eq!(tunnel.agreed().alpn, None);
+}
+
+#[test]
+fn filters_of_connections_see_what_was_decrypted() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["web.example"]);
+    let behind = Tunnel::decrypt(upstream.address, authority.server(&identity, false));
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  buffer_limit: 64KiB
+  tls: {{ certificates: [{{ cert: edge.pem, key: edge.key }}] }}
+  tcp: {{ cluster: web }}
+  network_filters:
+  - {{ name: reads, wasm: {{ vm_config: {{ code: {{ local: {{ filename: f.wasm }} }} }} }} }}
+clusters:
+- {{ name: web, endpoints: ['{}'], tls: {{ ca: ca.pem, sni: web.example }} }}
+",
+        behind.address
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        authority.issue(&["edge.example"]).write(folder, "edge");
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        let module = wat::parse_str(connection_reader()).unwrap();
+        std::fs::write(folder.join("f.wasm"), module).unwrap();
+    });
+    let tunnel = Tunnel::encrypt(
+        weir.listener("edge"),
+        "edge.example",
+        authority.client(None),
+    );
+    let mut client = Client::connect(tunnel.address);
+    for _ in 0..3 {
+        // More than any buffer on the way holds.
+        let response = client.request("POST", "/a", &[], &vec![b'x'; 8 << 20]);
+        assert_eq!(response.status, 200);
+        assert!(response.body.len() > 8 << 20);
+    }
+    let requests = upstream.requests();
+    assert_eq!(requests[2].body.len(), 8 << 20);
+    // The end of one side is the end of the other.
+    client.tcp().shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(client.is_closed());
+    weir.eventually_metric("envoy_listener_downstream_cx_active", 0);
+    assert_eq!(weir.metric("envoy_cluster_ssl_handshake"), 1);
+}
+
+#[test]
+fn the_access_log_tells_of_clients() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let client = authority.issue(&["a.example", "b.example", "spiffe://example/a"]);
+    let tls = "{ certificates: [{ cert: edge.pem, key: edge.key }], \
+               client_certificates: { ca: ca.pem } }";
+    let operators = [
+        "REQUESTED_SERVER_NAME",
+        "DOWNSTREAM_TLS_VERSION",
+        "DOWNSTREAM_TLS_CIPHER",
+        "DOWNSTREAM_LOCAL_SUBJECT",
+        "DOWNSTREAM_PEER_SUBJECT",
+        "DOWNSTREAM_PEER_ISSUER",
+        "DOWNSTREAM_PEER_URI_SAN",
+        "DOWNSTREAM_PEER_DNS_SAN",
+        "DOWNSTREAM_LOCAL_URI_SAN",
+        "UPSTREAM_TLS_VERSION",
+    ];
+    let format = operators.map(|name| format!("%{name}%")).join(" | ");
+    let config = config(&upstream, tls, "").replace(
+        "  routes:",
+        &format!("  access_log: {{ path: stdout, format: \"{format}\\n\" }}\n  routes:"),
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        authority.issue(&["edge.example"]).write(folder, "edge");
+        std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    });
+    let config = authority.client_of(&[&TLS12], Some(&client));
+    let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", config);
+    assert_eq!(Client::connect(tunnel.address).get("/").status, 200);
+    let line = eventually("the line of the access log", || {
+        let line = weir.stdout();
+        line.ends_with('\n').then_some(line)
+    });
+    let told: Vec<&str> = line.trim_end().split(" | ").collect();
+    assert_eq!(
+        told,
+        [
+            "edge.example",
+            "TLSv1.2",
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+            "CN=edge.example,O=Tests",
+            "CN=a.example,O=Tests",
+            "CN=ca",
+            "spiffe://example/a",
+            "a.example,b.example",
+            "-",
+            "-",
+        ]
+    );
+}
+
+#[test]
+fn endpoints_are_told_who_the_client_is() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let client = authority.issue(&["a.example", "spiffe://example/a"]);
+    let forged = [("x-forwarded-client-cert", "Hash=0")];
+    for (way, known, anonymous) in [
+        ("sanitize", None, None),
+        ("forward_only", Some("Hash=0"), None),
+        (
+            "append_forward",
+            Some("Hash=0,By=spiffe://example/edge;Hash=…"),
+            None,
+        ),
+        (
+            "sanitize_set",
+            Some("By=spiffe://example/edge;Hash=…"),
+            None,
+        ),
+        ("always_forward_only", Some("Hash=0"), Some("Hash=0")),
+    ] {
+        let tls = "{ certificates: [{ cert: edge.pem, key: edge.key }], \
+                   client_certificates: { ca: ca.pem, required: false } }";
+        let http = format!(
+            "  http: {{ forward_client_cert_details: {way}, \
+             set_current_client_cert_details: [subject, uri, dns] }}\n  routes:"
+        );
+        let config = config(&upstream, tls, "").replace("  routes:", &http);
+        let weir = Weir::start_with(&config, |folder| {
+            let names = ["edge.example", "spiffe://example/edge"];
+            authority.issue(&names).write(folder, "edge");
+            std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+        });
+        let told = |identity| {
+            let config = authority.client(identity);
+            let tunnel = Tunnel::encrypt(weir.listener("edge"), "edge.example", config);
+            let text = Client::connect(tunnel.address)
+                .get_with("/", &forged)
+                .text();
+            let mut lines = text.lines();
+            let told = lines.find_map(|l| l.strip_prefix("x-forwarded-client-cert: "));
+            told.map(str::to_owned)
+        };
+        let digest = {
+            use sha2::Digest as _;
+            let digest = sha2::Sha256::digest(&client.der);
+            digest
+                .iter()
+                .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        };
+        let details = format!(
+            "Hash={digest};Subject=\"CN=a.example,O=Tests\";URI=spiffe://example/a;DNS=a.example"
+        );
+        let known = known.map(|known| known.replace("Hash=…", &details));
+        assert_eq!(told(Some(&client)), known, "{way}");
+        assert_eq!(told(None).as_deref(), anonymous, "{way}");
+    }
+}
+
+#[test]
+fn curl_and_openssl_are_served() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let weir = weir(&upstream, "", &authority.issue(&["edge.example"]));
+    std::fs::write(weir.path("ca.pem"), authority.pem()).unwrap();
+    let port = weir.listener("edge").port();
+    for (version, expected) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        let output = Command::new("curl")
+            .args(["-sS", version, "--cacert"])
+            .arg(weir.path("ca.pem"))
+            .args(["--resolve", &format!("edge.example:{port}:127.0.0.1")])
+            .args(["-w", "\n%{http_code} %{http_version}"])
+            .arg(format!("https://edge.example:{port}/"))
+            .output()
+            .expect("curl is installed");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.ends_with(&format!("\n200 {expected}")), "{output:?}");
+    }
+    let output = Command::new("openssl")
+        .args(["s_client", "-verify_return_error", "-brief", "-CAfile"])
+        .arg(weir.path("ca.pem"))
+        .args([
+            "-servername",
+            "edge.example",
+            "-verify_hostname",
+            "edge.example",
+        ])
+        .args(["-connect", &format!("127.0.0.1:{port}")])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("Verification: OK"), "{output:?}");
+    assert!(
+        text.contains("Verified peername: edge.example"),
+        "{output:?}"
+    );
+}
