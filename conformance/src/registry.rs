@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::PATIENCE;
+use super::tls::Authority;
 
 /// The token that it hands out.
 const TOKEN: &str = "dG9rZW4";
@@ -125,32 +126,15 @@ impl Registry {
 
     /// One that speaks TLS, as `localhost`; and the certificate of its authority.
     pub fn start_tls() -> (Self, String) {
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        let mut authority = rcgen::CertificateParams::default();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(authority, authority_key);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned()];
-        let own = rcgen::CertificateParams::new(names).unwrap();
-        let own = own.signed_by(&key, &issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![own.der().clone()],
-                rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
-        let config = Arc::new(config);
+        let authority = Authority::new("registries");
+        let identity = authority.issue(&["localhost"]);
+        let config = Arc::new(authority.server(&identity, false));
         let registry = Self::serve("https", move |connection, state| {
             let session = rustls::ServerConnection::new(Arc::clone(&config));
             let session = session.map_err(io::Error::other)?;
             handle(rustls::StreamOwned::new(session, connection), &state)
         });
-        (registry, authority_pem)
+        (registry, authority.pem())
     }
 
     fn serve(
