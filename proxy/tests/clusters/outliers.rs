@@ -76,8 +76,11 @@ fn three() -> Vec<Server> {
 /// One of three fails in this way under load, and recovers.
 fn is_ejected_and_comes_back(failure: Failure) {
     let mut servers = three();
-    let keys = format!("  endpoints: {}\n  {DETECTION}", endpoints(&servers));
-    let weir = Weir::start(&config(2, ", timeout: 200ms", &keys));
+    let keys = format!(
+        "  endpoints: {}\n  connect_timeout: 500ms\n  {DETECTION}",
+        endpoints(&servers)
+    );
+    let weir = Weir::start(&config(2, ", timeout: 500ms", &keys));
     let load = Load::start(&weir);
     load.more(200);
     assert_eq!(load.failed(), 0);
