@@ -23,7 +23,7 @@ fn config(workers: usize, route: &str, keys: &str) -> String {
         "workers: {workers}\nadmin: {{ address: 127.0.0.1:0 }}\nlisteners:\n- name: edge\n  \
          address: 127.0.0.1:0\n  access_log: {{ path: stdout }}\n  http: {{ envoy_headers: true }}\n  \
          routes: [{{ match: {{ prefix: / }}, cluster: web{route} }}]\n\
-         clusters:\n- name: web\n  connect_timeout: 200ms\n{keys}\n"
+         clusters:\n- name: web\n{keys}\n"
     )
 }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_config::{LbPolicy, LeastRequest, SlowStart};
 
@@ -36,6 +36,8 @@ pub(super) struct Balancer {
     snapshot: Arc<Snapshot>,
     /// In the order of the snapshot's members.
     pub(super) endpoints: Vec<Rc<Endpoint>>,
+    /// Since when each is healthy, or there, if that counts.
+    since: Vec<Instant>,
     /// For each priority, if weights count.
     schedules: Vec<Option<RefCell<Edf>>>,
 }
@@ -53,9 +55,12 @@ impl Balancer {
         snapshot: Arc<Snapshot>,
         endpoints: Vec<Rc<Endpoint>>,
     ) -> Self {
+        let slow = policy.slow_start.and(Some(&endpoints));
+        let since = slow.into_iter().flatten().map(|e| e.member.since());
         let mut balancer = Self {
             policy,
             snapshot,
+            since: since.collect(),
             endpoints,
             schedules: Vec::new(),
         };
@@ -103,11 +108,11 @@ impl Balancer {
             let active = endpoint.cells.active_requests.get() as f64 + 1.0;
             weight /= active.powf(bias);
         }
-        match &self.policy.slow_start {
-            Some(slow_start) => {
-                weight * slow_start_factor(slow_start, endpoint.member.since().elapsed())
+        match (&self.policy.slow_start, self.since.get(place)) {
+            (Some(slow_start), Some(since)) => {
+                weight * slow_start_factor(slow_start, since.elapsed())
             }
-            None => weight,
+            _ => weight,
         }
     }
 

@@ -69,7 +69,7 @@ impl Description {
 pub(crate) struct Member {
     pub(crate) about: Description,
     flags: AtomicU8,
-    /// Since when it is healthy, or there.
+    /// Since when it is healthy, or there. Read once a snapshot.
     since: Mutex<Instant>,
     /// What each worker counts of it. Locked when a worker gets to know it, and to
     /// read.

@@ -15,8 +15,8 @@ pub(crate) const EJECTION_KINDS: [&str; 7] = [
     "local_origin_failure_percentage",
 ];
 
-/// A cluster's numbers that one thread of the process counts; they go on when the
-/// cluster changes.
+/// A cluster's numbers that the thread counts which looks after it. They go on when the
+/// cluster changes; what the threads of both count at the same moment may be one.
 #[derive(Debug, Default)]
 pub(crate) struct ClusterCounters {
     pub(crate) checks: Counter,

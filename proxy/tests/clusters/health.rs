@@ -59,7 +59,7 @@ fn each_way_to_be_gone_is_noticed() {
     for failure in [Failure::Killed, Failure::Stalled, Failure::BlackHoled] {
         let mut servers: Vec<_> = ["a", "b"].map(Server::start).into();
         let keys = checked(&endpoints(&servers), "http: { path: /healthz }");
-        let weir = Weir::start(&config(1, ", timeout: 300ms", &keys));
+        let weir = Weir::start(&config(1, "", &keys));
         healthy(&weir, 2);
         servers[0].fail(failure);
         healthy(&weir, 1);

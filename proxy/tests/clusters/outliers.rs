@@ -19,6 +19,11 @@ struct Load {
 
 const CLIENTS: usize = 4;
 
+/// Requests that an ejection costs at most: five in a row, and those that are sent
+/// until the thread that ejects has had its turn on a busy machine. Without ejection,
+/// it would be a third of thousands in a second.
+const FEW: usize = 100;
+
 impl Load {
     fn start(weir: &Weir) -> Self {
         let (stop, sent, failed) = (Arc::default(), Arc::default(), Arc::default());
@@ -76,17 +81,19 @@ fn three() -> Vec<Server> {
 /// One of three fails in this way under load, and recovers.
 fn is_ejected_and_comes_back(failure: Failure) {
     let mut servers = three();
-    let keys = format!("  endpoints: {}\n  {DETECTION}", endpoints(&servers));
-    let weir = Weir::start(&config(2, ", timeout: 200ms", &keys));
+    let keys = format!(
+        "  endpoints: {}\n  connect_timeout: 500ms\n  {DETECTION}",
+        endpoints(&servers)
+    );
+    let weir = Weir::start(&config(2, ", timeout: 500ms", &keys));
     let load = Load::start(&weir);
     load.more(200);
     assert_eq!(load.failed(), 0);
 
     servers[1].fail(failure);
     weir.eventually_metric("envoy_cluster_outlier_detection_ejections_active", 1);
-    // Those that made five in a row, and what was under way meanwhile.
     let first = load.failed();
-    assert!(first <= 5 + CLIENTS, "{first} failed");
+    assert!(first <= FEW, "{first} failed");
     // Each time it is tried again, it costs as much.
     let ejections = || {
         let name = "envoy_cluster_outlier_detection_ejections_enforced_total";
@@ -95,7 +102,7 @@ fn is_ejected_and_comes_back(failure: Failure) {
     eventually("it is ejected again", || (ejections() >= 3).then_some(()));
     let ejections = ejections();
     let failed = load.failed();
-    assert!(failed <= (ejections + 1) * (5 + CLIENTS), "{failed} failed");
+    assert!(failed <= (ejections + 1) * FEW, "{failed} failed");
     assert!(weir.log().contains("consecutive_5xx"), "{}", weir.log());
 
     servers[1].recover();
