@@ -45,6 +45,13 @@ const SOURCES: &[&str] = &[
     include_str!("../tcp_proxy.rs"),
     include_str!("../tracing.rs"),
     include_str!("../verify.rs"),
+    include_str!("../proxy_protocol.rs"),
+    include_str!("../tls/certificate.rs"),
+    include_str!("../tls/client_certificates.rs"),
+    include_str!("../tls/listener.rs"),
+    include_str!("../tls/san.rs"),
+    include_str!("../tls/upstream.rs"),
+    include_str!("../tls/version.rs"),
     include_str!("../virtual_host.rs"),
     include_str!("../vm.rs"),
 ];

@@ -72,7 +72,7 @@ enum Next {
     ClientBroken,
     UpstreamReadable,
     UpstreamWritable,
-    Connected(Option<Connected>),
+    Connected(Option<Box<Connected>>),
     Event,
     Idle,
 }
@@ -346,7 +346,7 @@ impl<'s> Relay<'s> {
             _ = client.writable(), if writes_client => Next::ClientWritable,
             _ = upstream_readable, if reads_upstream => Next::UpstreamReadable,
             _ = upstream_writable, if writes_upstream => Next::UpstreamWritable,
-            upstream = connecting => Next::Connected(upstream),
+            upstream = connecting => Next::Connected(upstream.map(Box::new)),
             () = poll_fn(|context| chain.poll_events(context)) => Next::Event,
             () = idle => Next::Idle,
         }
