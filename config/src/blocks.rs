@@ -40,5 +40,9 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::route::REGEX_REWRITE_BLOCK,
     &crate::route::REDIRECT_BLOCK,
     &crate::route::DIRECT_RESPONSE_BLOCK,
+    &crate::route::RETRY_BLOCK,
+    &crate::route::WEIGHTED_CLUSTER_BLOCK,
+    &crate::route::HEADER_TO_ADD_BLOCK,
     &crate::cluster::BLOCK,
+    &crate::retry_budget::BLOCK,
 ];

@@ -106,7 +106,7 @@ fn wanted_by(listener: &Listener) -> impl Iterator<Item = &Spanned<String>> {
         Code::Remote(remote) => remote.cluster.as_ref(),
         Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,
     });
-    tcp.chain(listener.routes().filter_map(Route::cluster))
+    tcp.chain(listener.routes().flat_map(Route::clusters))
         .chain(code)
 }
 

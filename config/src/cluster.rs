@@ -9,6 +9,7 @@ use crate::http2_options::Http2Options;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, words};
+use crate::retry_budget::RetryBudget;
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
@@ -27,6 +28,7 @@ pub(crate) static BLOCK: Block = Block {
         ("max_requests_per_connection", "100"),
         ("dns_refresh_rate", "5s"),
         ("dns_lookup_family", "v4_only"),
+        ("retry_budget", "{ budget_percent: 20% }"),
         ("metadata", "{ my.filter: { key: value } }"),
     ],
     not_yet: &[],
@@ -71,6 +73,9 @@ pub struct Cluster {
     pub dns_refresh_rate: Duration,
     /// `dns_lookup_family`: which addresses of a name count. Default: `auto`.
     pub dns_lookup_family: DnsLookupFamily,
+    /// `retry_budget`: how many retries there may be at once. Default: 3, on all workers
+    /// together.
+    pub retry_budget: Option<RetryBudget>,
     /// `metadata`: for filters. Default: empty.
     pub metadata: Metadata,
 }
@@ -141,6 +146,7 @@ impl Cluster {
             max_requests_per_connection: None,
             dns_refresh_rate: DNS_REFRESH_RATE,
             dns_lookup_family: DnsLookupFamily::Auto,
+            retry_budget: None,
             metadata: Metadata::default(),
         }
     }
@@ -179,6 +185,7 @@ impl FromYaml for Cluster {
             dns_lookup_family: fields
                 .optional("dns_lookup_family")
                 .unwrap_or(other.dns_lookup_family),
+            retry_budget: fields.optional("retry_budget"),
             metadata: fields.optional("metadata").unwrap_or_default(),
             name: other.name,
         };

@@ -40,6 +40,7 @@ mod plugin;
 mod problems;
 mod read;
 mod report;
+mod retry_budget;
 mod route;
 mod schema;
 mod source;
@@ -75,11 +76,13 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
-pub use read::ByteSize;
+pub use read::{ByteSize, Percent};
+pub use retry_budget::RetryBudget;
 pub use route::{
-    Connect, DirectResponse, Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
-    PathRewrite, Redirect, RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction,
-    RouteMatch, StringMatch, TextMatcher,
+    AppendAction, Connect, Destination, DirectResponse, Forward, HeaderMatch, HeaderMatcher,
+    HeaderMutations, HeaderToAdd, HostRewrite, PathMatch, PathRewrite, Redirect, RedirectCode,
+    RedirectPath, RegexRewrite, RetryOn, RetryPolicy, Route, RouteAction, RouteMatch, StringMatch,
+    TextMatcher, WeightedCluster,
 };
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};

@@ -3,12 +3,14 @@
 mod address;
 mod block;
 mod duration;
+mod percent;
 mod scalars;
 mod size;
 mod suggest;
 mod words;
 
 pub(crate) use block::{Block, Fields};
+pub use percent::Percent;
 pub use size::ByteSize;
 pub(crate) use suggest::{list, nearest, snake_case};
 pub(crate) use words::{Word, read as word, words};

@@ -1,19 +1,28 @@
 //! What happens to a request.
 
 mod action;
+mod destination;
 mod header_match;
+mod header_mutation;
+mod retry;
 mod rewrite;
 mod route_match;
 
 pub use action::{
     Connect, DirectResponse, Forward, Redirect, RedirectCode, RedirectPath, RouteAction,
 };
+pub use destination::{Destination, WeightedCluster};
 pub use header_match::{HeaderMatch, HeaderMatcher, StringMatch, TextMatcher};
+pub use header_mutation::{AppendAction, HeaderMutations, HeaderToAdd};
+pub use retry::{RetryOn, RetryPolicy};
 pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 pub use route_match::{PathMatch, RouteMatch};
 
 pub(crate) use action::{DIRECT_RESPONSE_BLOCK, REDIRECT_BLOCK, check_status};
+pub(crate) use destination::{BLOCK as WEIGHTED_CLUSTER_BLOCK, check_weights};
 pub(crate) use header_match::{BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK};
+pub(crate) use header_mutation::{BLOCK as HEADER_TO_ADD_BLOCK, check_name, read_value};
+pub(crate) use retry::{BLOCK as RETRY_BLOCK, read_retry_on};
 pub(crate) use rewrite::{REGEX_REWRITE_BLOCK, check_host_or_path};
 pub(crate) use route_match::{BLOCK as MATCH_BLOCK, check_path};
 
@@ -31,6 +40,11 @@ pub(crate) static BLOCK: Block = Block {
         ("name", "api"),
         ("match", "{ prefix: / }"),
         ("cluster", "web"),
+        (
+            "weighted_clusters",
+            "[{ name: web, weight: 90 }, { name: canary, weight: 10 }]",
+        ),
+        ("cluster_header", "x-cluster"),
         ("timeout", "15s"),
         ("idle_timeout", "1m"),
         ("prefix_rewrite", "/"),
@@ -42,10 +56,15 @@ pub(crate) static BLOCK: Block = Block {
         ("host_rewrite_header", "x-host"),
         ("auto_host_rewrite", "true"),
         ("connect", "terminate"),
+        ("retry_policy", "{ retry_on: 5xx }"),
         ("redirect", "{ https_redirect: true }"),
         ("direct_response", "{ status: 404 }"),
         ("metadata", "{ my.filter: { key: value } }"),
         ("buffer_limit", "1MiB"),
+        ("request_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("request_headers_to_remove", "[x-internal]"),
+        ("response_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("response_headers_to_remove", "[x-internal]"),
     ],
     not_yet: &[("filters", NotYet::RouteFilters)],
     hints: &[
@@ -63,10 +82,17 @@ pub(crate) static BLOCK: Block = Block {
 };
 
 /// What a route can do with a request: the keys, one of which is there.
-const ACTIONS: [&str; 3] = ["cluster", "redirect", "direct_response"];
+const ACTIONS: [&str; 5] = [
+    "cluster",
+    "weighted_clusters",
+    "cluster_header",
+    "redirect",
+    "direct_response",
+];
 
 /// Keys that say more about `cluster`.
-const FORWARD_KEYS: [&str; 8] = [
+const FORWARD_KEYS: [&str; 9] = [
+    "retry_policy",
     "connect",
     "timeout",
     "idle_timeout",
@@ -91,15 +117,18 @@ pub struct Route {
     /// `buffer_limit`: bytes that one filter may hold of a body. Default: the
     /// listener's.
     pub buffer_limit: Option<usize>,
+    /// How headers change.
+    pub headers: HeaderMutations,
 }
 
 impl Route {
-    /// The cluster that requests go to, if they go to one.
-    pub fn cluster(&self) -> Option<&Spanned<String>> {
-        match &self.action {
-            RouteAction::Forward(forward) => Some(&forward.cluster),
+    /// The clusters that requests may go to, as far as they are named.
+    pub fn clusters(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let forward = match &self.action {
+            RouteAction::Forward(forward) => Some(forward),
             RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => None,
-        }
+        };
+        forward.into_iter().flat_map(Forward::clusters)
     }
 }
 
@@ -110,9 +139,10 @@ impl FromYaml for Route {
         Self {
             name: String::new(),
             matches: RouteMatch::placeholder(),
-            action: RouteAction::Forward(Forward::to(Spanned::placeholder())),
+            action: RouteAction::Forward(Forward::to(Destination::Cluster(Spanned::placeholder()))),
             metadata: Metadata::default(),
             buffer_limit: None,
+            headers: HeaderMutations::default(),
         }
     }
 
@@ -137,6 +167,7 @@ impl FromYaml for Route {
             buffer_limit: fields
                 .optional::<ByteSize>("buffer_limit")
                 .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+            headers: HeaderMutations::read(&mut fields),
         }
     }
 }
@@ -161,7 +192,7 @@ fn action(fields: &mut Fields<'_, '_>) -> RouteAction {
                 RouteAction::DirectResponse(answer.unwrap_or_else(DirectResponse::placeholder))
             }
         }
-        _ => RouteAction::Forward(Forward::read(fields)),
+        chosen => RouteAction::Forward(Forward::read(chosen.unwrap_or("cluster"), fields)),
     }
 }
 

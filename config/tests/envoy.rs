@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
-    Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint, FailurePolicy, HostRewrite,
-    HttpOptions, LogFormat, LogPath, PathMatch, RouteAction, ServerHeader, UpstreamProtocol,
+    AppendAction, Code, Codec, Config, Destination, Discovery, DnsLookupFamily, Endpoint,
+    FailurePolicy, HostRewrite, HttpOptions, LogFormat, LogPath, PathMatch, RouteAction,
+    ServerHeader, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -185,9 +186,9 @@ fn every_key_of_the_subset_is_read() {
 
     let hosts = &edge.virtual_hosts;
     assert_eq!(hosts[0].domains[1].value, "*.shop.example");
-    assert_eq!(hosts[0].routes.len(), 9);
-    let RouteAction::DirectResponse(answer) = &hosts[0].routes[7].action else {
-        panic!("{:?}", hosts[0].routes[7])
+    assert_eq!(hosts[0].routes.len(), 11);
+    let RouteAction::DirectResponse(answer) = &hosts[0].routes[9].action else {
+        panic!("{:?}", hosts[0].routes[9])
     };
     assert_eq!((answer.status, &answer.body[..]), (200, &[0, 1, 2][..]));
     let api = &hosts[0].routes[0];
@@ -204,6 +205,24 @@ fn every_key_of_the_subset_is_read() {
         forward.host_rewrite,
         Some(HostRewrite::Literal("web".to_owned()))
     );
+    let retries = forward.retry_policy.as_ref().unwrap();
+    assert_eq!(retries.retry_on.to_string(), "5xx,reset");
+    assert_eq!((retries.num_retries, retries.buffer_limit), (3, Some(1024)));
+    assert_eq!(retries.per_try_timeout, Duration::from_secs(1));
+    assert_eq!(retries.retriable_status_codes, [429]);
+    let back_off = retries.retry_back_off;
+    assert_eq!(back_off.max_interval, Duration::from_secs(1));
+    let added = &api.headers.request_add;
+    let overwrite = AppendAction::OverwriteIfExistsOrAdd;
+    assert!(added.iter().all(|header| header.append_action == overwrite));
+    assert_eq!(added[0].value.text, "%PROTOCOL%");
+    assert_eq!(api.headers.response_remove[0].value, "x-secret");
+    let RouteAction::Forward(weighted) = &hosts[0].routes[3].action else {
+        panic!("{:?}", hosts[0].routes[3])
+    };
+    assert!(matches!(&weighted.destination,
+        Destination::Weighted(clusters) if clusters[0].weight == 9 && clusters[1].name.value == "grpc"));
+    assert!(hosts[1].include_request_attempt_count && hosts[1].retry_policy.is_some());
 
     let [web, grpc, names, one_name] = &config.clusters[..] else {
         panic!("{:?}", config.clusters)
@@ -307,7 +326,7 @@ fn answers(config: &Config) -> Vec<Option<u16>> {
 fn a_route_that_does_something_unknown_keeps_its_requests() {
     let text = bootstrap("", "").replace(
         "routes: [{",
-        "routes: [{ match: { prefix: /a }, route: { weighted_clusters: {} } }, \
+        "routes: [{ match: { prefix: /a }, route: { cluster_specifier_plugin: x } }, \
          { match: { prefix: /b }, filter_action: {} }, {",
     );
     let (config, warnings) = lenient(&text);
@@ -316,7 +335,7 @@ fn a_route_that_does_something_unknown_keeps_its_requests() {
         warnings,
         [
             "routes[0] answers with 503",
-            "routes[0].route.weighted_clusters is not supported: passed over",
+            "routes[0].route.cluster_specifier_plugin is not supported: passed over",
             "routes[1] answers with 503",
             "routes[1].filter_action is not supported: passed over",
         ]

@@ -15,7 +15,8 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
-    HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned, VirtualHost,
+    HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned,
+    VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -87,6 +88,7 @@ pub(crate) struct ListenerSpec {
     pub(crate) routes: Arc<RouteTable>,
     /// What `routes` is made of.
     pub(crate) hosts: Vec<VirtualHost>,
+    pub(crate) headers: HeaderMutations,
     pub(crate) http: Arc<HttpOptions>,
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
@@ -222,6 +224,7 @@ impl Generation {
                 filters,
                 routes: Arc::new(routes),
                 hosts: listener.virtual_hosts.clone(),
+                headers: listener.headers.clone(),
                 http: Arc::new(listener.http.clone()),
                 buffer_limit: listener.buffer_limit,
                 facts: Arc::new(Facts {
@@ -278,6 +281,7 @@ fn cluster_spec(c: &weir_config::Cluster) -> ClusterSpec {
         idle_timeout: c.idle_timeout,
         buffer_limit: c.buffer_limit,
         codec: CodecOptions::of_cluster(c),
+        retries: Arc::default(),
     }
 }
 

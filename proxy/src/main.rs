@@ -12,6 +12,7 @@ mod generation;
 mod http;
 mod limits;
 mod modules;
+mod random;
 mod reload;
 mod request;
 mod route;

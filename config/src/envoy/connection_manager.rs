@@ -52,7 +52,7 @@ pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
     listener.http = options(message);
     message.refuse("rds", "write the routes into `route_config`");
     match message.message("route_config") {
-        Some(config) => listener.virtual_hosts = route::configuration(&config),
+        Some(config) => route::configuration(&config, listener),
         None if message.node("rds").is_none() => message.missing("route_config"),
         None => {}
     }

@@ -80,7 +80,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<RouteMatch> {
     })
 }
 
-fn header(message: &Message<'_, '_>) -> Option<HeaderMatch> {
+pub(super) fn header(message: &Message<'_, '_>) -> Option<HeaderMatch> {
     let name = message.required_text("name");
     let invert = message.flag("invert_match").unwrap_or(false);
     let empty = message

@@ -6,6 +6,8 @@ use crate::defaults::ROUTE_TIMEOUT;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, words};
+use crate::route::destination::Destination;
+use crate::route::retry::RetryPolicy;
 use crate::route::rewrite::{HostRewrite, PathRewrite, host_or_path};
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
@@ -51,8 +53,8 @@ pub enum RouteAction {
 /// `cluster` and what stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
-    /// `cluster`: the name of one of the `clusters`.
-    pub cluster: Spanned<String>,
+    /// `cluster`, `weighted_clusters` or `cluster_header`: where to.
+    pub destination: Destination,
     /// `timeout`: from the end of the request to the end of the response; 0
     /// waits without end. Default: 15s.
     pub timeout: Duration,
@@ -68,6 +70,8 @@ pub struct Forward {
     /// `connect`: what happens to CONNECT, whatever the listener's `upgrades` say.
     /// Default: it is passed on if they have it.
     pub connect: Option<Connect>,
+    /// `retry_policy`: when a request is sent once more. Default: the virtual host's.
+    pub retry_policy: Option<Box<RetryPolicy>>,
 }
 
 /// `connect`: what happens to a request for a tunnel.
@@ -84,26 +88,34 @@ words!(Connect, "a way to treat CONNECT",
     "pass_on" => Self::PassOn, "terminate" => Self::Terminate);
 
 impl Forward {
-    /// A plain way to `cluster`.
-    pub(crate) fn to(cluster: Spanned<String>) -> Self {
+    /// The clusters that are named.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.destination.clusters()
+    }
+
+    /// A plain way there.
+    pub(crate) fn to(destination: Destination) -> Self {
         Self {
-            cluster,
+            destination,
             timeout: ROUTE_TIMEOUT,
             idle_timeout: None,
             path_rewrite: None,
             host_rewrite: None,
             connect: None,
+            retry_policy: None,
         }
     }
 
-    pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
+    /// `destination`: the key that says where to.
+    pub(super) fn read(destination: &str, fields: &mut Fields<'_, '_>) -> Self {
         Self {
-            cluster: fields.required_text("cluster"),
+            destination: Destination::read(destination, fields),
             timeout: fields.optional("timeout").unwrap_or(ROUTE_TIMEOUT),
             idle_timeout: fields.optional("idle_timeout"),
             path_rewrite: PathRewrite::read(fields),
             host_rewrite: HostRewrite::read(fields),
             connect: fields.optional("connect"),
+            retry_policy: fields.optional("retry_policy").map(Box::new),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::read::Block;
 
 /// The files with types that are read from mappings; a test notices one that is not
 /// here.
-const SOURCES: [&str; 30] = [
+const SOURCES: [&str; 34] = [
     include_str!("../access_log.rs"),
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
@@ -28,9 +28,13 @@ const SOURCES: [&str; 30] = [
     include_str!("../metadata.rs"),
     include_str!("../modules.rs"),
     include_str!("../plugin.rs"),
+    include_str!("../retry_budget.rs"),
     include_str!("../route.rs"),
     include_str!("../route/action.rs"),
+    include_str!("../route/destination.rs"),
     include_str!("../route/header_match.rs"),
+    include_str!("../route/header_mutation.rs"),
+    include_str!("../route/retry.rs"),
     include_str!("../route/rewrite.rs"),
     include_str!("../route/route_match.rs"),
     include_str!("../tcp_proxy.rs"),

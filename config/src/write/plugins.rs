@@ -188,11 +188,17 @@ fn remote(code: &RemoteCode) -> Object {
 
 /// Nothing, if it is the default.
 fn backoff(backoff: Backoff) -> Object {
-    let mut intervals = Object::default();
-    if backoff != Backoff::default() {
-        intervals.set("base_interval", super::duration(backoff.base_interval));
-        intervals.set("max_interval", super::duration(backoff.max_interval));
+    if backoff == Backoff::default() {
+        Object::default()
+    } else {
+        intervals(backoff)
     }
+}
+
+pub(super) fn intervals(backoff: Backoff) -> Object {
+    let mut intervals = Object::default();
+    intervals.set("base_interval", super::duration(backoff.base_interval));
+    intervals.set("max_interval", super::duration(backoff.max_interval));
     intervals
 }
 

@@ -6,8 +6,9 @@ use super::Object;
 use crate::defaults::ROUTE_TIMEOUT;
 use crate::read::{ByteSize, Word};
 use crate::route::{
-    Forward, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch, PathRewrite, Redirect,
-    RedirectCode, RedirectPath, Route, RouteAction, RouteMatch, TextMatcher,
+    AppendAction, Destination, Forward, HeaderMatch, HeaderMatcher, HeaderMutations, HeaderToAdd,
+    HostRewrite, PathMatch, PathRewrite, Redirect, RedirectCode, RedirectPath, RetryPolicy, Route,
+    RouteAction, RouteMatch, TextMatcher, WeightedCluster,
 };
 
 pub(super) fn route(route: &Route) -> Json {
@@ -32,6 +33,80 @@ pub(super) fn route(route: &Route) -> Json {
     let limit = route.buffer_limit;
     let limit = limit.map(|limit| ByteSize(limit as u64).to_string());
     block.set("buffer_limit", limit);
+    header_mutations(&mut block, &route.headers);
+    block.into()
+}
+
+pub(super) fn header_mutations(block: &mut Object, headers: &HeaderMutations) {
+    let names = |names: &[crate::source::Spanned<String>]| {
+        names.iter().map(|n| n.value.clone()).collect::<Vec<_>>()
+    };
+    let [request_add, request_remove, response_add, response_remove] = HeaderMutations::KEYS;
+    block.list(request_add, headers.request_add.iter().map(header_to_add));
+    block.set(request_remove, names(&headers.request_remove));
+    block.list(response_add, headers.response_add.iter().map(header_to_add));
+    block.set(response_remove, names(&headers.response_remove));
+}
+
+fn header_to_add(header: &HeaderToAdd) -> Json {
+    let mut block = Object::default();
+    block.set("key", header.key.value.as_str());
+    block.set("value", header.value.text.as_str());
+    let action = AppendAction::default();
+    block.word("append_action", header.append_action, action);
+    block.flag("keep_empty_value", header.keep_empty_value, false);
+    block.into()
+}
+
+pub(super) fn retry_policy(policy: &RetryPolicy) -> Object {
+    let other = RetryPolicy::on(policy.retry_on);
+    let mut block = Object::default();
+    // Even no condition says something: that headers may name some.
+    block.set("retry_on", policy.retry_on.to_string());
+    if policy.num_retries != other.num_retries {
+        block.set("num_retries", policy.num_retries);
+    }
+    for (key, value, default) in [
+        (
+            "per_try_timeout",
+            policy.per_try_timeout,
+            other.per_try_timeout,
+        ),
+        (
+            "per_try_idle_timeout",
+            policy.per_try_idle_timeout,
+            other.per_try_idle_timeout,
+        ),
+    ] {
+        block.duration(key, value, default);
+    }
+    block.set(
+        "retriable_status_codes",
+        policy.retriable_status_codes.clone(),
+    );
+    block.list(
+        "retriable_headers",
+        policy.retriable_headers.iter().map(header),
+    );
+    let of_request = policy.retriable_request_headers.iter();
+    block.list("retriable_request_headers", of_request.map(header));
+    if policy.retry_back_off != other.retry_back_off {
+        block.set(
+            "retry_back_off",
+            super::plugins::intervals(policy.retry_back_off),
+        );
+    }
+    let limit = policy.buffer_limit;
+    let limit = limit.map(|limit| ByteSize(limit as u64).to_string());
+    block.set("buffer_limit", limit);
+    block
+}
+
+fn weighted_cluster(cluster: &WeightedCluster) -> Json {
+    let mut block = Object::default();
+    block.set("name", cluster.name.value.as_str());
+    block.set("weight", cluster.weight);
+    header_mutations(&mut block, &cluster.headers);
     block.into()
 }
 
@@ -82,13 +157,22 @@ fn header(header: &HeaderMatch) -> Json {
 }
 
 fn forward(block: &mut Object, forward: &Forward) {
-    block.set("cluster", forward.cluster.value.as_str());
+    match &forward.destination {
+        Destination::Cluster(name) => block.set("cluster", name.value.as_str()),
+        Destination::Weighted(clusters) => {
+            block.list("weighted_clusters", clusters.iter().map(weighted_cluster));
+        }
+        Destination::Header(name) => block.set("cluster_header", name.as_str()),
+    }
     block.duration("timeout", forward.timeout, ROUTE_TIMEOUT);
     block.set("idle_timeout", forward.idle_timeout.map(super::duration));
     if let Some(rewrite) = &forward.path_rewrite {
         path_rewrite(block, rewrite);
     }
     block.set("connect", forward.connect.map(Word::word));
+    if let Some(policy) = &forward.retry_policy {
+        block.set("retry_policy", retry_policy(policy));
+    }
     match &forward.host_rewrite {
         Some(HostRewrite::Literal(host)) => block.set("host_rewrite", host.as_str()),
         Some(HostRewrite::Header(name)) => block.set("host_rewrite_header", name.as_str()),

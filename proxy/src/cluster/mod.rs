@@ -1,12 +1,14 @@
 //! Clusters: the endpoints behind a name, and a worker's connections to them.
 
 mod dns;
+mod retries;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use pingora_core::connectors::TransportConnector;
@@ -18,6 +20,8 @@ use weir_config::UpstreamProtocol;
 
 pub(crate) use self::dns::{DnsCluster, chosen, start as start_dns};
 use self::dns::{Found, Resolved};
+use self::retries::RetryLimit;
+pub(crate) use self::retries::RetryPermit;
 use crate::http::{
     AnyUpstream, CodecOptions, Connection, H1Upstream, H2Endpoint, RawUpstream, UpstreamError,
 };
@@ -37,6 +41,8 @@ pub(crate) struct ClusterSpec {
     /// Bytes that may wait on one connection.
     pub(crate) buffer_limit: usize,
     pub(crate) codec: CodecOptions,
+    /// Retries under way, of all workers.
+    pub(crate) retries: Arc<AtomicU32>,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -59,6 +65,7 @@ pub(crate) struct Cluster {
     next: Cell<usize>,
     protocol: UpstreamProtocol,
     codec: Rc<CodecOptions>,
+    retries: RetryLimit,
     pub(crate) metrics: Arc<ClusterMetrics>,
 }
 
@@ -95,6 +102,7 @@ impl Cluster {
             next: Cell::new(worker),
             protocol: spec.protocol,
             codec: Rc::new(spec.codec.clone()),
+            retries: RetryLimit::new(spec),
             metrics,
         };
         if let EndpointsSpec::Addresses(addresses) = &spec.endpoints {
@@ -127,6 +135,23 @@ impl Cluster {
         let endpoints = self.endpoints.borrow();
         let place = turn.checked_rem(endpoints.len())?;
         Some(Rc::clone(&endpoints[place]))
+    }
+
+    /// The next endpoint that is none of `tried`; where all are, any.
+    pub(crate) fn pick_besides(&self, tried: &[SocketAddr]) -> Option<Rc<Endpoint>> {
+        let mut found = self.pick()?;
+        for _ in 1..self.size() {
+            if !tried.contains(&found.address) {
+                break;
+            }
+            found = self.pick()?;
+        }
+        Some(found)
+    }
+
+    /// Begins a retry, if the cluster takes one more.
+    pub(crate) fn begin_retry(&self) -> Option<RetryPermit> {
+        self.retries.begin(self.metrics.active_requests())
     }
 
     /// Number of endpoints there are.
@@ -334,6 +359,7 @@ mod tests {
             idle_timeout: None,
             buffer_limit: 1,
             codec: CodecOptions::default(),
+            retries: Arc::default(),
         };
         let cluster = Cluster::new(&spec, 1, ClusterMetrics::new("c"));
         let ports: Vec<u16> = (0..4)
@@ -341,5 +367,9 @@ mod tests {
             .map(|endpoint| endpoint.address.port())
             .collect();
         assert_eq!(ports, [2, 3, 1, 2]);
+        let tried = [address(3), address(1)];
+        let other = |tried: &[_]| cluster.pick_besides(tried).map(|e| e.address.port());
+        assert_eq!(other(&tried), Some(2));
+        assert!(other(&[address(1), address(2), address(3)]).is_some());
     }
 }

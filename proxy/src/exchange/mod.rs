@@ -11,6 +11,7 @@
 mod endpoint;
 mod forward;
 mod respond;
+mod retry;
 mod timers;
 mod upstream;
 
@@ -23,13 +24,15 @@ use std::time::Duration;
 use weir_abi::Direction;
 
 use self::endpoint::{EndpointState, PendingRequest, Target};
+use self::retry::Attempts;
 use self::timers::{Expired, Timers};
-use crate::cluster::Lease;
+use crate::cluster::{Cluster, Lease};
 use crate::http::{
     Downstream, DownstreamError, HeadError, RequestHead, RequestPiece, ResponsePiece, Switch,
     Upstream, UpstreamError,
 };
 use crate::request::{self, Rejected};
+use crate::route::Lot;
 use crate::stream::{
     ConnectionInfo, FilteredStream, ResponseFlags, ResponseState, StreamInfo, UpstreamFailure,
 };
@@ -48,6 +51,9 @@ pub(crate) struct Exchange<'a, D> {
     /// Why the request goes no further.
     rejected: Option<Rejected>,
     endpoint: EndpointState,
+    attempts: Attempts,
+    /// Decides between clusters.
+    lot: Lot,
     metrics: DownstreamRequest,
     /// Of the request to the endpoint that is under way.
     upstream_metrics: Option<UpstreamRequest>,
@@ -95,6 +101,8 @@ enum Happening {
     DownstreamFailed(DownstreamError),
     Connected(Result<(Lease, Target), UpstreamError>),
     Response(Result<ResponsePiece, UpstreamError>),
+    /// It is time for another attempt.
+    Retry,
     Expired(Expired),
 }
 
@@ -125,6 +133,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             switch: head.switch,
             rejected: prepared.err(),
             endpoint: EndpointState::None,
+            attempts: Attempts::default(),
+            lot: Lot::new(),
             metrics: listener.metrics.request(),
             upstream_metrics: None,
             pending: PendingRequest::default(),
@@ -289,6 +299,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                     Poll::Pending
                 }
             }
+            EndpointState::Waiting(pause) => {
+                pause.as_mut().poll(context).map(|()| Happening::Retry)
+            }
             EndpointState::None | EndpointState::Done => Poll::Pending,
         }
     }
@@ -329,6 +342,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             Happening::Connected(Err(error)) | Happening::Response(Err(error)) => {
                 self.upstream_failed(&error);
             }
+            Happening::Retry => self.try_again(),
             Happening::Expired(Expired::Response) => {
                 self.timers.stop_response();
                 self.endpoint = EndpointState::Done;
@@ -336,6 +350,14 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                     metrics.timeout();
                 }
                 self.stream.fail_upstream(&UpstreamFailure::Timeout);
+                return;
+            }
+            Happening::Expired(Expired::Attempt) => {
+                self.attempt_expired(&UpstreamFailure::AttemptTimeout);
+                return;
+            }
+            Happening::Expired(Expired::AttemptIdle) => {
+                self.attempt_expired(&UpstreamFailure::AttemptIdle);
                 return;
             }
             Happening::Expired(Expired::Request) => {
@@ -377,6 +399,12 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 self.stream.request_trailers(trailers);
             }
         }
+    }
+
+    /// The cluster that the request goes to.
+    fn cluster(&self) -> Option<Rc<Cluster>> {
+        let chosen = self.stream.info.chosen.get()?;
+        self.shared.clusters.get(chosen.cluster).cloned()
     }
 
     fn request_ended(&mut self) {

@@ -12,6 +12,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) enum Expired {
     /// The endpoint's, to complete its response.
     Response,
+    /// That of one attempt to get it.
+    Attempt,
+    /// That of one attempt, without any movement at the endpoint.
+    AttemptIdle,
     /// The client's, to complete its request.
     Request,
     /// The stream's, without any movement.
@@ -25,6 +29,9 @@ pub(super) struct Timers {
     sleep: Option<Pin<Box<Sleep>>>,
     request: Option<Instant>,
     response: Option<Instant>,
+    attempt: Option<Instant>,
+    /// How long nothing may move at the endpoint, and since when nothing has.
+    attempt_idle: Option<(Duration, Instant)>,
     idle_timeout: Option<Duration>,
     moved: Instant,
 }
@@ -35,6 +42,8 @@ impl Timers {
             sleep: None,
             request: request_timeout.map(|t| Instant::now() + t),
             response: None,
+            attempt: None,
+            attempt_idle: None,
             idle_timeout,
             moved: Instant::now(),
         }
@@ -61,18 +70,52 @@ impl Timers {
         }
     }
 
+    /// What is left of `timeout`, which may have begun.
+    pub(super) fn response_left(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.response.map(left).or(timeout)
+    }
+
     /// The endpoint is no longer waited for.
     pub(super) fn stop_response(&mut self) {
         self.response = None;
+        self.stop_attempt();
+    }
+
+    /// One attempt has this long from now.
+    pub(super) fn start_attempt(&mut self, timeout: Option<Duration>) {
+        self.attempt = timeout.map(|t| Instant::now() + t);
+    }
+
+    /// From now on nothing may stand still at the endpoint for so long.
+    pub(super) fn start_attempt_idle(&mut self, timeout: Option<Duration>) {
+        self.attempt_idle = timeout.map(|t| (t, Instant::now()));
+    }
+
+    /// Something has moved at the endpoint.
+    pub(super) fn attempt_moved(&mut self) {
+        if let Some((_, moved)) = &mut self.attempt_idle {
+            *moved = Instant::now();
+        }
+    }
+
+    /// An attempt is over.
+    pub(super) fn stop_attempt(&mut self) {
+        self.attempt = None;
+        self.attempt_idle = None;
     }
 
     /// Waits for the first deadline.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
         loop {
             let idle = self.idle_timeout.map(|t| self.moved + t);
+            let attempt_idle = self.attempt_idle.map(|(t, moved)| moved + t);
+            // Of two at once, the first counts.
             let deadlines = [
                 (self.request, Expired::Request),
                 (self.response, Expired::Response),
+                (self.attempt, Expired::Attempt),
+                (attempt_idle, Expired::AttemptIdle),
                 (idle, Expired::Idle),
             ];
             let deadlines = deadlines.into_iter();

@@ -6,13 +6,15 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use weir_config::{self as config, Config, ConfigError, Listener, Metadata, Span, Spanned};
 
+use super::destination::WeightedCluster;
+use super::header_mutation::HeaderMutations;
 use super::matcher::{
     HeaderMatcher, Matched, PathMatcher, RouteMatcher, TextMatcher, ValueMatcher,
 };
 use super::redirect::{Redirect, RedirectPath};
 use super::rewrite::{HostRewrite, PathRewrite, RegexRewrite};
 use super::table::Rule;
-use super::{Action, DirectResponse, Forward, Route, RouteTable};
+use super::{Action, Destination, DirectResponse, Forward, RetryPolicy, Route, RouteTable};
 
 impl RouteTable {
     /// Compiles the routes of `listener`.
@@ -20,15 +22,23 @@ impl RouteTable {
     /// # Errors
     /// What does not compile, with its place.
     pub(crate) fn build(config: &Config, listener: &Listener) -> Result<Self, ConfigError> {
+        let metadata = config.clusters.iter().map(|c| c.metadata.clone());
         let builder = Builder {
             config,
             envoy_headers: listener.http.envoy_headers,
+            cluster_metadata: metadata.collect(),
+            headers: mutations(&listener.headers),
         };
         let mut table = Self::default();
         for host in &listener.virtual_hosts {
             let rules = host.routes.iter();
-            let metadata = Arc::new(host.metadata.clone());
-            let rule = |route| builder.rule(&host.name, &metadata, route).transpose();
+            let shared = Shared {
+                host,
+                metadata: Arc::new(host.metadata.clone()),
+                headers: mutations(&host.headers),
+                retry: builder.retry(host.retry_policy.as_ref())?,
+            };
+            let rule = |route| builder.rule(&shared, route).transpose();
             let rules = rules.filter_map(rule);
             let rules = rules.collect::<Result<Vec<_>, _>>()?;
             let domains = host.domains.iter().map(|domain| domain.as_str());
@@ -38,9 +48,24 @@ impl RouteTable {
     }
 }
 
+/// `None` if nothing changes.
+fn mutations(headers: &config::HeaderMutations) -> Option<Arc<HeaderMutations>> {
+    (!headers.is_empty()).then(|| Arc::new(HeaderMutations::new(headers)))
+}
+
 struct Builder<'c> {
     config: &'c Config,
     envoy_headers: bool,
+    cluster_metadata: Arc<[Metadata]>,
+    headers: Option<Arc<HeaderMutations>>,
+}
+
+/// What the routes of a virtual host have of it.
+struct Shared<'c> {
+    host: &'c config::VirtualHost,
+    metadata: Arc<Metadata>,
+    headers: Option<Arc<HeaderMutations>>,
+    retry: Option<Arc<RetryPolicy>>,
 }
 
 impl Builder<'_> {
@@ -48,8 +73,7 @@ impl Builder<'_> {
     /// configuration has not.
     fn rule(
         &self,
-        host: &str,
-        host_metadata: &Arc<Metadata>,
+        shared: &Shared<'_>,
         route: &config::Route,
     ) -> Result<Option<Rule>, ConfigError> {
         let path = self.path(&route.matches)?;
@@ -61,10 +85,12 @@ impl Builder<'_> {
             path,
         };
         let action = match &route.action {
-            config::RouteAction::Forward(forward) => match self.forward(forward, matched)? {
-                Some(forward) => Action::Forward(forward),
-                None => return Ok(None),
-            },
+            config::RouteAction::Forward(forward) => {
+                match self.forward(forward, matched, shared)? {
+                    Some(forward) => Action::Forward(forward),
+                    None => return Ok(None),
+                }
+            }
             config::RouteAction::Redirect(redirect) => {
                 Action::Redirect(self.redirect(redirect, matched)?)
             }
@@ -73,12 +99,20 @@ impl Builder<'_> {
                 body: answer.body.clone().into(),
             }),
         };
+        let headers = [
+            mutations(&route.headers),
+            shared.headers.clone(),
+            self.headers.clone(),
+        ];
         let route = Arc::new(Route {
             name: route.name.clone(),
-            virtual_host: host.to_owned(),
+            virtual_host: shared.host.name.value.clone(),
             metadata: route.metadata.clone(),
-            virtual_host_metadata: Arc::clone(host_metadata),
+            virtual_host_metadata: Arc::clone(&shared.metadata),
             buffer_limit: route.buffer_limit,
+            count_attempts: shared.host.include_request_attempt_count,
+            tell_attempts: shared.host.include_attempt_count_in_response,
+            headers: headers.into_iter().flatten().collect(),
             action,
         });
         Ok(Some(Rule { matcher, route }))
@@ -151,16 +185,18 @@ impl Builder<'_> {
         &self,
         forward: &config::Forward,
         matched: Matched,
+        shared: &Shared<'_>,
     ) -> Result<Option<Forward>, ConfigError> {
-        let mut clusters = self.config.clusters.iter();
-        let Some(cluster) = clusters.position(|c| c.name == forward.cluster) else {
+        let Some(destination) = self.destination(&forward.destination) else {
             return Ok(None);
         };
+        let retry = self.retry(forward.retry_policy.as_deref())?;
         let rewrite = forward.path_rewrite.as_ref();
         let rewrite = rewrite.map(|r| self.path_rewrite(r)).transpose()?;
         Ok(Some(Forward {
-            cluster,
-            cluster_metadata: self.config.clusters[cluster].metadata.clone(),
+            destination,
+            cluster_metadata: Arc::clone(&self.cluster_metadata),
+            retry: retry.or_else(|| shared.retry.clone()),
             timeout: (forward.timeout > Duration::ZERO).then_some(forward.timeout),
             idle_timeout: forward.idle_timeout,
             connect: forward.connect,
@@ -177,6 +213,56 @@ impl Builder<'_> {
             },
             envoy_headers: self.envoy_headers,
         }))
+    }
+
+    fn destination(&self, destination: &config::Destination) -> Option<Destination> {
+        let mut up_to = 0;
+        let mut weighted = |cluster: &config::WeightedCluster| {
+            up_to += u64::from(cluster.weight);
+            Some(WeightedCluster {
+                cluster: self.cluster(&cluster.name)?,
+                up_to,
+                headers: HeaderMutations::new(&cluster.headers),
+            })
+        };
+        Some(match destination {
+            config::Destination::Cluster(name) => Destination::Cluster(self.cluster(name)?),
+            config::Destination::Weighted(clusters) => {
+                Destination::Weighted(clusters.iter().map(&mut weighted).collect::<Option<_>>()?)
+            }
+            config::Destination::Header(name) => Destination::Header(name.clone()),
+        })
+    }
+
+    fn cluster(&self, name: &str) -> Option<usize> {
+        let mut clusters = self.config.clusters.iter();
+        clusters.position(|c| c.name.value == name)
+    }
+
+    fn retry(
+        &self,
+        policy: Option<&config::RetryPolicy>,
+    ) -> Result<Option<Arc<RetryPolicy>>, ConfigError> {
+        let Some(policy) = policy else {
+            return Ok(None);
+        };
+        let headers = |headers: &[config::HeaderMatch]| {
+            let headers = headers.iter().map(|header| self.header(header));
+            headers.collect::<Result<Vec<_>, _>>()
+        };
+        let limit = |limit: Duration| (!limit.is_zero()).then_some(limit);
+        Ok(Some(Arc::new(RetryPolicy {
+            on: policy.retry_on,
+            retries: policy.num_retries,
+            status_codes: policy.retriable_status_codes.clone(),
+            response_headers: headers(&policy.retriable_headers)?,
+            request_headers: headers(&policy.retriable_request_headers)?,
+            attempt_timeout: limit(policy.per_try_timeout),
+            attempt_idle_timeout: limit(policy.per_try_idle_timeout),
+            pause: policy.retry_back_off.base_interval,
+            pause_max: policy.retry_back_off.max_interval,
+            buffer_limit: policy.buffer_limit,
+        })))
     }
 
     fn path_rewrite(&self, rewrite: &config::PathRewrite) -> Result<PathRewrite, ConfigError> {

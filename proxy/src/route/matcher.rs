@@ -153,7 +153,7 @@ impl ValueMatcher {
 
 /// Of several values one must be so; inverted, none may.
 impl HeaderMatcher {
-    fn matches(&self, request: &HeaderMap) -> bool {
+    pub(super) fn matches(&self, request: &HeaderMap) -> bool {
         let mut values = request.get_all(self.name.as_bytes()).peekable();
         let is_missing = values.peek().is_none();
         let holds = match &self.value {

@@ -5,9 +5,12 @@
 //! holds, all as in Envoy.
 
 mod build;
+mod destination;
+mod header_mutation;
 mod hosts;
 mod matcher;
 mod redirect;
+mod retry;
 mod rewrite;
 mod table;
 #[cfg(test)]
@@ -20,8 +23,11 @@ use bytes::Bytes;
 use weir_abi::HeaderMap;
 use weir_config::{Connect, Metadata};
 
+pub(crate) use self::destination::{Chosen, Destination, Lot};
+use self::header_mutation::HeaderMutations;
 use self::matcher::Matched;
 pub(crate) use self::redirect::Redirect;
+pub(crate) use self::retry::RetryPolicy;
 use self::rewrite::{HostRewrite, PathRewrite};
 pub(crate) use self::table::RouteTable;
 
@@ -34,6 +40,12 @@ pub(crate) struct Route {
     pub(crate) virtual_host_metadata: Arc<Metadata>,
     /// Bytes that one filter may hold of a body, if not the listener's.
     pub(crate) buffer_limit: Option<usize>,
+    /// Whether `x-envoy-attempt-count` tells endpoints which attempt it is.
+    pub(crate) count_attempts: bool,
+    /// Whether it tells clients.
+    pub(crate) tell_attempts: bool,
+    /// The route's, the virtual host's and the listener's.
+    headers: Vec<Arc<HeaderMutations>>,
     pub(crate) action: Action,
 }
 
@@ -48,9 +60,10 @@ pub(crate) enum Action {
 /// The request goes to a cluster.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    /// Index of the cluster in the generation.
-    pub(crate) cluster: usize,
-    pub(crate) cluster_metadata: Metadata,
+    pub(crate) destination: Destination,
+    /// Of all clusters of the generation.
+    pub(crate) cluster_metadata: Arc<[Metadata]>,
+    pub(crate) retry: Option<Arc<RetryPolicy>>,
     /// From the end of the request to the end of the response; `None` for no
     /// limit.
     pub(crate) timeout: Option<Duration>,

@@ -18,6 +18,8 @@ impl ResponseFlags {
     pub(crate) const UPSTREAM_CONNECTION_FAILURE: Self = Self(1 << 5);
     /// The upstream closed the connection.
     pub(crate) const UPSTREAM_CONNECTION_TERMINATION: Self = Self(1 << 6);
+    /// The cluster takes no more.
+    pub(crate) const UPSTREAM_OVERFLOW: Self = Self(1 << 7);
     /// No route matched.
     pub(crate) const NO_ROUTE: Self = Self(1 << 8);
     /// The client went away.
@@ -33,12 +35,13 @@ impl ResponseFlags {
     /// The cluster does not exist.
     pub(crate) const NO_CLUSTER_FOUND: Self = Self(1 << 24);
 
-    const NAMES: [(Self, &str); 12] = [
+    const NAMES: [(Self, &str); 13] = [
         (Self::NO_HEALTHY_UPSTREAM, "UH"),
         (Self::UPSTREAM_TIMEOUT, "UT"),
         (Self::UPSTREAM_REMOTE_RESET, "UR"),
         (Self::UPSTREAM_CONNECTION_FAILURE, "UF"),
         (Self::UPSTREAM_CONNECTION_TERMINATION, "UC"),
+        (Self::UPSTREAM_OVERFLOW, "UO"),
         (Self::NO_ROUTE, "NR"),
         (Self::DOWNSTREAM_TERMINATION, "DC"),
         (Self::UPSTREAM_RETRY_LIMIT_EXCEEDED, "URX"),

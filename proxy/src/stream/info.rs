@@ -11,7 +11,7 @@ use weir_config::{Direction, Metadata, Node};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
-use crate::route::Route;
+use crate::route::{Chosen, Route};
 
 /// The connection a stream came on.
 #[derive(Debug, Clone)]
@@ -88,6 +88,8 @@ pub(crate) struct StreamInfo {
     /// The route, as it was last looked up, and its cluster.
     pub(crate) route: RefCell<Option<Arc<Route>>>,
     pub(crate) cluster: RefCell<Option<Rc<str>>>,
+    /// Where the route leads, if there is such a cluster.
+    pub(crate) chosen: Cell<Option<Chosen>>,
     /// How many endpoints that has.
     pub(crate) cluster_endpoints: Cell<Option<usize>>,
 }
@@ -115,6 +117,7 @@ impl StreamInfo {
             upstream_latency: Cell::default(),
             upstream_failure: RefCell::default(),
             cluster: RefCell::default(),
+            chosen: Cell::default(),
             cluster_endpoints: Cell::default(),
             route: RefCell::default(),
         }

@@ -15,6 +15,8 @@ use super::{FilteredStream, ResponseFlags, ResponseSource, ResponseState};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamFailure {
     NoRoute,
+    /// The route names no cluster that there is.
+    NoCluster,
     /// The cluster has no endpoint.
     NoEndpoint,
     /// No connection, for this reason.
@@ -27,6 +29,10 @@ pub(crate) enum UpstreamFailure {
     /// The response was malformed.
     Protocol,
     Timeout,
+    /// One attempt, of which there could be several, took too long.
+    AttemptTimeout,
+    /// Nothing moved in one attempt for too long.
+    AttemptIdle,
 }
 
 impl UpstreamFailure {
@@ -34,6 +40,7 @@ impl UpstreamFailure {
     pub(crate) fn answer(&self) -> (u16, ResponseFlags) {
         match self {
             Self::NoRoute => (404, ResponseFlags::NO_ROUTE),
+            Self::NoCluster => (503, ResponseFlags::NO_CLUSTER_FOUND),
             Self::NoEndpoint => (503, ResponseFlags::NO_HEALTHY_UPSTREAM),
             Self::Connect(_) | Self::ConnectTimeout => {
                 (503, ResponseFlags::UPSTREAM_CONNECTION_FAILURE)
@@ -41,7 +48,9 @@ impl UpstreamFailure {
             Self::Reset(_) => (503, ResponseFlags::UPSTREAM_REMOTE_RESET),
             Self::Closed => (503, ResponseFlags::UPSTREAM_CONNECTION_TERMINATION),
             Self::Protocol => (502, ResponseFlags::UPSTREAM_PROTOCOL_ERROR),
-            Self::Timeout => (504, ResponseFlags::UPSTREAM_TIMEOUT),
+            Self::Timeout | Self::AttemptTimeout | Self::AttemptIdle => {
+                (504, ResponseFlags::UPSTREAM_TIMEOUT)
+            }
         }
     }
 
@@ -50,17 +59,21 @@ impl UpstreamFailure {
     pub(crate) fn words(&self, started: bool) -> (String, String) {
         let reason = match self {
             Self::NoRoute => return ("route_not_found".to_owned(), String::new()),
+            Self::NoCluster => return ("cluster_not_found".to_owned(), String::new()),
             Self::NoEndpoint => {
                 return (
                     "no_healthy_upstream".to_owned(),
                     "no healthy upstream".to_owned(),
                 );
             }
-            Self::Timeout => {
-                return (
-                    "response_timeout".to_owned(),
-                    "upstream request timeout".to_owned(),
-                );
+            Self::Timeout | Self::AttemptTimeout | Self::AttemptIdle => {
+                let details = match self {
+                    Self::AttemptTimeout => "upstream_per_try_timeout",
+                    Self::AttemptIdle => "upstream_per_try_idle_timeout",
+                    _ => "response_timeout",
+                };
+                let body = "upstream request timeout";
+                return (details.to_owned(), body.to_owned());
             }
             Self::Connect(_) => "remote connection failure",
             Self::ConnectTimeout => "connection timeout",
@@ -256,6 +269,9 @@ impl FilteredStream {
     fn compose(&self, response: &LocalResponse) -> (HeaderMap, Bytes) {
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 4);
         headers.add(":status", response.code.to_string());
+        if let Some(route) = self.info.route.borrow().as_ref() {
+            route.change_response(self, &mut headers);
+        }
         for (name, value) in &response.headers {
             if !name.eq_ignore_ascii_case(b":status") {
                 headers.add(name.clone(), value.clone());

@@ -15,7 +15,7 @@ mod shared_metrics;
 mod tags;
 mod vm_metrics;
 
-pub(crate) use self::access_log::AccessLog;
+pub(crate) use self::access_log::{AccessLog, LogSubject, header_value};
 pub(crate) use self::fetch_metrics::fetches;
 pub(crate) use self::generations::{GenerationCells, Generations};
 pub(crate) use self::guest_metrics::GuestMetrics;

@@ -146,6 +146,13 @@ impl WorkerListener {
         }
     }
 
+    /// Whether requests may say themselves how they are tried: Envoy's headers are not
+    /// taken from those outside, or are meant to be.
+    pub(crate) fn takes_envoy_headers(&self) -> bool {
+        let http = &self.http;
+        http.envoy_headers || http.strip_envoy_headers || http.use_remote_address
+    }
+
     /// Whether its connections are to end when they have said what they were about
     /// to.
     pub(crate) fn is_retired(&self) -> bool {
