@@ -10,6 +10,7 @@ mod address;
 mod bootstrap;
 mod cluster;
 mod connection_manager;
+mod cors;
 mod header_mutation;
 mod listener;
 mod message;

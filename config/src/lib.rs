@@ -79,10 +79,11 @@ pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use read::{ByteSize, Percent};
 pub use retry_budget::RetryBudget;
 pub use route::{
-    AppendAction, Connect, Destination, DirectResponse, Forward, HeaderMatch, HeaderMatcher,
-    HeaderMutations, HeaderToAdd, HostRewrite, PathMatch, PathRewrite, Redirect, RedirectCode,
-    RedirectPath, RegexRewrite, RetryOn, RetryPolicy, Route, RouteAction, RouteMatch, StringMatch,
-    TextMatcher, WeightedCluster,
+    AppendAction, Connect, Cors, Destination, DirectResponse, FilterSetting, Forward, HeaderMatch,
+    HeaderMatcher, HeaderMutations, HeaderToAdd, HostRewrite, MirrorPolicy, PathMatch, PathRewrite,
+    PathTemplate, PathTemplateError, QueryMatch, QueryMatcher, Redirect, RedirectCode,
+    RedirectPath, RegexRewrite, RetryOn, RetryPolicy, Route, RouteAction, RouteFilter,
+    RouteFilters, RouteMatch, StringMatch, TextMatcher, WeightedCluster,
 };
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};

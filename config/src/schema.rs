@@ -27,6 +27,8 @@ pub(crate) enum Shape {
     Block(fn(&Node, &mut Problems)),
     /// A list.
     List(Box<Shape>),
+    /// A mapping of any keys to this.
+    Map(Box<Shape>),
     /// As this schema says.
     Is(Json),
 }
@@ -92,6 +94,9 @@ impl Writer {
         match shape {
             Shape::Is(schema) => schema,
             Shape::List(item) => json!({ "type": "array", "items": self.shape(*item) }),
+            Shape::Map(value) => {
+                json!({ "type": "object", "additionalProperties": self.shape(*value) })
+            }
             Shape::Block(read) => self.block(read),
         }
     }

@@ -4,7 +4,7 @@ use crate::error::Problem;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
-use crate::route::{HeaderMutations, RetryPolicy, Route};
+use crate::route::{Cors, HeaderMutations, MirrorPolicy, RetryPolicy, Route, RouteFilters};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -18,6 +18,12 @@ pub(crate) static BLOCK: Block = Block {
         ("retry_policy", "{ retry_on: 5xx }"),
         ("include_request_attempt_count", "true"),
         ("include_attempt_count_in_response", "true"),
+        ("request_mirror_policies", "[{ cluster: shadow }]"),
+        (
+            "cors",
+            "{ allow_origin_string_match: [{ suffix: .shop.example }] }",
+        ),
+        ("filters", "{ auth: { disabled: true } }"),
         ("request_headers_to_add", "[{ key: x-a, value: b }]"),
         ("request_headers_to_remove", "[x-internal]"),
         ("response_headers_to_add", "[{ key: x-a, value: b }]"),
@@ -53,6 +59,14 @@ pub struct VirtualHost {
     /// `include_attempt_count_in_response`: whether it tells clients how many there
     /// have been. Default: false.
     pub include_attempt_count_in_response: bool,
+    /// `request_mirror_policies`: where copies of requests go, of routes that do not say
+    /// so themselves. Default: nowhere.
+    pub request_mirror_policies: Vec<MirrorPolicy>,
+    /// `cors`: of routes that have none themselves. Default: none.
+    pub cors: Option<Cors>,
+    /// `filters`: what the requests of its routes meet of the listener's filters.
+    /// Default: all, as they are.
+    pub filters: RouteFilters,
     /// How headers change.
     pub headers: HeaderMutations,
 }
@@ -93,6 +107,9 @@ impl FromYaml for VirtualHost {
             retry_policy: None,
             include_request_attempt_count: false,
             include_attempt_count_in_response: false,
+            request_mirror_policies: Vec::new(),
+            cors: None,
+            filters: RouteFilters::default(),
             headers: HeaderMutations::default(),
         }
     }
@@ -121,6 +138,11 @@ impl FromYaml for VirtualHost {
             include_attempt_count_in_response: fields
                 .optional("include_attempt_count_in_response")
                 .unwrap_or(false),
+            request_mirror_policies: fields
+                .optional("request_mirror_policies")
+                .unwrap_or_default(),
+            cors: fields.optional("cors"),
+            filters: fields.optional("filters").unwrap_or_default(),
             headers: HeaderMutations::read(&mut fields),
         }
     }

@@ -186,9 +186,9 @@ fn every_key_of_the_subset_is_read() {
 
     let hosts = &edge.virtual_hosts;
     assert_eq!(hosts[0].domains[1].value, "*.shop.example");
-    assert_eq!(hosts[0].routes.len(), 11);
-    let RouteAction::DirectResponse(answer) = &hosts[0].routes[9].action else {
-        panic!("{:?}", hosts[0].routes[9])
+    assert_eq!(hosts[0].routes.len(), 12);
+    let RouteAction::DirectResponse(answer) = &hosts[0].routes[10].action else {
+        panic!("{:?}", hosts[0].routes[10])
     };
     assert_eq!((answer.status, &answer.body[..]), (200, &[0, 1, 2][..]));
     let api = &hosts[0].routes[0];
@@ -222,6 +222,20 @@ fn every_key_of_the_subset_is_read() {
     };
     assert!(matches!(&weighted.destination,
         Destination::Weighted(clusters) if clusters[0].weight == 9 && clusters[1].name.value == "grpc"));
+    let template = &hosts[0].routes[5];
+    let path = PathMatch::Template("/u/{id}".to_owned());
+    assert_eq!(template.matches.path.value, path);
+    assert_eq!(template.matches.query_parameters.len(), 3);
+    let cors = template.cors.as_ref().unwrap();
+    assert_eq!(cors.max_age, Some(Duration::from_secs(600)));
+    assert!(cors.allow_credentials && cors.allow_origin[0].ignore_case);
+    let RouteAction::Forward(mirrored) = &template.action else {
+        panic!("{template:?}")
+    };
+    assert_eq!(mirrored.max_stream_duration, Duration::from_secs(5));
+    let mirror = &mirrored.request_mirror_policies.as_ref().unwrap()[0];
+    assert_eq!(mirror.fraction.millionths(), 12_500);
+    assert_eq!(hosts[1].request_mirror_policies.len(), 1);
     assert!(hosts[1].include_request_attempt_count && hosts[1].retry_policy.is_some());
 
     let [web, grpc, names, one_name] = &config.clusters[..] else {

@@ -15,8 +15,8 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Discovery, Endpoint,
-    HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, SharedDataEviction, Span, Spanned,
-    VirtualHost,
+    FilterSetting, HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, RouteFilter,
+    SharedDataEviction, Span, Spanned, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -85,6 +85,8 @@ pub(crate) struct ListenerSpec {
     pub(crate) address_span: Span,
     /// The chain: place of the VM, and of the plugin in it.
     pub(crate) filters: Vec<(usize, usize)>,
+    /// For each of the table's chains, as `filters`.
+    pub(crate) chains: Vec<Vec<(usize, usize)>>,
     pub(crate) routes: Arc<RouteTable>,
     /// What `routes` is made of.
     pub(crate) hosts: Vec<VirtualHost>,
@@ -198,6 +200,10 @@ impl Generation {
         let mut errors = Vec::new();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
+            let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
+                errors.push(error);
+                RouteTable::default()
+            });
             let mut places = |filters: &[HttpFilter]| {
                 let mut places = Vec::new();
                 for filter in filters {
@@ -213,11 +219,13 @@ impl Generation {
                 None => &listener.http_filters,
             });
             let access_loggers = places(&listener.access_loggers);
-            let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
-                errors.push(error);
-                RouteTable::default()
-            });
+            // What is wrong with a filter is told once.
+            let whole = filters.len() == listener.http_filters.len();
+            let chains = routes.chains.iter().filter(|_| whole);
+            let chains = chains.map(|c| places(&chain_of(&listener.http_filters, c)));
+            let chains = chains.collect();
             listeners.push(ListenerSpec {
+                chains,
                 name: listener.name.value.clone(),
                 address: listener.address.value,
                 address_span: listener.address.span,
@@ -269,6 +277,23 @@ impl Generation {
             compile_cache,
         })
     }
+}
+
+/// The filters of a listener as a route wants them.
+fn chain_of(filters: &[HttpFilter], changes: &[RouteFilter]) -> Vec<HttpFilter> {
+    let changed = |filter: &HttpFilter| {
+        let mut filter = filter.clone();
+        let change = changes.iter().find(|c| c.name.value == filter.name.value);
+        match change.map(|change| &change.setting) {
+            Some(FilterSetting::Disabled) => return None,
+            Some(FilterSetting::Configured(configuration)) => {
+                filter.wasm.value.configuration = configuration.clone();
+            }
+            Some(FilterSetting::Enabled) | None => {}
+        }
+        Some(filter)
+    };
+    filters.iter().filter_map(changed).collect()
 }
 
 fn cluster_spec(c: &weir_config::Cluster) -> ClusterSpec {

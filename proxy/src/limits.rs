@@ -109,6 +109,10 @@ pub(crate) const HTTP2_CONNECTION_WINDOW: u32 = HTTP2_STREAMS_MAX * HTTP2_STREAM
 /// Retries that a request can ask for itself: the header that does so may be forged.
 pub(crate) const RETRIES_MAX: u32 = 100;
 
+/// Requests that a cluster may have under way, for one more copy of a request to be sent
+/// there: Envoy's `max_requests`.
+pub(crate) const MIRRORS_MAX: u64 = 1024;
+
 /// 1xx responses to one request. They pass at once, whoever reads them.
 pub(crate) const INFORMATIONAL_MAX: usize = 64;
 

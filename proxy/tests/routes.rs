@@ -233,3 +233,38 @@ clusters:
     let levels = ["route 201", "host 201", "listener 201"];
     assert_eq!(all(&response.headers), levels);
 }
+
+#[test]
+fn methods_queries_and_templates_choose_a_route() {
+    let upstream = Upstream::echo();
+    let weir = weir(
+        &upstream,
+        "  routes:\n  \
+         - { match: { prefix: /, methods: [PUT, PATCH] }, direct_response: { status: 201 } }\n  \
+         - { match: { prefix: /q, query_parameters: [{ name: a, exact: '1' }, { name: b }] }, direct_response: { status: 202 } }\n  \
+         - { match: { prefix: /q, query_parameters: [{ name: c, present: false }, { name: d, regex: '[0-9]+' }] }, direct_response: { status: 203 } }\n  \
+         - match: { path_template: '/users/{id}/{rest=**}' }\n    \
+           cluster: web\n    \
+           path_template_rewrite: '/{rest}/of/{id}'\n  \
+         - { match: { path_template: '/files/*/raw' }, direct_response: { status: 206 } }",
+    );
+    let mut client = weir.connect();
+    for (method, path, status) in [
+        ("PUT", "/any", 201),
+        ("GET", "/any", 404),
+        ("GET", "/q?a=1&b", 202),
+        ("GET", "/q?b=2&a=1&a=2", 202),
+        ("GET", "/q?a=2&a=1&b", 404),
+        ("GET", "/q?a=1", 404),
+        ("GET", "/q?d=7", 203),
+        ("GET", "/q?d=7&c", 404),
+        ("GET", "/q?d=x", 404),
+        ("GET", "/files/a/raw", 206),
+        ("GET", "/files/a/b/raw", 404),
+        ("GET", "/users/7/a/b?q=1", 200),
+    ] {
+        let found = client.request(method, path, &[], b"").status;
+        assert_eq!(found, status, "{method} {path}");
+    }
+    assert_eq!(upstream.requests()[0].path, "/a/b/of/7?q=1");
+}

@@ -9,6 +9,7 @@ use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
 use crate::listener::Listener;
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// As much as Envoy takes.
@@ -128,6 +129,7 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
         message.missing("http_filters");
     }
     let last = filters.len().saturating_sub(1);
+    let mut has_cors = false;
     for (index, filter) in filters.into_iter().enumerate() {
         let name = filter.required_text("name");
         filter.only("is_optional", false);
@@ -156,11 +158,27 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
                     listener.http_filters.push(HttpFilter { name, wasm });
                 }
             }
+            CORS => {
+                check_terminal(&filter, &name, false, index == last);
+                has_cors = true;
+                if !listener.http_filters.is_empty() {
+                    let what = format!("{}: the filter for CORS behind others", filter.path());
+                    let help = Some("write it as the first".to_owned());
+                    filter.reader.outside(filter.at(), &what, help);
+                }
+            }
             other => {
                 let what = format!("{}: the HTTP filter `{name}` ({other})", filter.path());
                 security::outside(&filter, &what, &name, other);
                 typed.message.close();
             }
+        }
+    }
+    if !has_cors {
+        // Without the filter, its policies say nothing.
+        for host in &mut listener.virtual_hosts {
+            host.cors = None;
+            host.routes.iter_mut().for_each(|route| route.cors = None);
         }
     }
 }

@@ -2,19 +2,24 @@
 
 use super::message::Message;
 use super::reader::Reader;
-use super::{header_mutation, retry, route_match, security};
+use super::{cors, header_mutation, retry, route_match, security};
 use crate::any::Base64;
 use crate::listener::Listener;
 use crate::read::FromYaml;
 use crate::route::{
     Connect, Destination, DirectResponse, Forward, HostRewrite, PathMatch, PathRewrite, Redirect,
-    RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction, WeightedCluster,
-    check_host_or_path, check_name, check_regex, check_status, check_weights,
+    RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction, RouteFilters, WeightedCluster,
+    check_host_or_path, check_name, check_regex, check_status, check_template_rewrite,
+    check_weights,
 };
 use crate::source::Spanned;
 use crate::virtual_host::{VirtualHost, check_domain};
 
 const ACTIONS: [&str; 3] = ["route", "redirect", "direct_response"];
+
+/// Of `path_rewrite_policy`.
+const TEMPLATE_REWRITE: &str =
+    "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig";
 
 /// Why no condition is passed over.
 const CONDITION: &str = "`--lenient` passes over no condition: the route would take requests \
@@ -31,17 +36,26 @@ const CODES: [(&str, i64, RedirectCode); 5] = [
 /// `RouteConfiguration`: fills in what `listener` has of it.
 pub(super) fn configuration(message: &Message<'_, '_>, listener: &mut Listener) {
     message.inert("name");
-    security::per_route(message);
+    let cors = security::per_route(message);
     message.only("validate_clusters", true);
     message.only("most_specific_header_mutations_wins", false);
     let hosts = message.messages("virtual_hosts");
     listener.headers = header_mutation::read(message);
     listener.virtual_hosts = hosts.iter().map(virtual_host).collect();
+    let mirrors = cors::mirrors(message);
+    for host in &mut listener.virtual_hosts {
+        host.cors = host.cors.take().or_else(|| cors.clone());
+        if let Some(mirrors) = &mirrors
+            && host.request_mirror_policies.is_empty()
+        {
+            host.request_mirror_policies.clone_from(mirrors);
+        }
+    }
 }
 
 fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
     security::require_tls(message);
-    security::per_route(message);
+    let cors = security::per_route(message);
     let domains = message.texts("domains");
     if domains.is_empty() {
         message.missing("domains");
@@ -59,12 +73,15 @@ fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
         routes: routes.iter().filter_map(route).collect(),
         metadata: message.metadata("metadata"),
         retry_policy: retry::read(message, request_buffer_limit(message)),
+        request_mirror_policies: cors::mirrors(message).unwrap_or_default(),
+        cors,
         include_request_attempt_count: message
             .flag("include_request_attempt_count")
             .unwrap_or(false),
         include_attempt_count_in_response: message
             .flag("include_attempt_count_in_response")
             .unwrap_or(false),
+        filters: RouteFilters::default(),
         headers: header_mutation::read(message),
     }
 }
@@ -78,7 +95,7 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
     let metadata = message.metadata("metadata");
     let request_buffer_limit = request_buffer_limit(message);
     let headers = header_mutation::read(message);
-    security::per_route(message);
+    let cors = security::per_route(message);
     let matches = message.reader.guarded(CONDITION, || {
         let Some(condition) = message.message("match") else {
             message.missing("match");
@@ -95,6 +112,11 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
         message.reader.outside(message.at(), &what, None);
         action = None;
     }
+    if let (Some(action), Some(matches)) = (&action, &matches)
+        && let Some(problem) = check_template_rewrite(matches, action, message.at())
+    {
+        message.reader.problem(problem);
+    }
     let action = action.unwrap_or_else(|| {
         let text = format!("{} answers with 503", message.path());
         message.reader.consequence(message.at(), text);
@@ -106,6 +128,9 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
         action,
         metadata,
         buffer_limit: None,
+        max_request_bytes: None,
+        cors,
+        filters: RouteFilters::default(),
         headers,
     })
 }
@@ -160,6 +185,11 @@ fn forward(action: &Message<'_, '_>, request_buffer_limit: Option<usize>) -> Opt
     forward.retry_policy = retry::read(action, request_buffer_limit).map(Box::new);
     if let Some(timeout) = action.duration("timeout") {
         forward.timeout = timeout.value;
+    }
+    forward.request_mirror_policies = cors::mirrors(action);
+    if let Some(limits) = action.message("max_stream_duration") {
+        let limit = limits.duration("max_stream_duration");
+        forward.max_stream_duration = limit.map_or(forward.max_stream_duration, |l| l.value);
     }
     forward.idle_timeout = action.duration("idle_timeout").map(|timeout| timeout.value);
     forward.path_rewrite = path_rewrite(action);
@@ -222,7 +252,10 @@ fn destination(action: &Message<'_, '_>) -> Option<Destination> {
 }
 
 fn weighted_cluster(message: &Message<'_, '_>) -> WeightedCluster {
-    security::per_route(message);
+    if security::per_route(message).is_some() {
+        let what = format!("{}: CORS of a weighted cluster", message.path());
+        message.reader.outside(message.at(), &what, None);
+    }
     WeightedCluster {
         name: message.required_text("name"),
         weight: message.number::<u32>("weight").map_or(0, |w| w.value),
@@ -261,7 +294,20 @@ fn connect(action: &Message<'_, '_>) -> Option<Connect> {
 }
 
 fn path_rewrite(action: &Message<'_, '_>) -> Option<PathRewrite> {
-    match action.one_of(&["prefix_rewrite", "regex_rewrite"])? {
+    match action.one_of(&["prefix_rewrite", "regex_rewrite", "path_rewrite_policy"])? {
+        "path_rewrite_policy" => {
+            let policy = action.message("path_rewrite_policy")?;
+            policy.inert("name");
+            let typed = policy.typed("typed_config")?;
+            if typed.name != TEMPLATE_REWRITE {
+                let what = format!("{}: {}", policy.path(), typed.name);
+                policy.reader.outside(policy.at(), &what, None);
+                typed.message.close();
+                return None;
+            }
+            let rewrite = typed.message.required_text("path_template_rewrite");
+            Some(PathRewrite::Template(rewrite))
+        }
         "prefix_rewrite" => host_or_path(action, "prefix_rewrite").map(PathRewrite::Prefix),
         _ => {
             let rewrite = action.message("regex_rewrite")?;

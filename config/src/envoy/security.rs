@@ -1,7 +1,9 @@
 //! What keeps requests out, or others from reading them. Without it everything
 //! would work, and be open: not even the lenient reader passes it over.
 
+use super::cors;
 use super::message::Message;
+use crate::route::Cors;
 use crate::yaml::Value;
 
 /// Filters that turn requests or connections away, by the end of their name
@@ -37,17 +39,19 @@ fn guards(name: &str, kind: &str) -> bool {
     parts.into_iter().any(|part| FILTERS.contains(&part))
 }
 
+/// The one configuration of a filter that a route can have.
+const CORS_POLICY: &str = "envoy.extensions.filters.http.cors.v3.CorsPolicy";
+
 /// `typed_per_filter_config`, which may hold what a filter turns away, or
-/// switch on one that is disabled.
-pub(super) fn per_route(message: &Message<'_, '_>) {
+/// switch on one that is disabled; gives the policy for other origins.
+pub(super) fn per_route(message: &Message<'_, '_>) -> Option<Cors> {
     const FIELD: &str = "typed_per_filter_config";
-    let Some(node) = message.node(FIELD) else {
-        return;
-    };
+    let node = message.node(FIELD)?;
     let Value::Mapping(entries) = &node.value else {
         message.mismatch(node, &message.path_of(FIELD), "a mapping");
-        return;
+        return None;
     };
+    let mut policy = None;
     let path = message.path_of(FIELD);
     for entry in entries {
         let name = entry.key.text.as_str();
@@ -58,12 +62,19 @@ pub(super) fn per_route(message: &Message<'_, '_>) {
         };
         let kind = kind.and_then(|kind| kind.value.text()).unwrap_or_default();
         let what = format!("{path}.{name}");
+        if kind.rsplit('/').next() == Some(CORS_POLICY) {
+            let settings = Message::open(message.reader, &entry.value, what);
+            settings.inert("@type");
+            policy = Some(cors::policy(&settings));
+            continue;
+        }
         if guards(name, kind) || kind.ends_with(FILTER_CONFIG) {
             message.reader.never(at, &what, FILTER);
         } else {
             message.reader.outside(at, &what, None);
         }
     }
+    policy
 }
 
 /// `require_tls`, which must not ask for any.

@@ -23,6 +23,14 @@ impl Percent {
 
     const MILLION: u32 = 1_000_000;
 
+    /// `part` of `whole`, if that is not more than all.
+    pub(crate) fn of(part: u32, whole: u32) -> Option<Self> {
+        let millionths = u64::from(part) * u64::from(Self::MILLION);
+        let millionths = millionths.checked_div(u64::from(whole))?;
+        let millionths = u32::try_from(millionths).ok()?;
+        (millionths <= Self::MILLION).then_some(Self(millionths))
+    }
+
     /// So much, of a million.
     pub fn millionths(self) -> u32 {
         self.0

@@ -135,12 +135,17 @@ impl FromYaml for HeaderToAdd {
     }
 }
 
-/// Reads the value of a header, and notes what is wrong with it.
-pub(crate) fn read_value(text: &str, span: Span, problems: &mut Problems) -> Template {
+/// Notes what would end the value of a header too early.
+pub(crate) fn check_value(text: &str, span: Span, problems: &mut Problems) {
     if text.chars().any(|c| c.is_ascii_control() && c != '\t') {
         let message = "there is a control character in the value of a header";
         problems.push(Problem::new(span, message));
     }
+}
+
+/// Reads the value of a header, and notes what is wrong with it.
+pub(crate) fn read_value(text: &str, span: Span, problems: &mut Problems) -> Template {
+    check_value(text, span, problems);
     match Template::parse(text) {
         Ok(template) => template,
         Err(error) => {

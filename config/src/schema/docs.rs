@@ -6,7 +6,7 @@ use crate::read::Block;
 
 /// The files with types that are read from mappings; a test notices one that is not
 /// here.
-const SOURCES: [&str; 34] = [
+const SOURCES: [&str; 38] = [
     include_str!("../access_log.rs"),
     include_str!("../admin.rs"),
     include_str!("../callouts.rs"),
@@ -31,10 +31,14 @@ const SOURCES: [&str; 34] = [
     include_str!("../retry_budget.rs"),
     include_str!("../route.rs"),
     include_str!("../route/action.rs"),
+    include_str!("../route/cors.rs"),
     include_str!("../route/destination.rs"),
     include_str!("../route/header_match.rs"),
     include_str!("../route/header_mutation.rs"),
+    include_str!("../route/mirror.rs"),
+    include_str!("../route/query_match.rs"),
     include_str!("../route/retry.rs"),
+    include_str!("../route/route_filter.rs"),
     include_str!("../route/rewrite.rs"),
     include_str!("../route/route_match.rs"),
     include_str!("../tcp_proxy.rs"),

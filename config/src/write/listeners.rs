@@ -104,6 +104,12 @@ fn virtual_host(host: &VirtualHost) -> Json {
     ] {
         block.flag(key, value, false);
     }
+    let mirrors = host.request_mirror_policies.iter().map(routes::mirror);
+    block.list("request_mirror_policies", mirrors);
+    if let Some(cors) = &host.cors {
+        block.set("cors", routes::cors(cors));
+    }
+    routes::filters(&mut block, &host.filters);
     routes::header_mutations(&mut block, &host.headers);
     block.list("routes", host.routes.iter().map(routes::route));
     block.into()

@@ -204,7 +204,7 @@ pub(super) fn intervals(backoff: Backoff) -> Object {
 
 /// Bytes for a filter: as YAML where that comes out the same, as a string where
 /// they are one, or else in base64.
-fn configuration(bytes: &[u8]) -> Json {
+pub(super) fn configuration(bytes: &[u8]) -> Json {
     if bytes.is_empty() {
         return Json::Null;
     }

@@ -14,12 +14,12 @@ use crate::telemetry::UpstreamRequest;
 use crate::worker::WorkerShared;
 
 /// One request on a connection of the worker's.
-pub(super) struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     worker: &'a WorkerShared,
     endpoint: Rc<Endpoint>,
     upstream: Option<AnyUpstream>,
     /// The connection was used before: the endpoint may have closed it by now.
-    pub(super) reused: bool,
+    pub(crate) reused: bool,
     began: Instant,
     unflushed: bool,
     metrics: UpstreamRequest,
@@ -28,7 +28,7 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// Connects to an endpoint of the cluster, over a connection that is
     /// certainly new when `fresh`.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         worker: &'a WorkerShared,
         cluster: &Cluster,
         fresh: bool,
@@ -52,15 +52,15 @@ impl<'a> Attempt<'a> {
     }
 
     /// Queues the request's headers; what makes no well-formed message is told.
-    pub(super) fn send_headers(&mut self, headers: &HeaderMap, end: bool) -> Result<(), String> {
+    pub(crate) fn send_headers(&mut self, headers: &HeaderMap, end: bool) -> Result<(), String> {
         self.send(|u| u.send_headers(headers, end).map_err(|e| e.to_string()))
     }
 
-    pub(super) fn send_body(&mut self, body: BodyBuffer, end: bool) -> Result<(), String> {
+    pub(crate) fn send_body(&mut self, body: BodyBuffer, end: bool) -> Result<(), String> {
         self.send(|u| u.send_body(body, end).map_err(|e| e.to_string()))
     }
 
-    pub(super) fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), String> {
+    pub(crate) fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), String> {
         self.send(|u| u.send_trailers(trailers).map_err(|e| e.to_string()))
     }
 
@@ -73,12 +73,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Bytes that wait to be written.
-    pub(super) fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.upstream.as_ref().map_or(0, Upstream::queued)
     }
 
     /// Writes what is queued, and waits for the next piece of the response.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<ResponsePiece, UpstreamError>> {
@@ -100,7 +100,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Says how long the endpoint took, if that is asked for.
-    pub(super) fn add_service_time(&self, worker: &WorkerShared, headers: &mut HeaderMap) {
+    pub(crate) fn add_service_time(&self, worker: &WorkerShared, headers: &mut HeaderMap) {
         if worker.callouts.envoy_headers {
             let took = self.began.elapsed().as_millis().to_string();
             headers.replace("x-envoy-upstream-service-time", took);
@@ -108,7 +108,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The response is whole: the connection may serve others.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if let Some(AnyUpstream::H1(upstream)) = self.upstream.take() {
             self.worker.pool.release(&self.endpoint, *upstream);
         }

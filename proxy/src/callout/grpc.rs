@@ -16,7 +16,7 @@ use weir_abi::{
     HeaderMap, Vm,
 };
 
-use super::attempt::Attempt;
+use super::Attempt;
 use super::service::GrpcTarget;
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::limits::{GRPC_OUTBOX_BYTES, GRPC_OUTBOXES_BYTES, GRPC_RESEND_BYTES, GRPC_SEND_BYTES};

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use weir_abi::{BodyBuffer, HeaderMap, HttpCall, HttpCallResponse};
 
-use super::attempt::Attempt;
+use super::Attempt;
 use crate::http::{ResponsePiece, UpstreamError};
 use crate::stream::UpstreamFailure;
 use crate::telemetry::CalloutOutcome;

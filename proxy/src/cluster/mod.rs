@@ -140,6 +140,9 @@ impl Cluster {
     /// The next endpoint that is none of `tried`; where all are, any.
     pub(crate) fn pick_besides(&self, tried: &[SocketAddr]) -> Option<Rc<Endpoint>> {
         let mut found = self.pick()?;
+        if tried.is_empty() {
+            return Some(found);
+        }
         for _ in 1..self.size() {
             if !tried.contains(&found.address) {
                 break;

@@ -31,6 +31,7 @@ impl<D: Downstream> Exchange<'_, D> {
                 data,
                 end_of_stream,
             } => {
+                self.keep_for_mirrors(&data);
                 if !self.keep(&data) {
                     return;
                 }
@@ -40,6 +41,9 @@ impl<D: Downstream> Exchange<'_, D> {
                 }
             }
             Frame::Trailers => self.pending.end = PendingEnd::Trailers,
+        }
+        if self.pending.end != PendingEnd::Open {
+            self.send_mirrors();
         }
         let waits = !matches!(self.endpoint, EndpointState::Done);
         if waits && self.pending.end != PendingEnd::Open {
@@ -92,17 +96,14 @@ impl<D: Downstream> Exchange<'_, D> {
             self.timers.set_idle_timeout(limit);
         }
         self.upstream_limit = cluster.buffer_limit.max(1);
-        self.attempt();
+        self.limit_duration(forward.duration_max);
+        self.prepare_mirrors(route, forward);
+        self.attempt(route, forward);
     }
 
     /// Chooses an endpoint of the stream's cluster, and begins to connect.
-    pub(super) fn attempt(&mut self) {
-        let info = &self.stream.info;
-        let (route, chosen) = (info.route.borrow().clone(), info.chosen.get());
-        let (Some(route), Some(chosen)) = (route, chosen) else {
-            return;
-        };
-        let Action::Forward(forward) = &route.action else {
+    pub(super) fn attempt(&mut self, route: &Route, forward: &Forward) {
+        let Some(chosen) = self.stream.info.chosen.get() else {
             return;
         };
         self.attempts.number += 1;
@@ -118,7 +119,7 @@ impl<D: Downstream> Exchange<'_, D> {
             self.stream.fail_upstream(&UpstreamFailure::NoEndpoint);
             return;
         };
-        self.attempts.tried.push(endpoint.address);
+        self.attempts.chosen(endpoint.address);
         let host = endpoint.host.as_ref().filter(|_| forward.auto_host_rewrite);
         if let Some(host) = host {
             let host = Bytes::copy_from_slice(host.as_bytes());

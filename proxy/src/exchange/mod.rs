@@ -10,6 +10,8 @@
 
 mod endpoint;
 mod forward;
+mod mirror;
+mod policy;
 mod respond;
 mod retry;
 mod timers;
@@ -24,6 +26,8 @@ use std::time::Duration;
 use weir_abi::Direction;
 
 use self::endpoint::{EndpointState, PendingRequest, Target};
+use self::mirror::Mirrors;
+use self::policy::Policy;
 use self::retry::Attempts;
 use self::timers::{Expired, Timers};
 use crate::cluster::{Cluster, Lease};
@@ -52,6 +56,9 @@ pub(crate) struct Exchange<'a, D> {
     rejected: Option<Rejected>,
     endpoint: EndpointState,
     attempts: Attempts,
+    mirrors: Mirrors,
+    /// What the route said when the request came.
+    policy: Policy,
     /// Decides between clusters.
     lot: Lot,
     metrics: DownstreamRequest,
@@ -118,8 +125,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         let prepared = request::prepare(&mut head.headers, &listener.http, &connection);
         let mut info = StreamInfo::new(connection, head.protocol, Arc::clone(&listener.facts));
         info.client = client;
-        let stream =
-            FilteredStream::new(info, head.headers, &listener.plugins, listener.buffer_limit);
+        let chain = listener.chain(&head.headers);
+        let stream = FilteredStream::new(info, head.headers, chain, listener.buffer_limit);
         Self {
             downstream,
             stream,
@@ -134,6 +141,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             rejected: prepared.err(),
             endpoint: EndpointState::None,
             attempts: Attempts::default(),
+            mirrors: Mirrors::default(),
+            policy: Policy::default(),
             lot: Lot::new(),
             metrics: listener.metrics.request(),
             upstream_metrics: None,
@@ -184,8 +193,10 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             if let Some(limit) = self.route_buffer_limit() {
                 self.stream.set_buffer_limit(limit);
             }
-            let ended = self.request == RequestReader::Ended;
-            self.stream.request_headers(ended);
+            if self.admit() {
+                let ended = self.request == RequestReader::Ended;
+                self.stream.request_headers(ended);
+            }
         }
         self.drive().await;
     }
@@ -366,6 +377,10 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 self.stream.fail_request(408, details, body);
                 return;
             }
+            Happening::Expired(Expired::Duration) => {
+                self.duration_expired();
+                return;
+            }
             Happening::Expired(Expired::Idle) => {
                 // The answer gets as long to be taken.
                 self.timers.moved();
@@ -391,6 +406,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             } => {
                 if end_of_stream {
                     self.request_ended();
+                }
+                if self.is_too_large(data.len()) {
+                    return self.refuse_body();
                 }
                 self.stream.request_body(data, end_of_stream);
             }

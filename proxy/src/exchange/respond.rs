@@ -81,6 +81,9 @@ impl<D: Downstream> Exchange<'_, D> {
         if !headers.contains(b"date") {
             headers.add("date", self.shared.date());
         }
+        if let Some((cors, origin)) = &self.policy.origin {
+            cors.mark(origin, &mut headers);
+        }
         let http = &self.listener.http;
         match http.server_header {
             ServerHeader::Overwrite => headers.overwrite("server", http.server_name.clone()),

@@ -26,7 +26,7 @@ use crate::stream::{ResponseFlags, ResponseState, UpstreamFailure, parse_status}
 pub(super) struct Attempts {
     /// So many have begun.
     pub(super) number: u32,
-    /// The endpoints that were chosen.
+    /// The endpoints that were chosen, if there may be others.
     pub(super) tried: Vec<SocketAddr>,
     /// For one attempt, once the request is complete and there is a connection.
     pub(super) timeout: Option<Duration>,
@@ -65,6 +65,15 @@ enum Decision {
     Exhausted,
     /// There would be another one, but the cluster has enough of them.
     Overflow,
+}
+
+impl Attempts {
+    /// This endpoint was chosen.
+    pub(super) fn chosen(&mut self, endpoint: SocketAddr) {
+        if self.retry.is_some() {
+            self.tried.push(endpoint);
+        }
+    }
 }
 
 impl Retry {
@@ -293,7 +302,12 @@ impl<D: Downstream> Exchange<'_, D> {
         if let Some(retry) = &self.attempts.retry {
             self.pending.body = retry.kept.clone();
         }
-        self.attempt();
+        let route = self.stream.info.route.borrow().clone();
+        if let Some(route) = route
+            && let Action::Forward(forward) = &route.action
+        {
+            self.attempt(&route, forward);
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) enum Expired {
     Request,
     /// The stream's, without any movement.
     Idle,
+    /// The stream's.
+    Duration,
 }
 
 /// The deadlines of one exchange.
@@ -32,6 +34,7 @@ pub(super) struct Timers {
     attempt: Option<Instant>,
     /// How long nothing may move at the endpoint, and since when nothing has.
     attempt_idle: Option<(Duration, Instant)>,
+    duration: Option<Instant>,
     idle_timeout: Option<Duration>,
     moved: Instant,
 }
@@ -44,6 +47,7 @@ impl Timers {
             response: None,
             attempt: None,
             attempt_idle: None,
+            duration: None,
             idle_timeout,
             moved: Instant::now(),
         }
@@ -56,6 +60,12 @@ impl Timers {
 
     pub(super) fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
         self.idle_timeout = timeout;
+    }
+
+    /// The stream may take this long, from when it began.
+    pub(super) fn set_duration(&mut self, max: Option<Duration>, elapsed: Duration) {
+        let left = max.map(|max| max.saturating_sub(elapsed));
+        self.duration = left.map(|left| Instant::now() + left);
     }
 
     /// The request has come, or is not waited for any more.
@@ -117,6 +127,7 @@ impl Timers {
                 (self.attempt, Expired::Attempt),
                 (attempt_idle, Expired::AttemptIdle),
                 (idle, Expired::Idle),
+                (self.duration, Expired::Duration),
             ];
             let deadlines = deadlines.into_iter();
             let deadlines = deadlines.filter_map(|(at, expired)| Some((at?, expired)));

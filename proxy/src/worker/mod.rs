@@ -249,6 +249,11 @@ impl Worker {
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
             let listener = Rc::new(WorkerListener {
                 plugins: spec.filters.iter().map(|p| Rc::new(plugin(p))).collect(),
+                chains: spec
+                    .chains
+                    .iter()
+                    .map(|c| c.iter().map(|p| Rc::new(plugin(p))).collect())
+                    .collect(),
                 access_loggers: spec.access_loggers.iter().map(plugin).collect(),
                 routes: Arc::clone(&spec.routes),
                 tcp: spec.tcp,

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
+use weir_abi::HeaderMap;
 use weir_config::{Callouts, HttpOptions};
 
 use crate::callout::ClusterNames;
@@ -120,6 +121,8 @@ impl Latest {
 /// A listener on one worker, as one generation has it.
 pub(crate) struct WorkerListener {
     pub(crate) plugins: Vec<Rc<Plugin>>,
+    /// The chains of routes that do not have the listener's.
+    pub(super) chains: Vec<Vec<Rc<Plugin>>>,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) codec: Rc<CodecOptions>,
     pub(crate) http: Arc<HttpOptions>,
@@ -144,6 +147,16 @@ impl WorkerListener {
         for logger in &self.access_loggers {
             logger.log(Rc::new(LogView(Rc::clone(stream))));
         }
+    }
+
+    /// The filters for a request, by the route that it takes when it comes.
+    pub(crate) fn chain(&self, request: &HeaderMap) -> &[Rc<Plugin>] {
+        if self.chains.is_empty() {
+            return &self.plugins;
+        }
+        let route = self.routes.find(request);
+        let chain = route.and_then(|route| self.chains.get(route.chain?));
+        chain.unwrap_or(&self.plugins)
     }
 
     /// Whether requests may say themselves how they are tried: Envoy's headers are not

@@ -270,6 +270,7 @@ fn label(route: &Route) -> String {
         PathMatch::Exact(text) => format!("path {text}"),
         PathMatch::SeparatedPrefix(text) => format!("path_separated_prefix {text}"),
         PathMatch::Regex(text) => format!("regex {text}"),
+        PathMatch::Template(text) => format!("path_template {text}"),
         PathMatch::Connect => "connect".to_owned(),
     }
 }
