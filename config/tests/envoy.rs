@@ -226,6 +226,11 @@ fn every_key_of_the_subset_is_read() {
     let path = PathMatch::Template("/u/{id}".to_owned());
     assert_eq!(template.matches.path.value, path);
     assert_eq!(template.matches.query_parameters.len(), 3);
+    let off: Vec<_> = template.filters.0.iter().map(|f| &*f.name.value).collect();
+    assert_eq!(
+        off,
+        ["envoy.filters.http.wasm", "envoy.filters.http.wasm-2"]
+    );
     let cors = template.cors.as_ref().unwrap();
     assert_eq!(cors.max_age, Some(Duration::from_secs(600)));
     assert!(cors.allow_credentials && cors.allow_origin[0].ignore_case);

@@ -1,9 +1,16 @@
 //! Retries: requests that are sent once more, through real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Request, Response};
+
 use weir_conformance::guests::response_marker;
+use weir_conformance::h2::{H2Upstream, send_all};
 use weir_conformance::{Answer, Client, Exposition, Upstream, Weir, eventually};
 
 /// A listener whose only route has `route`, keys in flow style, behind a filter that
@@ -344,4 +351,79 @@ fn a_client_that_goes_ends_the_retries() {
     drop(client);
     assert!(weir.logged("/x 0").contains("/x 0 DC"));
     assert_eq!(upstream.requests().len(), 1);
+}
+
+/// A route with `retry_on` to an HTTP/2 endpoint.
+fn http2(upstream: &H2Upstream, retry_on: &str) -> Weir {
+    Weir::start(&format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  routes: [{{ match: {{ prefix: / }}, cluster: web, retry_policy: {{ retry_on: {retry_on}, {FAST} }} }}]
+clusters:
+- {{ name: web, endpoints: [\"{}\"], protocol: http2 }}
+",
+        upstream.address
+    ))
+}
+
+async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let mut body = request.into_body();
+    let mut text = Vec::new();
+    while let Some(Ok(data)) = body.data().await {
+        body.flow_control().release_capacity(data.len()).unwrap();
+        text.extend_from_slice(&data);
+    }
+    let head = Response::builder().status(200).body(()).unwrap();
+    let mut stream = respond.send_response(head, false).unwrap();
+    send_all(&mut stream, text.into(), true).await.unwrap();
+}
+
+#[test]
+fn a_stream_that_is_refused_is_sent_again() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let upstream = H2Upstream::start(move |request, mut respond: SendResponse<Bytes>| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if first {
+                respond.send_reset(Reason::REFUSED_STREAM);
+            } else {
+                echo(request, respond).await;
+            }
+        }
+    });
+    let weir = http2(&upstream, "refused-stream");
+    let response = weir.connect().request("POST", "/x", &[], b"body");
+    assert_eq!((response.status, response.text().as_str()), (200, "body"));
+}
+
+#[test]
+fn a_request_that_is_still_coming_is_sent_again_from_its_beginning() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let upstream = H2Upstream::start(move |request, mut respond: SendResponse<Bytes>| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if first {
+                let head = Response::builder().status(503).body(()).unwrap();
+                respond.send_response(head, true).unwrap();
+            } else {
+                echo(request, respond).await;
+            }
+        }
+    });
+    let weir = http2(&upstream, "5xx");
+    let mut client = weir.connect();
+    client.send("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\none");
+    eventually("the second attempt has begun", || {
+        (upstream.requests() == 2).then_some(())
+    });
+    client.send("two");
+    client.send("end");
+    let response = client.response();
+    assert_eq!(
+        (response.status, response.text().as_str()),
+        (200, "onetwoend")
+    );
 }

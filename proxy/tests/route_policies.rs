@@ -124,7 +124,7 @@ fn a_preflight_is_answered_before_filters() {
         ("access-control-allow-headers", Some("x-token")),
         ("access-control-max-age", Some("600")),
         ("access-control-allow-credentials", Some("true")),
-        ("access-control-expose-headers", None),
+        ("access-control-expose-headers", Some("x-total")),
         ("x-version", None),
     ] {
         assert_eq!(response.header(name), value, "{name}");

@@ -7,6 +7,8 @@ use crate::error::Problem;
 use crate::http_filter::HttpFilter;
 use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
 use crate::listener::Listener;
+use crate::route::{RouteFilter, RouteFilters};
+use crate::source::Spanned;
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
@@ -130,6 +132,8 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
     }
     let last = filters.len().saturating_sub(1);
     let mut has_cors = false;
+    // What filters are called in Envoy, and here.
+    let mut names: Vec<(String, String)> = Vec::new();
     for (index, filter) in filters.into_iter().enumerate() {
         let name = filter.required_text("name");
         filter.only("is_optional", false);
@@ -154,7 +158,9 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
                 check_terminal(&filter, &name, false, index == last);
                 if let Some(wasm) = wasm::plugin(&typed.message) {
                     let mut name = name;
+                    let given = name.value.clone();
                     name.value = wasm::unique(&name.value, &listener.http_filters);
+                    names.push((given, name.value.clone()));
                     listener.http_filters.push(HttpFilter { name, wasm });
                 }
             }
@@ -174,6 +180,12 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
             }
         }
     }
+    for host in &mut listener.virtual_hosts {
+        rename(&mut host.filters, &names);
+        for route in &mut host.routes {
+            rename(&mut route.filters, &names);
+        }
+    }
     if !has_cors {
         // Without the filter, its policies say nothing.
         for host in &mut listener.virtual_hosts {
@@ -181,6 +193,22 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
             host.routes.iter_mut().for_each(|route| route.cors = None);
         }
     }
+}
+
+/// Settings of filters by the names that these have here; those of filters that there
+/// are not say nothing, as in Envoy.
+fn rename(filters: &mut RouteFilters, names: &[(String, String)]) {
+    let renamed = |filter: RouteFilter| {
+        let same = names
+            .iter()
+            .filter(|(given, _)| *given == filter.name.value);
+        let renamed = same.map(|(_, here)| RouteFilter {
+            name: Spanned::new(here.clone(), filter.name.span),
+            setting: filter.setting.clone(),
+        });
+        renamed.collect::<Vec<_>>()
+    };
+    filters.0 = filters.0.drain(..).flat_map(renamed).collect();
 }
 
 fn router_suppresses_headers(router: &Message<'_, '_>) -> bool {

@@ -8,7 +8,7 @@ use crate::listener::Listener;
 use crate::read::FromYaml;
 use crate::route::{
     Connect, Destination, DirectResponse, Forward, HostRewrite, PathMatch, PathRewrite, Redirect,
-    RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction, RouteFilters, WeightedCluster,
+    RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction, WeightedCluster,
     check_host_or_path, check_name, check_regex, check_status, check_template_rewrite,
     check_weights,
 };
@@ -36,7 +36,7 @@ const CODES: [(&str, i64, RedirectCode); 5] = [
 /// `RouteConfiguration`: fills in what `listener` has of it.
 pub(super) fn configuration(message: &Message<'_, '_>, listener: &mut Listener) {
     message.inert("name");
-    let cors = security::per_route(message);
+    let per_filter = security::per_route(message);
     message.only("validate_clusters", true);
     message.only("most_specific_header_mutations_wins", false);
     let hosts = message.messages("virtual_hosts");
@@ -44,7 +44,11 @@ pub(super) fn configuration(message: &Message<'_, '_>, listener: &mut Listener) 
     listener.virtual_hosts = hosts.iter().map(virtual_host).collect();
     let mirrors = cors::mirrors(message);
     for host in &mut listener.virtual_hosts {
-        host.cors = host.cors.take().or_else(|| cors.clone());
+        host.cors = host.cors.take().or_else(|| per_filter.cors.clone());
+        let said = |name: &str| host.filters.0.iter().any(|f| f.name.value == name);
+        let more = per_filter.filters.0.iter();
+        let more: Vec<_> = more.filter(|f| !said(&f.name)).cloned().collect();
+        host.filters.0.extend(more);
         if let Some(mirrors) = &mirrors
             && host.request_mirror_policies.is_empty()
         {
@@ -55,7 +59,7 @@ pub(super) fn configuration(message: &Message<'_, '_>, listener: &mut Listener) 
 
 fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
     security::require_tls(message);
-    let cors = security::per_route(message);
+    let per_filter = security::per_route(message);
     let domains = message.texts("domains");
     if domains.is_empty() {
         message.missing("domains");
@@ -74,14 +78,14 @@ fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
         metadata: message.metadata("metadata"),
         retry_policy: retry::read(message, request_buffer_limit(message)),
         request_mirror_policies: cors::mirrors(message).unwrap_or_default(),
-        cors,
+        cors: per_filter.cors,
         include_request_attempt_count: message
             .flag("include_request_attempt_count")
             .unwrap_or(false),
         include_attempt_count_in_response: message
             .flag("include_attempt_count_in_response")
             .unwrap_or(false),
-        filters: RouteFilters::default(),
+        filters: per_filter.filters,
         headers: header_mutation::read(message),
     }
 }
@@ -95,7 +99,7 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
     let metadata = message.metadata("metadata");
     let request_buffer_limit = request_buffer_limit(message);
     let headers = header_mutation::read(message);
-    let cors = security::per_route(message);
+    let per_filter = security::per_route(message);
     let matches = message.reader.guarded(CONDITION, || {
         let Some(condition) = message.message("match") else {
             message.missing("match");
@@ -129,8 +133,8 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
         metadata,
         buffer_limit: None,
         max_request_bytes: None,
-        cors,
-        filters: RouteFilters::default(),
+        cors: per_filter.cors,
+        filters: per_filter.filters,
         headers,
     })
 }
@@ -252,8 +256,8 @@ fn destination(action: &Message<'_, '_>) -> Option<Destination> {
 }
 
 fn weighted_cluster(message: &Message<'_, '_>) -> WeightedCluster {
-    if security::per_route(message).is_some() {
-        let what = format!("{}: CORS of a weighted cluster", message.path());
+    if !security::per_route(message).is_empty() {
+        let what = format!("{}: filters of a weighted cluster", message.path());
         message.reader.outside(message.at(), &what, None);
     }
     WeightedCluster {

@@ -54,11 +54,11 @@ impl<D: Downstream> Exchange<'_, D> {
         };
         let preflight = cors.preflight(&origin, &request);
         drop(request);
+        self.policy.origin = Some((cors, origin));
         if let Some(headers) = preflight {
             self.stream.reject(200, "cors_response", headers, "");
             return false;
         }
-        self.policy.origin = Some((cors, origin));
         true
     }
 

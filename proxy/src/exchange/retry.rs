@@ -302,6 +302,7 @@ impl<D: Downstream> Exchange<'_, D> {
         if let Some(retry) = &self.attempts.retry {
             self.pending.body = retry.kept.clone();
         }
+        self.stream.info.retried.set(true);
         let route = self.stream.info.route.borrow().clone();
         if let Some(route) = route
             && let Action::Forward(forward) = &route.action

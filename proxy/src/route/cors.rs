@@ -54,14 +54,14 @@ impl Cors {
         Some(std::iter::once(first).chain(told).collect())
     }
 
-    /// Marks a response for pages of `origin`.
+    /// Marks a response for pages of `origin`, that to a preflight too, as Envoy does.
     pub(crate) fn mark(&self, origin: &Bytes, response: &mut HeaderMap) {
-        response.replace(ORIGIN, origin.clone());
+        response.overwrite(ORIGIN, origin.clone());
         if self.credentials {
-            response.replace(CREDENTIALS, "true");
+            response.overwrite(CREDENTIALS, "true");
         }
         if !self.exposed.is_empty() {
-            response.replace("access-control-expose-headers", self.exposed.clone());
+            response.overwrite("access-control-expose-headers", self.exposed.clone());
         }
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct StreamInfo {
     pub(crate) upstream: Cell<Option<SocketAddr>>,
     pub(crate) upstream_local: Cell<Option<SocketAddr>>,
     pub(crate) upstream_attempts: Cell<u64>,
+    /// The request has been sent once more after an attempt that failed.
+    pub(crate) retried: Cell<bool>,
     /// When the endpoint was chosen.
     upstream_chosen: Cell<Option<Instant>>,
     /// How long it took then to get a connection, once there is one.
@@ -112,6 +114,7 @@ impl StreamInfo {
             upstream: Cell::default(),
             upstream_local: Cell::default(),
             upstream_attempts: Cell::default(),
+            retried: Cell::default(),
             upstream_chosen: Cell::default(),
             upstream_pool_ready: Cell::default(),
             upstream_latency: Cell::default(),

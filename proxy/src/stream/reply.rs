@@ -55,8 +55,8 @@ impl UpstreamFailure {
     }
 
     /// Details and body of the answer. `started`: the upstream's response had
-    /// begun.
-    pub(crate) fn words(&self, started: bool) -> (String, String) {
+    /// begun; `retried`: it was not the first attempt.
+    pub(crate) fn words(&self, started: bool, retried: bool) -> (String, String) {
         let reason = match self {
             Self::NoRoute => return ("route_not_found".to_owned(), String::new()),
             Self::NoCluster => return ("cluster_not_found".to_owned(), String::new()),
@@ -82,6 +82,11 @@ impl UpstreamFailure {
             Self::Closed => "connection termination",
             Self::Protocol => "protocol error",
         };
+        let latest = if retried {
+            "retried and the latest "
+        } else {
+            ""
+        };
         let when = if started { "after" } else { "before" };
         let cause = match self {
             Self::Connect(cause) => format!("{reason}|{cause}"),
@@ -90,7 +95,7 @@ impl UpstreamFailure {
         (
             format!("upstream_reset_{when}_response_started{{{cause}}}"),
             format!(
-                "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+                "upstream connect error or disconnect/reset before headers. {latest}reset reason: {reason}"
             ),
         )
     }
@@ -113,7 +118,8 @@ impl FilteredStream {
     /// The upstream cannot answer.
     pub(crate) fn fail_upstream(self: &Rc<Self>, failure: &UpstreamFailure) {
         let (code, flag) = failure.answer();
-        let (details, body) = failure.words(self.response.get() != ResponseState::Awaited);
+        let started = self.response.get() != ResponseState::Awaited;
+        let (details, body) = failure.words(started, self.info.retried.get());
         self.info.flag(flag);
         if let UpstreamFailure::Reset(code) = failure
             && self.headers_sent.get()
@@ -138,13 +144,14 @@ impl FilteredStream {
 
     /// The route answers in place of an upstream.
     pub(crate) fn answer(self: &Rc<Self>, code: u16, headers: Vec<(Bytes, Bytes)>, body: Bytes) {
-        self.local_response(&LocalResponse {
+        let response = LocalResponse {
             code,
             details: Bytes::from_static(b"direct_response"),
             body,
             headers,
             grpc_status: None,
-        });
+        };
+        self.respond(&response, Author::Route);
     }
 
     /// The request, as the filters left it, cannot be sent.
@@ -221,13 +228,17 @@ impl FilteredStream {
     /// it replaces the response and passes none; once headers have gone out
     /// the stream can only be cut.
     pub(super) fn local_response(self: &Rc<Self>, response: &LocalResponse) {
+        self.respond(response, Author::Other);
+    }
+
+    fn respond(self: &Rc<Self>, response: &LocalResponse, author: Author) {
         match self.response.get() {
             // Too late for an answer; what is left of the request has no purpose.
             ResponseState::Complete | ResponseState::Reset => self.end_request(),
             ResponseState::Awaited => {
                 self.info.set_code_details(&response.details);
                 self.end_request();
-                let (headers, body) = self.compose(response);
+                let (headers, body) = self.compose(response, author);
                 let end = body.is_empty();
                 self.start_response(ResponseSource::Local, headers, end);
                 if !end && self.response.get() == ResponseState::Started {
@@ -256,7 +267,7 @@ impl FilteredStream {
 
     /// Sends a response that passes no filter.
     fn answer_directly(self: &Rc<Self>, response: &LocalResponse) {
-        let (headers, body) = self.compose(response);
+        let (headers, body) = self.compose(response, Author::Other);
         let end = body.is_empty();
         self.start_response(ResponseSource::LocalDirect, headers, end);
         if !end {
@@ -266,16 +277,25 @@ impl FilteredStream {
 
     /// Headers and body of a local response. For a gRPC request it is a
     /// trailers-only reply: status and message stand in the headers.
-    fn compose(&self, response: &LocalResponse) -> (HeaderMap, Bytes) {
+    fn compose(&self, response: &LocalResponse, author: Author) -> (HeaderMap, Bytes) {
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 4);
         headers.add(":status", response.code.to_string());
-        if let Some(route) = self.info.route.borrow().as_ref() {
-            route.change_response(self, &mut headers);
+        let route = self.info.route.borrow();
+        let change = |headers: &mut HeaderMap| {
+            if let Some(route) = route.as_ref() {
+                route.change_response(self, headers);
+            }
+        };
+        if author == Author::Other {
+            change(&mut headers);
         }
         for (name, value) in &response.headers {
             if !name.eq_ignore_ascii_case(b":status") {
                 headers.add(name.clone(), value.clone());
             }
+        }
+        if author == Author::Route {
+            change(&mut headers);
         }
         if self.is_grpc {
             headers.replace(":status", "200");
@@ -304,6 +324,14 @@ impl FilteredStream {
         };
         (headers, body)
     }
+}
+
+/// Who makes a response, which decides what the route's changes of headers apply to: as
+/// in Envoy, to all headers of its own, and not to those that others give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Route,
+    Other,
 }
 
 /// Whether a request is gRPC.
