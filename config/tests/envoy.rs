@@ -264,6 +264,25 @@ fn every_key_of_the_subset_is_read() {
 }
 
 #[test]
+fn the_filter_for_cors_is_not_switched_off_in_silence() {
+    let filter = "- { name: c, typed_config: { \"@type\": \
+         type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors } }\n          \
+         - name: router";
+    let off = "typed_per_filter_config: { c: { \"@type\": \
+         type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }, match:";
+    let text = bootstrap("", "").replacen("- name: router", filter, 1);
+    parse(&text);
+    let text = text.replacen("match:", off, 1);
+    let (config, _) = envoy::parse("envoy.yaml", &text, Leniency::Lenient);
+    let errors = config.map(|_| ()).map_err(|errors| errors.plain());
+    let errors = errors.unwrap_err();
+    assert!(
+        errors.contains("switching `c` off for a route is not supported"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn what_is_silent_is_as_in_envoy() {
     let config = parse(&bootstrap("", ""));
     let listener = &config.listeners[0];

@@ -131,7 +131,7 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
         message.missing("http_filters");
     }
     let last = filters.len().saturating_sub(1);
-    let mut has_cors = false;
+    let mut cors = None;
     // What filters are called in Envoy, and here.
     let mut names: Vec<(String, String)> = Vec::new();
     for (index, filter) in filters.into_iter().enumerate() {
@@ -166,7 +166,7 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
             }
             CORS => {
                 check_terminal(&filter, &name, false, index == last);
-                has_cors = true;
+                cors = Some(name.value.clone());
                 if !listener.http_filters.is_empty() {
                     let what = format!("{}: the filter for CORS behind others", filter.path());
                     let help = Some("write it as the first".to_owned());
@@ -181,12 +181,21 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
         }
     }
     for host in &mut listener.virtual_hosts {
-        rename(&mut host.filters, &names);
-        for route in &mut host.routes {
-            rename(&mut route.filters, &names);
+        let of_routes = host.routes.iter_mut().map(|route| &mut route.filters);
+        for filters in of_routes.chain([&mut host.filters]) {
+            let off = filters
+                .0
+                .iter()
+                .find(|f| Some(&f.name.value) == cors.as_ref());
+            if let Some(off) = off {
+                let what = format!("switching `{}` off for a route", off.name.value);
+                let why = "pages of other origins could read responses; give the route a policy";
+                message.reader.never(off.name.span, &what, why);
+            }
+            rename(filters, &names);
         }
     }
-    if !has_cors {
+    if cors.is_none() {
         // Without the filter, its policies say nothing.
         for host in &mut listener.virtual_hosts {
             host.cors = None;
