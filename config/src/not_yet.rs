@@ -11,8 +11,6 @@ use crate::source::Span;
 pub(crate) enum NotYet {
     /// `listeners[].tls`
     ListenerTls,
-    /// `routes[].filters`
-    RouteFilters,
     /// `code.local.watched_directory`
     WatchedDirectory,
     /// A host name in place of an IP address
@@ -30,10 +28,6 @@ impl NotYet {
             Self::ListenerTls => (
                 "TLS on a listener",
                 "remove `tls`, and terminate TLS in front of Weir",
-            ),
-            Self::RouteFilters => (
-                "filter settings of a single route",
-                "remove `filters`; a listener of its own can have other filters",
             ),
             Self::WatchedDirectory => (
                 "watching a directory for new filter code",

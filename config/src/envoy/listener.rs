@@ -6,6 +6,7 @@ use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
 use crate::http_options::HttpOptions;
 use crate::listener::{Direction, Listener};
+use crate::route::HeaderMutations;
 use crate::source::Spanned;
 
 const DIRECTIONS: [(&str, i64, Direction); 3] = [
@@ -37,6 +38,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
             .word("traffic_direction", &DIRECTIONS)
             .unwrap_or_default(),
         metadata: message.metadata("metadata"),
+        headers: HeaderMutations::default(),
     };
     message.inert("stat_prefix");
     message.only("enable_reuse_port", true);

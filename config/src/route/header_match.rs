@@ -130,23 +130,26 @@ fn matcher(fields: &mut Fields<'_, '_>) -> HeaderMatcher {
                 end: range.end,
             }
         }
+        _ => HeaderMatcher::Text(text_match(fields, key)),
+    }
+}
+
+/// The text that `key`, `exact` and the like, asks for.
+pub(super) fn text_match(fields: &mut Fields<'_, '_>, key: &str) -> StringMatch {
+    let text: Spanned<String> = fields.required(key);
+    let matcher = match key {
+        "exact" => TextMatcher::Exact(text.value),
+        "prefix" => TextMatcher::Prefix(text.value),
+        "suffix" => TextMatcher::Suffix(text.value),
+        "contains" => TextMatcher::Contains(text.value),
         _ => {
-            let text: Spanned<String> = fields.required(key);
-            let matcher = match key {
-                "exact" => TextMatcher::Exact(text.value),
-                "prefix" => TextMatcher::Prefix(text.value),
-                "suffix" => TextMatcher::Suffix(text.value),
-                "contains" => TextMatcher::Contains(text.value),
-                _ => {
-                    check_regex(&text.value, text.span, fields.problems);
-                    TextMatcher::Regex(text.value)
-                }
-            };
-            HeaderMatcher::Text(StringMatch {
-                matcher,
-                ignore_case: fields.optional("ignore_case").unwrap_or(false),
-            })
+            check_regex(&text.value, text.span, fields.problems);
+            TextMatcher::Regex(text.value)
         }
+    };
+    StringMatch {
+        matcher,
+        ignore_case: fields.optional("ignore_case").unwrap_or(false),
     }
 }
 

@@ -66,7 +66,7 @@ enum Next {
     ClientBroken,
     UpstreamReadable,
     UpstreamWritable,
-    Connected(Option<Connected>),
+    Connected(Option<Box<Connected>>),
     Event,
     Idle,
 }
@@ -289,7 +289,7 @@ impl<'s> Relay<'s> {
             _ = client.stream.writable(), if writes_client => Next::ClientWritable,
             _ = upstream_ready(Interest::READABLE), if reads_upstream => Next::UpstreamReadable,
             _ = upstream_ready(Interest::WRITABLE), if writes_upstream => Next::UpstreamWritable,
-            upstream = connecting => Next::Connected(upstream),
+            upstream = connecting => Next::Connected(upstream.map(Box::new)),
             () = poll_fn(|context| chain.poll_events(context)) => Next::Event,
             () = idle => Next::Idle,
         }
