@@ -427,3 +427,36 @@ fn a_request_that_is_still_coming_is_sent_again_from_its_beginning() {
         (200, "onetwoend")
     );
 }
+
+#[test]
+fn each_attempt_counts_for_the_endpoint() {
+    let upstream = Upstream::start(|_| raw(503, "", ""));
+    let policy = format!("retry_policy: {{ retry_on: 5xx, num_retries: 2, {FAST} }}");
+    let detection = "outlier_detection: { consecutive_5xx: 3, interval: 50ms, \
+                     base_ejection_time: 600s, max_ejection_percent: 100 }";
+    let weir = weir(&[&upstream], &policy, detection);
+    assert_eq!(weir.connect().get("/x").status, 503);
+    assert_eq!(upstream.requests().len(), 3);
+    weir.eventually_metric("envoy_cluster_outlier_detection_ejections_active", 1);
+}
+
+#[test]
+fn circuit_breakers_say_how_many_retries_there_may_be() {
+    let upstream = Upstream::start(|_| raw(503, "", ""));
+    let policy = format!("retry_policy: {{ retry_on: 5xx, {FAST} }}");
+    let open = "envoy_cluster_circuit_breakers_default_rq_retry_open";
+    for (budget, attempts, is_open) in [
+        ("", 1, 1),
+        ("retry_budget: { min_retry_concurrency: 1 }", 2, 0),
+    ] {
+        let breakers = format!("circuit_breakers: {{ max_retries: 0 }}, {budget}");
+        let weir = weir(&[&upstream], &policy, &breakers);
+        let before = upstream.requests().len();
+        assert_eq!(weir.connect().get("/x").status, 503);
+        assert_eq!(upstream.requests().len() - before, attempts, "{budget}");
+        weir.eventually_metric(open, is_open);
+        let flag = if attempts == 1 { "UO" } else { "URX" };
+        let line = format!("/x 503 {flag} via_upstream {attempts}");
+        assert!(weir.logged("/x 503").contains(&line), "{budget}");
+    }
+}
