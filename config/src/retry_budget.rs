@@ -22,19 +22,25 @@ pub struct RetryBudget {
     pub min_retry_concurrency: u32,
 }
 
-impl FromYaml for RetryBudget {
-    const EXPECTED: &'static str = BLOCK.name;
-
-    fn placeholder() -> Self {
+impl Default for RetryBudget {
+    fn default() -> Self {
         Self {
             budget_percent: RETRY_BUDGET,
             min_retry_concurrency: RETRY_CONCURRENCY,
         }
     }
+}
+
+impl FromYaml for RetryBudget {
+    const EXPECTED: &'static str = BLOCK.name;
+
+    fn placeholder() -> Self {
+        Self::default()
+    }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
-        let other = Self::placeholder();
+        let other = Self::default();
         Self {
             budget_percent: fields
                 .optional("budget_percent")

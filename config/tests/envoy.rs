@@ -299,6 +299,9 @@ fn what_balances_is_read(web: &Cluster, grpc: &Cluster, hashed: &Cluster) {
     assert_eq!(outlier.success_rate_stdev_factor, 1900);
     assert_eq!(web.circuit_breakers.max_requests, 10);
     assert_eq!(web.circuit_breakers.max_retries, 3);
+    let budget = web.retry_budget.unwrap();
+    assert_eq!(budget.budget_percent.to_string(), "12.5%");
+    assert_eq!(budget.min_retry_concurrency, 5);
     assert_eq!(
         web.tcp_keepalive.unwrap().keepalive_time,
         Duration::from_secs(30)
