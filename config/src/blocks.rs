@@ -73,4 +73,13 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::cluster::CIRCUIT_BREAKERS_BLOCK,
     &crate::cluster::TCP_KEEPALIVE_BLOCK,
     &crate::cluster::CONNECTION_KEEPALIVE_BLOCK,
+    &crate::route::RETRY_BLOCK,
+    &crate::route::QUERY_MATCH_BLOCK,
+    &crate::route::CORS_BLOCK,
+    &crate::route::STRING_MATCH_BLOCK,
+    &crate::route::MIRROR_BLOCK,
+    &crate::route::ROUTE_FILTER_BLOCK,
+    &crate::route::WEIGHTED_CLUSTER_BLOCK,
+    &crate::route::HEADER_TO_ADD_BLOCK,
+    &crate::retry_budget::BLOCK,
 ];

@@ -26,6 +26,7 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
         unique(names, "access logger of this listener", problems);
         let names = listener.virtual_hosts.iter().map(|host| &host.name);
         unique(names, "virtual host of this listener", problems);
+        route_filters(listener, problems);
         let domains = listener.virtual_hosts.iter();
         unique_domains(domains.flat_map(|host| &host.domains), problems);
     }
@@ -33,6 +34,30 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
     let admin = config.admin.iter().map(|admin| &admin.address);
     let addresses = config.listeners.iter().map(|listener| &listener.address);
     unique_addresses(admin.chain(addresses), problems);
+}
+
+/// Filters that routes speak of, and the listener does not have.
+fn route_filters(listener: &Listener, problems: &mut Problems) {
+    let names = || listener.http_filters.iter().map(|f| f.name.as_str());
+    if names().any(str::is_empty) {
+        // One that could not be read may be the one that is meant.
+        return;
+    }
+    let of_hosts = listener.virtual_hosts.iter().map(|host| &host.filters);
+    let of_routes = listener.routes().map(|route| &route.filters);
+    let all = of_hosts.chain(of_routes).flat_map(|filters| &filters.0);
+    for filter in all.filter(|f| !names().any(|name| name == f.name.as_str())) {
+        let help = match nearest(&filter.name, names()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if listener.http_filters.is_empty() => "it has none in `http_filters`".to_owned(),
+            None => format!("its filters are {}", list(names())),
+        };
+        let message = format!(
+            "listener `{}` has no filter `{}`",
+            listener.name.value, filter.name.value
+        );
+        problems.push(Problem::new(filter.name.span, message).help(help));
+    }
 }
 
 /// What filters of one `vm_id` share has one limit.
@@ -111,7 +136,10 @@ fn wanted_by(listener: &Listener) -> impl Iterator<Item = &Spanned<String>> {
         Code::Remote(remote) => remote.cluster.as_ref(),
         Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,
     });
-    tcp.chain(listener.routes().filter_map(Route::cluster))
+    let hosts = listener.virtual_hosts.iter();
+    let mirrors = hosts.flat_map(|host| &host.request_mirror_policies);
+    tcp.chain(mirrors.map(|mirror| &mirror.cluster))
+        .chain(listener.routes().flat_map(Route::clusters))
         .chain(code)
 }
 

@@ -45,6 +45,7 @@ use crate::http2_options::Http2Options;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, Word, words};
+use crate::retry_budget::RetryBudget;
 use crate::source::{Span, Spanned};
 use crate::tls::UpstreamTls;
 use crate::yaml::Node;
@@ -84,6 +85,7 @@ pub(crate) static BLOCK: Block = Block {
         ("dns_failure_refresh_rate", "{ base_interval: 1s }"),
         ("dns_jitter", "1s"),
         ("dns_lookup_family", "v4_only"),
+        ("retry_budget", "{ budget_percent: 20% }"),
         ("metadata", "{ my.filter: { key: value } }"),
     ],
     not_yet: &[],
@@ -169,6 +171,9 @@ pub struct Cluster {
     pub dns_jitter: Duration,
     /// `dns_lookup_family`: which addresses of a name count. Default: `auto`.
     pub dns_lookup_family: DnsLookupFamily,
+    /// `retry_budget`: how many retries there may be at once. Default: as
+    /// `circuit_breakers` says.
+    pub retry_budget: Option<RetryBudget>,
     /// `metadata`: for filters. Default: empty.
     pub metadata: Metadata,
 }
@@ -255,6 +260,7 @@ impl Cluster {
             dns_failure_refresh_rate: None,
             dns_jitter: Duration::ZERO,
             dns_lookup_family: DnsLookupFamily::Auto,
+            retry_budget: None,
             metadata: Metadata::default(),
         }
     }
@@ -314,6 +320,7 @@ impl FromYaml for Cluster {
             dns_lookup_family: fields
                 .optional("dns_lookup_family")
                 .unwrap_or(other.dns_lookup_family),
+            retry_budget: fields.optional("retry_budget"),
             metadata: fields.optional("metadata").unwrap_or_default(),
             name: other.name,
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::read::ByteSize;
+use crate::read::{ByteSize, Percent};
 
 /// `drain_timeout`: how long connections get to finish before they are closed.
 /// Long enough for ordinary requests, short enough for a rollout.
@@ -10,6 +10,23 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `routes[].timeout`: as in Envoy.
 pub const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// `retry_policy.num_retries`: as in Envoy.
+pub const RETRIES: u32 = 1;
+
+/// `retry_policy.retry_back_off.base_interval`: as in Envoy.
+pub const RETRY_BASE_INTERVAL: Duration = Duration::from_millis(25);
+
+/// `retry_policy.retry_back_off.max_interval`, as a multiple of `base_interval`: as in
+/// Envoy.
+pub const RETRY_MAX_INTERVAL_FACTOR: u32 = 10;
+
+/// `clusters[].retry_budget.budget_percent`: as in Envoy.
+pub const RETRY_BUDGET: Percent = Percent::FIFTH;
+
+/// `clusters[].retry_budget.min_retry_concurrency`, and `max_retries` of its circuit
+/// breakers: as in Envoy.
+pub const RETRY_CONCURRENCY: u32 = 3;
 
 /// `clusters[].connect_timeout`: as in Envoy.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

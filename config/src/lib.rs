@@ -43,6 +43,7 @@ mod proxy_protocol;
 mod read;
 mod redact;
 mod report;
+mod retry_budget;
 mod rollout;
 mod route;
 mod schema;
@@ -90,11 +91,14 @@ pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use proxy_protocol::ProxyProtocol;
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::redact;
+pub use retry_budget::RetryBudget;
 pub use rollout::{Canary, RollbackOn, Rollout, StickyBy};
 pub use route::{
-    Connect, CookieHash, DirectResponse, Forward, HashPolicy, HashSource, HeaderMatch,
-    HeaderMatcher, HostRewrite, PathMatch, PathRewrite, Redirect, RedirectCode, RedirectPath,
-    RegexRewrite, Route, RouteAction, RouteMatch, StringMatch, TextMatcher,
+    AppendAction, Connect, CookieHash, Cors, Destination, DirectResponse, FilterSetting, Forward,
+    HashPolicy, HashSource, HeaderMatch, HeaderMatcher, HeaderMutations, HeaderToAdd, HostRewrite,
+    MirrorPolicy, PathMatch, PathRewrite, PathTemplate, PathTemplateError, QueryMatch,
+    QueryMatcher, Redirect, RedirectCode, RedirectPath, RegexRewrite, RetryOn, RetryPolicy, Route,
+    RouteAction, RouteFilter, RouteFilters, RouteMatch, StringMatch, TextMatcher, WeightedCluster,
 };
 pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};

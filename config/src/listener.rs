@@ -11,7 +11,7 @@ use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, words};
-use crate::route::Route;
+use crate::route::{HeaderMutations, Route};
 use crate::source::Spanned;
 use crate::tcp_proxy::TcpProxy;
 use crate::tls::ListenerTls;
@@ -42,6 +42,10 @@ pub(crate) static BLOCK: Block = Block {
         ("access_loggers", "[]"),
         ("direction", "inbound"),
         ("metadata", "{ my.filter: { key: value } }"),
+        ("request_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("request_headers_to_remove", "[x-internal]"),
+        ("response_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("response_headers_to_remove", "[x-internal]"),
     ],
     not_yet: &[],
     hints: &[(
@@ -94,6 +98,8 @@ pub struct Listener {
     pub direction: Direction,
     /// `metadata`: for filters. Default: empty.
     pub metadata: Metadata,
+    /// How headers change, after what routes and virtual hosts say.
+    pub headers: HeaderMutations,
 }
 
 /// `direction`: Envoy's `TrafficDirection`, with its numbers.
@@ -139,6 +145,7 @@ impl FromYaml for Listener {
             access_loggers: Vec::new(),
             direction: Direction::default(),
             metadata: Metadata::default(),
+            headers: HeaderMutations::default(),
         }
     }
 
@@ -146,7 +153,7 @@ impl FromYaml for Listener {
         let mut fields = BLOCK.open(node, problems);
         let tcp: Option<TcpProxy> = fields.optional("tcp");
         if tcp.is_some() {
-            for key in HTTP_KEYS {
+            for key in HTTP_KEYS.into_iter().chain(HeaderMutations::KEYS) {
                 if fields.node(key).is_some() {
                     let problem = Problem::new(
                         fields.key_span(key),
@@ -179,6 +186,7 @@ impl FromYaml for Listener {
             access_loggers: fields.optional("access_loggers").unwrap_or_default(),
             direction: fields.optional("direction").unwrap_or_default(),
             metadata: fields.optional("metadata").unwrap_or_default(),
+            headers: HeaderMutations::read(&mut fields),
         };
         let others = [
             ("network_filters", &listener.network_filters),

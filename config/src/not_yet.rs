@@ -9,8 +9,6 @@ use crate::source::Span;
 /// A feature that is refused by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotYet {
-    /// `routes[].filters`
-    RouteFilters,
     /// `code.local.watched_directory`
     WatchedDirectory,
     /// A host name in place of an IP address
@@ -25,9 +23,6 @@ impl NotYet {
 
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::RouteFilters => (
-                "filter settings of a single route",
-                "remove `filters`; a listener of its own can have other filters",
             ),
             Self::WatchedDirectory => (
                 "watching a directory for new filter code",

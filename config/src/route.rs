@@ -1,20 +1,38 @@
 //! What happens to a request.
 
 mod action;
+mod cors;
+mod destination;
 mod hash_policy;
 mod header_match;
+mod header_mutation;
+mod mirror;
+mod path_template;
+mod query_match;
+mod retry;
 mod rewrite;
+mod route_filter;
 mod route_match;
 
 pub use action::{
     Connect, DirectResponse, Forward, Redirect, RedirectCode, RedirectPath, RouteAction,
 };
+pub use cors::Cors;
+pub use destination::{Destination, WeightedCluster};
 pub use hash_policy::{CookieHash, HashPolicy, HashSource};
 pub use header_match::{HeaderMatch, HeaderMatcher, StringMatch, TextMatcher};
+pub use header_mutation::{AppendAction, HeaderMutations, HeaderToAdd};
+pub use mirror::MirrorPolicy;
+pub use path_template::{PathTemplate, PathTemplateError};
+pub use query_match::{QueryMatch, QueryMatcher};
+pub use retry::{RetryOn, RetryPolicy};
 pub use rewrite::{HostRewrite, PathRewrite, RegexRewrite};
+pub use route_filter::{FilterSetting, RouteFilter, RouteFilters};
 pub use route_match::{PathMatch, RouteMatch};
 
 pub(crate) use action::{DIRECT_RESPONSE_BLOCK, REDIRECT_BLOCK, check_status};
+pub(crate) use cors::{BLOCK as CORS_BLOCK, STRING_MATCH_BLOCK};
+pub(crate) use destination::{BLOCK as WEIGHTED_CLUSTER_BLOCK, check_weights};
 pub(crate) use hash_policy::{
     BLOCK as HASH_POLICY_BLOCK, CONNECTION_BLOCK as CONNECTION_HASH_BLOCK,
     COOKIE_BLOCK as COOKIE_HASH_BLOCK, HEADER_BLOCK as HEADER_HASH_BLOCK,
@@ -23,12 +41,18 @@ pub(crate) use hash_policy::{
 pub(crate) use header_match::{
     BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK, TEXT_MATCHERS, text_match,
 };
+pub(crate) use header_mutation::{
+    BLOCK as HEADER_TO_ADD_BLOCK, check_name, check_value, read_value,
+};
+pub(crate) use mirror::BLOCK as MIRROR_BLOCK;
+pub(crate) use query_match::BLOCK as QUERY_MATCH_BLOCK;
+pub(crate) use retry::{BLOCK as RETRY_BLOCK, read_retry_on};
 pub(crate) use rewrite::{REGEX_REWRITE_BLOCK, check_host_or_path};
+pub(crate) use route_filter::BLOCK as ROUTE_FILTER_BLOCK;
 pub(crate) use route_match::{BLOCK as MATCH_BLOCK, check_path};
 
 use crate::error::Problem;
 use crate::metadata::Metadata;
-use crate::not_yet::NotYet;
 use crate::problems::Problems;
 use crate::read::{Block, ByteSize, Fields, FromYaml};
 use crate::source::{Span, Spanned};
@@ -40,9 +64,15 @@ pub(crate) static BLOCK: Block = Block {
         ("name", "api"),
         ("match", "{ prefix: / }"),
         ("cluster", "web"),
+        (
+            "weighted_clusters",
+            "[{ name: web, weight: 90 }, { name: canary, weight: 10 }]",
+        ),
+        ("cluster_header", "x-cluster"),
         ("timeout", "15s"),
         ("idle_timeout", "1m"),
         ("prefix_rewrite", "/"),
+        ("path_template_rewrite", "'/v2/{id}'"),
         (
             "regex_rewrite",
             "{ pattern: '^/old/(.*)$', substitution: '/\\1' }",
@@ -52,12 +82,28 @@ pub(crate) static BLOCK: Block = Block {
         ("auto_host_rewrite", "true"),
         ("connect", "terminate"),
         ("hash_policy", "[{ header: { header_name: x-user } }]"),
+        ("retry_policy", "{ retry_on: 5xx }"),
         ("redirect", "{ https_redirect: true }"),
         ("direct_response", "{ status: 404 }"),
         ("metadata", "{ my.filter: { key: value } }"),
         ("buffer_limit", "1MiB"),
+        (
+            "request_mirror_policies",
+            "[{ cluster: shadow, fraction: 10% }]",
+        ),
+        ("max_stream_duration", "1h"),
+        ("max_request_bytes", "10MiB"),
+        (
+            "cors",
+            "{ allow_origin_string_match: [{ suffix: .shop.example }] }",
+        ),
+        ("filters", "{ auth: { disabled: true } }"),
+        ("request_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("request_headers_to_remove", "[x-internal]"),
+        ("response_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("response_headers_to_remove", "[x-internal]"),
     ],
-    not_yet: &[("filters", NotYet::RouteFilters)],
+    not_yet: &[],
     hints: &[
         (
             "prefix",
@@ -73,10 +119,20 @@ pub(crate) static BLOCK: Block = Block {
 };
 
 /// What a route can do with a request: the keys, one of which is there.
-const ACTIONS: [&str; 3] = ["cluster", "redirect", "direct_response"];
+const ACTIONS: [&str; 5] = [
+    "cluster",
+    "weighted_clusters",
+    "cluster_header",
+    "redirect",
+    "direct_response",
+];
 
 /// Keys that say more about `cluster`.
-const FORWARD_KEYS: [&str; 9] = [
+const FORWARD_KEYS: [&str; 13] = [
+    "request_mirror_policies",
+    "max_stream_duration",
+    "path_template_rewrite",
+    "retry_policy",
     "connect",
     "hash_policy",
     "timeout",
@@ -102,15 +158,27 @@ pub struct Route {
     /// `buffer_limit`: bytes that one filter may hold of a body. Default: the
     /// listener's.
     pub buffer_limit: Option<usize>,
+    /// `max_request_bytes`: of a request's body; a longer one is answered with 413.
+    /// Default: no limit.
+    pub max_request_bytes: Option<u64>,
+    /// `cors`: which pages of other origins may read responses. Default: the virtual
+    /// host's.
+    pub cors: Option<Cors>,
+    /// `filters`: what requests meet of the listener's filters, by the route that they
+    /// take when they come. Default: all, as they are.
+    pub filters: RouteFilters,
+    /// How headers change.
+    pub headers: HeaderMutations,
 }
 
 impl Route {
-    /// The cluster that requests go to, if they go to one.
-    pub fn cluster(&self) -> Option<&Spanned<String>> {
-        match &self.action {
-            RouteAction::Forward(forward) => Some(&forward.cluster),
+    /// The clusters that requests may go to, as far as they are named.
+    pub fn clusters(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let forward = match &self.action {
+            RouteAction::Forward(forward) => Some(forward),
             RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => None,
-        }
+        };
+        forward.into_iter().flat_map(Forward::clusters)
     }
 }
 
@@ -121,9 +189,13 @@ impl FromYaml for Route {
         Self {
             name: String::new(),
             matches: RouteMatch::placeholder(),
-            action: RouteAction::Forward(Forward::to(Spanned::placeholder())),
+            action: RouteAction::Forward(Forward::to(Destination::Cluster(Spanned::placeholder()))),
             metadata: Metadata::default(),
             buffer_limit: None,
+            max_request_bytes: None,
+            cors: None,
+            filters: RouteFilters::default(),
+            headers: HeaderMutations::default(),
         }
     }
 
@@ -131,6 +203,10 @@ impl FromYaml for Route {
         let mut fields = BLOCK.open(node, problems);
         let matches: RouteMatch = fields.required("match").value;
         let action = action(&mut fields);
+        let at = fields.key_span("path_template_rewrite");
+        if let Some(problem) = check_template_rewrite(&matches, &action, at) {
+            fields.problems.push(problem);
+        }
         if let RouteAction::Forward(forward) = &action
             && forward.connect.is_some()
             && matches.path.value != PathMatch::Connect
@@ -148,8 +224,39 @@ impl FromYaml for Route {
             buffer_limit: fields
                 .optional::<ByteSize>("buffer_limit")
                 .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+            max_request_bytes: fields
+                .optional::<ByteSize>("max_request_bytes")
+                .map(ByteSize::bytes),
+            cors: fields.optional("cors"),
+            filters: fields.optional("filters").unwrap_or_default(),
+            headers: HeaderMutations::read(&mut fields),
         }
     }
+}
+
+/// Variables in a rewrite that the path of the match does not have; `at`: where to
+/// point when there are none at all.
+pub(crate) fn check_template_rewrite(
+    matches: &RouteMatch,
+    action: &RouteAction,
+    at: Span,
+) -> Option<Problem> {
+    let RouteAction::Forward(Forward {
+        path_rewrite: Some(PathRewrite::Template(rewrite)),
+        ..
+    }) = action
+    else {
+        return None;
+    };
+    let PathMatch::Template(template) = &matches.path.value else {
+        let message = "`path_template_rewrite` has no effect without a `path_template`";
+        let problem = Problem::new(at, message);
+        return Some(problem.help("write `match: { path_template: '/users/{id}' }`"));
+    };
+    // What is wrong with the template itself is noted already.
+    let template = PathTemplate::parse(template).ok()?;
+    let error = template.substitution(&rewrite.value).err()?;
+    Some(Problem::new(rewrite.span, error.to_string()))
 }
 
 fn action(fields: &mut Fields<'_, '_>) -> RouteAction {
@@ -172,7 +279,7 @@ fn action(fields: &mut Fields<'_, '_>) -> RouteAction {
                 RouteAction::DirectResponse(answer.unwrap_or_else(DirectResponse::placeholder))
             }
         }
-        _ => RouteAction::Forward(Forward::read(fields)),
+        chosen => RouteAction::Forward(Forward::read(chosen.unwrap_or("cluster"), fields)),
     }
 }
 

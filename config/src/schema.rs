@@ -29,6 +29,8 @@ pub(crate) enum Shape {
     List(Box<Shape>),
     /// Any of these.
     Any(Vec<Shape>),
+    /// A mapping of any keys to this.
+    Map(Box<Shape>),
     /// As this schema says.
     Is(Json),
 }
@@ -97,6 +99,9 @@ impl Writer {
             Shape::Any(shapes) => {
                 let shapes = shapes.into_iter().map(|shape| self.shape(shape));
                 json!({ "anyOf": shapes.collect::<Vec<_>>() })
+            }
+            Shape::Map(value) => {
+                json!({ "type": "object", "additionalProperties": self.shape(*value) })
             }
             Shape::Block(read) => self.block(read),
         }

@@ -4,7 +4,7 @@ use crate::error::Problem;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
-use crate::route::Route;
+use crate::route::{Cors, HeaderMutations, MirrorPolicy, RetryPolicy, Route, RouteFilters};
 use crate::source::Spanned;
 use crate::yaml::Node;
 
@@ -15,6 +15,19 @@ pub(crate) static BLOCK: Block = Block {
         ("domains", "[shop.example]"),
         ("routes", "[{ match: { prefix: / }, cluster: web }]"),
         ("metadata", "{ my.filter: { key: value } }"),
+        ("retry_policy", "{ retry_on: 5xx }"),
+        ("include_request_attempt_count", "true"),
+        ("include_attempt_count_in_response", "true"),
+        ("request_mirror_policies", "[{ cluster: shadow }]"),
+        (
+            "cors",
+            "{ allow_origin_string_match: [{ suffix: .shop.example }] }",
+        ),
+        ("filters", "{ auth: { disabled: true } }"),
+        ("request_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("request_headers_to_remove", "[x-internal]"),
+        ("response_headers_to_add", "[{ key: x-a, value: b }]"),
+        ("response_headers_to_remove", "[x-internal]"),
     ],
     not_yet: &[],
     hints: &[],
@@ -38,6 +51,24 @@ pub struct VirtualHost {
     pub routes: Vec<Route>,
     /// `metadata`: for filters. Default: empty.
     pub metadata: Metadata,
+    /// `retry_policy`: of routes that have none themselves. Default: none.
+    pub retry_policy: Option<RetryPolicy>,
+    /// `include_request_attempt_count`: whether `x-envoy-attempt-count` tells endpoints
+    /// which attempt it is. Default: false.
+    pub include_request_attempt_count: bool,
+    /// `include_attempt_count_in_response`: whether it tells clients how many there
+    /// have been. Default: false.
+    pub include_attempt_count_in_response: bool,
+    /// `request_mirror_policies`: where copies of requests go, of routes that do not say
+    /// so themselves. Default: nowhere.
+    pub request_mirror_policies: Vec<MirrorPolicy>,
+    /// `cors`: of routes that have none themselves. Default: none.
+    pub cors: Option<Cors>,
+    /// `filters`: what the requests of its routes meet of the listener's filters.
+    /// Default: all, as they are.
+    pub filters: RouteFilters,
+    /// How headers change.
+    pub headers: HeaderMutations,
 }
 
 impl VirtualHost {
@@ -47,16 +78,20 @@ impl VirtualHost {
             name: Spanned::new(DEFAULT_NAME.to_owned(), routes.span),
             domains: vec![Spanned::new("*".to_owned(), routes.span)],
             routes: routes.value,
-            metadata: Metadata::default(),
+            ..Self::placeholder()
         }
     }
 
     /// Whether [`VirtualHost::of_routes`] would give the same.
     pub(crate) fn is_plain(&self) -> bool {
-        self.name.value == DEFAULT_NAME
-            && self.domains.len() == 1
-            && self.domains[0].value == "*"
-            && self.metadata.is_empty()
+        let is_any = |domains: &[Spanned<String>]| domains.len() == 1 && domains[0].value == "*";
+        let plain = Self {
+            name: Spanned::new(DEFAULT_NAME.to_owned(), self.name.span),
+            domains: self.domains.clone(),
+            routes: self.routes.clone(),
+            ..Self::placeholder()
+        };
+        is_any(&self.domains) && *self == plain
     }
 }
 
@@ -69,6 +104,13 @@ impl FromYaml for VirtualHost {
             domains: Vec::new(),
             routes: Vec::new(),
             metadata: Metadata::default(),
+            retry_policy: None,
+            include_request_attempt_count: false,
+            include_attempt_count_in_response: false,
+            request_mirror_policies: Vec::new(),
+            cors: None,
+            filters: RouteFilters::default(),
+            headers: HeaderMutations::default(),
         }
     }
 
@@ -89,6 +131,19 @@ impl FromYaml for VirtualHost {
             domains: domains.value,
             routes: fields.optional("routes").unwrap_or_default(),
             metadata: fields.optional("metadata").unwrap_or_default(),
+            retry_policy: fields.optional("retry_policy"),
+            include_request_attempt_count: fields
+                .optional("include_request_attempt_count")
+                .unwrap_or(false),
+            include_attempt_count_in_response: fields
+                .optional("include_attempt_count_in_response")
+                .unwrap_or(false),
+            request_mirror_policies: fields
+                .optional("request_mirror_policies")
+                .unwrap_or_default(),
+            cors: fields.optional("cors"),
+            filters: fields.optional("filters").unwrap_or_default(),
+            headers: HeaderMutations::read(&mut fields),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
-    ClientCertDetail, Cluster, Code, Codec, Config, Discovery, DnsLookupFamily, Endpoint,
+    AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery, DnsLookupFamily, Endpoint,
     FailurePolicy, ForwardClientCert, HealthCheckKind, HealthCheckMethod, HostRewrite, HttpOptions,
     LbPolicy, LogFormat, LogPath, PathMatch, ProxyProtocol, RouteAction, ServerHeader, Statuses,
     UpstreamProtocol,
@@ -187,9 +187,9 @@ fn every_key_of_the_subset_is_read() {
 
     let hosts = &edge.virtual_hosts;
     assert_eq!(hosts[0].domains[1].value, "*.shop.example");
-    assert_eq!(hosts[0].routes.len(), 9);
-    let RouteAction::DirectResponse(answer) = &hosts[0].routes[7].action else {
-        panic!("{:?}", hosts[0].routes[7])
+    assert_eq!(hosts[0].routes.len(), 12);
+    let RouteAction::DirectResponse(answer) = &hosts[0].routes[10].action else {
+        panic!("{:?}", hosts[0].routes[10])
     };
     assert_eq!((answer.status, &answer.body[..]), (200, &[0, 1, 2][..]));
     let api = &hosts[0].routes[0];
@@ -206,6 +206,43 @@ fn every_key_of_the_subset_is_read() {
         forward.host_rewrite,
         Some(HostRewrite::Literal("web".to_owned()))
     );
+    let retries = forward.retry_policy.as_ref().unwrap();
+    assert_eq!(retries.retry_on.to_string(), "5xx,reset");
+    assert_eq!((retries.num_retries, retries.buffer_limit), (3, Some(1024)));
+    assert_eq!(retries.per_try_timeout, Duration::from_secs(1));
+    assert_eq!(retries.retriable_status_codes, [429]);
+    let back_off = retries.retry_back_off;
+    assert_eq!(back_off.max_interval, Duration::from_secs(1));
+    let added = &api.headers.request_add;
+    let overwrite = AppendAction::OverwriteIfExistsOrAdd;
+    assert!(added.iter().all(|header| header.append_action == overwrite));
+    assert_eq!(added[0].value.text, "%PROTOCOL%");
+    assert_eq!(api.headers.response_remove[0].value, "x-secret");
+    let RouteAction::Forward(weighted) = &hosts[0].routes[3].action else {
+        panic!("{:?}", hosts[0].routes[3])
+    };
+    assert!(matches!(&weighted.destination,
+        Destination::Weighted(clusters) if clusters[0].weight == 9 && clusters[1].name.value == "grpc"));
+    let template = &hosts[0].routes[5];
+    let path = PathMatch::Template("/u/{id}".to_owned());
+    assert_eq!(template.matches.path.value, path);
+    assert_eq!(template.matches.query_parameters.len(), 3);
+    let off: Vec<_> = template.filters.0.iter().map(|f| &*f.name.value).collect();
+    assert_eq!(
+        off,
+        ["envoy.filters.http.wasm", "envoy.filters.http.wasm-2"]
+    );
+    let cors = template.cors.as_ref().unwrap();
+    assert_eq!(cors.max_age, Some(Duration::from_secs(600)));
+    assert!(cors.allow_credentials && cors.allow_origin[0].ignore_case);
+    let RouteAction::Forward(mirrored) = &template.action else {
+        panic!("{template:?}")
+    };
+    assert_eq!(mirrored.max_stream_duration, Duration::from_secs(5));
+    let mirror = &mirrored.request_mirror_policies.as_ref().unwrap()[0];
+    assert_eq!(mirror.fraction.millionths(), 12_500);
+    assert_eq!(hosts[1].request_mirror_policies.len(), 1);
+    assert!(hosts[1].include_request_attempt_count && hosts[1].retry_policy.is_some());
 
     let [web, grpc, names, one_name, hashed] = &config.clusters[..] else {
         panic!("{:?}", config.clusters)
@@ -263,6 +300,9 @@ fn what_balances_is_read(web: &Cluster, grpc: &Cluster, hashed: &Cluster) {
     assert_eq!(outlier.success_rate_stdev_factor, 1900);
     assert_eq!(web.circuit_breakers.max_requests, 10);
     assert_eq!(web.circuit_breakers.max_retries, 3);
+    let budget = web.retry_budget.unwrap();
+    assert_eq!(budget.budget_percent.to_string(), "12.5%");
+    assert_eq!(budget.min_retry_concurrency, 5);
     assert_eq!(
         web.tcp_keepalive.unwrap().keepalive_time,
         Duration::from_secs(30)
@@ -283,6 +323,25 @@ fn what_balances_is_read(web: &Cluster, grpc: &Cluster, hashed: &Cluster) {
     assert_eq!(
         (&tcp.send[..], &tcp.receive[0][..]),
         (&b"PING"[..], &b"PONG"[..])
+    );
+}
+
+#[test]
+fn the_filter_for_cors_is_not_switched_off_in_silence() {
+    let filter = "- { name: c, typed_config: { \"@type\": \
+         type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors } }\n          \
+         - name: router";
+    let off = "typed_per_filter_config: { c: { \"@type\": \
+         type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }, match:";
+    let text = bootstrap("", "").replacen("- name: router", filter, 1);
+    parse(&text);
+    let text = text.replacen("match:", off, 1);
+    let (config, _) = envoy::parse("envoy.yaml", &text, Leniency::Lenient);
+    let errors = config.map(|_| ()).map_err(|errors| errors.plain());
+    let errors = errors.unwrap_err();
+    assert!(
+        errors.contains("switching `c` off for a route is not supported"),
+        "{errors}"
     );
 }
 
@@ -371,7 +430,7 @@ fn answers(config: &Config) -> Vec<Option<u16>> {
 fn a_route_that_does_something_unknown_keeps_its_requests() {
     let text = bootstrap("", "").replace(
         "routes: [{",
-        "routes: [{ match: { prefix: /a }, route: { weighted_clusters: {} } }, \
+        "routes: [{ match: { prefix: /a }, route: { cluster_specifier_plugin: x } }, \
          { match: { prefix: /b }, filter_action: {} }, {",
     );
     let (config, warnings) = lenient(&text);
@@ -380,7 +439,7 @@ fn a_route_that_does_something_unknown_keeps_its_requests() {
         warnings,
         [
             "routes[0] answers with 503",
-            "routes[0].route.weighted_clusters is not supported: passed over",
+            "routes[0].route.cluster_specifier_plugin is not supported: passed over",
             "routes[1] answers with 503",
             "routes[1].filter_action is not supported: passed over",
         ]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use weir_config::{
-    ByteSize, Code, Config, LogPath, PathMatch, RouteAction, Span, VerifyKey, defaults,
+    ByteSize, Code, Config, Destination, LogPath, PathMatch, RouteAction, Span, VerifyKey, defaults,
 };
 
 fn parse(text: &str) -> Config {
@@ -69,7 +69,10 @@ fn every_key_of_the_proxy_is_read() {
             let RouteAction::Forward(forward) = &route.action else {
                 panic!("{route:?}")
             };
-            (prefix.as_str(), forward.cluster.as_str(), forward.timeout)
+            let Destination::Cluster(cluster) = &forward.destination else {
+                panic!("{route:?}")
+            };
+            (prefix.as_str(), cluster.as_str(), forward.timeout)
         })
         .collect();
     assert_eq!(
@@ -194,7 +197,14 @@ fn spans_point_at_what_the_proxy_will_speak_of() {
     // There is none, so it points at the block that could have it.
     assert_eq!(at(filter.wasm.configuration.span), "wasm");
     assert_eq!(
-        at(edge.routes().next().unwrap().cluster().unwrap().span),
+        at(edge
+            .routes()
+            .next()
+            .unwrap()
+            .clusters()
+            .next()
+            .unwrap()
+            .span),
         "api"
     );
     assert_eq!(

@@ -14,8 +14,9 @@ use weir_abi::{
     QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
-    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, HttpFilter,
-    HttpOptions, Isolation, Limits, ProxyProtocol, SharedDataEviction, Span, VirtualHost,
+    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, FilterSetting,
+    HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, Listener, ProxyProtocol, RouteFilter,
+    SharedDataEviction, Span, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -114,9 +115,12 @@ pub(crate) struct ListenerSpec {
     pub(crate) address_span: Span,
     /// The chain.
     pub(crate) filters: Vec<FilterSpec>,
+    /// For each of the table's chains, which filters it has.
+    pub(crate) chains: Vec<Vec<RouteFilterSpec>>,
     pub(crate) routes: Arc<RouteTable>,
     /// What `routes` is made of.
     pub(crate) hosts: Vec<VirtualHost>,
+    pub(crate) headers: HeaderMutations,
     pub(crate) http: Arc<HttpOptions>,
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
@@ -135,6 +139,14 @@ pub(crate) struct FilterSpec {
     pub(crate) place: Place,
     /// Its other version, if there is one.
     pub(crate) rollout: Option<RolloutSpec>,
+}
+
+/// A filter of a route's chain.
+pub(crate) enum RouteFilterSpec {
+    /// The one at this place of the listener's chain, with its other version.
+    Same(usize),
+    /// It is configured otherwise, for which there is one version.
+    Configured(Place),
 }
 
 /// VMs that are being put together; plugins with equal keys share one.
@@ -278,6 +290,10 @@ impl Generation {
         let mut listeners = Vec::new();
         let mut chains = Vec::new();
         for listener in &config.listeners {
+            let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
+                errors.push(error);
+                RouteTable::default()
+            });
             let mut drafted =
                 |filters| builder.filters(config, folder, &listener.name, filters, &mut errors);
             let filters = drafted(match listener.tcp {
@@ -286,10 +302,12 @@ impl Generation {
             });
             let access_loggers = drafted(&listener.access_loggers);
             let access_loggers = access_loggers.into_iter().map(|drafted| drafted.place);
-            let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
-                errors.push(error);
-                RouteTable::default()
-            });
+            // What is wrong with a filter is told once.
+            let whole = filters.len() == listener.http_filters.len();
+            let of_routes = routes.chains.iter().filter(|_| whole);
+            let of_routes = of_routes
+                .map(|changes| builder.route_chain(config, folder, listener, changes, &mut errors));
+            let of_routes = of_routes.collect();
             let tls = listener.tls.as_ref().and_then(|tls| {
                 let reader = PemReader::new(config, folder, &mut builder.files);
                 let before = previous.and_then(|p| p.tls_of_listener(listener));
@@ -299,12 +317,14 @@ impl Generation {
             listeners.push(ListenerSpec {
                 tls,
                 proxy_protocol: listener.proxy_protocol,
+                chains: of_routes,
                 name: listener.name.value.clone(),
                 address: listener.address.value,
                 address_span: listener.address.span,
                 filters: Vec::new(),
                 routes: Arc::new(routes),
                 hosts: listener.virtual_hosts.clone(),
+                headers: listener.headers.clone(),
                 http: Arc::new(listener.http.clone()),
                 buffer_limit: listener.buffer_limit,
                 facts: Arc::new(Facts {
@@ -442,6 +462,35 @@ impl Builder<'_> {
             }
         }
         drafted
+    }
+
+    /// Adds what a route's chain has besides the listener's filters.
+    fn route_chain(
+        &mut self,
+        config: &Config,
+        folder: &Path,
+        listener: &Listener,
+        changes: &[RouteFilter],
+        errors: &mut Vec<ConfigError>,
+    ) -> Vec<RouteFilterSpec> {
+        let mut chain = Vec::new();
+        for (place, filter) in listener.http_filters.iter().enumerate() {
+            let change = changes.iter().find(|c| c.name.value == filter.name.value);
+            match change.map(|change| &change.setting) {
+                Some(FilterSetting::Disabled) => {}
+                Some(FilterSetting::Configured(configuration)) => {
+                    let mut wasm = filter.wasm.value.clone();
+                    wasm.configuration = configuration.clone();
+                    let origin = (listener.name.as_str(), filter);
+                    match self.add(config, folder, origin, &wasm, Version::Stable) {
+                        Ok(place) => chain.push(RouteFilterSpec::Configured(place)),
+                        Err(error) => errors.push(error),
+                    }
+                }
+                Some(FilterSetting::Enabled) | None => chain.push(RouteFilterSpec::Same(place)),
+            }
+        }
+        chain
     }
 
     /// Adds a filter, and its other version, if there is one.

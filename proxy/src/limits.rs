@@ -119,6 +119,9 @@ pub(crate) const HTTP2_STREAMS_MAX: u32 = 128;
 /// which nobody reads from leave room for the others.
 pub(crate) const HTTP2_CONNECTION_WINDOW: u32 = HTTP2_STREAMS_MAX * HTTP2_STREAM_WINDOW;
 
+/// Retries that a request can ask for itself: the header that does so may be forged.
+pub(crate) const RETRIES_MAX: u32 = 100;
+
 /// 1xx responses to one request. They pass at once, whoever reads them.
 pub(crate) const INFORMATIONAL_MAX: usize = 64;
 

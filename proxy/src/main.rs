@@ -14,6 +14,7 @@ mod http;
 mod limits;
 mod logging;
 mod modules;
+mod random;
 mod reload;
 mod request;
 mod rollout;

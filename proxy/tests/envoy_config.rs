@@ -143,7 +143,7 @@ fn what_is_outside_of_the_subset_is_refused_or_passed_over() {
 #[test]
 fn what_is_passed_over_is_told_before_what_is_wrong() {
     let upstream = Upstream::echo();
-    let routes = "              - { match: { prefix: / }, route: { cluster_header: x } }\n              \
+    let routes = "              - { match: { prefix: / }, route: { cluster_specifier_plugin: x } }\n              \
                   - { match: { prefix: /, grpc: {} }, route: { cluster: web } }";
     let bootstrap = bootstrap(&upstream, "          tracing: {}", "", routes);
     let output = weir(&["check", "--lenient", "--envoy", "envoy.yaml"], &bootstrap);
@@ -159,7 +159,7 @@ fn what_is_passed_over_is_told_before_what_is_wrong() {
         [
             "typed_config.tracing is not supported: passed over",
             "routes[0] answers with 503",
-            "route.cluster_header is not supported: passed over",
+            "route.cluster_specifier_plugin is not supported: passed over",
             "match.grpc is not supported",
         ]
     );
@@ -168,7 +168,7 @@ fn what_is_passed_over_is_told_before_what_is_wrong() {
 #[test]
 fn a_route_with_an_unknown_action_answers_with_503() {
     let upstream = Upstream::echo();
-    let routes = "              - { match: { prefix: /a }, route: { cluster_header: x } }\n              \
+    let routes = "              - { match: { prefix: /a }, route: { cluster_specifier_plugin: x } }\n              \
                   - { match: { prefix: / }, route: { cluster: web } }";
     let bootstrap = bootstrap(&upstream, "", "", routes);
     let output = weir(&["import", "--lenient", "envoy.yaml"], &bootstrap);

@@ -202,6 +202,32 @@ fn a_rollout_goes_from_nothing_to_all_without_new_vms() {
 }
 
 #[test]
+fn what_a_route_configures_otherwise_takes_no_part() {
+    let upstream = Upstream::echo();
+    let (old, new) = (marker("old"), marker("new"));
+    let versions = Versions::new(&old, &new, "canary: { weight: 100% }");
+    let route = "{ match: { prefix: / }, cluster: web }";
+    let own = "{ match: { path: /own }, cluster: web, filters: { mark: { configuration: x } } }";
+    let off = "{ match: { path: /off }, cluster: web, filters: { mark: { disabled: true } } }";
+    let routes = format!("{own}, {off}, {route}");
+    let config = versions.config(&upstream).replace(route, &routes);
+    let weir = Weir::start_with(&config, |folder| {
+        std::fs::write(folder.join("old.wasm"), &old).unwrap();
+        std::fs::write(folder.join("new.wasm"), &new).unwrap();
+    });
+    let marked = |path: &str| {
+        let text = weir.connect().get(path).text();
+        let mut marks = text.lines().filter_map(|l| l.strip_prefix("x-version: "));
+        marks.next().map(str::to_owned)
+    };
+    assert_eq!(marked("/own").as_deref(), Some("old"));
+    assert_eq!(marked("/off"), None);
+    assert_eq!((streams(&weir, "canary"), streams(&weir, "stable")), (0, 0));
+    assert_eq!(marked("/").as_deref(), Some("new"));
+    assert_eq!((streams(&weir, "canary"), streams(&weir, "stable")), (1, 0));
+}
+
+#[test]
 fn a_canary_that_traps_is_rolled_back() {
     let upstream = Upstream::echo();
     let (old, new) = (marker("old"), module(TRAPS));

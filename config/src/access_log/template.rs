@@ -194,6 +194,14 @@ impl Template {
         })
     }
 
+    /// An empty text.
+    pub(crate) fn empty() -> Self {
+        Self {
+            text: String::new(),
+            pieces: Vec::new(),
+        }
+    }
+
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut plain = String::new();

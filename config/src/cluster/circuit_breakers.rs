@@ -1,5 +1,6 @@
 //! How much a cluster may have under way.
 
+use crate::defaults::RETRY_CONCURRENCY;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
 use crate::yaml::Node;
@@ -41,7 +42,7 @@ impl Default for CircuitBreakers {
             max_connections: 1024,
             max_pending_requests: 1024,
             max_requests: 1024,
-            max_retries: 3,
+            max_retries: RETRY_CONCURRENCY,
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     cluster.outlier_detection = message
         .message("outlier_detection")
         .map(|outlier| outlier_detection::read(&outlier));
-    load_balancing::circuit_breakers(message, &mut cluster.circuit_breakers);
+    load_balancing::circuit_breakers(message, &mut cluster);
     cluster.tcp_keepalive = tcp_keepalive(message);
     message.word("protocol_selection", &[("USE_CONFIGURED_PROTOCOL", 0, ())]);
     message.only("respect_dns_ttl", false);

@@ -8,8 +8,11 @@ use crate::error::Problem;
 use crate::http_filter::HttpFilter;
 use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
 use crate::listener::Listener;
+use crate::route::{RouteFilter, RouteFilters};
+use crate::source::Spanned;
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// As much as Envoy takes.
@@ -69,7 +72,7 @@ pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
         "import the bootstrap, and write `tracing: { otlp: { endpoint: … } }` into Weir's own form",
     );
     match message.message("route_config") {
-        Some(config) => listener.virtual_hosts = route::configuration(&config),
+        Some(config) => route::configuration(&config, listener),
         None if message.node("rds").is_none() => message.missing("route_config"),
         None => {}
     }
@@ -166,6 +169,9 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
         message.missing("http_filters");
     }
     let last = filters.len().saturating_sub(1);
+    let mut cors = None;
+    // What filters are called in Envoy, and here.
+    let mut names: Vec<(String, String)> = Vec::new();
     for (index, filter) in filters.into_iter().enumerate() {
         let name = filter.required_text("name");
         filter.only("is_optional", false);
@@ -190,8 +196,19 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
                 check_terminal(&filter, &name, false, index == last);
                 if let Some(wasm) = wasm::plugin(&typed.message) {
                     let mut name = name;
+                    let given = name.value.clone();
                     name.value = wasm::unique(&name.value, &listener.http_filters);
+                    names.push((given, name.value.clone()));
                     listener.http_filters.push(HttpFilter::new(name, wasm));
+                }
+            }
+            CORS => {
+                check_terminal(&filter, &name, false, index == last);
+                cors = Some(name.value.clone());
+                if !listener.http_filters.is_empty() {
+                    let what = format!("{}: the filter for CORS behind others", filter.path());
+                    let help = Some("write it as the first".to_owned());
+                    filter.reader.outside(filter.at(), &what, help);
                 }
             }
             other => {
@@ -201,6 +218,44 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
             }
         }
     }
+    for host in &mut listener.virtual_hosts {
+        let of_routes = host.routes.iter_mut().map(|route| &mut route.filters);
+        for filters in of_routes.chain([&mut host.filters]) {
+            let off = filters
+                .0
+                .iter()
+                .find(|f| Some(&f.name.value) == cors.as_ref());
+            if let Some(off) = off {
+                let what = format!("switching `{}` off for a route", off.name.value);
+                let why = "pages of other origins could read responses; give the route a policy";
+                message.reader.never(off.name.span, &what, why);
+            }
+            rename(filters, &names);
+        }
+    }
+    if cors.is_none() {
+        // Without the filter, its policies say nothing.
+        for host in &mut listener.virtual_hosts {
+            host.cors = None;
+            host.routes.iter_mut().for_each(|route| route.cors = None);
+        }
+    }
+}
+
+/// Settings of filters by the names that these have here; those of filters that there
+/// are not say nothing, as in Envoy.
+fn rename(filters: &mut RouteFilters, names: &[(String, String)]) {
+    let renamed = |filter: RouteFilter| {
+        let same = names
+            .iter()
+            .filter(|(given, _)| *given == filter.name.value);
+        let renamed = same.map(|(_, here)| RouteFilter {
+            name: Spanned::new(here.clone(), filter.name.span),
+            setting: filter.setting.clone(),
+        });
+        renamed.collect::<Vec<_>>()
+    };
+    filters.0 = filters.0.drain(..).flat_map(renamed).collect();
 }
 
 fn router_suppresses_headers(router: &Message<'_, '_>) -> bool {

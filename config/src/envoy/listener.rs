@@ -8,6 +8,7 @@ use crate::error::Problem;
 use crate::http_options::HttpOptions;
 use crate::listener::{Direction, Listener};
 use crate::proxy_protocol::ProxyProtocol;
+use crate::route::HeaderMutations;
 use crate::source::Spanned;
 
 const DIRECTIONS: [(&str, i64, Direction); 3] = [
@@ -44,6 +45,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
             .word("traffic_direction", &DIRECTIONS)
             .unwrap_or_default(),
         metadata: message.metadata("metadata"),
+        headers: HeaderMutations::default(),
     };
     message.inert("stat_prefix");
     message.only("enable_reuse_port", true);

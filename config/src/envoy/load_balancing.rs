@@ -3,9 +3,10 @@
 
 use super::cluster::{number, positive};
 use super::message::Message;
-use crate::cluster::{CircuitBreakers, Cluster, LbPolicy, SlowStart};
+use crate::cluster::{Cluster, LbPolicy, SlowStart};
 use crate::error::Problem;
-use crate::read::{Decimal, FromYaml};
+use crate::read::{Decimal, FromYaml, Percent};
+use crate::retry_budget::RetryBudget;
 
 const POLICIES: [(&str, i64, LbPolicy); 5] = [
     ("ROUND_ROBIN", 0, LbPolicy::RoundRobin),
@@ -101,6 +102,27 @@ fn slow_start(config: &Message<'_, '_>) -> Option<SlowStart> {
     Some(slow_start)
 }
 
+/// `retry_budget`, whose defaults are the same.
+fn retry_budget(message: &Message<'_, '_>) -> RetryBudget {
+    let mut budget = RetryBudget::default();
+    if let Some(percent) = message.message("budget_percent")
+        && let Some(value) = decimal(&percent, "value")
+    {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Not far above 100.
+        let parts = (value.value().min(101.0) * 10_000.0).round() as u32;
+        match Percent::of(parts, Percent::WHOLE) {
+            Some(percent) => budget.budget_percent = percent,
+            None => {
+                let text = format!("{} is more than 100", percent.path_of("value"));
+                message.reader.problem(Problem::new(percent.at(), text));
+            }
+        }
+    }
+    let least = &mut budget.min_retry_concurrency;
+    number(message, "min_retry_concurrency", 0..=u32::MAX, least);
+    budget
+}
+
 /// Envoy's `type.v3.Percent`, to the whole.
 fn percent(message: &Message<'_, '_>, name: &'static str) -> Option<u32> {
     let percent = message.message(name)?;
@@ -130,7 +152,7 @@ fn decimal(message: &Message<'_, '_>, name: &'static str) -> Option<Decimal> {
     decimal
 }
 
-pub(super) fn circuit_breakers(message: &Message<'_, '_>, breakers: &mut CircuitBreakers) {
+pub(super) fn circuit_breakers(message: &Message<'_, '_>, cluster: &mut Cluster) {
     let Some(given) = message.message("circuit_breakers") else {
         return;
     };
@@ -141,6 +163,10 @@ pub(super) fn circuit_breakers(message: &Message<'_, '_>, breakers: &mut Circuit
             continue;
         }
         threshold.only("track_remaining", false);
+        if let Some(budget) = threshold.message("retry_budget") {
+            cluster.retry_budget = Some(retry_budget(&budget));
+        }
+        let breakers = &mut cluster.circuit_breakers;
         for (name, value) in [
             ("max_connections", &mut breakers.max_connections),
             ("max_pending_requests", &mut breakers.max_pending_requests),

@@ -2,17 +2,24 @@
 
 use super::message::Message;
 use super::reader::Reader;
-use super::{hash_policy, route_match, security};
+use super::{cors, hash_policy, header_mutation, retry, route_match, security};
 use crate::any::Base64;
 use crate::listener::Listener;
 use crate::read::FromYaml;
 use crate::route::{
-    Connect, DirectResponse, Forward, HostRewrite, PathMatch, PathRewrite, Redirect, RedirectCode,
-    RedirectPath, RegexRewrite, Route, RouteAction, check_host_or_path, check_regex, check_status,
+    Connect, Destination, DirectResponse, Forward, HostRewrite, PathMatch, PathRewrite, Redirect,
+    RedirectCode, RedirectPath, RegexRewrite, Route, RouteAction, WeightedCluster,
+    check_host_or_path, check_name, check_regex, check_status, check_template_rewrite,
+    check_weights,
 };
+use crate::source::Spanned;
 use crate::virtual_host::{VirtualHost, check_domain};
 
 const ACTIONS: [&str; 3] = ["route", "redirect", "direct_response"];
+
+/// Of `path_rewrite_policy`.
+const TEMPLATE_REWRITE: &str =
+    "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig";
 
 /// Why no condition is passed over.
 const CONDITION: &str = "`--lenient` passes over no condition: the route would take requests \
@@ -26,21 +33,33 @@ const CODES: [(&str, i64, RedirectCode); 5] = [
     ("PERMANENT_REDIRECT", 4, RedirectCode::PermanentRedirect),
 ];
 
-/// `RouteConfiguration`.
-pub(super) fn configuration(message: &Message<'_, '_>) -> Vec<VirtualHost> {
+/// `RouteConfiguration`: fills in what `listener` has of it.
+pub(super) fn configuration(message: &Message<'_, '_>, listener: &mut Listener) {
     message.inert("name");
-    security::per_route(message);
+    let per_filter = security::per_route(message);
     message.only("validate_clusters", true);
     message.only("most_specific_header_mutations_wins", false);
     let hosts = message.messages("virtual_hosts");
-    hosts.iter().map(virtual_host).collect()
+    listener.headers = header_mutation::read(message);
+    listener.virtual_hosts = hosts.iter().map(virtual_host).collect();
+    let mirrors = cors::mirrors(message);
+    for host in &mut listener.virtual_hosts {
+        host.cors = host.cors.take().or_else(|| per_filter.cors.clone());
+        let said = |name: &str| host.filters.0.iter().any(|f| f.name.value == name);
+        let more = per_filter.filters.0.iter();
+        let more: Vec<_> = more.filter(|f| !said(&f.name)).cloned().collect();
+        host.filters.0.extend(more);
+        if let Some(mirrors) = &mirrors
+            && host.request_mirror_policies.is_empty()
+        {
+            host.request_mirror_policies.clone_from(mirrors);
+        }
+    }
 }
 
 fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
     security::require_tls(message);
-    security::per_route(message);
-    message.only("include_request_attempt_count", false);
-    message.only("include_attempt_count_in_response", false);
+    let per_filter = security::per_route(message);
     let domains = message.texts("domains");
     if domains.is_empty() {
         message.missing("domains");
@@ -57,6 +76,17 @@ fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
         domains,
         routes: routes.iter().filter_map(route).collect(),
         metadata: message.metadata("metadata"),
+        retry_policy: retry::read(message, request_buffer_limit(message)),
+        request_mirror_policies: cors::mirrors(message).unwrap_or_default(),
+        cors: per_filter.cors,
+        include_request_attempt_count: message
+            .flag("include_request_attempt_count")
+            .unwrap_or(false),
+        include_attempt_count_in_response: message
+            .flag("include_attempt_count_in_response")
+            .unwrap_or(false),
+        filters: per_filter.filters,
+        headers: header_mutation::read(message),
     }
 }
 
@@ -67,9 +97,9 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
     message.inert("stat_prefix");
     let name = message.nonempty("name").unwrap_or_default();
     let metadata = message.metadata("metadata");
-    // Of what is kept to be sent once more, of which Weir keeps nothing.
-    message.inert("per_request_buffer_limit_bytes");
-    security::per_route(message);
+    let request_buffer_limit = request_buffer_limit(message);
+    let headers = header_mutation::read(message);
+    let per_filter = security::per_route(message);
     let matches = message.reader.guarded(CONDITION, || {
         let Some(condition) = message.message("match") else {
             message.missing("match");
@@ -77,7 +107,7 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
         };
         route_match::read(&condition)
     });
-    let mut action = action(message);
+    let mut action = action(message, request_buffer_limit);
     if let (Some(RouteAction::Forward(forward)), Some(matches)) = (&action, &matches)
         && forward.connect.is_some()
         && matches.path.value != PathMatch::Connect
@@ -85,6 +115,11 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
         let what = format!("{}: CONNECT without a `connect_matcher`", message.path());
         message.reader.outside(message.at(), &what, None);
         action = None;
+    }
+    if let (Some(action), Some(matches)) = (&action, &matches)
+        && let Some(problem) = check_template_rewrite(matches, action, message.at())
+    {
+        message.reader.problem(problem);
     }
     let action = action.unwrap_or_else(|| {
         let text = format!("{} answers with 503", message.path());
@@ -97,7 +132,17 @@ fn route(message: &Message<'_, '_>) -> Option<Route> {
         action,
         metadata,
         buffer_limit: None,
+        max_request_bytes: None,
+        cors: per_filter.cors,
+        filters: per_filter.filters,
+        headers,
     })
+}
+
+/// `per_request_buffer_limit_bytes`: bytes of a request that are kept to be sent again.
+fn request_buffer_limit(message: &Message<'_, '_>) -> Option<usize> {
+    let limit = message.number::<u32>("per_request_buffer_limit_bytes")?;
+    usize::try_from(limit.value).ok()
 }
 
 /// What takes the place of an action that is not known.
@@ -112,10 +157,8 @@ fn unavailable() -> RouteAction {
 pub(super) fn close_ways(reader: &Reader, missing: &[String], listeners: &mut [Listener]) {
     let hosts = listeners.iter_mut().flat_map(|l| &mut l.virtual_hosts);
     for route in hosts.flat_map(|host| &mut host.routes) {
-        let Some(cluster) = route.cluster() else {
-            continue;
-        };
-        if missing.contains(&cluster.value) {
+        let gone = route.clusters().find(|c| missing.contains(&c.value));
+        if let Some(cluster) = gone.cloned() {
             let text = format!("the route to `{cluster}`, which is passed over, answers with 503");
             reader.consequence(cluster.span, text);
             route.action = unavailable();
@@ -123,7 +166,7 @@ pub(super) fn close_ways(reader: &Reader, missing: &[String], listeners: &mut [L
     }
 }
 
-fn action(message: &Message<'_, '_>) -> Option<RouteAction> {
+fn action(message: &Message<'_, '_>, request_buffer_limit: Option<usize>) -> Option<RouteAction> {
     let Some(chosen) = message.one_of(&ACTIONS) else {
         if !message.has_unknown() {
             message.missing("route");
@@ -132,25 +175,25 @@ fn action(message: &Message<'_, '_>) -> Option<RouteAction> {
     };
     let action = message.message(chosen)?;
     match chosen {
-        "route" => forward(&action).map(RouteAction::Forward),
+        "route" => forward(&action, request_buffer_limit).map(RouteAction::Forward),
         "redirect" => Some(RouteAction::Redirect(redirect(&action))),
         _ => direct_response(&action).map(RouteAction::DirectResponse),
     }
 }
 
-fn forward(action: &Message<'_, '_>) -> Option<Forward> {
-    let Some(cluster) = action.text("cluster") else {
-        action.one_of(&["timeout", "prefix_rewrite"]);
-        if !action.has_unknown() {
-            action.missing("cluster");
-        }
-        return None;
-    };
+fn forward(action: &Message<'_, '_>, request_buffer_limit: Option<usize>) -> Option<Forward> {
+    let destination = destination(action)?;
     action.word("priority", &[("DEFAULT", 0, ())]);
     action.only("append_x_forwarded_host", false);
-    let mut forward = Forward::to(cluster);
+    let mut forward = Forward::to(destination);
+    forward.retry_policy = retry::read(action, request_buffer_limit).map(Box::new);
     if let Some(timeout) = action.duration("timeout") {
         forward.timeout = timeout.value;
+    }
+    forward.request_mirror_policies = cors::mirrors(action);
+    if let Some(limits) = action.message("max_stream_duration") {
+        let limit = limits.duration("max_stream_duration");
+        forward.max_stream_duration = limit.map_or(forward.max_stream_duration, |l| l.value);
     }
     forward.idle_timeout = action.duration("idle_timeout").map(|timeout| timeout.value);
     forward.path_rewrite = path_rewrite(action);
@@ -173,6 +216,56 @@ fn forward(action: &Message<'_, '_>) -> Option<Forward> {
             auto.then_some(HostRewrite::Auto)
         });
     Some(forward)
+}
+
+/// Which of the clusters; `None` if it cannot be had.
+fn destination(action: &Message<'_, '_>) -> Option<Destination> {
+    match action.one_of(&["cluster", "weighted_clusters", "cluster_header"]) {
+        Some("cluster") => action.text("cluster").map(Destination::Cluster),
+        Some("cluster_header") => {
+            let name = action.required_text("cluster_header");
+            let path = action.path_of("cluster_header");
+            if !name.starts_with(':') {
+                action
+                    .reader
+                    .native(&path, |problems| check_name(&name, problems));
+            }
+            Some(Destination::Header(name.to_ascii_lowercase()))
+        }
+        Some(_) => {
+            let weighted = action.message("weighted_clusters")?;
+            weighted.inert("runtime_key_prefix");
+            // It is the sum anyway.
+            weighted.inert("total_weight");
+            let clusters = weighted.messages("clusters");
+            let clusters = clusters.iter().map(weighted_cluster).collect();
+            let clusters = Spanned::new(clusters, weighted.span_of("clusters"));
+            let path = weighted.path_of("clusters");
+            weighted
+                .reader
+                .native(&path, |problems| check_weights(&clusters, problems));
+            Some(Destination::Weighted(clusters.value))
+        }
+        None => {
+            action.one_of(&["timeout", "prefix_rewrite"]);
+            if !action.has_unknown() {
+                action.missing("cluster");
+            }
+            None
+        }
+    }
+}
+
+fn weighted_cluster(message: &Message<'_, '_>) -> WeightedCluster {
+    if !security::per_route(message).is_empty() {
+        let what = format!("{}: filters of a weighted cluster", message.path());
+        message.reader.outside(message.at(), &what, None);
+    }
+    WeightedCluster {
+        name: message.required_text("name"),
+        weight: message.number::<u32>("weight").map_or(0, |w| w.value),
+        headers: header_mutation::read(message),
+    }
 }
 
 /// `upgrade_configs`, of which CONNECT is read.
@@ -206,7 +299,20 @@ fn connect(action: &Message<'_, '_>) -> Option<Connect> {
 }
 
 fn path_rewrite(action: &Message<'_, '_>) -> Option<PathRewrite> {
-    match action.one_of(&["prefix_rewrite", "regex_rewrite"])? {
+    match action.one_of(&["prefix_rewrite", "regex_rewrite", "path_rewrite_policy"])? {
+        "path_rewrite_policy" => {
+            let policy = action.message("path_rewrite_policy")?;
+            policy.inert("name");
+            let typed = policy.typed("typed_config")?;
+            if typed.name != TEMPLATE_REWRITE {
+                let what = format!("{}: {}", policy.path(), typed.name);
+                policy.reader.outside(policy.at(), &what, None);
+                typed.message.close();
+                return None;
+            }
+            let rewrite = typed.message.required_text("path_template_rewrite");
+            Some(PathRewrite::Template(rewrite))
+        }
         "prefix_rewrite" => host_or_path(action, "prefix_rewrite").map(PathRewrite::Prefix),
         _ => {
             let rewrite = action.message("regex_rewrite")?;

@@ -2,12 +2,16 @@
 
 use super::message::Message;
 use crate::route::{
-    HeaderMatch, HeaderMatcher, PathMatch, RouteMatch, StringMatch, TextMatcher, check_path,
-    check_regex,
+    HeaderMatch, HeaderMatcher, PathMatch, QueryMatch, QueryMatcher, RouteMatch, StringMatch,
+    TextMatcher, check_path, check_regex,
 };
 use crate::source::Spanned;
 
-const PATHS: [&str; 5] = [
+/// Of `path_match_policy`.
+const TEMPLATE: &str = "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig";
+
+const PATHS: [&str; 6] = [
+    "path_match_policy",
     "prefix",
     "path",
     "safe_regex",
@@ -34,6 +38,8 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<RouteMatch> {
     let case_sensitive = message.flag("case_sensitive").unwrap_or(true);
     let headers = message.messages("headers");
     let headers: Vec<_> = headers.iter().map(header).collect();
+    let parameters = message.messages("query_parameters");
+    let parameters: Vec<_> = parameters.iter().map(query_parameter).collect();
     let Some(chosen) = message.one_of(&PATHS) else {
         if !message.has_unknown() {
             message.missing("prefix");
@@ -57,6 +63,19 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<RouteMatch> {
             let prefix = message.text("path_separated_prefix")?;
             Spanned::new(PathMatch::SeparatedPrefix(prefix.value), prefix.span)
         }
+        "path_match_policy" => {
+            let policy = message.message("path_match_policy")?;
+            policy.inert("name");
+            let typed = policy.typed("typed_config")?;
+            if typed.name != TEMPLATE {
+                let what = format!("{}: {}", policy.path(), typed.name);
+                policy.reader.outside(policy.at(), &what, None);
+                typed.message.close();
+                return None;
+            }
+            let template = typed.message.required_text("path_template");
+            Spanned::new(PathMatch::Template(template.value), template.span)
+        }
         "connect_matcher" => {
             // Only its being there counts.
             message.message("connect_matcher")?;
@@ -73,14 +92,29 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<RouteMatch> {
         .reader
         .native(&at, |problems| check_path(&path, problems));
     let headers = headers.into_iter().collect::<Option<Vec<_>>>()?;
+    let query_parameters = parameters.into_iter().collect::<Option<Vec<_>>>()?;
     (!message.has_unknown()).then_some(RouteMatch {
         path,
         case_sensitive,
+        methods: Vec::new(),
         headers,
+        query_parameters,
     })
 }
 
-fn header(message: &Message<'_, '_>) -> Option<HeaderMatch> {
+fn query_parameter(message: &Message<'_, '_>) -> Option<QueryMatch> {
+    let name = message.required_text("name");
+    let matcher = match message.one_of(&["string_match", "present_match"]) {
+        Some("string_match") => {
+            QueryMatcher::Text(string_match(&message.message("string_match")?)?)
+        }
+        Some(_) => QueryMatcher::Present(message.flag("present_match")?),
+        None => QueryMatcher::Present(true),
+    };
+    (!message.has_unknown()).then_some(QueryMatch { name, matcher })
+}
+
+pub(super) fn header(message: &Message<'_, '_>) -> Option<HeaderMatch> {
     let name = message.required_text("name");
     let invert = message.flag("invert_match").unwrap_or(false);
     let empty = message

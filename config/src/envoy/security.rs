@@ -1,7 +1,10 @@
 //! What keeps requests out, or others from reading them. Without it everything
 //! would work, and be open: not even the lenient reader passes it over.
 
+use super::cors;
 use super::message::Message;
+use crate::route::{Cors, FilterSetting, RouteFilter, RouteFilters};
+use crate::source::Spanned;
 use crate::yaml::Value;
 
 /// Filters that turn requests or connections away, by the end of their name
@@ -37,16 +40,35 @@ fn guards(name: &str, kind: &str) -> bool {
     parts.into_iter().any(|part| FILTERS.contains(&part))
 }
 
+/// What Weir has of `typed_per_filter_config`.
+#[derive(Default)]
+pub(super) struct PerRoute {
+    pub(super) cors: Option<Cors>,
+    /// Those that are switched off, by the names that they have in Envoy.
+    pub(super) filters: RouteFilters,
+}
+
+impl PerRoute {
+    /// Whether it says nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.cors.is_none() && self.filters.0.is_empty()
+    }
+}
+
+/// The one configuration of a filter that a route can have.
+const CORS_POLICY: &str = "envoy.extensions.filters.http.cors.v3.CorsPolicy";
+
 /// `typed_per_filter_config`, which may hold what a filter turns away, or
-/// switch on one that is disabled.
-pub(super) fn per_route(message: &Message<'_, '_>) {
+/// switch on one that is disabled; gives what Weir has of it.
+pub(super) fn per_route(message: &Message<'_, '_>) -> PerRoute {
     const FIELD: &str = "typed_per_filter_config";
+    let mut found = PerRoute::default();
     let Some(node) = message.node(FIELD) else {
-        return;
+        return found;
     };
     let Value::Mapping(entries) = &node.value else {
         message.mismatch(node, &message.path_of(FIELD), "a mapping");
-        return;
+        return found;
     };
     let path = message.path_of(FIELD);
     for entry in entries {
@@ -58,12 +80,34 @@ pub(super) fn per_route(message: &Message<'_, '_>) {
         };
         let kind = kind.and_then(|kind| kind.value.text()).unwrap_or_default();
         let what = format!("{path}.{name}");
+        if kind.rsplit('/').next() == Some(CORS_POLICY) {
+            let settings = Message::open(message.reader, &entry.value, what);
+            settings.inert("@type");
+            found.cors = Some(cors::policy(&settings));
+            continue;
+        }
+        if kind.ends_with(FILTER_CONFIG) && !guards(name, kind) {
+            let settings = Message::open(message.reader, &entry.value, what.clone());
+            settings.inert("@type");
+            settings.inert("is_optional");
+            let disabled = settings.flag("disabled").unwrap_or(false);
+            let alone = !settings.has_unknown();
+            settings.close();
+            if disabled && alone {
+                found.filters.0.push(RouteFilter {
+                    name: Spanned::new(name.to_owned(), at),
+                    setting: FilterSetting::Disabled,
+                });
+                continue;
+            }
+        }
         if guards(name, kind) || kind.ends_with(FILTER_CONFIG) {
             message.reader.never(at, &what, FILTER);
         } else {
             message.reader.outside(at, &what, None);
         }
     }
+    found
 }
 
 /// `require_tls`, which must not ask for any.

@@ -21,6 +21,20 @@ impl Percent {
     /// All of it, in millionths.
     pub const WHOLE: u32 = 100 * OF_ONE;
 
+    /// All of it.
+    pub const ALL: Self = Self(Self::WHOLE);
+
+    /// 20%.
+    pub(crate) const FIFTH: Self = Self(Self::WHOLE / 5);
+
+    /// `part` of `whole`, if that is not more than all.
+    pub(crate) fn of(part: u32, whole: u32) -> Option<Self> {
+        let millionths = u64::from(part) * u64::from(Self::WHOLE);
+        let millionths = millionths.checked_div(u64::from(whole))?;
+        let millionths = u32::try_from(millionths).ok()?;
+        (millionths <= Self::WHOLE).then_some(Self(millionths))
+    }
+
     /// The share in millionths, from 0 to [`Percent::WHOLE`].
     pub const fn millionths(self) -> u32 {
         self.0

@@ -6,7 +6,10 @@ use crate::defaults::ROUTE_TIMEOUT;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml, words};
+use crate::route::destination::Destination;
 use crate::route::hash_policy::HashPolicy;
+use crate::route::mirror::MirrorPolicy;
+use crate::route::retry::RetryPolicy;
 use crate::route::rewrite::{HostRewrite, PathRewrite, host_or_path};
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
@@ -52,16 +55,16 @@ pub enum RouteAction {
 /// `cluster` and what stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
-    /// `cluster`: the name of one of the `clusters`.
-    pub cluster: Spanned<String>,
+    /// `cluster`, `weighted_clusters` or `cluster_header`: where to.
+    pub destination: Destination,
     /// `timeout`: from the end of the request to the end of the response; 0
     /// waits without end. Default: 15s.
     pub timeout: Duration,
     /// `idle_timeout`: how long nothing may move in the stream; 0 waits without
     /// end. Default: the listener's `stream_idle_timeout`.
     pub idle_timeout: Option<Duration>,
-    /// `prefix_rewrite` or `regex_rewrite`: how the path changes. Default: not
-    /// at all.
+    /// `prefix_rewrite`, `regex_rewrite` or `path_template_rewrite`: how the path
+    /// changes. Default: not at all.
     pub path_rewrite: Option<PathRewrite>,
     /// `host_rewrite`, `host_rewrite_header` or `auto_host_rewrite`: how the
     /// authority changes. Default: not at all.
@@ -72,6 +75,14 @@ pub struct Forward {
     /// `hash_policy`: what the endpoint depends on, with `ring_hash` and `maglev`.
     /// Default: nothing.
     pub hash_policy: Vec<HashPolicy>,
+    /// `retry_policy`: when a request is sent once more. Default: the virtual host's.
+    pub retry_policy: Option<Box<RetryPolicy>>,
+    /// `request_mirror_policies`: where copies of requests go. Default: the virtual
+    /// host's.
+    pub request_mirror_policies: Option<Vec<MirrorPolicy>>,
+    /// `max_stream_duration`: for request and response together; 0 is without end.
+    /// Default: 0.
+    pub max_stream_duration: Duration,
 }
 
 /// `connect`: what happens to a request for a tunnel.
@@ -88,28 +99,46 @@ words!(Connect, "a way to treat CONNECT",
     "pass_on" => Self::PassOn, "terminate" => Self::Terminate);
 
 impl Forward {
-    /// A plain way to `cluster`.
-    pub(crate) fn to(cluster: Spanned<String>) -> Self {
+    /// The clusters that are named.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let mirrors = self.request_mirror_policies.iter().flatten();
+        self.destination
+            .clusters()
+            .chain(mirrors.map(|mirror| &mirror.cluster))
+    }
+
+    /// A plain way there.
+    pub(crate) fn to(destination: Destination) -> Self {
         Self {
-            cluster,
+            destination,
             timeout: ROUTE_TIMEOUT,
             idle_timeout: None,
             path_rewrite: None,
             host_rewrite: None,
             connect: None,
             hash_policy: Vec::new(),
+            retry_policy: None,
+            request_mirror_policies: None,
+            max_stream_duration: Duration::ZERO,
         }
     }
 
-    pub(super) fn read(fields: &mut Fields<'_, '_>) -> Self {
+    /// `destination`: the key that says where to.
+    pub(super) fn read(destination: &str, fields: &mut Fields<'_, '_>) -> Self {
         Self {
-            cluster: fields.required_text("cluster"),
+            destination: Destination::read(destination, fields),
             timeout: fields.optional("timeout").unwrap_or(ROUTE_TIMEOUT),
             idle_timeout: fields.optional("idle_timeout"),
-            path_rewrite: PathRewrite::read(fields),
+            path_rewrite: PathRewrite::read(
+                fields,
+                &["prefix_rewrite", "regex_rewrite", "path_template_rewrite"],
+            ),
             host_rewrite: HostRewrite::read(fields),
             connect: fields.optional("connect"),
             hash_policy: fields.optional("hash_policy").unwrap_or_default(),
+            retry_policy: fields.optional("retry_policy").map(Box::new),
+            request_mirror_policies: fields.optional("request_mirror_policies"),
+            max_stream_duration: fields.optional("max_stream_duration").unwrap_or_default(),
         }
     }
 }
@@ -190,7 +219,7 @@ impl FromYaml for Redirect {
         let scheme = host_or_path(&mut fields, "scheme_redirect");
         fields.one_of(&["path_redirect", "prefix_rewrite", "regex_rewrite"]);
         let whole = host_or_path(&mut fields, "path_redirect").map(RedirectPath::Whole);
-        let path = match PathRewrite::read(&mut fields) {
+        let path = match PathRewrite::read(&mut fields, &["prefix_rewrite", "regex_rewrite"]) {
             Some(rewrite) => Some(RedirectPath::Rewrite(rewrite)),
             None => whole,
         };

@@ -21,6 +21,9 @@ pub enum PathRewrite {
     Prefix(String),
     /// `regex_rewrite`: replaces every part that matches.
     Regex(RegexRewrite),
+    /// `path_template_rewrite`: another path, with the variables of the match's
+    /// `path_template`.
+    Template(Spanned<String>),
 }
 
 /// `regex_rewrite`: replaces every part of a text that matches.
@@ -46,9 +49,15 @@ pub enum HostRewrite {
 }
 
 impl PathRewrite {
-    pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        match fields.one_of(&["prefix_rewrite", "regex_rewrite"])? {
+    /// `keys`: those of these that there are in the block.
+    pub(super) fn read(fields: &mut Fields<'_, '_>, keys: &[&'static str]) -> Option<Self> {
+        match fields.one_of(keys)? {
             "prefix_rewrite" => host_or_path(fields, "prefix_rewrite").map(Self::Prefix),
+            "path_template_rewrite" => {
+                let text: Spanned<String> = fields.optional("path_template_rewrite")?;
+                check_host_or_path(&text.value, text.span, fields.problems);
+                Some(Self::Template(text))
+            }
             _ => fields.optional("regex_rewrite").map(Self::Regex),
         }
     }

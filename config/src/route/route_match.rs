@@ -5,6 +5,8 @@ use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml};
 use crate::route::check_regex;
 use crate::route::header_match::HeaderMatch;
+use crate::route::path_template::PathTemplate;
+use crate::route::query_match::QueryMatch;
 use crate::source::{Span, Spanned};
 use crate::yaml::Node;
 
@@ -15,15 +17,27 @@ pub(crate) static BLOCK: Block = Block {
         ("path", "/health"),
         ("path_separated_prefix", "/api"),
         ("regex", "'/users/[0-9]+'"),
+        ("path_template", "'/users/{id}/**'"),
         ("connect", "true"),
         ("case_sensitive", "false"),
+        ("methods", "[GET, HEAD]"),
         ("headers", "[{ name: x-canary, present: true }]"),
+        ("query_parameters", "[{ name: debug, exact: '1' }]"),
     ],
     not_yet: &[],
-    hints: &[("safe_regex", "regex", "write `regex: '...'`")],
+    hints: &[
+        ("safe_regex", "regex", "write `regex: '...'`"),
+        (
+            "runtime_fraction",
+            "",
+            "a part of the requests goes elsewhere by `weighted_clusters`",
+        ),
+        ("method", "methods", "write `methods: [GET]`"),
+    ],
 };
 
-const PATHS: [&str; 5] = [
+const PATHS: [&str; 6] = [
+    "path_template",
     "prefix",
     "path",
     "path_separated_prefix",
@@ -34,14 +48,18 @@ const PATHS: [&str; 5] = [
 /// `match`: which requests a route takes; everything in it must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteMatch {
-    /// `prefix`, `path`, `path_separated_prefix` or `regex`: the path, without
-    /// its query; or `connect`. One of them is required.
+    /// `prefix`, `path`, `path_separated_prefix`, `regex` or `path_template`: the path,
+    /// without its query; or `connect`. One of them is required.
     pub path: Spanned<PathMatch>,
-    /// `case_sensitive`: of the path; without meaning for `regex`. Default:
-    /// true.
+    /// `case_sensitive`: of the path; without meaning for `regex` and
+    /// `path_template`. Default: true.
     pub case_sensitive: bool,
+    /// `methods`: one of these, as they are written. Default: any.
+    pub methods: Vec<String>,
     /// `headers`: what the headers must be like. Default: anything.
     pub headers: Vec<HeaderMatch>,
+    /// `query_parameters`: what the query must be like. Default: anything.
+    pub query_parameters: Vec<QueryMatch>,
 }
 
 /// What a path must be like.
@@ -57,6 +75,9 @@ pub enum PathMatch {
     SeparatedPrefix(String),
     /// `regex`: a regular expression for the whole of it.
     Regex(String),
+    /// `path_template`: segments: `*` stands for any one, `**` at the end for any number,
+    /// `{name}` for one that `path_template_rewrite` can name, `{name=a/*}` for several.
+    Template(String),
     /// `connect`: there is none, since the method is CONNECT.
     Connect,
 }
@@ -68,7 +89,9 @@ impl FromYaml for RouteMatch {
         Self {
             path: Spanned::new(PathMatch::Prefix(String::new()), Span::default()),
             case_sensitive: true,
+            methods: Vec::new(),
             headers: Vec::new(),
+            query_parameters: Vec::new(),
         }
     }
 
@@ -84,6 +107,7 @@ impl FromYaml for RouteMatch {
             "path" => PathMatch::Exact(text.value),
             "path_separated_prefix" => PathMatch::SeparatedPrefix(text.value),
             "regex" => PathMatch::Regex(text.value),
+            "path_template" => PathMatch::Template(text.value),
             _ => PathMatch::Prefix(text.value),
         };
         let path = Spanned::new(path, text.span);
@@ -93,7 +117,9 @@ impl FromYaml for RouteMatch {
         Self {
             path,
             case_sensitive: fields.optional("case_sensitive").unwrap_or(true),
+            methods: fields.optional("methods").unwrap_or_default(),
             headers: fields.optional("headers").unwrap_or_default(),
+            query_parameters: fields.optional("query_parameters").unwrap_or_default(),
         }
     }
 }
@@ -109,7 +135,9 @@ impl RouteMatch {
         Self {
             path: Spanned::new(PathMatch::Connect, fields.key_span("connect")),
             case_sensitive: fields.optional("case_sensitive").unwrap_or(true),
+            methods: fields.optional("methods").unwrap_or_default(),
             headers: fields.optional("headers").unwrap_or_default(),
+            query_parameters: fields.optional("query_parameters").unwrap_or_default(),
         }
     }
 }
@@ -118,6 +146,12 @@ impl RouteMatch {
 pub(crate) fn check_path(path: &Spanned<PathMatch>, problems: &mut Problems) {
     let (text, what) = match &path.value {
         PathMatch::Regex(pattern) => return check_regex(pattern, path.span, problems),
+        PathMatch::Template(template) => {
+            if let Err(error) = PathTemplate::parse(template) {
+                problems.push(Problem::new(path.span, error.to_string()));
+            }
+            return;
+        }
         PathMatch::Connect => return,
         PathMatch::Exact(text) => (text, "path"),
         PathMatch::Prefix(text) | PathMatch::SeparatedPrefix(text) => (text, "prefix"),

@@ -47,7 +47,13 @@ fn what_must_be_there_is_what_readers_miss() {
     };
     assert_eq!(
         of("route")["allOf"],
-        any(&["cluster", "redirect", "direct_response"])
+        any(&[
+            "cluster",
+            "weighted_clusters",
+            "cluster_header",
+            "redirect",
+            "direct_response"
+        ])
     );
     assert_eq!(
         of("local")["allOf"],

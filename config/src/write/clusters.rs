@@ -108,6 +108,12 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         cluster.dns_lookup_family,
         other.dns_lookup_family,
     );
+    if let Some(budget) = &cluster.retry_budget {
+        let mut limits = Object::default();
+        limits.set("budget_percent", budget.budget_percent.to_string());
+        limits.set("min_retry_concurrency", budget.min_retry_concurrency);
+        block.set("retry_budget", limits);
+    }
     block.metadata("metadata", &cluster.metadata);
     block.into()
 }

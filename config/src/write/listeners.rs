@@ -45,6 +45,7 @@ pub(super) fn listener(listener: &Listener) -> Json {
         return block.into();
     }
     block.set("http", http(&listener.http));
+    routes::header_mutations(&mut block, &listener.headers);
     block.list("http_filters", listener.http_filters.iter().map(filter));
     match listener.virtual_hosts.as_slice() {
         [only] if only.is_plain() && !only.routes.is_empty() => {
@@ -103,6 +104,28 @@ fn virtual_host(host: &VirtualHost) -> Json {
     block.set("name", host.name.value.as_str());
     block.list("domains", host.domains.iter().map(|d| d.value.as_str()));
     block.metadata("metadata", &host.metadata);
+    if let Some(policy) = &host.retry_policy {
+        block.set("retry_policy", routes::retry_policy(policy));
+    }
+    for (key, value) in [
+        (
+            "include_request_attempt_count",
+            host.include_request_attempt_count,
+        ),
+        (
+            "include_attempt_count_in_response",
+            host.include_attempt_count_in_response,
+        ),
+    ] {
+        block.flag(key, value, false);
+    }
+    let mirrors = host.request_mirror_policies.iter().map(routes::mirror);
+    block.list("request_mirror_policies", mirrors);
+    if let Some(cors) = &host.cors {
+        block.set("cors", routes::cors(cors));
+    }
+    routes::filters(&mut block, &host.filters);
+    routes::header_mutations(&mut block, &host.headers);
     block.list("routes", host.routes.iter().map(routes::route));
     block.into()
 }

@@ -188,17 +188,23 @@ fn remote(code: &RemoteCode) -> Object {
 
 /// Nothing, if it is the default.
 fn backoff(backoff: Backoff) -> Object {
-    let mut intervals = Object::default();
-    if backoff != Backoff::default() {
-        intervals.set("base_interval", super::duration(backoff.base_interval));
-        intervals.set("max_interval", super::duration(backoff.max_interval));
+    if backoff == Backoff::default() {
+        Object::default()
+    } else {
+        intervals(backoff)
     }
+}
+
+pub(super) fn intervals(backoff: Backoff) -> Object {
+    let mut intervals = Object::default();
+    intervals.set("base_interval", super::duration(backoff.base_interval));
+    intervals.set("max_interval", super::duration(backoff.max_interval));
     intervals
 }
 
 /// Bytes for a filter: as YAML where that comes out the same, as a string where
 /// they are one, or else in base64.
-fn configuration(bytes: &[u8]) -> Json {
+pub(super) fn configuration(bytes: &[u8]) -> Json {
     if bytes.is_empty() {
         return Json::Null;
     }

@@ -1,14 +1,17 @@
 //! `routes`.
 
+use std::time::Duration;
+
 use serde_json::Value as Json;
 
 use super::Object;
 use crate::defaults::ROUTE_TIMEOUT;
-use crate::read::{ByteSize, Word};
+use crate::read::{ByteSize, Percent, Word};
 use crate::route::{
-    Forward, HashPolicy, HashSource, HeaderMatch, HeaderMatcher, HostRewrite, PathMatch,
-    PathRewrite, Redirect, RedirectCode, RedirectPath, Route, RouteAction, RouteMatch, StringMatch,
-    TextMatcher,
+    AppendAction, Cors, Destination, FilterSetting, Forward, HashPolicy, HashSource, HeaderMatch,
+    HeaderMatcher, HeaderMutations, HeaderToAdd, HostRewrite, MirrorPolicy, PathMatch, PathRewrite,
+    QueryMatcher, Redirect, RedirectCode, RedirectPath, RetryPolicy, Route, RouteAction,
+    RouteFilters, RouteMatch, StringMatch, TextMatcher, WeightedCluster,
 };
 
 pub(super) fn route(route: &Route) -> Json {
@@ -33,6 +36,86 @@ pub(super) fn route(route: &Route) -> Json {
     let limit = route.buffer_limit;
     let limit = limit.map(|limit| ByteSize(limit as u64).to_string());
     block.set("buffer_limit", limit);
+    let limit = route.max_request_bytes.map(|l| ByteSize(l).to_string());
+    block.set("max_request_bytes", limit);
+    if let Some(cors) = &route.cors {
+        block.set("cors", self::cors(cors));
+    }
+    filters(&mut block, &route.filters);
+    header_mutations(&mut block, &route.headers);
+    block.into()
+}
+
+pub(super) fn header_mutations(block: &mut Object, headers: &HeaderMutations) {
+    let names = |names: &[crate::source::Spanned<String>]| {
+        names.iter().map(|n| n.value.clone()).collect::<Vec<_>>()
+    };
+    let [request_add, request_remove, response_add, response_remove] = HeaderMutations::KEYS;
+    block.list(request_add, headers.request_add.iter().map(header_to_add));
+    block.set(request_remove, names(&headers.request_remove));
+    block.list(response_add, headers.response_add.iter().map(header_to_add));
+    block.set(response_remove, names(&headers.response_remove));
+}
+
+fn header_to_add(header: &HeaderToAdd) -> Json {
+    let mut block = Object::default();
+    block.set("key", header.key.value.as_str());
+    block.set("value", header.value.text.as_str());
+    let action = AppendAction::default();
+    block.word("append_action", header.append_action, action);
+    block.flag("keep_empty_value", header.keep_empty_value, false);
+    block.into()
+}
+
+pub(super) fn retry_policy(policy: &RetryPolicy) -> Object {
+    let other = RetryPolicy::on(policy.retry_on);
+    let mut block = Object::default();
+    // Even no condition says something: that headers may name some.
+    block.set("retry_on", policy.retry_on.to_string());
+    if policy.num_retries != other.num_retries {
+        block.set("num_retries", policy.num_retries);
+    }
+    for (key, value, default) in [
+        (
+            "per_try_timeout",
+            policy.per_try_timeout,
+            other.per_try_timeout,
+        ),
+        (
+            "per_try_idle_timeout",
+            policy.per_try_idle_timeout,
+            other.per_try_idle_timeout,
+        ),
+    ] {
+        block.duration(key, value, default);
+    }
+    block.set(
+        "retriable_status_codes",
+        policy.retriable_status_codes.clone(),
+    );
+    block.list(
+        "retriable_headers",
+        policy.retriable_headers.iter().map(header),
+    );
+    let of_request = policy.retriable_request_headers.iter();
+    block.list("retriable_request_headers", of_request.map(header));
+    if policy.retry_back_off != other.retry_back_off {
+        block.set(
+            "retry_back_off",
+            super::plugins::intervals(policy.retry_back_off),
+        );
+    }
+    let limit = policy.buffer_limit;
+    let limit = limit.map(|limit| ByteSize(limit as u64).to_string());
+    block.set("buffer_limit", limit);
+    block
+}
+
+fn weighted_cluster(cluster: &WeightedCluster) -> Json {
+    let mut block = Object::default();
+    block.set("name", cluster.name.value.as_str());
+    block.set("weight", cluster.weight);
+    header_mutations(&mut block, &cluster.headers);
     block.into()
 }
 
@@ -43,10 +126,22 @@ fn matches(matches: &RouteMatch) -> Object {
         PathMatch::Exact(text) => block.set("path", text.as_str()),
         PathMatch::SeparatedPrefix(text) => block.set("path_separated_prefix", text.as_str()),
         PathMatch::Regex(text) => block.set("regex", text.as_str()),
+        PathMatch::Template(text) => block.set("path_template", text.as_str()),
         PathMatch::Connect => block.set("connect", true),
     }
     block.flag("case_sensitive", matches.case_sensitive, true);
+    block.set("methods", matches.methods.clone());
     block.list("headers", matches.headers.iter().map(header));
+    let parameters = matches.query_parameters.iter().map(|parameter| {
+        let mut block = Object::default();
+        block.set("name", parameter.name.value.as_str());
+        match &parameter.matcher {
+            QueryMatcher::Present(present) => block.set("present", *present),
+            QueryMatcher::Text(text) => string_match(&mut block, text),
+        }
+        block
+    });
+    block.list("query_parameters", parameters);
     block
 }
 
@@ -73,7 +168,7 @@ fn header(header: &HeaderMatch) -> Json {
             range.set("end", *end);
             block.set("range", range);
         }
-        HeaderMatcher::Text(text) => text_match(&mut block, text),
+        HeaderMatcher::Text(text) => string_match(&mut block, text),
     }
     block.flag("invert", header.invert, false);
     block.flag(
@@ -84,8 +179,81 @@ fn header(header: &HeaderMatch) -> Json {
     block.into()
 }
 
+fn string_match(block: &mut Object, text: &StringMatch) {
+    let (key, value) = match &text.matcher {
+        TextMatcher::Exact(value) => ("exact", value),
+        TextMatcher::Prefix(value) => ("prefix", value),
+        TextMatcher::Suffix(value) => ("suffix", value),
+        TextMatcher::Contains(value) => ("contains", value),
+        TextMatcher::Regex(value) => ("regex", value),
+    };
+    block.set(key, value.as_str());
+    block.flag("ignore_case", text.ignore_case, false);
+}
+
+pub(super) fn cors(cors: &Cors) -> Object {
+    let mut block = Object::default();
+    let origins = cors.allow_origin.iter().map(|origin| {
+        let mut block = Object::default();
+        string_match(&mut block, origin);
+        Json::from(block)
+    });
+    let origins = origins.collect::<Vec<_>>().into();
+    // Even an empty list says something.
+    block
+        .0
+        .insert("allow_origin_string_match".to_owned(), origins);
+    block.text("allow_methods", &cors.allow_methods);
+    block.text("allow_headers", &cors.allow_headers);
+    block.text("expose_headers", &cors.expose_headers);
+    block.set("max_age", cors.max_age.map(super::duration));
+    block.flag("allow_credentials", cors.allow_credentials, false);
+    block
+}
+
+pub(super) fn mirror(policy: &MirrorPolicy) -> Json {
+    let mut block = Object::default();
+    block.set("cluster", policy.cluster.value.as_str());
+    if policy.fraction != Percent::ALL {
+        block.set("fraction", policy.fraction.to_string());
+    }
+    block.flag(
+        "disable_shadow_host_suffix_append",
+        policy.disable_shadow_host_suffix_append,
+        false,
+    );
+    block.into()
+}
+
+pub(super) fn filters(block: &mut Object, filters: &RouteFilters) {
+    let mut settings = Object::default();
+    for filter in &filters.0 {
+        let mut setting = Object::default();
+        match &filter.setting {
+            FilterSetting::Disabled => setting.set("disabled", true),
+            FilterSetting::Enabled => setting.set("disabled", false),
+            FilterSetting::Configured(bytes) => {
+                // Even an empty one says something.
+                let bytes = match super::plugins::configuration(bytes) {
+                    Json::Null => "".into(),
+                    bytes => bytes,
+                };
+                setting.set("configuration", bytes);
+            }
+        }
+        settings.set(&filter.name, setting);
+    }
+    block.set("filters", settings);
+}
+
 fn forward(block: &mut Object, forward: &Forward) {
-    block.set("cluster", forward.cluster.value.as_str());
+    match &forward.destination {
+        Destination::Cluster(name) => block.set("cluster", name.value.as_str()),
+        Destination::Weighted(clusters) => {
+            block.list("weighted_clusters", clusters.iter().map(weighted_cluster));
+        }
+        Destination::Header(name) => block.set("cluster_header", name.as_str()),
+    }
     block.duration("timeout", forward.timeout, ROUTE_TIMEOUT);
     block.set("idle_timeout", forward.idle_timeout.map(super::duration));
     if let Some(rewrite) = &forward.path_rewrite {
@@ -93,6 +261,17 @@ fn forward(block: &mut Object, forward: &Forward) {
     }
     block.set("connect", forward.connect.map(Word::word));
     block.list("hash_policy", forward.hash_policy.iter().map(hash_policy));
+    if let Some(policy) = &forward.retry_policy {
+        block.set("retry_policy", retry_policy(policy));
+    }
+    let mirrors = forward.request_mirror_policies.iter().flatten();
+    block.list("request_mirror_policies", mirrors.map(mirror));
+    let unlimited = Duration::ZERO;
+    block.duration(
+        "max_stream_duration",
+        forward.max_stream_duration,
+        unlimited,
+    );
     match &forward.host_rewrite {
         Some(HostRewrite::Literal(host)) => block.set("host_rewrite", host.as_str()),
         Some(HostRewrite::Header(name)) => block.set("host_rewrite_header", name.as_str()),
@@ -132,6 +311,9 @@ fn hash_policy(policy: &HashPolicy) -> Json {
 fn path_rewrite(block: &mut Object, rewrite: &PathRewrite) {
     match rewrite {
         PathRewrite::Prefix(prefix) => block.set("prefix_rewrite", prefix.as_str()),
+        PathRewrite::Template(rewrite) => {
+            block.set("path_template_rewrite", rewrite.value.as_str());
+        }
         PathRewrite::Regex(regex) => {
             let mut rewrite = Object::default();
             rewrite.set("pattern", regex.pattern.value.as_str());

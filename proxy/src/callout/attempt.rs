@@ -14,15 +14,15 @@ use crate::stream::UpstreamFailure;
 use crate::worker::WorkerShared;
 
 /// The request that is under way, for who ends it from outside.
-pub(super) type Asked = RefCell<Option<Rc<EndpointRequest>>>;
+pub(crate) type Asked = RefCell<Option<Rc<EndpointRequest>>>;
 
 /// One request on a connection of the worker's.
-pub(super) struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     worker: &'a WorkerShared,
     endpoint: Rc<Endpoint>,
     upstream: Option<AnyUpstream>,
     /// The connection was used before: the endpoint may have closed it by now.
-    pub(super) reused: bool,
+    pub(crate) reused: bool,
     began: Instant,
     unflushed: bool,
     metrics: Rc<EndpointRequest>,
@@ -33,7 +33,7 @@ impl<'a> Attempt<'a> {
     /// Connects to an endpoint of the cluster, over a connection that is
     /// certainly new when `fresh`. What is `asked` is there also if this does not
     /// come to its end.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         worker: &'a WorkerShared,
         cluster: &Cluster,
         fresh: bool,
@@ -61,15 +61,15 @@ impl<'a> Attempt<'a> {
     }
 
     /// Queues the request's headers; what makes no well-formed message is told.
-    pub(super) fn send_headers(&mut self, headers: &HeaderMap, end: bool) -> Result<(), String> {
+    pub(crate) fn send_headers(&mut self, headers: &HeaderMap, end: bool) -> Result<(), String> {
         self.send(|u| u.send_headers(headers, end).map_err(|e| e.to_string()))
     }
 
-    pub(super) fn send_body(&mut self, body: BodyBuffer, end: bool) -> Result<(), String> {
+    pub(crate) fn send_body(&mut self, body: BodyBuffer, end: bool) -> Result<(), String> {
         self.send(|u| u.send_body(body, end).map_err(|e| e.to_string()))
     }
 
-    pub(super) fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), String> {
+    pub(crate) fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), String> {
         self.send(|u| u.send_trailers(trailers).map_err(|e| e.to_string()))
     }
 
@@ -82,12 +82,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Bytes that wait to be written.
-    pub(super) fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.upstream.as_ref().map_or(0, Upstream::queued)
     }
 
     /// Writes what is queued, and waits for the next piece of the response.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<ResponsePiece, UpstreamError>> {
@@ -109,7 +109,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// There is no response, or not all of it.
-    pub(super) fn failed(&self, error: &UpstreamError) {
+    pub(crate) fn failed(&self, error: &UpstreamError) {
         self.metrics.failed(error);
     }
 
@@ -119,7 +119,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Says how long the endpoint took, if that is asked for.
-    pub(super) fn add_service_time(&self, worker: &WorkerShared, headers: &mut HeaderMap) {
+    pub(crate) fn add_service_time(&self, worker: &WorkerShared, headers: &mut HeaderMap) {
         if worker.callouts.envoy_headers {
             let took = self.began.elapsed().as_millis().to_string();
             headers.replace("x-envoy-upstream-service-time", took);
@@ -127,7 +127,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The response is whole: the connection may serve others.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if let Some(AnyUpstream::H1(upstream)) = self.upstream.take() {
             self.worker.pool.release(&self.endpoint, *upstream);
         }

@@ -240,7 +240,7 @@ async fn exchange(
                 attempt.failed(&error);
                 tracing::debug!("a gRPC callout is cut: {error}");
                 tell(Event::TrailingMetadata(HeaderMap::new()));
-                let details = UpstreamFailure::from(&error).words(true).0;
+                let details = UpstreamFailure::from(&error).words(true, false).0;
                 Some(GrpcStatus::new(INTERNAL, b"", details.as_bytes()))
             }
             Err(error) => {
@@ -302,7 +302,7 @@ fn complete(
 /// is a reply in the endpoint's place, as Envoy's router makes it.
 fn failed(failure: &UpstreamFailure, tell: &mut impl FnMut(Event)) -> GrpcStatus {
     let code = grpc_status(failure.answer().0);
-    let (details, message) = failure.words(false);
+    let (details, message) = failure.words(false, false);
     let mut trailers = HeaderMap::with_capacity(4);
     trailers.add(":status", "200");
     trailers.add("content-type", "application/grpc");

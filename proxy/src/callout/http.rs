@@ -43,7 +43,9 @@ pub(super) async fn perform(
         Ok(response) => Some(response),
         Err(_) if begun.get() => None,
         Err(Failure::Cut) => None,
-        Err(Failure::Upstream(failure)) => Some(own(failure.answer().0, failure.words(false).1)),
+        Err(Failure::Upstream(failure)) => {
+            Some(own(failure.answer().0, failure.words(false, false).1))
+        }
         Err(Failure::Unsendable(reason)) => Some(own(503, reason)),
     };
     (response, outcome)

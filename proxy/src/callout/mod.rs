@@ -20,6 +20,7 @@ use weir_abi::{
     Vm,
 };
 
+pub(crate) use self::attempt::{Asked, Attempt};
 use self::service::GrpcTarget;
 use crate::telemetry::{CalloutKind, CalloutOutcome, CalloutRecord, VmMetrics};
 use crate::worker::{Latest, WorkerShared};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use weir_config::CircuitBreakers;
+use weir_config::{Cluster, Percent, RetryBudget};
 
 use crate::telemetry::Counter;
 
@@ -19,11 +19,15 @@ pub(crate) struct Breakers {
     pub(super) pending: Arc<Limit>,
     pub(super) requests: Arc<Limit>,
     pub(super) retries: Arc<Limit>,
+    /// In the place of a number of retries.
+    retry_budget: Option<RetryBudget>,
 }
 
 impl Breakers {
-    pub(super) fn new(config: CircuitBreakers) -> Self {
+    pub(super) fn new(cluster: &Cluster) -> Self {
+        let config = cluster.circuit_breakers;
         Self {
+            retry_budget: cluster.retry_budget,
             connections: Limit::new(config.max_connections),
             pending: Limit::new(config.max_pending_requests),
             requests: Limit::new(config.max_requests),
@@ -37,7 +41,7 @@ impl Breakers {
             ("cx", self.connections.is_reached()),
             ("rq_pending", self.pending.is_reached()),
             ("rq", self.requests.is_reached()),
-            ("rq_retry", self.retries.is_reached()),
+            ("rq_retry", self.retries.sum() >= self.retries_max()),
         ]
     }
 
@@ -47,8 +51,29 @@ impl Breakers {
             ("max_connections", self.connections.max),
             ("max_pending_requests", self.pending.max),
             ("max_requests", self.requests.max),
-            ("max_retries", self.retries.max),
+            ("max_retries", self.retries_max()),
         ]
+    }
+
+    /// So many retries there may be at the moment.
+    fn retries_max(&self) -> u64 {
+        let Some(budget) = &self.retry_budget else {
+            return self.retries.max;
+        };
+        let under_way = self.requests.sum() + self.pending.sum();
+        let part = u64::from(budget.budget_percent.millionths());
+        let part = under_way.saturating_mul(part) / u64::from(Percent::WHOLE);
+        part.max(budget.min_retry_concurrency.into())
+    }
+
+    /// Begins a retry, if there may be one more. `share` is the worker's part in their
+    /// number.
+    pub(super) fn begin_retry(&self, share: &Arc<Share>) -> Option<Permit> {
+        match self.retry_budget {
+            None => share.acquire(),
+            // Retries are rare enough for all workers' counts to be added up.
+            Some(_) => (self.retries.sum() < self.retries_max()).then(|| share.take()),
+        }
     }
 }
 
@@ -129,7 +154,7 @@ impl Share {
 
 /// One of what is limited; dropped on the worker that has taken it.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<Share>);
+pub(crate) struct Permit(Arc<Share>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -174,6 +199,47 @@ mod tests {
         permits.truncate(4);
         permits.extend(many(&shares[2]));
         assert_eq!(permits.len(), 10);
+    }
+
+    fn breakers(cluster: &str) -> Breakers {
+        let text = format!(
+            "listeners: [{{ name: e, address: 127.0.0.1:0 }}]\n\
+             clusters: [{{ name: c, endpoints: [127.0.0.1:1], {cluster} }}]"
+        );
+        let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
+        Breakers::new(&config.clusters[0])
+    }
+
+    #[test]
+    fn a_number_of_retries_is_for_all_workers() {
+        let breakers = breakers("circuit_breakers: { max_retries: 2 }");
+        let shares = [(); 2].map(|()| Share::of(&breakers.retries));
+        let begin = |worker: usize| breakers.begin_retry(&shares[worker]);
+        let (first, second) = (begin(0), begin(1));
+        assert!(first.is_some() && second.is_some());
+        assert!(begin(0).is_none() && begin(1).is_none());
+        assert!(breakers.open()[3].1);
+        drop(first);
+        assert!(begin(1).is_some());
+    }
+
+    #[test]
+    fn a_budget_takes_the_place_of_the_number_and_grows_with_the_requests() {
+        let breakers = breakers(
+            "circuit_breakers: { max_retries: 0 }, \
+             retry_budget: { budget_percent: 25%, min_retry_concurrency: 1 }",
+        );
+        let retries = Share::of(&breakers.retries);
+        let (pending, requests) = (Share::of(&breakers.pending), Share::of(&breakers.requests));
+        let first = breakers.begin_retry(&retries);
+        assert!(first.is_some() && breakers.begin_retry(&retries).is_none());
+        let mut under_way: Vec<_> = (0..6).filter_map(|_| requests.acquire()).collect();
+        under_way.extend(pending.acquire());
+        assert!(breakers.begin_retry(&retries).is_none());
+        assert!(breakers.open()[3].1);
+        under_way.extend(requests.acquire());
+        assert_eq!(breakers.limits()[3], ("max_retries", 2));
+        assert!(breakers.begin_retry(&retries).is_some());
     }
 
     #[test]

@@ -37,6 +37,7 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use self::balancer::PickContext;
 use self::balancer::{Balancer, Policy};
+pub(crate) use self::breakers::Permit as RetryPermit;
 use self::breakers::{Breakers, Share};
 pub(crate) use self::control::start as start_clusters;
 pub(crate) use self::counted::OpenConnection;
@@ -74,6 +75,7 @@ struct WorkerBreakers {
     connections: Arc<Share>,
     pending: Arc<Share>,
     requests: Arc<Share>,
+    retries: Arc<Share>,
 }
 
 /// One endpoint of a cluster.
@@ -126,6 +128,7 @@ impl Cluster {
             connections,
             pending,
             requests,
+            retries,
             ..
         } = &spec.breakers;
         Self {
@@ -139,6 +142,7 @@ impl Cluster {
                 connections: Share::of(connections),
                 pending: Share::of(pending),
                 requests: Share::of(requests),
+                retries: Share::of(retries),
             },
             metrics,
             spec: Arc::clone(spec),
@@ -181,6 +185,11 @@ impl Cluster {
     /// Counts a request to an endpoint for as long as the guard lives.
     pub(crate) fn request(&self, endpoint: &Rc<Endpoint>) -> EndpointRequest {
         EndpointRequest::new(self.metrics.request(), endpoint)
+    }
+
+    /// Begins a retry, if the cluster takes one more.
+    pub(crate) fn begin_retry(&self) -> Option<RetryPermit> {
+        self.spec.breakers.begin_retry(&self.breakers.retries)
     }
 
     /// Number of endpoints there are.

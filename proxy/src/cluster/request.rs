@@ -73,6 +73,16 @@ impl EndpointRequest {
     /// It took too long.
     pub(crate) fn timeout(&self) {
         self.metrics.timeout();
+        self.took_too_long();
+    }
+
+    /// It took too long for one attempt, of which there could be several.
+    pub(crate) fn attempt_timeout(&self) {
+        self.metrics.failure();
+        self.took_too_long();
+    }
+
+    fn took_too_long(&self) {
         self.endpoint.cells.timeouts.add(1);
         self.settle(Outcome::TimedOut);
     }

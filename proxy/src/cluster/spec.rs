@@ -60,7 +60,7 @@ impl ClusterSpec {
         Self {
             name: config.name.value.clone(),
             members,
-            breakers: Breakers::new(config.circuit_breakers),
+            breakers: Breakers::new(config),
             dns: (!is_static).then(|| DnsCluster::new(config)),
             connect_timeout: config.connect_timeout,
             protocol: config.protocol,

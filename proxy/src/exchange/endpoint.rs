@@ -26,6 +26,8 @@ pub(super) enum EndpointState {
     None,
     Connecting(Connecting),
     Active(Box<Active>),
+    /// An attempt has failed; another one begins after a pause.
+    Waiting(Pin<Box<tokio::time::Sleep>>),
     /// The exchange with the endpoint is over.
     Done,
 }

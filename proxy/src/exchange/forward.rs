@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_abi::Direction;
@@ -11,7 +12,7 @@ use super::Exchange;
 use super::endpoint::{Active, EndpointState, PendingEnd, Target};
 use crate::cluster::{Endpoint, Lease, PickContext};
 use crate::http::{Downstream, Switch, Upstream};
-use crate::route::{Action, Forward};
+use crate::route::{Action, Forward, Route};
 use crate::stream::{Frame, UpstreamFailure};
 
 impl<D: Downstream> Exchange<'_, D> {
@@ -30,6 +31,10 @@ impl<D: Downstream> Exchange<'_, D> {
                 data,
                 end_of_stream,
             } => {
+                self.keep_for_mirrors(&data);
+                if !self.keep(&data) {
+                    return;
+                }
                 self.pending.body.append(data);
                 if end_of_stream {
                     self.pending.end = PendingEnd::Body;
@@ -37,9 +42,15 @@ impl<D: Downstream> Exchange<'_, D> {
             }
             Frame::Trailers => self.pending.end = PendingEnd::Trailers,
         }
+        if self.pending.end != PendingEnd::Open {
+            self.send_mirrors();
+        }
         let waits = !matches!(self.endpoint, EndpointState::Done);
         if waits && self.pending.end != PendingEnd::Open {
             self.timers.start_response(self.timeout);
+            if matches!(self.endpoint, EndpointState::Active(_)) {
+                self.timers.start_attempt(self.attempts.timeout);
+            }
         }
         self.send_pending();
     }
@@ -56,30 +67,7 @@ impl<D: Downstream> Exchange<'_, D> {
             return;
         };
         match &route.action {
-            Action::Forward(forward) => {
-                forward.rewrite(&mut self.stream.request_map());
-                self.timeout = forward.timeout;
-                if let Some(timeout) = forward.idle_timeout {
-                    let limit = Some(timeout).filter(|t| !t.is_zero());
-                    self.timers.set_idle_timeout(limit);
-                }
-                self.add_timeout_header();
-                let cluster = Rc::clone(&self.shared.clusters[forward.cluster]);
-                self.upstream_limit = cluster.buffer_limit.max(1);
-                let endpoint = cluster.pick(&PickContext {
-                    hash: self.hash(forward),
-                    ..PickContext::default()
-                });
-                let host = endpoint.as_ref().and_then(|e| e.host.as_ref());
-                if let Some(host) = host.filter(|_| forward.auto_host_rewrite) {
-                    let host = Bytes::copy_from_slice(host.as_bytes());
-                    forward.replace_host(&mut self.stream.request_map(), host);
-                }
-                match endpoint {
-                    Some(endpoint) => self.connect(forward.cluster, endpoint, false),
-                    None => self.stream.fail_upstream(&UpstreamFailure::NoEndpoint),
-                }
-            }
+            Action::Forward(forward) => self.start_forwarding(&route, forward),
             Action::Redirect(redirect) => {
                 let (status, location) = redirect.answer(&self.stream.request_map());
                 let headers = vec![(Bytes::from_static(b"location"), location)];
@@ -112,6 +100,61 @@ impl<D: Downstream> Exchange<'_, D> {
         hash.value
     }
 
+    fn start_forwarding(&mut self, route: &Arc<Route>, forward: &Forward) {
+        let Some(cluster) = self.cluster() else {
+            self.stream.fail_upstream(&UpstreamFailure::NoCluster);
+            return;
+        };
+        self.prepare_attempts(route, forward);
+        route.change_request(&self.stream);
+        forward.rewrite(&mut self.stream.request_map());
+        if let Some(timeout) = forward.idle_timeout {
+            let limit = Some(timeout).filter(|t| !t.is_zero());
+            self.timers.set_idle_timeout(limit);
+        }
+        self.upstream_limit = cluster.buffer_limit.max(1);
+        self.limit_duration(forward.duration_max);
+        self.prepare_mirrors(route, forward);
+        self.attempts.hash = self.hash(forward);
+        self.attempt(route, forward);
+    }
+
+    /// Chooses an endpoint of the stream's cluster, and begins to connect.
+    pub(super) fn attempt(&mut self, route: &Route, forward: &Forward) {
+        let Some(chosen) = self.stream.info.chosen.get() else {
+            return;
+        };
+        self.attempts.number += 1;
+        if route.count_attempts {
+            let number = self.attempts.number.to_string();
+            let mut request = self.stream.request_map();
+            request.replace("x-envoy-attempt-count", number);
+        }
+        self.add_timeout_header();
+        let cluster = &self.shared.clusters[chosen.cluster];
+        let Some(endpoint) = cluster.pick(&PickContext {
+            hash: self.attempts.hash,
+            excluded: &self.attempts.tried,
+        }) else {
+            self.timers.stop_response();
+            self.stream.fail_upstream(&UpstreamFailure::NoEndpoint);
+            return;
+        };
+        self.attempts.chosen(endpoint.address);
+        let host = endpoint.host.as_ref().filter(|_| forward.auto_host_rewrite);
+        if let Some(host) = host {
+            let host = Bytes::copy_from_slice(host.as_bytes());
+            let mut request = self.stream.request_map();
+            if self.attempts.number == 1 {
+                forward.replace_host(&mut request, host);
+            } else {
+                // What it was at first is told already.
+                request.overwrite(":authority", host);
+            }
+        }
+        self.connect(chosen.cluster, endpoint, false);
+    }
+
     /// What the route has to say of a request for a tunnel.
     fn route_connect(&self) -> Option<Connect> {
         match &self.stream.info.route.borrow().as_deref()?.action {
@@ -139,20 +182,30 @@ impl<D: Downstream> Exchange<'_, D> {
             .routes
             .find(&self.stream.request_map())
             .cloned();
-        let cluster = route.as_deref().and_then(|route| match &route.action {
-            Action::Forward(forward) => Some(&self.shared.clusters[forward.cluster]),
+        let chosen = route.as_deref().and_then(|route| match &route.action {
+            Action::Forward(forward) => {
+                let request = self.stream.request_map();
+                let names = &self.shared.names;
+                forward.destination.choose(&request, &self.lot, names)
+            }
             Action::Redirect(_) | Action::DirectResponse(_) => None,
         });
+        info.chosen.set(chosen);
+        let cluster = self.cluster();
         info.cluster_endpoints
-            .set(cluster.map(|cluster| cluster.size()));
+            .set(cluster.as_ref().map(|cluster| cluster.size()));
         *info.cluster.borrow_mut() = cluster.map(|cluster| Rc::clone(&cluster.name));
         *info.route.borrow_mut() = route;
     }
 
     /// Tells the endpoint how long it has, if that is asked for.
     fn add_timeout_header(&self) {
+        let timeouts = [
+            self.attempts.timeout,
+            self.timers.response_left(self.timeout),
+        ];
         if self.listener.http.envoy_headers
-            && let Some(timeout) = self.timeout
+            && let Some(timeout) = timeouts.into_iter().flatten().min()
         {
             let timeout = timeout.as_millis().to_string();
             let name = "x-envoy-expected-rq-timeout-ms";
@@ -194,6 +247,12 @@ impl<D: Downstream> Exchange<'_, D> {
         let info = &self.stream.info;
         info.upstream_ready(lease.local);
         info.upstream_tls.replace(lease.upstream.tls().cloned());
+        // Of an attempt before this one.
+        info.upstream_failure.borrow_mut().clear();
+        if self.pending.end != PendingEnd::Open {
+            self.timers.start_attempt(self.attempts.timeout);
+        }
+        self.timers.start_attempt_idle(self.attempts.idle_timeout);
         let mut active = Active::new(lease, target);
         if let Some(switch) = &self.switch {
             active.upstream.set_switch(switch.clone());
@@ -224,6 +283,7 @@ impl<D: Downstream> Exchange<'_, D> {
         if active.request_ended || active.is_deaf() {
             return;
         }
+        self.timers.attempt_moved();
         let body = std::mem::take(&mut self.pending.body);
         let ends = self.pending.end == PendingEnd::Body;
         active.body_sent |= !body.is_empty() || self.pending.end != PendingEnd::Open;

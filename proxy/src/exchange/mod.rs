@@ -10,7 +10,10 @@
 
 mod endpoint;
 mod forward;
+mod mirror;
+mod policy;
 mod respond;
+mod retry;
 mod timers;
 mod upstream;
 
@@ -24,13 +27,17 @@ use bytes::Bytes;
 use weir_abi::Direction;
 
 use self::endpoint::{EndpointState, PendingRequest, Target};
+use self::mirror::Mirrors;
+use self::policy::Policy;
+use self::retry::Attempts;
 use self::timers::{Expired, Timers};
-use crate::cluster::{EndpointRequest, Lease};
+use crate::cluster::{Cluster, EndpointRequest, Lease};
 use crate::http::{
     Downstream, DownstreamError, HeadError, RequestHead, RequestPiece, ResponsePiece, Switch,
     Upstream, UpstreamError,
 };
 use crate::request::{self, Rejected};
+use crate::route::Lot;
 use crate::stream::{
     ConnectionInfo, FilteredStream, ResponseFlags, ResponseState, StreamInfo, UpstreamFailure,
 };
@@ -49,6 +56,12 @@ pub(crate) struct Exchange<'a, D> {
     /// Why the request goes no further.
     rejected: Option<Rejected>,
     endpoint: EndpointState,
+    attempts: Attempts,
+    mirrors: Mirrors,
+    /// What the route said when the request came.
+    policy: Policy,
+    /// Decides between clusters.
+    lot: Lot,
     metrics: DownstreamRequest,
     /// Of the request to the endpoint that is under way.
     upstream_metrics: Option<EndpointRequest>,
@@ -98,6 +111,8 @@ enum Happening {
     DownstreamFailed(DownstreamError),
     Connected(Result<(Lease, Target), UpstreamError>),
     Response(Result<ResponsePiece, UpstreamError>),
+    /// It is time for another attempt.
+    Retry,
     Expired(Expired),
 }
 
@@ -115,8 +130,8 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         info.client = client;
         let tracer = shared.tracer.as_ref();
         info.trace = tracer.and_then(|tracer| tracer.begin(&mut head.headers));
-        let stream =
-            FilteredStream::new(info, head.headers, &listener.chain, listener.buffer_limit);
+        let chain = listener.chain_for(&head.headers);
+        let stream = FilteredStream::new(info, head.headers, chain, listener.buffer_limit);
         Self {
             downstream,
             stream,
@@ -130,6 +145,10 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             switch: head.switch,
             rejected: prepared.err(),
             endpoint: EndpointState::None,
+            attempts: Attempts::default(),
+            mirrors: Mirrors::default(),
+            policy: Policy::default(),
+            lot: Lot::new(),
             metrics: listener.metrics.request(head.protocol),
             upstream_metrics: None,
             cookies: Vec::new(),
@@ -180,8 +199,10 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             if let Some(limit) = self.route_buffer_limit() {
                 self.stream.set_buffer_limit(limit);
             }
-            let ended = self.request == RequestReader::Ended;
-            self.stream.request_headers(ended);
+            if self.admit() {
+                let ended = self.request == RequestReader::Ended;
+                self.stream.request_headers(ended);
+            }
         }
         self.drive().await;
     }
@@ -295,6 +316,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                     Poll::Pending
                 }
             }
+            EndpointState::Waiting(pause) => {
+                pause.as_mut().poll(context).map(|()| Happening::Retry)
+            }
             EndpointState::None | EndpointState::Done => Poll::Pending,
         }
     }
@@ -335,6 +359,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             Happening::Connected(Err(error)) | Happening::Response(Err(error)) => {
                 self.upstream_failed(&error);
             }
+            Happening::Retry => self.try_again(),
             Happening::Expired(Expired::Response) => {
                 self.timers.stop_response();
                 self.endpoint = EndpointState::Done;
@@ -344,10 +369,22 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 self.stream.fail_upstream(&UpstreamFailure::Timeout);
                 return;
             }
+            Happening::Expired(Expired::Attempt) => {
+                self.attempt_expired(&UpstreamFailure::AttemptTimeout);
+                return;
+            }
+            Happening::Expired(Expired::AttemptIdle) => {
+                self.attempt_expired(&UpstreamFailure::AttemptIdle);
+                return;
+            }
             Happening::Expired(Expired::Request) => {
                 self.timers.stop_request();
                 let (details, body) = ("request_overall_timeout", "request timeout");
                 self.stream.fail_request(408, details, body);
+                return;
+            }
+            Happening::Expired(Expired::Duration) => {
+                self.duration_expired();
                 return;
             }
             Happening::Expired(Expired::Idle) => {
@@ -376,6 +413,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 if end_of_stream {
                     self.request_ended();
                 }
+                if self.is_too_large(data.len()) {
+                    return self.refuse_body();
+                }
                 self.stream.request_body(data, end_of_stream);
             }
             RequestPiece::Trailers(trailers) => {
@@ -383,6 +423,12 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 self.stream.request_trailers(trailers);
             }
         }
+    }
+
+    /// The cluster that the request goes to.
+    fn cluster(&self) -> Option<Rc<Cluster>> {
+        let chosen = self.stream.info.chosen.get()?;
+        self.shared.clusters.get(chosen.cluster).cloned()
     }
 
     fn request_ended(&mut self) {

@@ -12,10 +12,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) enum Expired {
     /// The endpoint's, to complete its response.
     Response,
+    /// That of one attempt to get it.
+    Attempt,
+    /// That of one attempt, without any movement at the endpoint.
+    AttemptIdle,
     /// The client's, to complete its request.
     Request,
     /// The stream's, without any movement.
     Idle,
+    /// The stream's.
+    Duration,
 }
 
 /// The deadlines of one exchange.
@@ -25,6 +31,10 @@ pub(super) struct Timers {
     sleep: Option<Pin<Box<Sleep>>>,
     request: Option<Instant>,
     response: Option<Instant>,
+    attempt: Option<Instant>,
+    /// How long nothing may move at the endpoint, and since when nothing has.
+    attempt_idle: Option<(Duration, Instant)>,
+    duration: Option<Instant>,
     idle_timeout: Option<Duration>,
     moved: Instant,
 }
@@ -35,6 +45,9 @@ impl Timers {
             sleep: None,
             request: request_timeout.map(|t| Instant::now() + t),
             response: None,
+            attempt: None,
+            attempt_idle: None,
+            duration: None,
             idle_timeout,
             moved: Instant::now(),
         }
@@ -49,6 +62,12 @@ impl Timers {
         self.idle_timeout = timeout;
     }
 
+    /// The stream may take this long, from when it began.
+    pub(super) fn set_duration(&mut self, max: Option<Duration>, elapsed: Duration) {
+        let left = max.map(|max| max.saturating_sub(elapsed));
+        self.duration = left.map(|left| Instant::now() + left);
+    }
+
     /// The request has come, or is not waited for any more.
     pub(super) fn stop_request(&mut self) {
         self.request = None;
@@ -61,19 +80,54 @@ impl Timers {
         }
     }
 
+    /// What is left of `timeout`, which may have begun.
+    pub(super) fn response_left(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.response.map(left).or(timeout)
+    }
+
     /// The endpoint is no longer waited for.
     pub(super) fn stop_response(&mut self) {
         self.response = None;
+        self.stop_attempt();
+    }
+
+    /// One attempt has this long from now.
+    pub(super) fn start_attempt(&mut self, timeout: Option<Duration>) {
+        self.attempt = timeout.map(|t| Instant::now() + t);
+    }
+
+    /// From now on nothing may stand still at the endpoint for so long.
+    pub(super) fn start_attempt_idle(&mut self, timeout: Option<Duration>) {
+        self.attempt_idle = timeout.map(|t| (t, Instant::now()));
+    }
+
+    /// Something has moved at the endpoint.
+    pub(super) fn attempt_moved(&mut self) {
+        if let Some((_, moved)) = &mut self.attempt_idle {
+            *moved = Instant::now();
+        }
+    }
+
+    /// An attempt is over.
+    pub(super) fn stop_attempt(&mut self) {
+        self.attempt = None;
+        self.attempt_idle = None;
     }
 
     /// Waits for the first deadline.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
         loop {
             let idle = self.idle_timeout.map(|t| self.moved + t);
+            let attempt_idle = self.attempt_idle.map(|(t, moved)| moved + t);
+            // Of two at once, the first counts.
             let deadlines = [
                 (self.request, Expired::Request),
                 (self.response, Expired::Response),
+                (self.attempt, Expired::Attempt),
+                (attempt_idle, Expired::AttemptIdle),
                 (idle, Expired::Idle),
+                (self.duration, Expired::Duration),
             ];
             let deadlines = deadlines.into_iter();
             let deadlines = deadlines.filter_map(|(at, expired)| Some((at?, expired)));

@@ -1,5 +1,7 @@
 //! What comes from the endpoint: its response, or why there is none.
 
+use weir_abi::HeaderMap;
+
 use super::Exchange;
 use super::endpoint::{EndpointState, Target};
 use crate::http::{AnyUpstream, Downstream, ResponsePiece, UpstreamError};
@@ -12,7 +14,8 @@ impl<D: Downstream> Exchange<'_, D> {
             return;
         };
         active.stale = false;
-        if let Some(metrics) = &mut self.upstream_metrics {
+        self.timers.attempt_moved();
+        if let Some(metrics) = &self.upstream_metrics {
             metrics.received(&piece);
         }
         match piece {
@@ -28,14 +31,23 @@ impl<D: Downstream> Exchange<'_, D> {
                 let passes = self.listener.http.proxy_100_continue
                     || headers.get(b":status").is_none_or(|s| s != "100");
                 if awaited && passes {
+                    // As in Envoy: another endpoint might not say it again.
+                    self.stop_retrying();
                     self.downstream.send_informational(&headers);
                     self.unflushed = true;
                 }
             }
             ResponsePiece::Headers {
+                headers,
+                end_of_stream,
+            } if self.retries_after_response(&headers, end_of_stream) => {}
+            ResponsePiece::Headers {
                 mut headers,
                 end_of_stream,
             } => {
+                let EndpointState::Active(active) = &mut self.endpoint else {
+                    return;
+                };
                 // A switch of protocols lets go what has waited for it.
                 active.flush_again();
                 if self.listener.http.envoy_headers {
@@ -48,6 +60,7 @@ impl<D: Downstream> Exchange<'_, D> {
                 if end_of_stream {
                     self.response_ended();
                 }
+                self.finish_upstream_headers(&mut headers);
                 self.stream.response_headers(headers, end_of_stream);
             }
             ResponsePiece::Body {
@@ -66,6 +79,35 @@ impl<D: Downstream> Exchange<'_, D> {
         }
     }
 
+    /// Changes a response's headers as the route says.
+    fn finish_upstream_headers(&self, headers: &mut HeaderMap) {
+        let route = self.stream.info.route.borrow();
+        let Some(route) = route.as_ref() else {
+            return;
+        };
+        if route.tell_attempts {
+            headers.replace("x-envoy-attempt-count", self.attempts.number.to_string());
+        }
+        route.change_response(&self.stream, headers);
+    }
+
+    /// An attempt took too long.
+    pub(super) fn attempt_expired(&mut self, failure: &UpstreamFailure) {
+        self.timers.stop_attempt();
+        self.endpoint = EndpointState::Done;
+        if let Some(cluster) = self.cluster() {
+            let idle = *failure == UpstreamFailure::AttemptIdle;
+            cluster.metrics.attempt_timeout(idle);
+        }
+        if let Some(metrics) = self.upstream_metrics.take() {
+            metrics.attempt_timeout();
+        }
+        if !self.retries_after_failure(failure, true) {
+            self.timers.stop_response();
+            self.stream.fail_upstream(failure);
+        }
+    }
+
     /// The whole response has come.
     fn response_ended(&mut self) {
         if let EndpointState::Active(active) = &self.endpoint {
@@ -80,6 +122,10 @@ impl<D: Downstream> Exchange<'_, D> {
     pub(super) fn release_endpoint(&mut self) {
         self.timers.stop_response();
         self.upstream_metrics = None;
+        self.release_connection();
+    }
+
+    pub(super) fn release_connection(&mut self) {
         let state = std::mem::replace(&mut self.endpoint, EndpointState::Done);
         if let EndpointState::Active(active) = state
             && let AnyUpstream::H1(upstream) = active.upstream
@@ -107,11 +153,12 @@ impl<D: Downstream> Exchange<'_, D> {
             let Target { cluster, endpoint } = active.target.clone();
             return self.connect(cluster, endpoint, true);
         }
-        self.timers.stop_response();
         if let Some(metrics) = self.upstream_metrics.take() {
             metrics.failed(error);
         }
+        // As in Envoy, what the cluster has no room for is not tried again.
         if matches!(error, UpstreamError::Overflow) {
+            self.timers.stop_response();
             let tells = self.listener.http.envoy_headers;
             return self.stream.fail_overflow(tells);
         }
@@ -119,7 +166,12 @@ impl<D: Downstream> Exchange<'_, D> {
             let failure = &self.stream.info.upstream_failure;
             failure.borrow_mut().clone_from(cause);
         }
-        self.stream.fail_upstream(&UpstreamFailure::from(error));
+        let failure = UpstreamFailure::from(error);
+        let begun = matches!(state, EndpointState::Active(_));
+        if !self.retries_after_failure(&failure, begun) {
+            self.timers.stop_response();
+            self.stream.fail_upstream(&failure);
+        }
     }
 
     /// Whether the request may be sent twice.

@@ -1,31 +1,12 @@
 //! `x-request-id`: a random UUID (RFC 9562, version 4).
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
 
-/// Random bytes of one UUID.
-const BYTES: usize = 16;
-
-/// UUIDs that one call of the system's random numbers is good for.
-const BATCH: usize = 256;
-
-thread_local! {
-    /// Random bytes, and how many of them are left.
-    static POOL: RefCell<(Box<[u8; BYTES * BATCH]>, usize)> =
-        RefCell::new((Box::new([0; BYTES * BATCH]), 0));
-}
+use crate::random;
 
 /// A new id; empty when the system has no random numbers.
 pub(super) fn generate() -> String {
-    let random = POOL.with_borrow_mut(|(pool, left)| {
-        if *left == 0 {
-            getrandom::fill(&mut pool[..]).ok()?;
-            *left = pool.len();
-        }
-        *left -= BYTES;
-        pool[*left..].first_chunk::<BYTES>().copied()
-    });
-    let Some(mut bytes) = random else {
+    let Some(mut bytes) = random::bytes::<16>() else {
         return String::new();
     };
     bytes[6] = bytes[6] & 0x0f | 0x40;
@@ -49,8 +30,8 @@ mod tests {
 
     #[test]
     fn ids_are_uuids_of_version_4_and_differ() {
-        let ids: HashSet<String> = (0..3 * BATCH).map(|_| generate()).collect();
-        assert_eq!(ids.len(), 3 * BATCH);
+        let ids: HashSet<String> = (0..1000).map(|_| generate()).collect();
+        assert_eq!(ids.len(), 1000);
         for id in ids {
             let parts: Vec<usize> = id.split('-').map(str::len).collect();
             assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");

@@ -15,6 +15,7 @@ use crate::route::find_cookie;
 use crate::telemetry::{Reports, RolloutCells};
 
 /// One filter of a chain on one worker.
+#[derive(Clone)]
 pub(crate) struct Link {
     pub(crate) plugin: Rc<Plugin>,
     /// Its other version, if there is one.

@@ -9,14 +9,23 @@ use super::without_query;
 #[derive(Debug)]
 pub(super) struct RouteMatcher {
     pub(super) path: PathMatcher,
+    /// Any, if there are none.
+    pub(super) methods: Vec<String>,
     pub(super) headers: Vec<HeaderMatcher>,
+    pub(super) query: Vec<QueryMatcher>,
 }
 
 impl RouteMatcher {
     /// A request without a path is CONNECT.
     pub(super) fn matches(&self, path: Option<&[u8]>, request: &HeaderMap) -> bool {
+        let method = |wanted: &String| request.get(b":method").is_some_and(|m| m == wanted);
         self.path.matches(path.map(without_query))
+            && (self.methods.is_empty() || self.methods.iter().any(method))
             && self.headers.iter().all(|h| h.matches(request))
+            && self
+                .query
+                .iter()
+                .all(|q| q.matches(path.unwrap_or_default()))
     }
 }
 
@@ -172,7 +181,7 @@ impl ValueMatcher {
 
 /// Of several values one must be so; inverted, none may.
 impl HeaderMatcher {
-    fn matches(&self, request: &HeaderMap) -> bool {
+    pub(super) fn matches(&self, request: &HeaderMap) -> bool {
         let mut values = request.get_all(self.name.as_bytes()).peekable();
         let is_missing = values.peek().is_none();
         let holds = match &self.value {
@@ -184,6 +193,38 @@ impl HeaderMatcher {
             value => values.any(|text| value.holds(text)),
         };
         holds != self.invert
+    }
+}
+
+/// What one parameter of a query must be like.
+#[derive(Debug)]
+pub(super) struct QueryMatcher {
+    pub(super) name: String,
+    pub(super) value: QueryValue,
+}
+
+#[derive(Debug)]
+pub(super) enum QueryValue {
+    Present(bool),
+    Text(TextMatcher),
+}
+
+/// As in Envoy, the first parameter of the name counts, as it stands in the path.
+impl QueryMatcher {
+    fn matches(&self, path: &[u8]) -> bool {
+        let query = path.splitn(2, |b| *b == b'?').nth(1).unwrap_or_default();
+        let query = query.split(|b| *b == b'#').next().unwrap_or_default();
+        let mut pairs = query.split(|b| *b == b'&').filter(|pair| !pair.is_empty());
+        let value = pairs.find_map(|pair| {
+            let mut parts = pair.splitn(2, |b| *b == b'=');
+            let named = parts.next() == Some(self.name.as_bytes());
+            named.then(|| parts.next().unwrap_or_default())
+        });
+        match (&self.value, value) {
+            (QueryValue::Present(wanted), value) => value.is_some() == *wanted,
+            (QueryValue::Text(text), Some(value)) => text.matches(value),
+            (QueryValue::Text(_), None) => false,
+        }
     }
 }
 

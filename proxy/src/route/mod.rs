@@ -5,10 +5,14 @@
 //! holds, all as in Envoy.
 
 mod build;
+mod cors;
+mod destination;
 mod hash;
+mod header_mutation;
 mod hosts;
 mod matcher;
 mod redirect;
+mod retry;
 mod rewrite;
 mod table;
 #[cfg(test)]
@@ -21,10 +25,14 @@ use bytes::Bytes;
 use weir_abi::HeaderMap;
 use weir_config::{Connect, Metadata};
 
+pub(crate) use self::cors::Cors;
+pub(crate) use self::destination::{Chosen, Destination, Lot};
 pub(crate) use self::hash::{HashPolicies, find_cookie};
+use self::header_mutation::HeaderMutations;
 use self::matcher::Matched;
 pub(crate) use self::matcher::TextMatcher;
 pub(crate) use self::redirect::Redirect;
+pub(crate) use self::retry::RetryPolicy;
 use self::rewrite::{HostRewrite, PathRewrite};
 pub(crate) use self::table::RouteTable;
 
@@ -37,6 +45,18 @@ pub(crate) struct Route {
     pub(crate) virtual_host_metadata: Arc<Metadata>,
     /// Bytes that one filter may hold of a body, if not the listener's.
     pub(crate) buffer_limit: Option<usize>,
+    /// Place of its chain of filters among [`RouteTable::chains`], if that is not the
+    /// listener's.
+    pub(crate) chain: Option<usize>,
+    /// Bytes that a request's body may have.
+    pub(crate) max_request_bytes: Option<u64>,
+    pub(crate) cors: Option<Arc<Cors>>,
+    /// Whether `x-envoy-attempt-count` tells endpoints which attempt it is.
+    pub(crate) count_attempts: bool,
+    /// Whether it tells clients.
+    pub(crate) tell_attempts: bool,
+    /// The route's, the virtual host's and the listener's.
+    headers: Vec<Arc<HeaderMutations>>,
     pub(crate) action: Action,
 }
 
@@ -51,9 +71,13 @@ pub(crate) enum Action {
 /// The request goes to a cluster.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    /// Index of the cluster in the generation.
-    pub(crate) cluster: usize,
-    pub(crate) cluster_metadata: Metadata,
+    pub(crate) destination: Destination,
+    /// Of all clusters of the generation.
+    pub(crate) cluster_metadata: Arc<[Metadata]>,
+    pub(crate) retry: Option<Arc<RetryPolicy>>,
+    pub(crate) mirrors: Vec<Mirror>,
+    /// For request and response together.
+    pub(crate) duration_max: Option<Duration>,
     /// From the end of the request to the end of the response; `None` for no
     /// limit.
     pub(crate) timeout: Option<Duration>,
@@ -70,6 +94,17 @@ pub(crate) struct Forward {
     host_rewrite: Option<HostRewrite>,
     /// Whether `x-envoy-original-path` and `-host` tell what was rewritten.
     envoy_headers: bool,
+}
+
+/// A cluster that gets copies of requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Mirror {
+    /// Index of the cluster in the generation.
+    pub(crate) cluster: usize,
+    /// Of how many requests, of a million.
+    pub(crate) millionths: u32,
+    /// Whether `-shadow` is added to the host.
+    pub(crate) marks_host: bool,
 }
 
 /// The request is answered at once.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use weir_abi::HeaderMap;
+use weir_config::RouteFilter;
 
 use super::Route;
 use super::hosts::Hosts;
@@ -12,6 +13,9 @@ use super::matcher::RouteMatcher;
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
     pub(super) hosts: Hosts<Vec<Rule>>,
+    /// What routes make of the listener's filters, where they do not leave them as they
+    /// are: each way once.
+    pub(crate) chains: Vec<Vec<RouteFilter>>,
 }
 
 /// A route and the requests that take it.

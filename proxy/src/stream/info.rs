@@ -11,7 +11,7 @@ use weir_config::{Direction, Metadata, Node};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
-use crate::route::Route;
+use crate::route::{Chosen, Route};
 use crate::tls::TlsFacts;
 use crate::trace::RequestTrace;
 
@@ -94,6 +94,8 @@ pub(crate) struct StreamInfo {
     /// What is said of the endpoint, if anything is.
     pub(crate) upstream_metadata: RefCell<Option<Arc<Metadata>>>,
     pub(crate) upstream_attempts: Cell<u64>,
+    /// The request has been sent once more after an attempt that failed.
+    pub(crate) retried: Cell<bool>,
     /// When the endpoint was chosen.
     upstream_chosen: Cell<Option<Instant>>,
     /// How long it took then to get a connection, once there is one.
@@ -108,6 +110,8 @@ pub(crate) struct StreamInfo {
     /// The route, as it was last looked up, and its cluster.
     pub(crate) route: RefCell<Option<Arc<Route>>>,
     pub(crate) cluster: RefCell<Option<Rc<str>>>,
+    /// Where the route leads, if there is such a cluster.
+    pub(crate) chosen: Cell<Option<Chosen>>,
     /// How many endpoints that has.
     pub(crate) cluster_endpoints: Cell<Option<usize>>,
     /// What becomes of it, if it gets spans.
@@ -134,12 +138,14 @@ impl StreamInfo {
             upstream_local: Cell::default(),
             upstream_metadata: RefCell::default(),
             upstream_attempts: Cell::default(),
+            retried: Cell::default(),
             upstream_chosen: Cell::default(),
             upstream_pool_ready: Cell::default(),
             upstream_latency: Cell::default(),
             upstream_tls: RefCell::default(),
             upstream_failure: RefCell::default(),
             cluster: RefCell::default(),
+            chosen: Cell::default(),
             cluster_endpoints: Cell::default(),
             route: RefCell::default(),
             trace: None,

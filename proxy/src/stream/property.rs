@@ -176,7 +176,11 @@ fn xds(info: &StreamInfo, name: &[u8], rest: &[&[u8]]) -> Result<Property, Prope
             cluster.ok_or(PropertyError::NotFound)
         }
         (b"cluster_metadata", rest) => match &route()?.action {
-            Action::Forward(forward) => metadata::of_metadata(&forward.cluster_metadata, rest),
+            Action::Forward(forward) => {
+                let chosen = info.chosen.get().ok_or(PropertyError::NotFound)?;
+                let metadata = forward.cluster_metadata.get(chosen.cluster);
+                metadata::of_metadata(metadata.ok_or(PropertyError::NotFound)?, rest)
+            }
             Action::Redirect(_) | Action::DirectResponse(_) => Err(PropertyError::NotFound),
         },
         _ => Err(PropertyError::NotFound),

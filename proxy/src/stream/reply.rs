@@ -15,6 +15,8 @@ use super::{FilteredStream, ResponseFlags, ResponseSource, ResponseState};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamFailure {
     NoRoute,
+    /// The route names no cluster that there is.
+    NoCluster,
     /// The cluster has no endpoint.
     NoEndpoint,
     /// No connection, for this reason.
@@ -27,6 +29,10 @@ pub(crate) enum UpstreamFailure {
     /// The response was malformed.
     Protocol,
     Timeout,
+    /// One attempt, of which there could be several, took too long.
+    AttemptTimeout,
+    /// Nothing moved in one attempt for too long.
+    AttemptIdle,
     /// The cluster has as much under way as it may.
     Overflow,
 }
@@ -36,6 +42,7 @@ impl UpstreamFailure {
     pub(crate) fn answer(&self) -> (u16, ResponseFlags) {
         match self {
             Self::NoRoute => (404, ResponseFlags::NO_ROUTE),
+            Self::NoCluster => (503, ResponseFlags::NO_CLUSTER_FOUND),
             Self::NoEndpoint => (503, ResponseFlags::NO_HEALTHY_UPSTREAM),
             Self::Connect(_) | Self::ConnectTimeout => {
                 (503, ResponseFlags::UPSTREAM_CONNECTION_FAILURE)
@@ -43,27 +50,33 @@ impl UpstreamFailure {
             Self::Reset(_) => (503, ResponseFlags::UPSTREAM_REMOTE_RESET),
             Self::Closed => (503, ResponseFlags::UPSTREAM_CONNECTION_TERMINATION),
             Self::Protocol => (502, ResponseFlags::UPSTREAM_PROTOCOL_ERROR),
-            Self::Timeout => (504, ResponseFlags::UPSTREAM_TIMEOUT),
+            Self::Timeout | Self::AttemptTimeout | Self::AttemptIdle => {
+                (504, ResponseFlags::UPSTREAM_TIMEOUT)
+            }
             Self::Overflow => (503, ResponseFlags::UPSTREAM_OVERFLOW),
         }
     }
 
     /// Details and body of the answer. `started`: the upstream's response had
-    /// begun.
-    pub(crate) fn words(&self, started: bool) -> (String, String) {
+    /// begun; `retried`: it was not the first attempt.
+    pub(crate) fn words(&self, started: bool, retried: bool) -> (String, String) {
         let reason = match self {
             Self::NoRoute => return ("route_not_found".to_owned(), String::new()),
+            Self::NoCluster => return ("cluster_not_found".to_owned(), String::new()),
             Self::NoEndpoint => {
                 return (
                     "no_healthy_upstream".to_owned(),
                     "no healthy upstream".to_owned(),
                 );
             }
-            Self::Timeout => {
-                return (
-                    "response_timeout".to_owned(),
-                    "upstream request timeout".to_owned(),
-                );
+            Self::Timeout | Self::AttemptTimeout | Self::AttemptIdle => {
+                let details = match self {
+                    Self::AttemptTimeout => "upstream_per_try_timeout",
+                    Self::AttemptIdle => "upstream_per_try_idle_timeout",
+                    _ => "response_timeout",
+                };
+                let body = "upstream request timeout";
+                return (details.to_owned(), body.to_owned());
             }
             Self::Connect(_) => "remote connection failure",
             Self::ConnectTimeout => "connection timeout",
@@ -73,6 +86,11 @@ impl UpstreamFailure {
             Self::Protocol => "protocol error",
             Self::Overflow => "overflow",
         };
+        let latest = if retried {
+            "retried and the latest "
+        } else {
+            ""
+        };
         let when = if started { "after" } else { "before" };
         let cause = match self {
             Self::Connect(cause) => format!("{reason}|{cause}"),
@@ -81,7 +99,7 @@ impl UpstreamFailure {
         (
             format!("upstream_reset_{when}_response_started{{{cause}}}"),
             format!(
-                "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+                "upstream connect error or disconnect/reset before headers. {latest}reset reason: {reason}"
             ),
         )
     }
@@ -105,7 +123,8 @@ impl FilteredStream {
     /// The upstream cannot answer.
     pub(crate) fn fail_upstream(self: &Rc<Self>, failure: &UpstreamFailure) {
         let (code, flag) = failure.answer();
-        let (details, body) = failure.words(self.response.get() != ResponseState::Awaited);
+        let started = self.response.get() != ResponseState::Awaited;
+        let (details, body) = failure.words(started, self.info.retried.get());
         self.info.flag(flag);
         if let UpstreamFailure::Reset(code) = failure
             && self.headers_sent.get()
@@ -120,7 +139,7 @@ impl FilteredStream {
     pub(crate) fn fail_overflow(self: &Rc<Self>, tells: bool) {
         let failure = UpstreamFailure::Overflow;
         let (code, flag) = failure.answer();
-        let (details, body) = failure.words(false);
+        let (details, body) = failure.words(false, self.info.retried.get());
         self.info.flag(flag);
         let mut response = own(code, &details, &body);
         if tells {
@@ -145,13 +164,14 @@ impl FilteredStream {
 
     /// The route answers in place of an upstream.
     pub(crate) fn answer(self: &Rc<Self>, code: u16, headers: Vec<(Bytes, Bytes)>, body: Bytes) {
-        self.local_response(&LocalResponse {
+        let response = LocalResponse {
             code,
             details: Bytes::from_static(b"direct_response"),
             body,
             headers,
             grpc_status: None,
-        });
+        };
+        self.respond(&response, Author::Route);
     }
 
     /// The request, as the filters left it, cannot be sent.
@@ -228,13 +248,17 @@ impl FilteredStream {
     /// it replaces the response and passes none; once headers have gone out
     /// the stream can only be cut.
     pub(super) fn local_response(self: &Rc<Self>, response: &LocalResponse) {
+        self.respond(response, Author::Other);
+    }
+
+    fn respond(self: &Rc<Self>, response: &LocalResponse, author: Author) {
         match self.response.get() {
             // Too late for an answer; what is left of the request has no purpose.
             ResponseState::Complete | ResponseState::Reset => self.end_request(),
             ResponseState::Awaited => {
                 self.info.set_code_details(&response.details);
                 self.end_request();
-                let (headers, body) = self.compose(response);
+                let (headers, body) = self.compose(response, author);
                 let end = body.is_empty();
                 self.start_response(ResponseSource::Local, headers, end);
                 if !end && self.response.get() == ResponseState::Started {
@@ -263,7 +287,7 @@ impl FilteredStream {
 
     /// Sends a response that passes no filter.
     fn answer_directly(self: &Rc<Self>, response: &LocalResponse) {
-        let (headers, body) = self.compose(response);
+        let (headers, body) = self.compose(response, Author::Other);
         let end = body.is_empty();
         self.start_response(ResponseSource::LocalDirect, headers, end);
         if !end {
@@ -273,13 +297,25 @@ impl FilteredStream {
 
     /// Headers and body of a local response. For a gRPC request it is a
     /// trailers-only reply: status and message stand in the headers.
-    fn compose(&self, response: &LocalResponse) -> (HeaderMap, Bytes) {
+    fn compose(&self, response: &LocalResponse, author: Author) -> (HeaderMap, Bytes) {
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 4);
         headers.add(":status", response.code.to_string());
+        let route = self.info.route.borrow();
+        let change = |headers: &mut HeaderMap| {
+            if let Some(route) = route.as_ref() {
+                route.change_response(self, headers);
+            }
+        };
+        if author == Author::Other {
+            change(&mut headers);
+        }
         for (name, value) in &response.headers {
             if !name.eq_ignore_ascii_case(b":status") {
                 headers.add(name.clone(), value.clone());
             }
+        }
+        if author == Author::Route {
+            change(&mut headers);
         }
         if self.is_grpc {
             headers.replace(":status", "200");
@@ -308,6 +344,14 @@ impl FilteredStream {
         };
         (headers, body)
     }
+}
+
+/// Who makes a response, which decides what the route's changes of headers apply to: as
+/// in Envoy, to all headers of its own, and not to those that others give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Route,
+    Other,
 }
 
 /// Whether a request is gRPC.

@@ -163,6 +163,22 @@ families! {
         "Milliseconds from the choice of an endpoint to the end of its response";
     CLUSTER_RQ_TIMEOUT = Counter "envoy_cluster_upstream_rq_timeout" ["envoy_cluster_name"]
         "Requests whose response was not complete in time";
+    CLUSTER_RQ_ATTEMPT_TIMEOUT = Counter "envoy_cluster_upstream_rq_per_try_timeout" ["envoy_cluster_name"]
+        "Attempts that took longer than one may";
+    CLUSTER_RQ_ATTEMPT_IDLE = Counter "envoy_cluster_upstream_rq_per_try_idle_timeout" ["envoy_cluster_name"]
+        "Attempts in which nothing moved for longer than that may be";
+    CLUSTER_RQ_RETRY = Counter "envoy_cluster_upstream_rq_retry" ["envoy_cluster_name"]
+        "Retries";
+    CLUSTER_RQ_RETRY_SUCCESS = Counter "envoy_cluster_upstream_rq_retry_success" ["envoy_cluster_name"]
+        "Retries that no other had to follow";
+    CLUSTER_RQ_RETRY_LIMIT = Counter "envoy_cluster_upstream_rq_retry_limit_exceeded" ["envoy_cluster_name"]
+        "Requests that would have been sent once more, but for the number of retries";
+    CLUSTER_RQ_RETRY_OVERFLOW = Counter "envoy_cluster_upstream_rq_retry_overflow" ["envoy_cluster_name"]
+        "Those that would have been, but for other retries under way";
+    CLUSTER_RQ_RETRY_BACKOFF = Counter "envoy_cluster_upstream_rq_retry_backoff_exponential" ["envoy_cluster_name"]
+        "Pauses before retries";
+    CLUSTER_RETRY_ABANDONED = Counter "envoy_cluster_retry_or_shadow_abandoned" ["envoy_cluster_name"]
+        "Requests too large to be kept, to be sent once more or mirrored";
     CLUSTER_RQ_FAILURES = Counter "weir_upstream_rq_failures_total" ["envoy_cluster_name"]
         "Requests that got no response, or not all of it";
     CLUSTER_CX_ACTIVE = Gauge "envoy_cluster_upstream_cx_active" ["envoy_cluster_name"]
@@ -190,7 +206,7 @@ families! {
     BREAKER_RQ_OPEN = Gauge "envoy_cluster_circuit_breakers_default_rq_open" ["envoy_cluster_name"]
         "Whether `max_requests` are under way";
     BREAKER_RQ_RETRY_OPEN = Gauge "envoy_cluster_circuit_breakers_default_rq_retry_open" ["envoy_cluster_name"]
-        "Whether `max_retries` are under way";
+        "Whether as many retries are under way as there may be";
     HEALTH_CHECK_ATTEMPT = Counter "envoy_cluster_health_check_attempt" ["envoy_cluster_name"]
         "Active health checks";
     HEALTH_CHECK_SUCCESS = Counter "envoy_cluster_health_check_success" ["envoy_cluster_name"]

@@ -251,6 +251,19 @@ pub(crate) struct ClusterMetrics {
     time: Samples,
     timeouts: Counter,
     failures: Counter,
+    retries: RetryMetrics,
+}
+
+/// What a cluster's numbers say of attempts.
+#[derive(Debug, Default)]
+struct RetryMetrics {
+    timeouts: Counter,
+    idle_timeouts: Counter,
+    begun: Counter,
+    succeeded: Counter,
+    exhausted: Counter,
+    overflowed: Counter,
+    abandoned: Counter,
 }
 
 impl ClusterMetrics {
@@ -279,7 +292,42 @@ impl ClusterMetrics {
             time: Samples::new(&REQUEST_TIME),
             timeouts: Counter::default(),
             failures: Counter::default(),
+            retries: RetryMetrics::default(),
         })
+    }
+
+    /// A request is sent once more, after a pause.
+    pub(crate) fn retried(&self) {
+        self.retries.begun.add(1);
+    }
+
+    /// A retry got a response that is passed on.
+    pub(crate) fn retry_succeeded(&self) {
+        self.retries.succeeded.add(1);
+    }
+
+    /// A request has been sent as often as it may.
+    pub(crate) fn retries_exhausted(&self) {
+        self.retries.exhausted.add(1);
+    }
+
+    /// A retry was refused, as there are too many.
+    pub(crate) fn retry_overflowed(&self) {
+        self.retries.overflowed.add(1);
+    }
+
+    /// A request is too large to be kept.
+    pub(crate) fn retry_abandoned(&self) {
+        self.retries.abandoned.add(1);
+    }
+
+    /// An attempt took too long, or nothing moved in it for too long.
+    pub(crate) fn attempt_timeout(&self, idle: bool) {
+        if idle {
+            self.retries.idle_timeouts.add(1);
+        } else {
+            self.retries.timeouts.add(1);
+        }
     }
 
     /// A connection has been made.
@@ -398,6 +446,19 @@ impl ClusterMetrics {
         }
         page.samples(&f::CLUSTER_RQ_TIME, name, self.time.snapshot());
         page.count(&f::CLUSTER_RQ_TIMEOUT, name, self.timeouts.get());
+        let retries = &self.retries;
+        for (family, count) in [
+            (&f::CLUSTER_RQ_ATTEMPT_TIMEOUT, &retries.timeouts),
+            (&f::CLUSTER_RQ_ATTEMPT_IDLE, &retries.idle_timeouts),
+            (&f::CLUSTER_RQ_RETRY, &retries.begun),
+            (&f::CLUSTER_RQ_RETRY_SUCCESS, &retries.succeeded),
+            (&f::CLUSTER_RQ_RETRY_LIMIT, &retries.exhausted),
+            (&f::CLUSTER_RQ_RETRY_OVERFLOW, &retries.overflowed),
+            (&f::CLUSTER_RQ_RETRY_BACKOFF, &retries.begun),
+            (&f::CLUSTER_RETRY_ABANDONED, &retries.abandoned),
+        ] {
+            page.count(family, name, count.get());
+        }
         page.count(&f::CLUSTER_RQ_FAILURES, name, self.failures.get());
     }
 }

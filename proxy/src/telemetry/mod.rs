@@ -24,7 +24,7 @@ mod tags;
 mod tls_metrics;
 mod vm_metrics;
 
-pub(crate) use self::access_log::AccessLog;
+pub(crate) use self::access_log::{AccessLog, LogSubject, header_value};
 pub(crate) use self::cell::Counter;
 pub(crate) use self::cluster_counters::{ClusterCounters, EJECTION_KINDS, MembershipLevels};
 pub(crate) use self::endpoint_cells::EndpointCells;

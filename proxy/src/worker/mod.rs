@@ -29,7 +29,7 @@ use self::shared::{Acceptor, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
-use crate::generation::{FilterSpec, Generation, ListenerKey, ListenerSpec};
+use crate::generation::{FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec};
 use crate::http::CodecOptions;
 use crate::limits::{LISTEN_BACKLOG, VM_CARE_INTERVAL};
 use crate::rollout::{Link, Versions};
@@ -283,8 +283,21 @@ impl Worker {
                     })
                 }),
             };
+            let of_route = |chain: &[Link], filter: &RouteFilterSpec| match filter {
+                RouteFilterSpec::Same(place) => chain[*place].clone(),
+                RouteFilterSpec::Configured(place) => Link {
+                    plugin: Rc::new(plugin(place)),
+                    versions: None,
+                },
+            };
+            let chain: Vec<Link> = spec.filters.iter().map(link).collect();
             let listener = Rc::new(WorkerListener {
-                chain: spec.filters.iter().map(link).collect(),
+                chains: spec
+                    .chains
+                    .iter()
+                    .map(|places| places.iter().map(|p| of_route(&chain, p)).collect())
+                    .collect(),
+                chain,
                 access_loggers: spec.access_loggers.iter().map(plugin).collect(),
                 routes: Arc::clone(&spec.routes),
                 tls: spec.tls.clone(),

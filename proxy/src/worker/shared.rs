@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
+use weir_abi::HeaderMap;
 use weir_config::{Callouts, HttpOptions, ProxyProtocol};
 
 use crate::callout::ClusterNames;
@@ -127,6 +128,8 @@ impl Latest {
 pub(crate) struct WorkerListener {
     /// Its filters.
     pub(crate) chain: Vec<Link>,
+    /// The chains of routes that do not have the listener's.
+    pub(super) chains: Vec<Vec<Link>>,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) codec: Rc<CodecOptions>,
     pub(crate) http: Arc<HttpOptions>,
@@ -153,6 +156,23 @@ impl WorkerListener {
         for logger in &self.access_loggers {
             logger.log(Rc::new(LogView(Rc::clone(stream))));
         }
+    }
+
+    /// The filters for a request, by the route that it takes when it comes.
+    pub(crate) fn chain_for(&self, request: &HeaderMap) -> &[Link] {
+        if self.chains.is_empty() {
+            return &self.chain;
+        }
+        let route = self.routes.find(request);
+        let chain = route.and_then(|route| self.chains.get(route.chain?));
+        chain.unwrap_or(&self.chain)
+    }
+
+    /// Whether requests may say themselves how they are tried: Envoy's headers are not
+    /// taken from those outside, or are meant to be.
+    pub(crate) fn takes_envoy_headers(&self) -> bool {
+        let http = &self.http;
+        http.envoy_headers || http.strip_envoy_headers || http.use_remote_address
     }
 
     /// Whether its connections are to end when they have said what they were about

@@ -56,7 +56,7 @@ fn a_hash_keeps_to_its_endpoint_and_few_move_when_one_goes() {
                 let response = weir.connect().get_with("/", &[("x-user", &user)]);
                 response.text()
             };
-            (0..60).map(ask).collect::<Vec<_>>()
+            (0..300).map(ask).collect::<Vec<_>>()
         };
         let before = ask();
         assert_eq!(ask(), before, "{policy}");

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use weir_config::{PathMatch, Route, RouteAction, VirtualHost};
+use weir_config::{Destination, PathMatch, Route, RouteAction, VirtualHost, WeightedCluster};
 
 use super::{Change, Fate, Kind};
 use crate::cluster::ClusterSpec;
@@ -152,6 +152,7 @@ fn listener(
     note(old.http != new.http, "http");
     note(tcp(before, old) != tcp(now, new), "tcp");
     note(old.buffer_limit != new.buffer_limit, "buffer_limit");
+    note(old.headers != new.headers, "headers");
     note(old.access_log != new.access_log, "access_log");
     note(old.facts.direction != new.facts.direction, "direction");
     note(old.facts.listener != new.facts.listener, "metadata");
@@ -242,6 +243,13 @@ fn routes_of_host(host: &str, old: &VirtualHost, new: &VirtualHost, all: &mut Ve
     if old.metadata != new.metadata {
         details.push("metadata".to_owned());
     }
+    let mut rest = old.clone();
+    rest.domains.clone_from(&new.domains);
+    rest.metadata.clone_from(&new.metadata);
+    rest.routes.clone_from(&new.routes);
+    if rest != *new {
+        details.push("settings".to_owned());
+    }
     let name = |route: &Route| format!("{host}/{}", label(route));
     let found = pairs(
         &old.routes,
@@ -293,16 +301,24 @@ fn label(route: &Route) -> String {
         PathMatch::Exact(text) => format!("path {text}"),
         PathMatch::SeparatedPrefix(text) => format!("path_separated_prefix {text}"),
         PathMatch::Regex(text) => format!("regex {text}"),
+        PathMatch::Template(text) => format!("path_template {text}"),
         PathMatch::Connect => "connect".to_owned(),
     }
 }
 
 /// Where a route leads.
-fn target(route: &Route) -> &str {
+fn target(route: &Route) -> String {
     match &route.action {
-        RouteAction::Forward(forward) => &forward.cluster,
-        RouteAction::Redirect(_) => "redirect",
-        RouteAction::DirectResponse(_) => "direct_response",
+        RouteAction::Forward(forward) => match &forward.destination {
+            Destination::Cluster(name) => name.value.clone(),
+            Destination::Weighted(clusters) => {
+                let part = |c: &WeightedCluster| format!("{} {}", c.weight, c.name.value);
+                clusters.iter().map(part).collect::<Vec<_>>().join(" + ")
+            }
+            Destination::Header(name) => format!("by {name}"),
+        },
+        RouteAction::Redirect(_) => "redirect".to_owned(),
+        RouteAction::DirectResponse(_) => "direct_response".to_owned(),
     }
 }
 

@@ -10,8 +10,17 @@ use weir_config::{
     Field, HeaderField, JsonFormat, Operator, Piece, Template, TimePiece, TlsField, TlsOf,
 };
 
-use crate::stream::FilteredStream;
+use crate::stream::{FilteredStream, StreamInfo, parse_status};
 use crate::tls::{CertificateFacts, TlsFacts};
+
+/// What operators are about: a stream, as far as it has come.
+pub(crate) struct LogSubject<'a> {
+    pub(crate) info: &'a StreamInfo,
+    pub(crate) request: &'a HeaderMap,
+    pub(crate) response: Option<&'a HeaderMap>,
+    /// Of the response.
+    pub(crate) trailers: Option<&'a HeaderMap>,
+}
 
 /// What an operator comes to.
 enum Value {
@@ -20,14 +29,39 @@ enum Value {
     Text(String),
 }
 
-/// A text, as it is written.
+/// A text, as it is written in a log.
 pub(super) fn text(template: &Template, stream: &FilteredStream) -> String {
-    let mut out = String::with_capacity(256);
+    with_subject(stream, |subject| expand(template, subject, "-"))
+}
+
+/// A text as the value of a header; what there is not, is empty.
+pub(crate) fn header_value(template: &Template, subject: &LogSubject<'_>) -> String {
+    expand(template, subject, "")
+}
+
+/// A line of JSON.
+pub(super) fn json_line(members: &[(String, JsonFormat)], stream: &FilteredStream) -> String {
+    let mut line = with_subject(stream, |subject| object(members, subject)).to_string();
+    line.push('\n');
+    line
+}
+
+fn with_subject<T>(stream: &FilteredStream, tell: impl FnOnce(&LogSubject<'_>) -> T) -> T {
+    tell(&LogSubject {
+        info: &stream.info,
+        request: &stream.request_map(),
+        response: stream.response_map().as_deref(),
+        trailers: stream.trailers(Direction::Response).as_deref(),
+    })
+}
+
+fn expand(template: &Template, subject: &LogSubject<'_>, missing: &str) -> String {
+    let mut out = String::with_capacity(template.text.len());
     for piece in &template.pieces {
         match piece {
             Piece::Text(text) => out.push_str(text),
-            Piece::Operator(operator) => match value(operator, stream) {
-                Value::Missing => out.push('-'),
+            Piece::Operator(operator) => match value(operator, subject) {
+                Value::Missing => out.push_str(missing),
                 Value::Number(number) => {
                     // Writing to a string cannot fail.
                     let _ = write!(out, "{number}");
@@ -39,35 +73,28 @@ pub(super) fn text(template: &Template, stream: &FilteredStream) -> String {
     out
 }
 
-/// A line of JSON.
-pub(super) fn json_line(members: &[(String, JsonFormat)], stream: &FilteredStream) -> String {
-    let mut line = object(members, stream).to_string();
-    line.push('\n');
-    line
-}
-
-fn object(members: &[(String, JsonFormat)], stream: &FilteredStream) -> Json {
+fn object(members: &[(String, JsonFormat)], subject: &LogSubject<'_>) -> Json {
     let member = |(name, format): &(String, JsonFormat)| {
         let value = match format {
-            JsonFormat::Object(members) => object(members, stream),
+            JsonFormat::Object(members) => object(members, subject),
             // An operator alone keeps its type.
             JsonFormat::Text(Template { pieces, .. }) if pieces.len() == 1 => match &pieces[0] {
                 Piece::Text(text) => text.as_str().into(),
-                Piece::Operator(operator) => match value(operator, stream) {
+                Piece::Operator(operator) => match value(operator, subject) {
                     Value::Missing => Json::Null,
                     Value::Number(number) => number.into(),
                     Value::Text(text) => text.into(),
                 },
             },
-            JsonFormat::Text(template) => text(template, stream).into(),
+            JsonFormat::Text(template) => expand(template, subject, "-").into(),
         };
         (name.clone(), value)
     };
     Json::Object(members.iter().map(member).collect::<Map<_, _>>())
 }
 
-fn value(operator: &Operator, stream: &FilteredStream) -> Value {
-    let value = field(&operator.field, stream);
+fn value(operator: &Operator, subject: &LogSubject<'_>) -> Value {
+    let value = field(&operator.field, subject);
     match (value, operator.max_length) {
         (Value::Text(mut text), Some(length)) => {
             text.truncate(text.floor_char_boundary(length));
@@ -77,26 +104,32 @@ fn value(operator: &Operator, stream: &FilteredStream) -> Value {
     }
 }
 
-fn field(field: &Field, stream: &FilteredStream) -> Value {
-    let info = &stream.info;
+fn field(field: &Field, subject: &LogSubject<'_>) -> Value {
+    let info = subject.info;
+    let bytes = |headers: &HeaderMap| Value::Number(headers.byte_size() as u64);
     let address = |address: Option<std::net::SocketAddr>| some(address.map(|a| a.to_string()));
     match field {
         Field::StartTime(pieces) => Value::Text(time(pieces, info.start_time())),
-        Field::Request(name) => header(Some(&stream.request_map()), name),
-        Field::RequestWithoutQuery(name) => match header(Some(&stream.request_map()), name) {
+        Field::Request(name) => header(Some(subject.request), name),
+        Field::RequestWithoutQuery(name) => match header(Some(subject.request), name) {
             Value::Text(mut path) => {
                 path.truncate(path.find('?').unwrap_or(path.len()));
                 Value::Text(path)
             }
             other => other,
         },
-        Field::Response(name) => header(stream.response_map().as_deref(), name),
-        Field::Trailer(name) => header(stream.trailers(Direction::Response).as_deref(), name),
+        Field::Response(name) => header(subject.response, name),
+        Field::Trailer(name) => header(subject.trailers, name),
         Field::Protocol => match info.protocol.name() {
             "-" => Value::Missing,
             name => Value::Text(name.to_owned()),
         },
-        Field::ResponseCode => Value::Number(info.response_code.get().unwrap_or(0).into()),
+        Field::ResponseCode => {
+            // Of a response that is only being made, its headers tell.
+            let told = || parse_status(subject.response?.get(b":status")?);
+            let code = info.response_code.get().or_else(told);
+            Value::Number(code.unwrap_or(0).into())
+        }
         Field::ResponseCodeDetails => {
             let details = info.code_details();
             let text = String::from_utf8_lossy(&details).into_owned();
@@ -108,8 +141,8 @@ fn field(field: &Field, stream: &FilteredStream) -> Value {
         },
         Field::BytesReceived => Value::Number(info.bytes_received.get()),
         Field::BytesSent => Value::Number(info.bytes_sent.get()),
-        Field::RequestHeadersBytes => Value::Number(stream.headers_bytes(Direction::Request)),
-        Field::ResponseHeadersBytes => Value::Number(stream.headers_bytes(Direction::Response)),
+        Field::RequestHeadersBytes => bytes(subject.request),
+        Field::ResponseHeadersBytes => subject.response.map_or(Value::Number(0), bytes),
         Field::Duration => {
             let millis = info.elapsed().as_millis();
             Value::Number(u64::try_from(millis).unwrap_or(u64::MAX))

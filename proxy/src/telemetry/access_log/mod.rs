@@ -4,6 +4,8 @@
 mod format;
 mod line;
 
+pub(crate) use self::format::{LogSubject, header_value};
+
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
