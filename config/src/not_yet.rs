@@ -23,7 +23,6 @@ impl NotYet {
 
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            ),
             Self::WatchedDirectory => (
                 "watching a directory for new filter code",
                 "remove `watched_directory`",

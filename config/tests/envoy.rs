@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
-    AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery, DnsLookupFamily, Endpoint,
-    FailurePolicy, ForwardClientCert, HealthCheckKind, HealthCheckMethod, HostRewrite, HttpOptions,
-    LbPolicy, LogFormat, LogPath, PathMatch, ProxyProtocol, RouteAction, ServerHeader, Statuses,
-    UpstreamProtocol,
+    AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery,
+    DnsLookupFamily, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
+    HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch,
+    ProxyProtocol, RouteAction, ServerHeader, Statuses, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {

@@ -256,3 +256,13 @@ fn what_is_for_operators_is_read_and_written_again() {
     assert_eq!(config.drain_delay, Duration::ZERO);
     assert_eq!(config.tracing, None);
 }
+
+#[test]
+fn an_example_with_a_little_of_everything_is_valid() {
+    let text = include_str!("design_example.yaml");
+    let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
+    let listener = &config.listeners[0];
+    assert!(listener.tls.is_some());
+    assert_eq!(listener.http_filters.len(), 1);
+    assert_eq!(config.clusters.len(), 2);
+}

@@ -15,8 +15,8 @@ use weir_abi::{
 };
 use weir_config::{
     ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, FilterSetting,
-    HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, Listener, ProxyProtocol, RouteFilter,
-    SharedDataEviction, Span, VirtualHost,
+    HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, Listener, ProxyProtocol,
+    RouteFilter, SharedDataEviction, Span, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
