@@ -53,3 +53,19 @@ fn every_yaml_block_for_those_from_envoy_is_a_bootstrap() {
         }
     }
 }
+
+/// `[`name`](../proxy/tests/FILE)` in the table of features.
+#[test]
+fn every_test_that_proves_a_feature_is_there() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let table = fs::read_to_string(docs.join("features.md")).unwrap();
+    let mut proven = 0;
+    for link in table.split("[`").skip(1) {
+        let (name, rest) = link.split_once("`](").unwrap();
+        let (file, _) = rest.split_once(')').unwrap();
+        let text = fs::read_to_string(docs.join(file)).unwrap();
+        assert!(text.contains(&format!("fn {name}(")), "{file}: {name}");
+        proven += 1;
+    }
+    assert!(proven > 50, "{proven}");
+}
