@@ -35,7 +35,7 @@ fn the_time_of_a_request_ends_with_it() {
         }
         std::thread::sleep(std::time::Duration::from_millis(400));
         (&connection)
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
             .unwrap();
     });
     let weir = Setup::new(slow.address)

@@ -137,7 +137,7 @@ fn matches(matches: &RouteMatch) -> Object {
         block.set("name", parameter.name.value.as_str());
         match &parameter.matcher {
             QueryMatcher::Present(present) => block.set("present", *present),
-            QueryMatcher::Text(text) => string_match(&mut block, text),
+            QueryMatcher::Text(text) => text_match(&mut block, text),
         }
         block
     });
@@ -168,7 +168,7 @@ fn header(header: &HeaderMatch) -> Json {
             range.set("end", *end);
             block.set("range", range);
         }
-        HeaderMatcher::Text(text) => string_match(&mut block, text),
+        HeaderMatcher::Text(text) => text_match(&mut block, text),
     }
     block.flag("invert", header.invert, false);
     block.flag(
@@ -179,23 +179,11 @@ fn header(header: &HeaderMatch) -> Json {
     block.into()
 }
 
-fn string_match(block: &mut Object, text: &StringMatch) {
-    let (key, value) = match &text.matcher {
-        TextMatcher::Exact(value) => ("exact", value),
-        TextMatcher::Prefix(value) => ("prefix", value),
-        TextMatcher::Suffix(value) => ("suffix", value),
-        TextMatcher::Contains(value) => ("contains", value),
-        TextMatcher::Regex(value) => ("regex", value),
-    };
-    block.set(key, value.as_str());
-    block.flag("ignore_case", text.ignore_case, false);
-}
-
 pub(super) fn cors(cors: &Cors) -> Object {
     let mut block = Object::default();
     let origins = cors.allow_origin.iter().map(|origin| {
         let mut block = Object::default();
-        string_match(&mut block, origin);
+        text_match(&mut block, origin);
         Json::from(block)
     });
     let origins = origins.collect::<Vec<_>>().into();
