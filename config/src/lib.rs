@@ -90,7 +90,7 @@ pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use proxy_protocol::ProxyProtocol;
 pub use read::{ByteSize, Decimal, Percent};
-pub use redact::redact;
+pub use redact::{redact, redacted};
 pub use retry_budget::RetryBudget;
 pub use rollout::{Canary, RollbackOn, Rollout, StickyBy};
 pub use route::{

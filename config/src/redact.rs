@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 const HIDDEN: &str = "[redacted]";
 
 /// Words that make a secret of a key that has one of them, without its separators.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 16] = [
     "password",
     "passwd",
     "passphrase",
@@ -21,6 +21,8 @@ const WORDS: [&str; 14] = [
     "cookie",
     "bearer",
     "jwt",
+    "jwk",
+    "connectionstring",
     "privatekey",
     "apikey",
     "signature",
@@ -110,7 +112,8 @@ fn is_secret(key: &str) -> bool {
     let separators = |c: char| !matches!(c, '-' | '_' | '.' | ' ');
     let plain = key.chars().filter(|c| separators(*c)).collect::<String>();
     let plain = plain.to_ascii_lowercase();
-    WORDS.iter().any(|word| plain.contains(word)) || plain.ends_with("key")
+    let ends = ["key", "keys", "auth", "dsn"];
+    WORDS.iter().any(|word| plain.contains(word)) || ends.iter().any(|end| plain.ends_with(end))
 }
 
 /// Every value in it.
@@ -136,18 +139,27 @@ fn clean(text: &mut String) {
         HIDDEN.clone_into(text);
         return;
     }
-    let Some(scheme) = text.find("://") else {
-        return;
-    };
-    let rest = scheme + "://".len();
-    if let Some(query) = text[rest..].find('?') {
-        text.truncate(rest + query + 1);
-        text.push_str(HIDDEN);
+    let mut from = 0;
+    while let Some(scheme) = text[from..].find("://") {
+        let rest = from + scheme + "://".len();
+        if let Some(query) = text[rest..].find('?') {
+            text.truncate(rest + query + 1);
+            text.push_str(HIDDEN);
+        }
+        let authority = text[rest..].find(['/', ',', ' ']);
+        let authority = authority.map_or(text.len(), |end| rest + end);
+        if let Some(user) = text[rest..authority].rfind('@') {
+            text.replace_range(rest..rest + user, HIDDEN);
+        }
+        from = rest;
     }
-    let authority = text[rest..].find('/').map_or(text.len(), |end| rest + end);
-    if let Some(user) = text[rest..authority].rfind('@') {
-        text.replace_range(rest..rest + user, HIDDEN);
-    }
+}
+
+/// A text as it may be shown: of URLs without a user and what stands in the query.
+pub fn redacted(text: &str) -> String {
+    let mut text = text.to_owned();
+    clean(&mut text);
+    text
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ pub(crate) const ACCESS_LOG_QUEUE: usize = 16 * 1024;
 /// page grow without end.
 pub(crate) const GUEST_METRICS_MAX: usize = 32 * 1024;
 
+/// How often a request that waits for one of the connections that there may be looks
+/// whether there is one: what ends on another worker does not wake it.
+pub(crate) const CONNECTIONS_INTERVAL: Duration = Duration::from_millis(50);
+
 /// How often it is asked whether a rollout goes well. What a bad version spoils
 /// meanwhile is little; a look adds up a few numbers.
 pub(crate) const ROLLOUT_INTERVAL: Duration = Duration::from_millis(100);

@@ -316,3 +316,26 @@ fn what_cannot_be_used_is_refused_with_its_place() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[test]
+fn the_health_of_an_endpoint_is_asked_for_as_it_is_spoken_to() {
+    let (authority, other) = (Authority::new("ca"), Authority::new("other"));
+    let checks = "  healthy_panic_threshold: 0\n  health_checks: [{ http: { path: /health }, \
+                  timeout: 1s, interval: 50ms, unhealthy_threshold: 1, healthy_threshold: 1 }]\n";
+    for (issuer, status) in [(&authority, 200), (&other, 503)] {
+        let upstream = Upstream::echo();
+        let identity = issuer.issue(&["127.0.0.1"]);
+        let tunnel = Tunnel::decrypt(upstream.address, issuer.server(&identity, false));
+        let address = tunnel.address.to_string();
+        let weir = weir(
+            &config(&address, checks, "{ ca: ca.pem }"),
+            &authority,
+            None,
+        );
+        // The first check is over by now.
+        assert_eq!(weir.connect().get("/").status, status);
+        let asked = upstream.requests();
+        let asked = asked.iter().any(|request| request.path == "/health");
+        assert_eq!(asked, status == 200);
+    }
+}

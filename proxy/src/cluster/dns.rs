@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use weir_config::{Backoff, Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, Endpoint};
 
-use super::member::Description;
+use super::member::{Description, Member};
 use super::spec::ClusterSpec;
 
 /// How the endpoints of a cluster are looked up.
@@ -23,11 +23,29 @@ pub(super) struct DnsCluster {
     refresh: Duration,
     failure_refresh: Option<Backoff>,
     jitter: Duration,
+    /// What each endpoint stood for when the cluster was configured otherwise.
+    before: Vec<Vec<Description>>,
 }
 
 impl DnsCluster {
-    pub(super) fn new(cluster: &Cluster) -> Self {
+    /// Names that were looked up `before` are what they were until they are again.
+    pub(super) fn new(cluster: &Cluster, before: &[Arc<Member>]) -> Self {
+        let stood_for = |endpoint: &ClusterEndpoint| match &endpoint.address.value {
+            Endpoint::Address(_) => Vec::new(),
+            Endpoint::Name { host, port } => {
+                let same = before.iter().filter(|member| {
+                    let about = &member.about;
+                    about.host.as_deref() == Some(host.as_str()) && about.address.port() == *port
+                });
+                let same = same.map(|member| {
+                    let about = &member.about;
+                    Description::of(endpoint, about.address, about.host.clone())
+                });
+                same.collect()
+            }
+        };
         Self {
+            before: cluster.endpoints.iter().map(stood_for).collect(),
             cluster: cluster.name.value.clone(),
             endpoints: cluster.endpoints.clone(),
             discovery: cluster.discovery,
@@ -96,8 +114,10 @@ impl DnsCluster {
             );
             return None;
         }
-        if self.discovery == Discovery::LogicalDns {
-            addresses.truncate(1);
+        match self.discovery {
+            Discovery::LogicalDns => addresses.truncate(1),
+            // Servers turn the order around; the endpoints are the same.
+            Discovery::StrictDns | Discovery::Static => addresses.sort_unstable(),
         }
         Some(addresses)
     }
@@ -128,13 +148,14 @@ pub(crate) fn chosen(family: DnsLookupFamily, addresses: &[SocketAddr]) -> Vec<S
 
 /// Looks the names of a cluster up for as long as it is in use.
 pub(super) async fn watch(cluster: Weak<ClusterSpec>) {
-    let mut known = Vec::new();
+    let mut known = None;
     let mut failures = 0_u32;
     while let Some(cluster) = cluster.upgrade() {
         let Some(dns) = &cluster.dns else {
             return;
         };
-        failures = match dns.resolve(&mut known).await {
+        let known = known.get_or_insert_with(|| dns.before.clone());
+        failures = match dns.resolve(known).await {
             true => 0,
             false => failures.saturating_add(1),
         };
@@ -171,7 +192,7 @@ mod tests {
                     dns_refresh_rate: 60s, dns_jitter: 1s, \
                     dns_failure_refresh_rate: { base_interval: 1s, max_interval: 4s } }]";
         let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
-        let dns = DnsCluster::new(&config.clusters[0]);
+        let dns = DnsCluster::new(&config.clusters[0], &[]);
         for (failures, least, most) in [(0, 60.0, 61.0), (1, 0.1, 2.0), (9, 0.4, 5.0)] {
             for _ in 0..100 {
                 let pause = dns.pause(failures).as_secs_f64();
@@ -191,7 +212,7 @@ mod tests {
             Description::of(&cluster.endpoints[0], address, None)
         };
         let mut known = vec![vec![at(1)], Vec::new()];
-        DnsCluster::new(cluster).resolve(&mut known).await;
+        DnsCluster::new(cluster, &[]).resolve(&mut known).await;
         assert_eq!(known, [vec![at(1)], vec![at(2)]]);
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 use weir_config::{HealthCheck, HealthCheckKind};
 
-use self::http::HttpProbe;
+use self::http::{HttpProbe, Target};
 use self::standing::{Change, Standing};
 use super::member::{Flag, Member};
 use super::outlier;
@@ -113,11 +113,16 @@ async fn ask(
     if let Some(port) = member.about.health_check_port {
         address.set_port(port);
     }
-    let reuse = check.reuse_connection;
+    let target = Target {
+        cluster,
+        address,
+        host: member.about.host.as_deref(),
+        reuse: check.reuse_connection,
+    };
     match &check.kind {
-        HealthCheckKind::Http(http) => http::check(cluster, http, address, reuse, probe).await,
+        HealthCheckKind::Http(http) => http::check(http, target, probe).await,
         HealthCheckKind::Tcp(tcp) => tcp::check(tcp, address).await,
-        HealthCheckKind::Grpc(grpc) => grpc::check(cluster, grpc, address, reuse, probe).await,
+        HealthCheckKind::Grpc(grpc) => grpc::check(grpc, target, probe).await,
     }
 }
 

@@ -32,7 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pingora_core::upstreams::peer::BasicPeer;
+use pingora_core::upstreams::peer::{BasicPeer, HttpPeer};
 use tokio::sync::{Notify, watch};
 
 pub(crate) use self::balancer::PickContext;
@@ -89,6 +89,11 @@ pub(crate) struct Endpoint {
     /// Requests that one connection carries.
     requests_max: Option<u32>,
     peer: BasicPeer,
+    /// What its connections have in common in the pool, and with no others: address,
+    /// name and cluster, with all its settings.
+    pooled: HttpPeer,
+    /// Connections that the worker is about to make.
+    opening: Cell<usize>,
     tls: Option<EndpointTls>,
     http2: H2Endpoint,
     /// Wakes who waits for a connection, when one may have become free.
@@ -158,8 +163,16 @@ impl Cluster {
             .clone_from(&self.spec.tcp_keepalive);
         let host = member.about.host.clone();
         let tls = self.spec.tls.as_ref();
+        let tls = tls.map(|tls| EndpointTls::new(tls, host.as_deref(), address));
         Rc::new(Endpoint {
-            tls: tls.map(|tls| EndpointTls::new(tls, host.as_deref(), address)),
+            pooled: {
+                let name = tls.as_ref().map(|tls| tls.name.to_str().into_owned());
+                let mut pooled = HttpPeer::new(address, false, name.unwrap_or_default());
+                pooled.group_key = self.spec.id;
+                pooled
+            },
+            opening: Cell::default(),
+            tls,
             address,
             host,
             spec: Arc::clone(&self.spec),

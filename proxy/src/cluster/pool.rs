@@ -10,12 +10,14 @@ use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::UniqueIDType;
 use pingora_core::upstreams::peer::Peer;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use weir_config::UpstreamProtocol;
 
 use super::breakers::Permit;
 use super::counted::{Counted, OpenConnection};
 use super::{Cluster, Endpoint};
 use crate::http::{AnyUpstream, Connection, H1Upstream, H2Upstream, RawUpstream, UpstreamError};
+use crate::limits::CONNECTIONS_INTERVAL;
 use crate::telemetry::PendingRequest;
 use crate::tls::Purpose;
 
@@ -102,6 +104,7 @@ impl Pool {
             Ok(place) => place,
             Err(error) => {
                 self.keep(endpoint, connection);
+                endpoint.freed.notify_one();
                 return Err(error);
             }
         };
@@ -199,10 +202,7 @@ impl Pool {
 
     /// A connection that waits for an exchange.
     async fn idle(&self, endpoint: &Endpoint) -> Option<Connection> {
-        let stream = match &endpoint.tls {
-            Some(tls) => self.connector.reused_stream(&tls.peer).await,
-            None => self.connector.reused_stream(&endpoint.peer).await,
-        };
+        let stream = self.connector.reused_stream(&endpoint.pooled).await;
         stream.map(Connection::from)
     }
 
@@ -214,6 +214,7 @@ impl Pool {
         permit: Permit,
         purpose: Purpose,
     ) -> Result<Connection, UpstreamError> {
+        let _opening = Opening::new(endpoint);
         if endpoint.tls.is_some() {
             let (mut connection, open) = cluster.dialled(endpoint, permit, purpose).await?;
             connection.hold(Box::new(open));
@@ -250,12 +251,28 @@ impl Pool {
         let Some(stream) = connection.into_pingora() else {
             return;
         };
-        let key = match &endpoint.tls {
-            Some(tls) => tls.peer.reuse_hash(),
-            None => endpoint.peer.reuse_hash(),
-        };
+        let key = endpoint.pooled.reuse_hash();
         let idle_timeout = endpoint.spec.idle_timeout;
         self.connector.release_stream(stream, key, idle_timeout);
+    }
+}
+
+/// A connection to an endpoint is being made, as long as this lives.
+struct Opening<'e>(&'e Endpoint);
+
+impl<'e> Opening<'e> {
+    fn new(endpoint: &'e Endpoint) -> Self {
+        endpoint.opening.set(endpoint.opening.get() + 1);
+        Self(endpoint)
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let Self(endpoint) = self;
+        endpoint.opening.set(endpoint.opening.get() - 1);
+        // Perhaps it is not there after all.
+        endpoint.freed.notify_one();
     }
 }
 
@@ -282,10 +299,11 @@ async fn open_or<T>(
     cluster.metrics.connections_overflow();
     loop {
         let freed = endpoint.freed.notified();
-        if endpoint.cells.active_connections.get() == 0 {
+        if endpoint.cells.active_connections.get() == 0 && endpoint.opening.get() == 0 {
             return Found::Permit(connections.take());
         }
-        freed.await;
+        // What ends on another worker, or at another endpoint, wakes nobody here.
+        let _ = timeout(CONNECTIONS_INTERVAL, freed).await;
         if let Some(found) = reuse().await {
             return Found::Freed(found);
         }

@@ -1,6 +1,7 @@
 //! [`ClusterSpec`]: a cluster as configured, and what the process knows of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pingora_core::protocols::TcpKeepalive;
@@ -13,6 +14,8 @@ use super::members::Members;
 use crate::http::CodecOptions;
 use crate::telemetry::Page;
 use crate::tls::UpstreamTls;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A cluster as configured; shared by all workers. It goes on as long as its
 /// configuration is the same, and everything that is known of its endpoints with it.
@@ -28,6 +31,8 @@ pub(crate) struct ClusterSpec {
     pub(super) connect_timeout: Duration,
     pub(super) protocol: UpstreamProtocol,
     pub(crate) tls: Option<Arc<UpstreamTls>>,
+    /// Tells its connections in a pool from those of other clusters.
+    pub(super) id: u64,
     /// How long a connection may wait for its next exchange.
     pub(super) idle_timeout: Option<Duration>,
     /// Bytes that may wait on one connection.
@@ -61,10 +66,15 @@ impl ClusterSpec {
             name: config.name.value.clone(),
             members,
             breakers: Breakers::new(config),
-            dns: (!is_static).then(|| DnsCluster::new(config)),
+            dns: (!is_static).then(|| {
+                let before = before.map(|before| before.members.current());
+                let before = before.as_ref().map_or(&[][..], |before| &before.members);
+                DnsCluster::new(config, before)
+            }),
             connect_timeout: config.connect_timeout,
             protocol: config.protocol,
             tls,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             idle_timeout: config.idle_timeout,
             buffer_limit: config.buffer_limit,
             codec: CodecOptions::of_cluster(config),

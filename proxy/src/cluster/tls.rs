@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pingora_core::upstreams::peer::HttpPeer;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,21 +16,14 @@ use crate::tls::{ConnectError, ConnectErrorKind, Purpose, TlsConnection, Upstrea
 /// What an endpoint is to be, for its connections to be encrypted.
 pub(super) struct EndpointTls {
     tls: Arc<UpstreamTls>,
-    name: ServerName<'static>,
-    /// What its connections have in common in the pool, and with no others: address,
-    /// name and all settings of TLS.
-    pub(super) peer: HttpPeer,
+    pub(super) name: ServerName<'static>,
 }
 
 impl EndpointTls {
     pub(super) fn new(tls: &Arc<UpstreamTls>, host: Option<&str>, address: SocketAddr) -> Self {
-        let name = tls.name(host, address.ip());
-        let mut peer = HttpPeer::new(address, false, name.to_str().into_owned());
-        peer.group_key = tls.id;
         Self {
             tls: Arc::clone(tls),
-            name,
-            peer,
+            name: tls.name(host, address.ip()),
         }
     }
 

@@ -1,15 +1,12 @@
 //! Health checks by gRPC's own service, `grpc.health.v1.Health`.
 
-use std::net::SocketAddr;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use weir_abi::HeaderMap;
 use weir_config::{GrpcHealthCheck, UpstreamProtocol};
 
 use super::Verdict;
 use super::exchange::Answer;
-use super::http::{HttpProbe, USER_AGENT};
-use crate::cluster::spec::ClusterSpec;
+use super::http::{HttpProbe, Target, USER_AGENT};
 use crate::stream::protobuf::Message;
 
 /// `HealthCheckResponse.ServingStatus.SERVING`.
@@ -17,20 +14,18 @@ const SERVING: u8 = 1;
 
 /// Asks an endpoint by gRPC.
 pub(super) async fn check(
-    cluster: &ClusterSpec,
     grpc: &GrpcHealthCheck,
-    address: SocketAddr,
-    reuse: bool,
+    target: Target<'_>,
     probe: &mut HttpProbe,
 ) -> Verdict {
     let authority = if grpc.authority.is_empty() {
-        &cluster.name
+        &target.cluster.name
     } else {
         &grpc.authority
     };
     let mut headers: HeaderMap = [
         (":method", "POST"),
-        (":scheme", "http"),
+        (":scheme", target.scheme()),
         (":path", "/grpc.health.v1.Health/Check"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
@@ -41,7 +36,7 @@ pub(super) async fn check(
     headers.add(":authority", authority.clone());
     let body = Some(request(&grpc.service_name));
     let protocol = UpstreamProtocol::Http2;
-    let answered = probe.exchange(protocol, address, reuse, &headers, body);
+    let answered = probe.exchange(protocol, target, &headers, body);
     match answered.await {
         Ok(answer) => verdict(&answer),
         Err(error) => Verdict::Network(error.to_string()),

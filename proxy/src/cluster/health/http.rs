@@ -13,9 +13,44 @@ use super::exchange::{Answer, exchange};
 use crate::cluster::spec::ClusterSpec;
 use crate::http::{CodecOptions, Connection, H1Upstream, H2Endpoint, UpstreamError};
 use crate::stream::parse_status;
+use crate::tls::Purpose;
 
 /// How Weir calls itself in health checks.
 pub(super) const USER_AGENT: &str = "Weir/HC";
+
+/// Whom a check asks.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) cluster: &'a ClusterSpec,
+    pub(super) address: SocketAddr,
+    /// The name that the address was found under.
+    pub(super) host: Option<&'a str>,
+    /// Whether a connection may be used that is there.
+    pub(super) reuse: bool,
+}
+
+impl Target<'_> {
+    pub(super) fn scheme(&self) -> &'static str {
+        match self.cluster.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
+    /// A connection, encrypted as those of requests are.
+    async fn connect(&self) -> Result<Connection, UpstreamError> {
+        let connected = TcpStream::connect(self.address).await;
+        let tcp = connected.map_err(|error| UpstreamError::Connect(error.to_string()))?;
+        let Some(tls) = &self.cluster.tls else {
+            return Ok(tcp.into());
+        };
+        let name = tls.name(self.host, self.address.ip());
+        let connected = tls.connect(tcp, name, Purpose::Http).await;
+        connected
+            .map(Connection::from)
+            .map_err(|error| UpstreamError::Connect(error.reason))
+    }
+}
 
 /// What is kept from one check to the next.
 #[derive(Default)]
@@ -25,33 +60,31 @@ pub(super) struct HttpProbe {
 }
 
 impl HttpProbe {
-    /// Makes one exchange; on a connection that there is, if `reuse`.
+    /// Makes one exchange; on a connection that there is, if it may.
     ///
     /// # Errors
     /// When there is no response, or not all of it.
     pub(super) async fn exchange(
         &mut self,
         protocol: UpstreamProtocol,
-        address: SocketAddr,
-        reuse: bool,
+        target: Target<'_>,
         headers: &HeaderMap,
         body: Option<Bytes>,
     ) -> Result<Answer, UpstreamError> {
         match protocol {
-            UpstreamProtocol::Http1 => self.http1(address, reuse, headers, body).await,
-            UpstreamProtocol::Http2 => self.http2(address, reuse, headers, body).await,
+            UpstreamProtocol::Http1 => self.http1(target, headers, body).await,
+            UpstreamProtocol::Http2 => self.http2(target, headers, body).await,
         }
     }
 
     async fn http1(
         &mut self,
-        address: SocketAddr,
-        reuse: bool,
+        target: Target<'_>,
         headers: &HeaderMap,
         body: Option<Bytes>,
     ) -> Result<Answer, UpstreamError> {
         let codec = Rc::new(CodecOptions::default());
-        if let Some(connection) = self.http1.take().filter(|_| reuse) {
+        if let Some(connection) = self.http1.take().filter(|_| target.reuse) {
             let mut upstream = H1Upstream::new(connection, Rc::clone(&codec));
             match exchange(&mut upstream, headers, body.clone()).await {
                 Ok(answer) => {
@@ -63,7 +96,7 @@ impl HttpProbe {
                 Err(error) => return Err(error),
             }
         }
-        let mut upstream = H1Upstream::new(connect(address).await?, codec);
+        let mut upstream = H1Upstream::new(target.connect().await?, codec);
         let answer = exchange(&mut upstream, headers, body).await?;
         self.http1 = upstream.reuse();
         Ok(answer)
@@ -71,13 +104,12 @@ impl HttpProbe {
 
     async fn http2(
         &mut self,
-        address: SocketAddr,
-        reuse: bool,
+        target: Target<'_>,
         headers: &HeaderMap,
         body: Option<Bytes>,
     ) -> Result<Answer, UpstreamError> {
         let codec = CodecOptions::default();
-        if !reuse {
+        if !target.reuse {
             self.http2 = H2Endpoint::default();
         }
         if let Some(mut upstream) = self.http2.stream(&codec) {
@@ -86,41 +118,33 @@ impl HttpProbe {
                 answered => return answered,
             }
         }
-        let make = async || connect(address).await;
+        let make = async || target.connect().await;
         let (mut upstream, _) = self.http2.fresh_stream(&codec, make).await?;
         exchange(&mut upstream, headers, body).await
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<Connection, UpstreamError> {
-    let connected = TcpStream::connect(address).await;
-    let connection = connected.map_err(|error| UpstreamError::Connect(error.to_string()))?;
-    Ok(connection.into())
-}
-
 /// Asks an endpoint by HTTP.
 pub(super) async fn check(
-    cluster: &ClusterSpec,
     http: &HttpHealthCheck,
-    address: SocketAddr,
-    reuse: bool,
+    target: Target<'_>,
     probe: &mut HttpProbe,
 ) -> Verdict {
     let host = if http.host.is_empty() {
-        &cluster.name
+        &target.cluster.name
     } else {
         &http.host
     };
     let headers: HeaderMap = [
         (":method", http.method.name().to_owned()),
-        (":scheme", "http".to_owned()),
+        (":scheme", target.scheme().to_owned()),
         (":authority", host.clone()),
         (":path", http.path.clone()),
         ("user-agent", USER_AGENT.to_owned()),
     ]
     .into_iter()
     .collect();
-    let answered = probe.exchange(http.protocol, address, reuse, &headers, None);
+    let answered = probe.exchange(http.protocol, target, &headers, None);
     let answer = match answered.await {
         Ok(answer) => answer,
         Err(error) => return Verdict::Network(error.to_string()),
