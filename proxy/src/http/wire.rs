@@ -90,6 +90,12 @@ impl Wire {
         self.output.0.len()
     }
 
+    /// Whether everything that was queued is with the system, and nothing with what
+    /// encrypts it.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.queued() == 0 && !self.unflushed
+    }
+
     /// Writes what is queued.
     pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.output.has_remaining() {

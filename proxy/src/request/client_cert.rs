@@ -37,17 +37,24 @@ fn element(tls: &TlsFacts, peer: &CertificateFacts, wanted: &[ClientCertDetail])
     parts.push(format!("Hash={}", peer.sha256));
     let has = |detail| wanted.contains(&detail);
     if has(ClientCertDetail::Subject) {
-        let subject = peer.subject.replace('"', "\\\"");
-        parts.push(format!("Subject=\"{subject}\""));
+        // Quotation marks in it are escaped already.
+        parts.push(format!("Subject=\"{}\"", peer.subject));
     }
     if has(ClientCertDetail::Uri) {
         // An empty one says that there is none.
         let none = peer.uri_sans.is_empty().then(|| "URI=".to_owned());
-        let all = peer.uri_sans.iter().map(|uri| format!("URI={uri}"));
+        let all = peer.uri_sans.iter().filter(|uri| is_one_value(uri));
+        let all = all.map(|uri| format!("URI={uri}"));
         parts.extend(all.chain(none));
     }
     if has(ClientCertDetail::Dns) {
-        parts.extend(peer.dns_sans.iter().map(|name| format!("DNS={name}")));
+        let dns = peer.dns_sans.iter().filter(|name| is_one_value(name));
+        parts.extend(dns.map(|name| format!("DNS={name}")));
     }
     parts.join(";")
+}
+
+/// Whether a name in a certificate cannot be taken for several parts of the header.
+fn is_one_value(name: &str) -> bool {
+    !name.contains([',', ';', '"']) && !name.contains(char::is_control)
 }

@@ -174,6 +174,12 @@ impl DownstreamTls {
         let stream = stream.map_err(HandshakeError::from)?;
         let local = Some(Arc::clone(&served.facts));
         let facts = TlsFacts::new(stream.get_ref().1, server_name, local);
+        // A session that is resumed brings along who the client was.
+        let is_stale = |peer: &Arc<CertificateFacts>| facts.resumed && peer.has_expired();
+        if facts.peer.as_ref().is_some_and(is_stale) {
+            let expired = rustls::CertificateError::Expired.into();
+            return Err(HandshakeError::Certificate(expired));
+        }
         Ok(TlsConnection::new(stream.into(), facts))
     }
 

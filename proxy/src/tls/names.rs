@@ -62,7 +62,8 @@ impl Name {
         looked_at.into_iter().any(|(san_type, names)| {
             names.iter().any(|name| {
                 let stands_for = |exact: &String| {
-                    *san_type == SanType::Dns && is_wildcard_for(&name.to_ascii_lowercase(), exact)
+                    let name = name.to_ascii_lowercase();
+                    *san_type == SanType::Dns && (name == *exact || is_wildcard_for(&name, exact))
                 };
                 self.text.matches(name.as_bytes()) || self.exact.as_ref().is_some_and(stands_for)
             })

@@ -178,7 +178,7 @@ async fn serve_connection(
             () = passed(http.idle_timeout) => false,
         };
         if !readable {
-            return;
+            return downstream.close(Duration::ZERO).await;
         }
         let next = tokio::select! {
             next = downstream.read_request() => next,

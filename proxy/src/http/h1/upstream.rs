@@ -71,7 +71,7 @@ impl H1Upstream {
     pub(crate) fn reuse(self) -> Option<Connection> {
         let complete = matches!(&self.response, Response::Body(body) if body.has_ended())
             && self.request == BodyWriter::Ended
-            && self.wire.queued() == 0
+            && self.wire.is_flushed()
             && self.wire.input.is_empty();
         (self.keep_alive && complete).then(|| self.wire.into_connection())
     }
