@@ -300,7 +300,8 @@ pub trait Stream {
 
     /// Whether a callout that is made for this stream is to be dropped: it gets a
     /// token, and nothing follows. Asked before each. For a stream that is a copy of
-    /// another, so that nobody is called twice.
+    /// another, so that nobody is called twice; nor is anything put into queues or
+    /// taken from them, which look empty.
     fn drops_callout(&self) -> bool {
         false
     }

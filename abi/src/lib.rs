@@ -48,7 +48,7 @@ pub use callout::{
 };
 pub use capabilities::Capabilities;
 pub use connection::Connection;
-pub use engine::Deadline;
+pub use engine::{Deadline, start_watchdog};
 pub use failure::{Failure, Frame, Reason};
 pub use header_values::HeaderValues;
 pub use headers::HeaderMap;

@@ -186,6 +186,7 @@ impl Source {
 struct Draft {
     key: [u8; 32],
     version: Version,
+    owner: String,
     module: Module,
     config: VmConfig,
     shared_limits: SharedLimits,
@@ -548,6 +549,11 @@ impl Builder<'_> {
         };
         let module = self.module(config, folder, vm, deadline)?;
         let shared_limits = shared_limits(config, &vm.vm_id);
+        // Rollouts are judged one by one.
+        let owner = match version {
+            Version::Stable => String::new(),
+            Version::Canary | Version::Shadow => format!("{listener}/{}", filter.name.value),
+        };
         // What a shadow shares is nobody else's, but that of its like.
         let space = match version {
             Version::Stable | Version::Canary => vm.vm_id.clone(),
@@ -584,12 +590,13 @@ impl Builder<'_> {
             recycle_above: wasm.limits.recycle_above.and_then(size),
             recycle_after: wasm.limits.recycle_after.map(u64::from),
         };
-        let key = FilterVmSpec::key(&module, &vm_config, version);
+        let key = FilterVmSpec::key(&module, &vm_config, (version, &owner));
         let index = self.vms.iter().position(|d| d.key == key);
         let index = index.unwrap_or_else(|| {
             self.vms.push(Draft {
                 key,
                 version,
+                owner,
                 module,
                 config: vm_config,
                 shared_limits,
@@ -723,6 +730,7 @@ impl Builder<'_> {
                 shared_limits: draft.shared_limits,
                 clusters: Arc::clone(clusters),
                 version: draft.version,
+                owner: draft.owner,
                 failures: Arc::default(),
             };
             let mut known = self.previous.into_iter().flat_map(|p| &p.vms);

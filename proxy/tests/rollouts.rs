@@ -387,6 +387,28 @@ fn what_a_shadow_calls_is_called_once() {
 }
 
 #[test]
+fn a_shadow_that_has_not_decided_does_not_agree() {
+    let upstream = Upstream::echo();
+    let denies = b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n";
+    let accounts = Upstream::start(|_| Answer::Raw(denies.to_vec()));
+    let auth = std::fs::read(filter("ext-auth")).unwrap();
+    let configuration = "configuration: { services: [{ cluster: accounts }] }";
+    let mut versions = Versions::new(&auth, &auth, "shadow: true");
+    versions.old.1 = configuration;
+    versions.new.1 = configuration;
+    versions.clusters = format!(
+        "- {{ name: accounts, endpoints: [\"{}\"] }}\n",
+        accounts.address
+    );
+    let weir = versions.start(&upstream);
+    let mut client = weir.connect();
+    for _ in 0..5 {
+        assert_eq!(client.get("/").status, 403);
+    }
+    eventually_shadowed(&weir, "incomplete", 5);
+}
+
+#[test]
 fn a_shadow_has_shared_data_of_its_own() {
     let upstream = Upstream::echo();
     let limit = std::fs::read(filter("rate-limit")).unwrap();

@@ -153,9 +153,12 @@ impl Default for Callouts {
 }
 
 impl VmState {
-    /// Whether the stream that hostcalls act on drops a callout.
-    fn drops_callout(&self) -> bool {
-        self.stream().is_some_and(|cx| cx.stream.drops_callout())
+    /// Whether a stream that the guest is called for, or that hostcalls act on, drops a
+    /// callout.
+    pub(crate) fn drops_callout(&self) -> bool {
+        let contexts = [self.current(), self.context()];
+        let mut contexts = contexts.iter().flatten();
+        contexts.any(|cx| cx.stream().is_some_and(|cx| cx.stream.drops_callout()))
     }
 
     /// Refuses a callout for which there is no room.

@@ -314,6 +314,13 @@ fn watched() -> MutexGuard<'static, Vec<Watched>> {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Starts the thread that ends calls which take too long; it would start with the first
+/// guest that runs. A process that runs guests on threads of low priority starts it
+/// before, on another: what it inherits from the one that starts it, it keeps.
+pub fn start_watchdog() {
+    watchdog();
+}
+
 /// The thread that watches; begins with the first thread that runs a guest.
 fn watchdog() -> Option<&'static Thread> {
     static WATCHDOG: OnceLock<Option<Thread>> = OnceLock::new();

@@ -20,6 +20,7 @@ mod trap;
 mod tunables;
 
 pub(crate) use caller::{AllocateError, Caller};
+pub use clock::start_watchdog;
 pub(crate) use host_fn::{Entry, HostFn, HostFunction, IntoWasm, State};
 pub(crate) use instance::{ALLOCATORS, GuestArgs, GuestFn, Instance, InstanceLimits, Results};
 pub use module::Deadline;

@@ -52,6 +52,9 @@ fn resolve(
 fn enqueue(c: &mut Cx<'_>, queue: u32, item: u32, length: u32) -> Outcome {
     let item = c.read_bytes(item, length)?;
     let state = c.state();
+    if state.drops_callout() {
+        return Ok(());
+    }
     let pushed = state.config.shared.enqueue(queue, item);
     told_if_full(state, pushed, Limit::SharedQueues)?;
     Ok(())
@@ -61,6 +64,9 @@ fn dequeue(c: &mut Cx<'_>, queue: u32, item_out: u32, length_out: u32) -> Outcom
     // An item that could not be handed over would be lost.
     c.slice(item_out, 4)?;
     c.slice(length_out, 4)?;
+    if c.state().drops_callout() {
+        return Err(Status::Empty.into());
+    }
     let space = Arc::clone(&c.state().config.shared);
     let item = space.dequeue(queue)?;
     c.give(&item, item_out, length_out)

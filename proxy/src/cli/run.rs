@@ -36,6 +36,7 @@ impl Run {
             takeover_path,
             concurrency,
         } = self;
+        weir_abi::start_watchdog();
         let load = move |previous: Option<&Generation>| {
             let (mut config, generation) = source.load(previous)?;
             config.workers = concurrency.or(config.workers);

@@ -33,6 +33,8 @@ pub(crate) struct FilterVmSpec {
     /// Whom its guests can call, when it is only tried out.
     pub(crate) clusters: Arc<ClusterNames>,
     pub(crate) version: Version,
+    /// Whose other version it is: listener and filter. Empty for a filter's own.
+    pub(crate) owner: String,
     /// How often one of its VMs has failed or not started again.
     pub(crate) failures: Arc<AtomicU64>,
 }
@@ -102,13 +104,18 @@ impl FilterVmSpec {
     /// configuration, code, capabilities) it holds the environment, and how callbacks
     /// that take too long are found out.
     /// Versions of a filter never share one.
-    pub(crate) fn key(module: &Module, config: &VmConfig, version: Version) -> [u8; 32] {
+    pub(crate) fn key(
+        module: &Module,
+        config: &VmConfig,
+        (version, owner): (Version, &str),
+    ) -> [u8; 32] {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
             digest.update((bytes.len() as u64).to_le_bytes());
             digest.update(bytes);
         };
         part(version.label().as_bytes());
+        part(owner.as_bytes());
         part(config.vm_id.as_bytes());
         part(&config.configuration);
         part(module.digest());
@@ -147,7 +154,10 @@ impl FilterVmSpec {
         let (a, b) = (&self.config, &other.config);
         let names = |config: &VmConfig| config.capabilities.names().collect::<Vec<_>>().join(",");
         let of_vm = [
-            ("version", self.version != other.version),
+            (
+                "version",
+                (self.version, &self.owner) != (other.version, &other.owner),
+            ),
             ("vm_id", a.vm_id != b.vm_id),
             ("code", self.module.digest() != other.module.digest()),
             (
@@ -186,8 +196,8 @@ impl FilterVmSpec {
                 Some(_) => differences.push(format!("settings of {name}")),
             }
         }
-        let same_key =
-            Self::key(&self.module, a, self.version) == Self::key(&other.module, b, other.version);
+        let same_key = Self::key(&self.module, a, (self.version, &self.owner))
+            == Self::key(&other.module, b, (other.version, &other.owner));
         if differences.is_empty() && !(same_key && self.plugins == other.plugins) {
             differences.push("order of plugins, or settings".to_owned());
         }

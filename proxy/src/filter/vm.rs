@@ -189,7 +189,16 @@ impl FilterVm {
     fn not_started(&self, error: &StartError, now: Instant) {
         self.cause.set(Cause::Configure);
         self.metrics.restarted(false);
-        self.spec.failures.fetch_add(1, Ordering::Relaxed);
+        // One that has failed while it started has been counted.
+        if !matches!(
+            error,
+            StartError::Plugin {
+                failure: Some(_),
+                ..
+            }
+        ) {
+            self.spec.failures.fetch_add(1, Ordering::Relaxed);
+        }
         tracing::error!(
             vm_id = self.spec.config.vm_id,
             "filter VM does not start again: {error}"

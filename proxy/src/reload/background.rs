@@ -1,6 +1,7 @@
 //! Work that may take its time, and is not to be noticed by those who serve.
 
 use std::io;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +33,9 @@ async fn aside_for<T: Send + 'static>(
             if let Err(error) = rustix::process::nice(LOAD_NICENESS) {
                 tracing::debug!("niceness: {error}");
             }
-            if let Err(error) = set_policy(CURRENT, libc::SCHED_IDLE) {
+            if may_return()
+                && let Err(error) = set_policy(CURRENT, libc::SCHED_IDLE)
+            {
                 tracing::debug!("SCHED_IDLE: {error}");
             }
             let _ = started.send(rustix::thread::gettid());
@@ -52,6 +55,23 @@ async fn aside_for<T: Send + 'static>(
         }
     };
     result.map_err(|_| "the load has panicked".to_owned())
+}
+
+/// Whether this process may take what runs only when nobody else wants the processor
+/// back to where it competes: the kernel asks for a right to that, for a niceness that
+/// was there before.
+fn may_return() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    let attempt = || {
+        let there = set_policy(CURRENT, libc::SCHED_IDLE);
+        there.is_ok() && compete().is_ok()
+    };
+    *MAY.get_or_init(|| thread::spawn(attempt).join().unwrap_or(false))
+}
+
+/// Has this thread compete for the processor, whatever the one that has started it does.
+pub(crate) fn compete() -> io::Result<()> {
+    set_policy(CURRENT, libc::SCHED_OTHER)
 }
 
 /// The thread that asks, for the kernel.

@@ -30,6 +30,7 @@ use tokio::time::sleep;
 use weir_config::{Config, ConfigErrors};
 
 use self::background::aside;
+pub(crate) use self::background::compete;
 pub(crate) use self::changes::Changes;
 use self::files::Files;
 use self::sockets::Sockets;

@@ -53,7 +53,6 @@ impl Versions {
         if let Some((plugin, canary)) = canary
             && takes(canary, &self.state.filter, headers, client)
         {
-            self.cells.canary_began();
             return Chosen::Canary(Rc::clone(plugin));
         }
         self.cells.stable_began();
@@ -63,8 +62,8 @@ impl Versions {
         }
     }
 
-    /// A stream of the canary has ended, whose response began after this time.
-    pub(crate) fn canary_ended(&self, took: Duration) {
+    /// The response to a stream of the canary began after this time.
+    pub(crate) fn canary_responded(&self, took: Duration) {
         let on = self.state.config.rollback_on.as_ref();
         if on.and_then(|on| on.latency).is_some_and(|most| took > most) {
             self.cells.canary_was_slow();

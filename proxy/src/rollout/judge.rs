@@ -32,7 +32,7 @@ pub(crate) fn watch(state: &Arc<RolloutState>) {
 fn look(state: &Weak<RolloutState>) -> Option<Totals> {
     let state = state.upgrade()?;
     Some(Totals {
-        streams: state.sum(|cells| cells.canary() + cells.shadowed()),
+        streams: state.sum(|cells| cells.canary() + cells.shadows()),
         canary: state.sum(RolloutCells::canary),
         slow: state.sum(RolloutCells::slow),
         failures: state.failures(),

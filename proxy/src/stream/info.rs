@@ -81,8 +81,6 @@ pub(crate) struct StreamInfo {
     started_at: SystemTime,
     /// Set when the stream is complete.
     duration: Cell<Option<Duration>>,
-    /// How long it took until the response's headers came, once they have.
-    pub(crate) response_began: Cell<Option<Duration>>,
     pub(crate) bytes_received: Cell<u64>,
     pub(crate) bytes_sent: Cell<u64>,
     /// Status of the response, once known.
@@ -128,7 +126,6 @@ impl StreamInfo {
             started: Instant::now(),
             started_at: SystemTime::now(),
             duration: Cell::default(),
-            response_began: Cell::default(),
             bytes_received: Cell::default(),
             bytes_sent: Cell::default(),
             response_code: Cell::default(),

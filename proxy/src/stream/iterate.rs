@@ -86,8 +86,8 @@ impl FilteredStream {
     ) {
         self.response.set(ResponseState::Started);
         self.source.set(source);
-        let began = &self.info.response_began;
-        began.set(began.get().or_else(|| Some(self.info.elapsed())));
+        let took = self.info.elapsed();
+        self.slots.iter().for_each(|slot| slot.responded(took));
         let code = headers.get(b":status").and_then(|s| parse_status(s));
         self.info.response_code.set(code);
         *self.response_headers.borrow_mut() = Some(headers);

@@ -267,9 +267,9 @@ impl FilteredStream {
             }
         }
         self.finish_shadows();
-        let response_began = self.info.response_began.get();
+        let took = self.info.elapsed();
         for slot in &self.slots {
-            slot.ended(response_began.unwrap_or_else(|| self.info.elapsed()));
+            slot.responded(took);
             if let Presence::Live(vm, context) = slot.presence.replace(Presence::Absent) {
                 let _ = vm.delete_stream(context);
             }

@@ -157,6 +157,11 @@ impl FilteredStream {
         let slot = &self.slots[index];
         let shadow = slot.shadow()?;
         let (vm, context, copy) = self.follow(index, shadow, direction)?;
+        if vm.failure().is_some() {
+            // In another stream: of this one nothing more is known.
+            shadow.state.replace(State::Gone(ShadowOutcome::Absent));
+            return None;
+        }
         shadow.note_continues(&copy);
         if shadow.waits_in_vain(slot) {
             shadow.leave();
@@ -211,7 +216,10 @@ impl FilteredStream {
         let filter = FilterIndex::try_from(index).unwrap_or(FilterIndex::MAX);
         let stream: Rc<dyn Stream> = Rc::<Copy>::clone(&copy);
         match vm.create_stream(root, stream, filter) {
-            Ok(context) => State::Follows(vm, context, copy),
+            Ok(context) => {
+                shadow.versions.cells.shadow_began();
+                State::Follows(vm, context, copy)
+            }
             Err(_) => State::Gone(ShadowOutcome::Absent),
         }
     }
@@ -289,11 +297,12 @@ impl FilteredStream {
         }
         let held = self.slots[index].direction(direction).held.borrow();
         let body = copy.bodies[direction as usize].borrow();
-        let same = held.len() == body.len() && held.to_bytes() == body.to_bytes();
-        if !same {
+        if !is_same(&held, &body) {
             let details = format!("{} bytes, shadow {} bytes", held.len(), body.len());
             shadow.diverges(Divergence::Body, &details);
         }
+        drop(body);
+        copy.bodies[direction as usize].take();
     }
 
     /// What the callback that has just returned asked for: an answer, a reset.
@@ -319,12 +328,13 @@ impl FilteredStream {
                 State::Follows(vm, context, copy) | State::Left(vm, context, copy) => {
                     shadow.note_continues(&copy);
                     shadow.waits_in_vain(slot);
+                    let undecided = shadow.paused.iter().any(Cell::get);
                     copy.take_all(self);
                     // Failures are reported by the VM's host; the stream is over.
                     let _ = vm.on_log(context);
                     let _ = vm.delete_stream(context);
                     match shadow.diverged.get() {
-                        0 if shadow.incomplete.get() => ShadowOutcome::Incomplete,
+                        0 if undecided || shadow.incomplete.get() => ShadowOutcome::Incomplete,
                         0 => ShadowOutcome::Same,
                         _ => ShadowOutcome::Diverged,
                     }
@@ -340,6 +350,13 @@ fn maps(direction: Direction) -> (HttpMap, HttpMap) {
         Direction::Request => (HttpMap::RequestHeaders, HttpMap::RequestTrailers),
         Direction::Response => (HttpMap::ResponseHeaders, HttpMap::ResponseTrailers),
     }
+}
+
+/// Whether two bodies are the same. What neither has touched is not looked at.
+fn is_same(a: &BodyBuffer, b: &BodyBuffer) -> bool {
+    let place = |chunk: &Bytes| (chunk.as_ptr(), chunk.len());
+    let untouched = || a.chunks().map(place).eq(b.chunks().map(place));
+    a.len() == b.len() && (untouched() || a.to_bytes() == b.to_bytes())
 }
 
 /// How two answers differ, in words without anything that may be secret.

@@ -110,7 +110,12 @@ enum Role {
     /// The filter's own.
     Stable,
     /// The other one, in place of this.
-    Canary(Rc<Plugin>, Rc<Versions>),
+    Canary {
+        stable: Rc<Plugin>,
+        versions: Rc<Versions>,
+        /// It runs, and its response has not begun.
+        awaits: Cell<bool>,
+    },
     /// The filter's own, and the other one on a copy.
     Shadowed(Box<Shadow>),
 }
@@ -132,7 +137,14 @@ impl Slot {
             None => (stable, Role::Stable),
             Some(versions) => match versions.choose(headers, client) {
                 Chosen::Stable => (stable, Role::Stable),
-                Chosen::Canary(plugin) => (plugin, Role::Canary(stable, Rc::clone(versions))),
+                Chosen::Canary(plugin) => {
+                    let role = Role::Canary {
+                        stable,
+                        versions: Rc::clone(versions),
+                        awaits: Cell::new(false),
+                    };
+                    (plugin, role)
+                }
                 Chosen::Shadowed(plugin) => {
                     let shadow = Shadow::new(plugin, Rc::clone(versions));
                     (stable, Role::Shadowed(Box::new(shadow)))
@@ -151,23 +163,40 @@ impl Slot {
     /// What the stream gets of the filter. Where the canary's VM is not there, the
     /// filter itself steps in.
     pub(super) fn admit(&self) -> Admission {
-        match (self.plugin.admit(), &self.role) {
-            (Admission::Refuse, Role::Canary(stable, _)) => stable.admit(),
-            (admission, _) => admission,
+        let admission = self.plugin.admit();
+        let Role::Canary {
+            stable,
+            versions,
+            awaits,
+        } = &self.role
+        else {
+            return admission;
+        };
+        if matches!(admission, Admission::Refuse) {
+            versions.cells.stable_began();
+            return stable.admit();
         }
+        versions.cells.canary_began();
+        awaits.set(true);
+        admission
     }
 
     pub(super) fn shadow(&self) -> Option<&Shadow> {
         match &self.role {
             Role::Shadowed(shadow) => Some(shadow),
-            Role::Stable | Role::Canary(..) => None,
+            Role::Stable | Role::Canary { .. } => None,
         }
     }
 
-    /// The stream has ended, whose response began after this time.
-    pub(super) fn ended(&self, took: Duration) {
-        if let Role::Canary(_, versions) = &self.role {
-            versions.canary_ended(took);
+    /// The response has begun after this time, or there will be none. Has no effect a
+    /// second time.
+    pub(super) fn responded(&self, took: Duration) {
+        if let Role::Canary {
+            versions, awaits, ..
+        } = &self.role
+            && awaits.replace(false)
+        {
+            versions.canary_responded(took);
         }
     }
 

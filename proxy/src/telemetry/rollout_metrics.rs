@@ -47,6 +47,7 @@ pub(crate) struct RolloutCells {
     stable: Counter,
     canary: Counter,
     slow: Counter,
+    shadows: Counter,
     shadowed: [Counter; OUTCOMES.len()],
     divergences: [Counter; DIVERGENCES.len()],
 }
@@ -65,6 +66,11 @@ impl RolloutCells {
     /// One of these took longer than it may.
     pub(crate) fn canary_was_slow(&self) {
         self.slow.add(1);
+    }
+
+    /// A shadow follows a stream.
+    pub(crate) fn shadow_began(&self) {
+        self.shadows.add(1);
     }
 
     /// A shadow did otherwise.
@@ -89,7 +95,12 @@ impl RolloutCells {
         self.slow.get()
     }
 
-    /// Streams that a shadow has followed.
+    /// Streams that a shadow follows, or has.
+    pub(crate) fn shadows(&self) -> u64 {
+        self.shadows.get()
+    }
+
+    /// Streams that a shadow was to follow, and that have ended.
     pub(crate) fn shadowed(&self) -> u64 {
         self.shadowed.iter().map(Counter::get).sum()
     }

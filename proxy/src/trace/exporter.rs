@@ -14,6 +14,7 @@ use ureq::Agent;
 
 use super::span::text;
 use crate::limits::{LIMIT_WARNING_INTERVAL, TRACE_BATCH, TRACE_INTERVAL, TRACE_QUEUE};
+use crate::reload::compete;
 use crate::telemetry::spans;
 
 /// What the thread is told.
@@ -36,7 +37,13 @@ impl Exporter {
         let collector = Collector::new(tracing, node);
         thread::Builder::new()
             .name("trace-export".to_owned())
-            .spawn(move || run(&orders, collector))?;
+            .spawn(move || {
+                // It may have been started by a thread that does not.
+                if let Err(error) = compete() {
+                    tracing::debug!("SCHED_OTHER: {error}");
+                }
+                run(&orders, collector);
+            })?;
         Ok(Self(sender))
     }
 
@@ -184,7 +191,8 @@ impl Collector {
             |told: Instant| now.saturating_duration_since(told) >= LIMIT_WARNING_INTERVAL;
         if self.told.is_none_or(long_ago) {
             self.told = Some(now);
-            tracing::warn!("the collector at {} does not take spans: {error}", self.url);
+            let url = weir_config::redacted(&self.url);
+            tracing::warn!("the collector at {url} does not take spans: {error}");
         }
     }
 }

@@ -98,6 +98,7 @@ impl Filter {
             log_lines: u32::MAX,
             clusters: Arc::default(),
             version: Version::Stable,
+            owner: String::new(),
             failures: Arc::default(),
         };
         let metrics = Rc::new(VmMetrics::detached());
