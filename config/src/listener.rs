@@ -1,6 +1,7 @@
 //! Where traffic comes in.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 
 use crate::access_log::AccessLog;
 use crate::defaults::BUFFER_LIMIT;
@@ -28,6 +29,7 @@ pub(crate) static BLOCK: Block = Block {
             "{ certificates: [{ cert: edge.pem, key: edge.key }] }",
         ),
         ("proxy_protocol", "{ timeout: 15s }"),
+        ("max_connections", "10000"),
         ("buffer_limit", "1MiB"),
         ("http", "{ use_remote_address: true }"),
         ("http_filters", "[]"),
@@ -71,6 +73,9 @@ pub struct Listener {
     /// `proxy_protocol`: connections begin with a header of the PROXY protocol.
     /// Default: they do not.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// `max_connections`: connections that may be open at once, on all workers; more
+    /// are closed as they come. At least 1. Default: no limit.
+    pub max_connections: Option<NonZeroUsize>,
     /// `buffer_limit`: bytes that one filter may hold of a body, and the filters
     /// of a connection of what has come from the client. Default: 1MiB.
     pub buffer_limit: usize,
@@ -135,6 +140,7 @@ impl FromYaml for Listener {
             address: FromYaml::placeholder(),
             tls: None,
             proxy_protocol: None,
+            max_connections: None,
             buffer_limit: BUFFER_LIMIT,
             http: HttpOptions::default(),
             http_filters: Vec::new(),
@@ -176,6 +182,7 @@ impl FromYaml for Listener {
             address: fields.required("address"),
             tls: fields.optional("tls"),
             proxy_protocol: fields.optional("proxy_protocol"),
+            max_connections: fields.optional("max_connections"),
             buffer_limit: fields.bytes("buffer_limit", BUFFER_LIMIT),
             http: fields.optional("http").unwrap_or_default(),
             http_filters: fields.optional("http_filters").unwrap_or_default(),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use weir_config::{
 use crate::callout::ClusterNames;
 use crate::cluster::ClusterSpec;
 use crate::compile_cache::CompileCache;
+use crate::connection_limit::ConnectionLimit;
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::limits::LOG_LINES;
 use crate::modules::{self, RemoteModules};
@@ -127,6 +129,9 @@ pub(crate) struct ListenerSpec {
     pub(crate) facts: Arc<Facts>,
     pub(crate) tls: Option<Arc<DownstreamTls>>,
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    pub(crate) max_connections: Option<NonZeroUsize>,
+    /// Of the listener, whichever generation it is of.
+    pub(crate) connections: Arc<ConnectionLimit>,
     /// In place of HTTP.
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) access_log: Vec<weir_config::AccessLog>,
@@ -233,9 +238,13 @@ impl Generation {
 
     /// How the same listener speaks TLS here.
     fn tls_of_listener(&self, listener: &weir_config::Listener) -> Option<&Arc<DownstreamTls>> {
+        self.listener(listener)?.tls.as_ref()
+    }
+
+    /// The same listener here.
+    fn listener(&self, listener: &weir_config::Listener) -> Option<&ListenerSpec> {
         let key = ListenerKey::of(&listener.name, listener.address.value);
-        let same = self.listeners.iter().find(|spec| spec.key() == key);
-        same?.tls.as_ref()
+        self.listeners.iter().find(|spec| spec.key() == key)
     }
 
     /// How the cluster of that name speaks TLS here.
@@ -264,7 +273,8 @@ impl Generation {
 
     /// Reads, compiles and tries out everything that `config` names. File names
     /// are relative to `folder`. What is in `shared` for a `vm_id` stays, and what is
-    /// the same in `previous` is not made again.
+    /// the same in `previous` is not made again. `looked_at` gets the files, whether or
+    /// not all is well with them.
     ///
     /// # Errors
     /// Everything that is wrong, each with its place in the configuration.
@@ -273,6 +283,7 @@ impl Generation {
         folder: &Path,
         shared: &Arc<SharedState>,
         previous: Option<&Self>,
+        looked_at: &mut Vec<PathBuf>,
     ) -> Result<Self, ConfigErrors> {
         let compile_cache = previous.map_or_else(Arc::default, |p| Arc::clone(&p.compile_cache));
         let fetched = RemoteModules::fetch(config, folder, previous.map(|p| &p.fetched))?;
@@ -318,6 +329,10 @@ impl Generation {
             listeners.push(ListenerSpec {
                 tls,
                 proxy_protocol: listener.proxy_protocol,
+                max_connections: listener.max_connections,
+                connections: previous
+                    .and_then(|p| p.listener(listener))
+                    .map_or_else(Arc::default, |spec| Arc::clone(&spec.connections)),
                 chains: of_routes,
                 name: listener.name.value.clone(),
                 address: listener.address.value,
@@ -349,9 +364,9 @@ impl Generation {
         let names = config.clusters.iter().map(|c| c.name.value.as_str());
         let names = Arc::new(ClusterNames::new(names));
         let mut files = std::mem::take(&mut builder.files);
-        files.extend(builder.binaries.iter().filter_map(|(s, _)| s.file()));
         files.sort_unstable();
         files.dedup();
+        looked_at.clone_from(&files);
         let fetched = std::mem::take(&mut builder.fetched).kept();
         let vms = builder.finish(config, &names, &mut errors);
         let mut errors = errors.into_iter();
@@ -686,6 +701,7 @@ impl Builder<'_> {
         if let Some(place) = self.binaries.iter().position(|(s, _)| *s == source) {
             return Ok(place);
         }
+        self.files.extend(source.file());
         let binary = match &source {
             Source::File(path) => std::fs::read(path).map(Bytes::from).map_err(|error| {
                 let path = path.display();

@@ -6,6 +6,7 @@ mod callout;
 mod cli;
 mod cluster;
 mod compile_cache;
+mod connection_limit;
 mod exchange;
 mod filter;
 mod generation;

@@ -48,6 +48,29 @@ fn the_time_of_a_request_ends_with_it() {
 }
 
 #[test]
+fn a_listener_takes_as_many_connections_as_it_may() {
+    let upstream = weir_conformance::Upstream::echo();
+    let weir = Setup::new(upstream.address)
+        .listener("max_connections: 2")
+        .start();
+    let mut clients = [weir.connect(), weir.connect()];
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert!(weir.connect().is_closed());
+    assert_eq!(weir.metric("envoy_listener_downstream_cx_overflow"), 1);
+    let [gone, mut kept] = clients;
+    drop(gone);
+    weir_conformance::eventually("room for another", || {
+        let mut client = weir.connect();
+        client.try_send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").ok()?;
+        let response = client.try_response(false).ok()?;
+        (response.status == 200).then_some(())
+    });
+    assert_eq!(kept.get("/").status, 200);
+}
+
+#[test]
 fn an_expectation_is_left_to_the_endpoint() {
     let (heads, seen) = channel();
     let heads = Mutex::new(heads);

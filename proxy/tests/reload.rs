@@ -83,6 +83,20 @@ fn what_is_wrong_is_told_and_changes_nothing() {
 }
 
 #[test]
+fn what_a_refused_configuration_lacks_may_come_later() {
+    let upstream = Upstream::echo();
+    let weir = Weir::start(&config(&upstream, &direct("old")));
+    weir.configure(&config(&upstream, &format!("{FILTER}, {ROUTE}")));
+    assert_eq!(weir.reload().status, 400);
+    std::fs::write(weir.path("mark.wasm"), marker("1")).unwrap();
+    let mut client = weir.connect();
+    eventually("the filter", || {
+        let marked = client.get("/").text().contains("x-version: 1\n");
+        marked.then_some(())
+    });
+}
+
+#[test]
 fn a_port_that_is_taken_changes_nothing() {
     let upstream = Upstream::echo();
     let weir = Weir::start(&config(&upstream, &direct("old")));

@@ -157,6 +157,22 @@ fn what_is_spoken_is_what_was_agreed_on() {
 }
 
 #[test]
+fn the_admin_tells_when_certificates_end() {
+    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
+    let identity = authority.issue(&["a.example"]);
+    let weir = weir(&upstream, "", &identity);
+    let certs = weir.admin_get("/certs").text();
+    let certs: serde_json::Value = serde_json::from_str(&certs).unwrap();
+    let shown = &certs["certificates"][0];
+    assert_eq!(shown["listener"], "edge");
+    let chain = &shown["cert_chain"][0];
+    assert_eq!(chain["path"], "edge.pem");
+    assert_eq!(chain["subject_alt_names"][0]["dns"], "a.example");
+    let days = chain["days_until_expiration"].as_str().unwrap();
+    assert!(days.parse::<u64>().unwrap() > 0, "{chain}");
+}
+
+#[test]
 fn only_versions_that_are_wanted_are_spoken() {
     let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
     let identity = authority.issue(&["edge.example"]);

@@ -33,6 +33,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         address,
         tls: None,
         proxy_protocol: None,
+        max_connections: None,
         buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
         http: HttpOptions::default(),
         http_filters: Vec::new(),

@@ -20,6 +20,9 @@ pub(super) fn listener(listener: &Listener) -> Json {
     if let Some(options) = &listener.tls {
         block.set("tls", tls::listener(options));
     }
+    if let Some(max) = listener.max_connections {
+        block.set("max_connections", max.get());
+    }
     if let Some(options) = listener.proxy_protocol {
         let other = ProxyProtocol::default();
         let mut proxy = Object::default();

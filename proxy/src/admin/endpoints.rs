@@ -21,6 +21,7 @@ const BOTH: &[Method] = &[Method::Get, Method::Post];
 /// In the order of the help: what reads, then what changes something, by their names.
 pub(super) static ENDPOINTS: &[Endpoint] = &[
     get("/", "", "the page for browsers, this text for others"),
+    get("/certs", "", "the certificates that are shown to others"),
     get(
         "/clusters",
         "[?format=json]",

@@ -1,6 +1,7 @@
 //! The admin endpoints, on a thread of their own.
 
 mod answer;
+mod certs;
 mod clusters;
 mod config_dump;
 mod dashboard;
@@ -149,6 +150,7 @@ async fn answer(request: &Request, state: &AdminState) -> Answer {
     match request.path.as_str() {
         "/" if request.wants_html => dashboard::page(),
         "/" | "/help" => Answer::text(endpoints::help()),
+        "/certs" => certs::certs(state),
         "/clusters" => clusters::clusters(state, request),
         "/config_dump" => config_dump::config_dump(state, request),
         "/dashboard.json" => dashboard::data(state),

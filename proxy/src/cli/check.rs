@@ -13,7 +13,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn execute(self) -> Result<(), Error> {
-        let (config, _) = self.source.load(None)?;
+        let (config, _) = self.source.load(None, &mut Vec::new())?;
         let filters: usize = config.listeners.iter().map(|l| l.http_filters.len()).sum();
         println!(
             "{}: ok: {}, {}, {}",

@@ -41,8 +41,8 @@ impl Diff {
 
     /// Prints the changes; whether there are any.
     fn changes(self) -> Result<bool, Error> {
-        let (old_config, old) = Source::of_file(self.old).load(None)?;
-        let (new_config, new) = Source::of_file(self.new).load(Some(&old))?;
+        let (old_config, old) = Source::of_file(self.old).load(None, &mut Vec::new())?;
+        let (new_config, new) = Source::of_file(self.new).load(Some(&old), &mut Vec::new())?;
         let changes = Changes::between(&old, &new);
         let refused = refusal(&old_config, &new_config);
         if self.json {

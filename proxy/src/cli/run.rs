@@ -37,16 +37,18 @@ impl Run {
             concurrency,
         } = self;
         weir_abi::start_watchdog();
-        let load = move |previous: Option<&Generation>| {
-            let (mut config, generation) = source.load(previous)?;
+        let load = move |previous: Option<&Generation>, looked_at: &mut Vec<PathBuf>| {
+            let (mut config, generation) = source.load(previous, looked_at)?;
             config.workers = concurrency.or(config.workers);
             Ok::<_, Error>((config, generation))
         };
         let since = SystemTime::now();
-        let (config, generation) = load(None)?;
-        let load = Box::new(move |previous: Option<&Generation>| {
-            load(previous).map_err(|error| error.to_string())
-        });
+        let (config, generation) = load(None, &mut Vec::new())?;
+        let load = Box::new(
+            move |previous: Option<&Generation>, looked_at: &mut Vec<PathBuf>| {
+                load(previous, looked_at).map_err(|error| error.to_string())
+            },
+        );
         // Late: from now on the process before waits for this one.
         let inherited = match &takeover_path {
             Some(path) => reload::inherit(path).map_err(|source| Error::Takeover {

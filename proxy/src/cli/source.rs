@@ -41,10 +41,12 @@ impl Source {
     }
 
     /// Reads, parses and tries out the configuration. What is the same in `previous`
-    /// is taken from there.
+    /// is taken from there. `looked_at` gets the files that it names, as far as it can
+    /// be read.
     pub(super) fn load(
         &self,
         previous: Option<&Generation>,
+        looked_at: &mut Vec<PathBuf>,
     ) -> Result<(Config, Generation), Error> {
         let path = self.path();
         let (config, folder) = if self.envoy.is_some() {
@@ -55,7 +57,7 @@ impl Source {
             (config, path.parent().unwrap_or(Path::new(".")))
         };
         let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
-        let mut generation = Generation::build(&config, folder, &shared, previous)?;
+        let mut generation = Generation::build(&config, folder, &shared, previous, looked_at)?;
         generation.files.push(path.to_owned());
         Ok((config, generation))
     }

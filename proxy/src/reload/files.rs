@@ -70,6 +70,19 @@ impl Files {
         self.read = self.paths.iter().map(read).collect();
     }
 
+    /// Looks after these files as well, which were read from `since` on.
+    pub(super) fn follow_also(&mut self, paths: Vec<PathBuf>, since: SystemTime) {
+        let new = paths.into_iter().filter(|path| !self.paths.contains(path));
+        let mut more = Self {
+            paths: new.collect(),
+            read: Vec::new(),
+        };
+        more.look();
+        more.doubt(since);
+        self.paths.append(&mut more.paths);
+        self.read.append(&mut more.read);
+    }
+
     fn stamps(&self) -> Vec<Stamp> {
         self.paths.iter().map(|path| stamp(path)).collect()
     }

@@ -46,9 +46,12 @@ use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetr
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
 /// Reads the configuration, and makes a generation of it that goes on from another.
-/// The error is for a person.
-pub(crate) type Load =
-    Box<dyn Fn(Option<&Generation>) -> Result<(Config, Generation), String> + Send + Sync>;
+/// The error is for a person; the files that were looked at are handed out in any case.
+pub(crate) type Load = Box<
+    dyn Fn(Option<&Generation>, &mut Vec<PathBuf>) -> Result<(Config, Generation), String>
+        + Send
+        + Sync,
+>;
 
 /// What the admin asks for; is told what came of it.
 pub(crate) enum Request {
@@ -594,8 +597,21 @@ impl Reloader {
         }
         // What is read now is what there is: a later change is another one.
         self.files.look();
+        let since = SystemTime::now();
         let (load, current) = (Arc::clone(&self.load), self.crew.current.clone());
-        let (config, generation) = aside(move || load(current.as_deref())).await??;
+        let loaded = aside(move || {
+            let mut looked_at = Vec::new();
+            let loaded = load(current.as_deref(), &mut looked_at);
+            loaded.map_err(|error| (error, looked_at))
+        });
+        let (config, generation) = match loaded.await? {
+            Ok(loaded) => loaded,
+            Err((error, looked_at)) => {
+                // What is wrong may be put right in a file that nothing else names.
+                self.files.follow_also(looked_at, since);
+                return Err(error);
+            }
+        };
         if let Some(refusal) = self.fixed.refusal(&Fixed::of(&config)) {
             return Err(refusal);
         }

@@ -71,6 +71,7 @@ pub(crate) struct ListenerMetrics {
     tcp: bool,
     pub(crate) tls: TlsMetrics,
     no_proxy_header: Counter,
+    overflow: Counter,
     connections: Counter,
     active_connections: Counter,
     http1_requests: Counter,
@@ -96,6 +97,7 @@ impl ListenerMetrics {
             tcp,
             tls: TlsMetrics::default(),
             no_proxy_header: Counter::default(),
+            overflow: Counter::default(),
             connections: Counter::default(),
             active_connections: Counter::default(),
             http1_requests: Counter::default(),
@@ -114,6 +116,11 @@ impl ListenerMetrics {
     /// Of the listener.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A connection was one too many.
+    pub(crate) fn overflow(&self) {
+        self.overflow.add(1);
     }
 
     /// A connection has not begun with the header that is wanted.
@@ -173,6 +180,7 @@ impl ListenerMetrics {
             address,
             self.active_connections.get(),
         );
+        page.count(&f::LISTENER_CX_OVERFLOW, address, self.overflow.get());
         let errors = self.no_proxy_header.get();
         page.count(&f::LISTENER_PROXY_PROTOCOL_ERRORS, address, errors);
         self.tls.show_listener(&self.address, page);

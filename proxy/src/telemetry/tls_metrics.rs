@@ -154,7 +154,7 @@ pub(super) fn show_certificates(certificates: &[ShownBy], page: &mut Page) {
             continue;
         }
         let labels = [by.kind, &by.name, &by.shown.label];
-        let not_after = u64::try_from(by.shown.not_after).unwrap_or(0);
+        let not_after = u64::try_from(by.shown.facts.not_after).unwrap_or(0);
         page.level(&f::CERTIFICATE_EXPIRATION, &labels, not_after);
     }
 }

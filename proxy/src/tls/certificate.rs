@@ -26,7 +26,8 @@ pub(crate) struct CertificateFacts {
     pub(crate) common_name: Option<String>,
     /// SHA-256 of the certificate, in hexadecimal digits.
     pub(crate) sha256: String,
-    /// Seconds since 1970.
+    /// Seconds since 1970, as `not_after`.
+    pub(crate) not_before: i64,
     pub(crate) not_after: i64,
 }
 
@@ -50,6 +51,7 @@ impl CertificateFacts {
             ip_sans: Vec::new(),
             common_name: common_name(certificate.subject()),
             sha256: hex(&Sha256::digest(der)),
+            not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
         };
         let names = certificate.subject_alternative_name()?;

@@ -34,8 +34,7 @@ type Fingerprint = [u8; 32];
 pub(crate) struct Shown {
     /// Its file, or its place if there is none.
     pub(crate) label: String,
-    /// Seconds since 1970.
-    pub(crate) not_after: i64,
+    pub(crate) facts: Arc<CertificateFacts>,
 }
 
 fn provider() -> Arc<CryptoProvider> {

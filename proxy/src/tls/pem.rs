@@ -83,7 +83,7 @@ impl<'a> PemReader<'a> {
         }
         let shown = Shown {
             label,
-            not_after: facts.not_after,
+            facts: Arc::clone(&facts),
         };
         Ok(Identity { key, facts, shown })
     }

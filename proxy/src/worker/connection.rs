@@ -61,7 +61,16 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
         filter_state: Rc::default(),
         tls: None,
     };
+    let place = served
+        .listener
+        .max_connections
+        .map(|max| served.listener.connections.admit(max));
+    if place.as_ref().is_some_and(Option::is_none) {
+        served.listener.metrics.overflow();
+        return;
+    }
     let guard = (
+        place,
         served.listener.metrics.connection(),
         Alive::connection(life),
         served.listener.tcp.map(|_| Alive::stream(&served.shared)),

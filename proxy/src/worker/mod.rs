@@ -302,6 +302,8 @@ impl Worker {
                 routes: Arc::clone(&spec.routes),
                 tls: spec.tls.clone(),
                 proxy_protocol: spec.proxy_protocol,
+                max_connections: spec.max_connections,
+                connections: Arc::clone(&spec.connections),
                 tcp: spec.tcp,
                 metrics,
                 access_log,

@@ -2,6 +2,7 @@
 //! what belongs to one generation of the configuration on it.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ use weir_config::{Callouts, HttpOptions, ProxyProtocol};
 
 use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
+use crate::connection_limit::ConnectionLimit;
 use crate::filter::Plugin;
 use crate::generation::ListenerSpec;
 use crate::http::CodecOptions;
@@ -138,6 +140,8 @@ pub(crate) struct WorkerListener {
     pub(crate) facts: Arc<Facts>,
     pub(super) tls: Option<Arc<DownstreamTls>>,
     pub(super) proxy_protocol: Option<ProxyProtocol>,
+    pub(super) max_connections: Option<NonZeroUsize>,
+    pub(super) connections: Arc<ConnectionLimit>,
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) metrics: Arc<ListenerMetrics>,
     pub(super) access_log: Option<AccessLog>,

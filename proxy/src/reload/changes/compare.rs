@@ -152,6 +152,10 @@ fn listener(
     note(old.http != new.http, "http");
     note(tcp(before, old) != tcp(now, new), "tcp");
     note(old.buffer_limit != new.buffer_limit, "buffer_limit");
+    note(
+        old.max_connections != new.max_connections,
+        "max_connections",
+    );
     note(old.headers != new.headers, "headers");
     note(old.access_log != new.access_log, "access_log");
     note(old.facts.direction != new.facts.direction, "direction");
