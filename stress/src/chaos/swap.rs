@@ -40,7 +40,7 @@ pub(crate) fn run(programs: &Programs, modules: usize, rounds: usize, seconds: u
             let (weir, over, first) = (&weir, &over, round);
             let reloads = scope.spawn(move || -> Result<(usize, Vec<f64>)> {
                 let (mut round, mut took) = (first, Vec::new());
-                let mut admin = Client::connect(weir.admin());
+                let mut admin = Client::connect_as(weir.admin(), "localhost");
                 while !over.load(Ordering::Relaxed) {
                     round += 1;
                     write(weir, programs.hello(), modules, round)?;
