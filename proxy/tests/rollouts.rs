@@ -26,6 +26,16 @@ impl<'a> Versions<'a> {
         }
     }
 
+    /// A filter whose shadow is the same filter.
+    fn shadowed(module: &'a [u8], configuration: &'a str) -> Self {
+        Self {
+            old: (module, configuration),
+            new: (module, configuration),
+            rollout: "shadow: true",
+            clusters: String::new(),
+        }
+    }
+
     fn config(&self, upstream: &Upstream) -> String {
         config(
             upstream,
@@ -65,6 +75,13 @@ fn config(upstream: &Upstream, old: &str, new: &str, rollout: &str, clusters: &s
          clusters:\n- {{ name: web, endpoints: [\"{}\"] }}\n{clusters}",
         wasm("old.wasm", old),
         upstream.address
+    )
+}
+
+fn cluster_of_accounts(accounts: &Upstream) -> String {
+    format!(
+        "- {{ name: accounts, endpoints: [\"{}\"] }}\n",
+        accounts.address
     )
 }
 
@@ -366,13 +383,8 @@ fn what_a_shadow_calls_is_called_once() {
     let accounts = Upstream::start(|_| Answer::with_headers("x-user: me\r\n", ""));
     let auth = std::fs::read(filter("ext-auth")).unwrap();
     let configuration = "configuration: { services: [{ cluster: accounts }], take: [x-user] }";
-    let mut versions = Versions::new(&auth, &auth, "shadow: true");
-    versions.old.1 = configuration;
-    versions.new.1 = configuration;
-    versions.clusters = format!(
-        "- {{ name: accounts, endpoints: [\"{}\"] }}\n",
-        accounts.address
-    );
+    let mut versions = Versions::shadowed(&auth, configuration);
+    versions.clusters = cluster_of_accounts(&accounts);
     let weir = versions.start(&upstream);
     let mut client = weir.connect();
     for _ in 0..10 {
@@ -393,13 +405,8 @@ fn a_shadow_that_has_not_decided_does_not_agree() {
     let accounts = Upstream::start(|_| Answer::Raw(denies.to_vec()));
     let auth = std::fs::read(filter("ext-auth")).unwrap();
     let configuration = "configuration: { services: [{ cluster: accounts }] }";
-    let mut versions = Versions::new(&auth, &auth, "shadow: true");
-    versions.old.1 = configuration;
-    versions.new.1 = configuration;
-    versions.clusters = format!(
-        "- {{ name: accounts, endpoints: [\"{}\"] }}\n",
-        accounts.address
-    );
+    let mut versions = Versions::shadowed(&auth, configuration);
+    versions.clusters = cluster_of_accounts(&accounts);
     let weir = versions.start(&upstream);
     let mut client = weir.connect();
     for _ in 0..5 {
@@ -413,10 +420,7 @@ fn a_shadow_has_shared_data_of_its_own() {
     let upstream = Upstream::echo();
     let limit = std::fs::read(filter("rate-limit")).unwrap();
     let configuration = "configuration: { limit: 10, window_ms: 3600000, by: all }";
-    let mut versions = Versions::new(&limit, &limit, "shadow: true");
-    versions.old.1 = configuration;
-    versions.new.1 = configuration;
-    let weir = versions.start(&upstream);
+    let weir = Versions::shadowed(&limit, configuration).start(&upstream);
     let mut client = weir.connect();
     let statuses: Vec<_> = (0..12).map(|_| client.get("/").status).collect();
     assert_eq!(statuses, [[200; 10].as_slice(), &[429; 2]].concat());
