@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use crate::code::Code;
 use crate::config::Config;
 use crate::error::Problem;
+use crate::filter_chain::FilterChain;
 use crate::listener::Listener;
 use crate::problems::Problems;
 use crate::read::{list, nearest};
@@ -18,17 +19,14 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
     let names = config.listeners.iter().map(|listener| &listener.name);
     unique(names, "listener", problems);
     for listener in &config.listeners {
-        let names = listener.http_filters.iter().map(|filter| &filter.name);
-        unique(names, "filter of this listener", problems);
-        let names = listener.network_filters.iter().map(|filter| &filter.name);
-        unique(names, "network filter of this listener", problems);
-        let names = listener.access_loggers.iter().map(|logger| &logger.name);
-        unique(names, "access logger of this listener", problems);
-        let names = listener.virtual_hosts.iter().map(|host| &host.name);
-        unique(names, "virtual host of this listener", problems);
-        route_filters(listener, problems);
-        let domains = listener.virtual_hosts.iter();
-        unique_domains(domains.flat_map(|host| &host.domains), problems);
+        distinct(listener, problems);
+        let owner = match listener.only_chain() {
+            Some(_) => "listener",
+            None => "filter chain",
+        };
+        for chain in listener.chains() {
+            filter_chain(listener, chain, owner, problems);
+        }
     }
     shared_limits(config, problems);
     let admin = config.admin.iter().map(|admin| &admin.address);
@@ -36,20 +34,58 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
     unique_addresses(admin.chain(addresses), problems);
 }
 
-/// Filters that routes speak of, and the listener does not have.
-fn route_filters(listener: &Listener, problems: &mut Problems) {
-    let names = || listener.http_filters.iter().map(|f| f.name.as_str());
+/// Names within a chain, or a listener that is one.
+fn filter_chain(listener: &Listener, chain: &FilterChain, owner: &str, problems: &mut Problems) {
+    let names = chain.http_filters.iter().map(|filter| &filter.name);
+    unique(names, &format!("filter of this {owner}"), problems);
+    let names = chain.network_filters.iter().map(|filter| &filter.name);
+    unique(names, &format!("network filter of this {owner}"), problems);
+    let names = chain.access_loggers.iter().map(|logger| &logger.name);
+    unique(names, &format!("access logger of this {owner}"), problems);
+    let names = chain.virtual_hosts.iter().map(|host| &host.name);
+    unique(names, &format!("virtual host of this {owner}"), problems);
+    route_filters(listener, chain, problems);
+    let domains = chain.virtual_hosts.iter();
+    unique_domains(domains.flat_map(|host| &host.domains), problems);
+}
+
+/// Filter chains between which nothing decides.
+fn distinct(listener: &Listener, problems: &mut Problems) {
+    let chains = &listener.filter_chains;
+    let called = |place: usize| match chains[place].name.as_str() {
+        "" => format!("number {}", place + 1),
+        name => format!("`{name}`"),
+    };
+    for (place, chain) in chains.iter().enumerate() {
+        let mut earlier = chains[..place].iter();
+        let same = earlier.position(|other| other.matches.clashes(&chain.matches));
+        if let Some(same) = same {
+            let message = format!(
+                "filter chain {} of listener `{}` matches what filter chain {} does",
+                called(place),
+                listener.name.value,
+                called(same)
+            );
+            let problem = Problem::new(chain.at, message);
+            problems.push(problem.related(chains[same].at, "the other one stands here"));
+        }
+    }
+}
+
+/// Filters that routes speak of, and their chain does not have.
+fn route_filters(listener: &Listener, chain: &FilterChain, problems: &mut Problems) {
+    let names = || chain.http_filters.iter().map(|f| f.name.as_str());
     if names().any(str::is_empty) {
         // One that could not be read may be the one that is meant.
         return;
     }
-    let of_hosts = listener.virtual_hosts.iter().map(|host| &host.filters);
-    let of_routes = listener.routes().map(|route| &route.filters);
+    let of_hosts = chain.virtual_hosts.iter().map(|host| &host.filters);
+    let of_routes = chain.routes().map(|route| &route.filters);
     let all = of_hosts.chain(of_routes).flat_map(|filters| &filters.0);
     for filter in all.filter(|f| !names().any(|name| name == f.name.as_str())) {
         let help = match nearest(&filter.name, names()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None if listener.http_filters.is_empty() => "it has none in `http_filters`".to_owned(),
+            None if chain.http_filters.is_empty() => "it has none in `http_filters`".to_owned(),
             None => format!("its filters are {}", list(names())),
         };
         let message = format!(
@@ -112,7 +148,8 @@ pub(crate) fn references(config: &Config, problems: &mut Problems) {
         // One that could not be read may be the one that is meant.
         return;
     }
-    for wanted in config.listeners.iter().flat_map(wanted_by) {
+    let chains = config.listeners.iter().flat_map(Listener::chains);
+    for wanted in chains.flat_map(wanted_by) {
         if wanted.is_empty() || config.cluster(wanted).is_some() {
             continue;
         }
@@ -126,20 +163,20 @@ pub(crate) fn references(config: &Config, problems: &mut Problems) {
     }
 }
 
-/// The clusters that a listener names.
-fn wanted_by(listener: &Listener) -> impl Iterator<Item = &Spanned<String>> {
-    let tcp = listener.tcp.iter().map(|tcp| &tcp.cluster);
-    let filters = listener.http_filters.iter();
-    let filters = filters.chain(&listener.network_filters);
-    let filters = filters.chain(&listener.access_loggers);
+/// The clusters that a filter chain names.
+fn wanted_by(chain: &FilterChain) -> impl Iterator<Item = &Spanned<String>> {
+    let tcp = chain.tcp.iter().map(|tcp| &tcp.cluster);
+    let filters = chain.http_filters.iter();
+    let filters = filters.chain(&chain.network_filters);
+    let filters = filters.chain(&chain.access_loggers);
     let code = filters.filter_map(|filter| match &filter.wasm.vm_config.code.value {
         Code::Remote(remote) => remote.cluster.as_ref(),
         Code::File(_) | Code::Inline(_) | Code::Environment(_) => None,
     });
-    let hosts = listener.virtual_hosts.iter();
+    let hosts = chain.virtual_hosts.iter();
     let mirrors = hosts.flat_map(|host| &host.request_mirror_policies);
     tcp.chain(mirrors.map(|mirror| &mirror.cluster))
-        .chain(listener.routes().flat_map(Route::clusters))
+        .chain(chain.routes().flat_map(Route::clusters))
         .chain(code)
 }
 

@@ -6,6 +6,7 @@ mod health_check;
 mod keepalive;
 mod load_balancing;
 mod numbers;
+mod original_dst;
 mod outlier_detection;
 
 pub use circuit_breakers::CircuitBreakers;
@@ -16,6 +17,7 @@ pub use health_check::{
 };
 pub use keepalive::{ConnectionKeepalive, TcpKeepalive};
 pub use load_balancing::{LbPolicy, LeastRequest, Maglev, RingHash, SlowStart};
+pub use original_dst::OriginalDst;
 pub use outlier_detection::OutlierDetection;
 
 pub(crate) use circuit_breakers::BLOCK as CIRCUIT_BREAKERS_BLOCK;
@@ -30,6 +32,7 @@ pub(crate) use keepalive::{
 pub(crate) use load_balancing::{
     LEAST_REQUEST_BLOCK, MAGLEV_BLOCK, RING_HASH_BLOCK, SLOW_START_BLOCK,
 };
+pub(crate) use original_dst::BLOCK as ORIGINAL_DST_BLOCK;
 pub(crate) use outlier_detection::BLOCK as OUTLIER_DETECTION_BLOCK;
 
 use std::time::Duration;
@@ -56,6 +59,7 @@ pub(crate) static BLOCK: Block = Block {
         ("name", "web"),
         ("type", "strict_dns"),
         ("endpoints", "[127.0.0.1:9000]"),
+        ("original_dst", "{}"),
         ("lb_policy", "least_request"),
         ("least_request", "{ choice_count: 3 }"),
         ("ring_hash", "{ minimum_ring_size: 1024 }"),
@@ -104,9 +108,12 @@ pub struct Cluster {
     pub name: Spanned<String>,
     /// `type`: how endpoints are found. Default: `static`.
     pub discovery: Discovery,
-    /// `endpoints`: addresses, or names if `type` says so; at least one.
-    /// Required.
+    /// `endpoints`: addresses, or names if `type` says so; at least one. Required,
+    /// unless there is `original_dst`.
     pub endpoints: Vec<ClusterEndpoint>,
+    /// `original_dst`: in place of `endpoints`, whether each connection goes to where
+    /// the client's was going. Default: no.
+    pub original_dst: Option<OriginalDst>,
     /// `lb_policy`: how endpoints take turns. Default: `round_robin`.
     pub lb_policy: LbPolicy,
     /// `least_request`: how that policy compares.
@@ -235,6 +242,7 @@ impl Cluster {
             name,
             discovery: Discovery::Static,
             endpoints: Vec::new(),
+            original_dst: None,
             lb_policy: LbPolicy::RoundRobin,
             least_request: LeastRequest::default(),
             ring_hash: RingHash::default(),
@@ -276,7 +284,14 @@ impl FromYaml for Cluster {
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
         let name = fields.required_text("name");
-        let endpoints: Spanned<Vec<ClusterEndpoint>> = fields.required("endpoints");
+        fields.one_of(&["endpoints", "original_dst"]);
+        let endpoints: Spanned<Vec<ClusterEndpoint>> = match fields.node("original_dst") {
+            Some(_) => Spanned::new(
+                fields.optional("endpoints").unwrap_or_default(),
+                fields.at(),
+            ),
+            None => fields.required("endpoints"),
+        };
         if fields.node("endpoints").is_some_and(Node::is_empty_list) {
             let problem = Problem::new(endpoints.span, "a cluster needs at least one endpoint");
             let help = "for example `endpoints: [127.0.0.1:9000]`";
@@ -286,6 +301,7 @@ impl FromYaml for Cluster {
         let cluster = Self {
             discovery: fields.optional("type").unwrap_or(other.discovery),
             endpoints: endpoints.value,
+            original_dst: fields.optional("original_dst"),
             lb_policy: fields.optional("lb_policy").unwrap_or(other.lb_policy),
             least_request: fields.optional("least_request").unwrap_or_default(),
             ring_hash: fields.optional("ring_hash").unwrap_or_default(),
@@ -361,6 +377,15 @@ pub(crate) fn check_endpoints(cluster: &Cluster, at: Span, problems: &mut Proble
     }
 }
 
+/// Keys that say what to do with endpoints that are known before they are needed.
+const OF_ENDPOINTS: [&str; 5] = [
+    "type",
+    "lb_policy",
+    "slow_start",
+    "health_checks",
+    "outlier_detection",
+];
+
 /// Notes keys that have no effect, or clash.
 fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
     let policy = cluster.lb_policy;
@@ -370,6 +395,12 @@ fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
         ("maglev", LbPolicy::Maglev),
     ];
     let mut problems = Vec::new();
+    for key in OF_ENDPOINTS {
+        if cluster.original_dst.is_some() && fields.node(key).is_some() {
+            let message = format!("`{key}` has no effect beside `original_dst`");
+            problems.push(Problem::new(fields.key_span(key), message));
+        }
+    }
     for (key, of) in keys {
         if fields.node(key).is_some() && policy != of {
             let message = format!("`{key}` has no effect without `lb_policy: {key}`");

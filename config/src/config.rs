@@ -92,8 +92,10 @@ impl Config {
     /// Every filter and access logger, with its listener.
     pub fn filters(&self) -> impl Iterator<Item = (&Listener, &HttpFilter)> {
         self.listeners.iter().flat_map(|listener| {
-            let filters = listener.http_filters.iter();
-            let all = filters.chain(&listener.access_loggers);
+            let all = listener.chains().flat_map(|chain| {
+                let filters = chain.http_filters.iter();
+                filters.chain(&chain.access_loggers)
+            });
             all.map(move |filter| (listener, filter))
         })
     }

@@ -60,6 +60,10 @@ pub const HEALTHY_PANIC_THRESHOLD: u32 = 50;
 
 /// `clusters[].overprovisioning_factor`: as in Envoy.
 pub const OVERPROVISIONING_FACTOR: u32 = 140;
+
+/// `inspect.timeout`: Envoy's `listener_filters_timeout`.
+pub const INSPECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// `proxy_protocol.timeout`: Envoy's `listener_filters_timeout`.
 pub const PROXY_PROTOCOL_TIMEOUT: Duration = Duration::from_secs(15);
 

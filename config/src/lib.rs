@@ -16,6 +16,7 @@ mod blocks;
 mod callouts;
 mod capability;
 mod check;
+mod cidr;
 mod client_cert_details;
 mod cluster;
 mod code;
@@ -27,11 +28,14 @@ mod environment;
 pub mod envoy;
 mod error;
 mod failure;
+mod filter_chain;
+mod filter_chain_match;
 mod guest_limits;
 mod http2_options;
 mod http_filter;
 mod http_options;
 mod identity;
+mod inspection;
 mod limits;
 mod listener;
 mod metadata;
@@ -63,12 +67,13 @@ pub use access_log::{
 };
 pub use admin::Admin;
 pub use callouts::Callouts;
+pub use cidr::Cidr;
 pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{
     CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
     GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, LbPolicy,
-    LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses, TcpHealthCheck,
-    TcpKeepalive, UpstreamProtocol,
+    LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
+    TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
 };
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;
@@ -77,6 +82,8 @@ pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
 pub use error::{ConfigError, ConfigErrors};
 pub use failure::{Backoff, FailurePolicies, FailurePolicy, ReloadConfig};
+pub use filter_chain::FilterChain;
+pub use filter_chain_match::{FilterChainMatch, PLAIN_HTTP, SourceType, TransportProtocol};
 pub use guest_limits::{
     DeadlineKind, Limits, SharedDataEviction, SharedDataLimits, SharedQueueLimits,
 };
@@ -84,6 +91,7 @@ pub use http_filter::HttpFilter;
 pub use http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
 pub use http2_options::Http2Options;
 pub use identity::{Locality, Node};
+pub use inspection::Inspection;
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;

@@ -3,21 +3,17 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use crate::access_log::AccessLog;
 use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
-use crate::http_filter::HttpFilter;
-use crate::http_options::HttpOptions;
+use crate::filter_chain::FilterChain;
+use crate::filter_chain_match::FilterChainMatch;
+use crate::inspection::Inspection;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, words};
-use crate::route::{HeaderMutations, Route};
 use crate::source::Spanned;
-use crate::tcp_proxy::TcpProxy;
-use crate::tls::ListenerTls;
-use crate::virtual_host::VirtualHost;
-use crate::yaml::{Node, Value};
+use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
     name: "a listener",
@@ -28,6 +24,13 @@ pub(crate) static BLOCK: Block = Block {
             "tls",
             "{ certificates: [{ cert: edge.pem, key: edge.key }] }",
         ),
+        ("filter_chains", "[{ match: { destination_port: 8080 } }]"),
+        ("default_filter_chain", "{ routes: [] }"),
+        ("inspect", "{ timeout: 15s }"),
+        ("original_dst", "true"),
+        ("use_original_dst", "true"),
+        ("transparent", "true"),
+        ("bind_to_port", "false"),
         ("proxy_protocol", "{ timeout: 15s }"),
         ("max_connections", "10000"),
         ("buffer_limit", "1MiB"),
@@ -51,25 +54,44 @@ pub(crate) static BLOCK: Block = Block {
     ],
     not_yet: &[],
     hints: &[(
-        "filter_chains",
-        "http_filters",
-        "this is Envoy's listener: filters stand in `http_filters` here",
+        "listener_filters",
+        "inspect",
+        "this is Envoy's listener: `inspect` and `proxy_protocol` are what Weir has of them",
     )],
 };
 
-/// Keys that make no sense beside `tcp`.
-const HTTP_KEYS: [&str; 4] = ["http", "http_filters", "routes", "virtual_hosts"];
-
-/// `listeners[]`: an address that takes connections, the filters that requests
-/// pass, and where they go.
+/// `listeners[]`: an address that takes connections, and what becomes of them. The keys
+/// of a filter chain stand in the listener itself if there is one for all connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// `name`: unique among listeners; in logs and metrics. Required.
     pub name: Spanned<String>,
     /// `address`: IP address and port; port 0 takes any free port. Required.
     pub address: Spanned<SocketAddr>,
-    /// `tls`: connections are encrypted. Default: they are not.
-    pub tls: Option<ListenerTls>,
+    /// `filter_chains`: in place of one for all connections, what becomes of those that
+    /// each `match` is for. A connection that none is for is closed.
+    pub filter_chains: Vec<FilterChain>,
+    /// `default_filter_chain`: what becomes of connections that none of the
+    /// `filter_chains` is for. It has no `match`. Default: they are closed.
+    pub default_filter_chain: Option<Box<FilterChain>>,
+    /// `inspect`: what is found out about a connection before its filter chain is
+    /// chosen. Default: what a `match` needs.
+    pub inspect: Inspection,
+    /// `original_dst`: connections that the system has redirected here (iptables'
+    /// `REDIRECT`) count as for the address that they were for. Default: false.
+    pub original_dst: bool,
+    /// `use_original_dst`: the same; and a connection that was for the address of
+    /// another listener is for that one: the one with this very address, or else with
+    /// its port and any address. Also by a header of the PROXY protocol. Default:
+    /// false.
+    pub use_original_dst: bool,
+    /// `transparent`: takes connections for addresses that are not this machine's
+    /// (iptables' `TPROXY`), which are where they are for; needs `CAP_NET_ADMIN`.
+    /// Default: false.
+    pub transparent: bool,
+    /// `bind_to_port`: whether it takes connections itself, and not only those that
+    /// come from a listener with `use_original_dst`. Default: true.
+    pub bind_to_port: bool,
     /// `proxy_protocol`: connections begin with a header of the PROXY protocol.
     /// Default: they do not.
     pub proxy_protocol: Option<ProxyProtocol>,
@@ -79,32 +101,10 @@ pub struct Listener {
     /// `buffer_limit`: bytes that one filter may hold of a body, and the filters
     /// of a connection of what has come from the client. Default: 1MiB.
     pub buffer_limit: usize,
-    /// `http`: how HTTP is spoken.
-    pub http: HttpOptions,
-    /// `http_filters`: requests pass them from the first to the last, responses
-    /// from the last to the first. Default: none.
-    pub http_filters: Vec<HttpFilter>,
-    /// `virtual_hosts`, or `routes` for a single one that takes every host: a
-    /// request that none takes is answered with 404. Default: none.
-    pub virtual_hosts: Vec<VirtualHost>,
-    /// `tcp`: in place of HTTP, connections are passed on as they are.
-    pub tcp: Option<TcpProxy>,
-    /// `network_filters`: with `tcp`, what connections pass: the client's bytes
-    /// from the first to the last, the upstream's from the last to the first.
-    /// Default: none.
-    pub network_filters: Vec<HttpFilter>,
-    /// `access_log`: one line a request, or a connection with `tcp`; a list if
-    /// there are several. Default: none.
-    pub access_log: Vec<AccessLog>,
-    /// `access_loggers`: filters that only get to see streams when they are
-    /// complete, in `on_log` of their root context. Default: none.
-    pub access_loggers: Vec<HttpFilter>,
     /// `direction`: for filters. Default: `unspecified`.
     pub direction: Direction,
     /// `metadata`: for filters. Default: empty.
     pub metadata: Metadata,
-    /// How headers change, after what routes and virtual hosts say.
-    pub headers: HeaderMutations,
 }
 
 /// `direction`: Envoy's `TrafficDirection`, with its numbers.
@@ -125,9 +125,39 @@ words!(Direction, "a direction",
     "outbound" => Self::Outbound);
 
 impl Listener {
-    /// The routes of all virtual hosts.
-    pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.virtual_hosts.iter().flat_map(|host| &host.routes)
+    /// All its filter chains, the default one last.
+    pub fn chains(&self) -> impl Iterator<Item = &FilterChain> {
+        self.filter_chains.iter().chain(self.default_chain())
+    }
+
+    pub(crate) fn chains_mut(&mut self) -> impl Iterator<Item = &mut FilterChain> {
+        let default = self.default_filter_chain.as_deref_mut();
+        self.filter_chains.iter_mut().chain(default)
+    }
+
+    /// What becomes of connections that none of the others is for.
+    pub fn default_chain(&self) -> Option<&FilterChain> {
+        self.default_filter_chain.as_deref()
+    }
+
+    /// The chain for all connections, if it is written as part of the listener.
+    pub fn only_chain(&self) -> Option<&FilterChain> {
+        match self.filter_chains.as_slice() {
+            [only] if self.default_filter_chain.is_none() && only.is_for_all() => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether connections are looked at for a handshake of TLS, and for plain HTTP.
+    pub fn inspects(&self) -> (bool, bool) {
+        let needs = |needs: fn(&FilterChainMatch) -> bool| {
+            self.filter_chains.iter().any(|chain| needs(&chain.matches))
+        };
+        let Inspection { tls, http, .. } = self.inspect;
+        (
+            tls.unwrap_or_else(|| needs(FilterChainMatch::needs_tls)),
+            http.unwrap_or_else(|| needs(FilterChainMatch::needs_http)),
+        )
     }
 }
 
@@ -138,93 +168,84 @@ impl FromYaml for Listener {
         Self {
             name: FromYaml::placeholder(),
             address: FromYaml::placeholder(),
-            tls: None,
+            filter_chains: Vec::new(),
+            default_filter_chain: None,
+            inspect: Inspection::default(),
+            original_dst: false,
+            use_original_dst: false,
+            transparent: false,
+            bind_to_port: true,
             proxy_protocol: None,
             max_connections: None,
             buffer_limit: BUFFER_LIMIT,
-            http: HttpOptions::default(),
-            http_filters: Vec::new(),
-            virtual_hosts: Vec::new(),
-            tcp: None,
-            network_filters: Vec::new(),
-            access_log: Vec::new(),
-            access_loggers: Vec::new(),
             direction: Direction::default(),
             metadata: Metadata::default(),
-            headers: HeaderMutations::default(),
         }
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
-        let tcp: Option<TcpProxy> = fields.optional("tcp");
-        if tcp.is_some() {
-            for key in HTTP_KEYS.into_iter().chain(HeaderMutations::KEYS) {
-                if fields.node(key).is_some() {
-                    let problem = Problem::new(
-                        fields.key_span(key),
-                        format!("`{key}` has no effect beside `tcp`"),
-                    );
-                    fields.problems.push(problem);
-                }
-            }
+        let name = fields.required_text("name");
+        let address: Spanned<SocketAddr> = fields.required("address");
+        let (filter_chains, default_filter_chain) = chains(&mut fields);
+        let bind_to_port = fields.optional("bind_to_port").unwrap_or(true);
+        if !bind_to_port && address.port() == 0 && fields.node("address").is_some() {
+            let message = "a listener without `bind_to_port` needs a port to be found by";
+            fields.problems.push(Problem::new(address.span, message));
         }
-        if tcp.is_none() && fields.node("network_filters").is_some() {
-            let problem = Problem::new(
-                fields.key_span("network_filters"),
-                "`network_filters` has no effect without `tcp`",
-            );
-            let help = "filters of requests stand in `http_filters`";
-            fields.problems.push(problem.help(help.to_owned()));
-        }
-        let listener = Self {
-            name: fields.required_text("name"),
-            address: fields.required("address"),
-            tls: fields.optional("tls"),
+        Self {
+            name,
+            address,
+            filter_chains,
+            default_filter_chain,
+            inspect: fields.optional("inspect").unwrap_or_default(),
+            original_dst: fields.optional("original_dst").unwrap_or(false),
+            use_original_dst: fields.optional("use_original_dst").unwrap_or(false),
+            transparent: fields.optional("transparent").unwrap_or(false),
+            bind_to_port,
             proxy_protocol: fields.optional("proxy_protocol"),
             max_connections: fields.optional("max_connections"),
             buffer_limit: fields.bytes("buffer_limit", BUFFER_LIMIT),
-            http: fields.optional("http").unwrap_or_default(),
-            http_filters: fields.optional("http_filters").unwrap_or_default(),
-            virtual_hosts: virtual_hosts(&mut fields),
-            tcp,
-            network_filters: fields.optional("network_filters").unwrap_or_default(),
-            access_log: access_log(&mut fields),
-            access_loggers: fields.optional("access_loggers").unwrap_or_default(),
             direction: fields.optional("direction").unwrap_or_default(),
             metadata: fields.optional("metadata").unwrap_or_default(),
-            headers: HeaderMutations::read(&mut fields),
-        };
-        let others = [
-            ("network_filters", &listener.network_filters),
-            ("access_loggers", &listener.access_loggers),
-        ];
-        for (key, filters) in others {
-            for rollout in filters.iter().filter_map(|filter| filter.rollout.as_ref()) {
-                let message = format!("`rollout` is not for `{key}`");
-                let problem = Problem::new(rollout.span, message);
-                let help = "only filters of `http_filters` can have two versions";
-                fields.problems.push(problem.help(help));
-            }
         }
-        listener
     }
 }
 
-fn virtual_hosts(fields: &mut Fields<'_, '_>) -> Vec<VirtualHost> {
-    fields.one_of(&["routes", "virtual_hosts"]);
-    let routes: Option<Spanned<Vec<Route>>> = fields.optional("routes");
-    match fields.optional("virtual_hosts") {
-        Some(hosts) => hosts,
-        None => routes.map(VirtualHost::of_routes).into_iter().collect(),
+/// The filter chains, and the default one.
+fn chains(fields: &mut Fields<'_, '_>) -> (Vec<FilterChain>, Option<Box<FilterChain>>) {
+    let only = FilterChain::of(fields);
+    let several: Option<Spanned<Vec<FilterChain>>> = fields.optional("filter_chains");
+    let default: Option<FilterChain> = fields.optional("default_filter_chain");
+    if several.is_none() && default.is_none() {
+        return (vec![only], None);
     }
-}
-
-/// One log, or a list of them.
-fn access_log(fields: &mut Fields<'_, '_>) -> Vec<AccessLog> {
-    let is_list = |node: &Node| matches!(node.value, Value::Sequence(_));
-    if fields.node("access_log").is_some_and(is_list) {
-        return fields.optional("access_log").unwrap_or_default();
+    for key in FilterChain::KEYS {
+        if fields.node(key).is_some() {
+            let message = format!("`{key}` has no effect beside `filter_chains`");
+            let problem = Problem::new(fields.key_span(key), message);
+            let help = format!("each filter chain has its own `{key}`");
+            fields.problems.push(problem.help(help));
+        }
     }
-    fields.optional("access_log").into_iter().collect()
+    let everything = FilterChainMatch::default();
+    if let Some(chain) = default.as_ref().filter(|chain| chain.matches != everything) {
+        let message = "`match` has no effect in `default_filter_chain`";
+        let problem = Problem::new(chain.at, message);
+        let help = "it is for every connection that none of the `filter_chains` is for";
+        fields.problems.push(problem.help(help));
+    }
+    if several.is_some()
+        && fields
+            .node("filter_chains")
+            .is_some_and(Node::is_empty_list)
+    {
+        let span = fields.key_span("filter_chains");
+        if default.is_none() {
+            let message = "there is no filter chain, and so no connection would be served";
+            fields.problems.push(Problem::new(span, message));
+        }
+    }
+    let several = several.map(|chains| chains.value).unwrap_or_default();
+    (several, default.map(Box::new))
 }

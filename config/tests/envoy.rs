@@ -16,7 +16,8 @@ use weir_config::{
     AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery,
     DnsLookupFamily, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
     HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch,
-    ProxyProtocol, RouteAction, ServerHeader, Statuses, UpstreamProtocol,
+    ProxyProtocol, RouteAction, ServerHeader, SourceType, Statuses, TransportProtocol,
+    UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -120,7 +121,7 @@ fn every_key_of_the_subset_is_read() {
 
     let edge = &config.listeners[0];
     assert_eq!(edge.buffer_limit, 65536);
-    let http = &edge.http;
+    let http = &edge.filter_chains[0].http;
     assert_eq!(
         *http,
         HttpOptions {
@@ -155,16 +156,24 @@ fn every_key_of_the_subset_is_read() {
     assert_eq!(http.http2.max_concurrent_streams, Some(100));
     assert_eq!(http.http2.initial_stream_window_size, Some(65536));
 
-    let paths: Vec<_> = edge.access_log.iter().map(|log| &log.path.value).collect();
+    let paths: Vec<_> = edge.filter_chains[0]
+        .access_log
+        .iter()
+        .map(|log| &log.path.value)
+        .collect();
     let file = LogPath::File("/tmp/access.log".into());
     let expected = [&LogPath::Stdout, &LogPath::Stderr, &file, &LogPath::Stdout];
     assert_eq!(paths, expected);
-    assert!(matches!(&edge.access_log[0].format, LogFormat::Text(t) if t.pieces.len() == 31));
-    assert!(matches!(&edge.access_log[1].format, LogFormat::Json(members) if members.len() == 2));
+    assert!(
+        matches!(&edge.filter_chains[0].access_log[0].format, LogFormat::Text(t) if t.pieces.len() == 31)
+    );
+    assert!(
+        matches!(&edge.filter_chains[0].access_log[1].format, LogFormat::Json(members) if members.len() == 2)
+    );
 
-    assert_eq!(edge.access_loggers[0].wasm.root_id, "log");
+    assert_eq!(edge.filter_chains[0].access_loggers[0].wasm.root_id, "log");
 
-    let wasm = &edge.http_filters[0].wasm;
+    let wasm = &edge.filter_chains[0].http_filters[0].wasm;
     assert_eq!(
         (wasm.name.as_str(), wasm.root_id.as_str()),
         ("auth", "root")
@@ -179,13 +188,17 @@ fn every_key_of_the_subset_is_read() {
     assert!(matches!(&wasm.vm_config.code.value, Code::File(f) if f.ends_with("auth.wasm")));
     let environment = &wasm.vm_config.environment_variables;
     assert_eq!(environment.key_values[0].0.value, "myRegion");
-    let names: Vec<_> = edge.http_filters.iter().map(|f| f.name.as_str()).collect();
+    let names: Vec<_> = edge.filter_chains[0]
+        .http_filters
+        .iter()
+        .map(|f| f.name.as_str())
+        .collect();
     assert_eq!(
         names,
         ["envoy.filters.http.wasm", "envoy.filters.http.wasm-2"]
     );
 
-    let hosts = &edge.virtual_hosts;
+    let hosts = &edge.filter_chains[0].virtual_hosts;
     assert_eq!(hosts[0].domains[1].value, "*.shop.example");
     assert_eq!(hosts[0].routes.len(), 12);
     let RouteAction::DirectResponse(answer) = &hosts[0].routes[10].action else {
@@ -351,13 +364,13 @@ fn what_is_silent_is_as_in_envoy() {
     let listener = &config.listeners[0];
     assert_eq!(listener.name.value, "127.0.0.1:0");
     assert_eq!(listener.buffer_limit, 1 << 20);
-    let http = &listener.http;
+    let http = &listener.filter_chains[0].http;
     assert_eq!(http.server_name, "envoy");
     assert!(http.generate_request_id && http.envoy_headers);
     assert!(!http.trailers && !http.http10 && http.upgrades.is_empty());
     assert_eq!(http.idle_timeout, Some(Duration::from_secs(3600)));
     assert_eq!(http.stream_idle_timeout, Some(Duration::from_secs(300)));
-    let route = listener.routes().next().unwrap();
+    let route = listener.filter_chains[0].routes().next().unwrap();
     assert_eq!(
         route.matches.path.value,
         PathMatch::Prefix("/".to_owned()),
@@ -422,7 +435,7 @@ fn answers(config: &Config) -> Vec<Option<u16>> {
         RouteAction::DirectResponse(answer) => Some(answer.status),
         _ => None,
     };
-    let routes = config.listeners[0].routes();
+    let routes = config.listeners[0].filter_chains[0].routes();
     routes.map(|route| answer(&route.action)).collect()
 }
 
@@ -475,7 +488,11 @@ fn what_keeps_others_out_is_not_passed_over() {
         filter("x", "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"),
         text.replace(
             "    - filters:",
-            "    - filter_chain_match: { server_names: [a] }\n      filters:",
+            "    - filter_chain_match: { address_suffix: a }\n      filters:",
+        ),
+        text.replace(
+            "    filter_chains:",
+            "    filter_chain_matcher: {}\n    filter_chains:",
         ),
         text.replace("    - filters:", "    - tls_context: {}\n      filters:"),
         text.replace(
@@ -503,7 +520,12 @@ fn what_keeps_others_out_is_not_passed_over() {
     let disabled =
         filter("mine", rbac).replace("- name: mine", "- name: mine\n            disabled: true");
     assert!(lenient(&disabled).1.is_empty());
-    assert_eq!(parse(&disabled).listeners[0].http_filters.len(), 0);
+    assert_eq!(
+        parse(&disabled).listeners[0].filter_chains[0]
+            .http_filters
+            .len(),
+        0
+    );
 }
 
 /// Behind `- filters:` of [`bootstrap`]'s chain, or in its cluster.
@@ -539,7 +561,7 @@ fn tls_is_read_on_both_sides() {
         &format!("    - transport_socket_connect_timeout: 3s\n      {down}\n      filters:"),
     );
     let config = parse(&text);
-    let listener = config.listeners[0].tls.as_ref().unwrap();
+    let listener = config.listeners[0].filter_chains[0].tls.as_ref().unwrap();
     let own = "{ certificates: [{ cert: a.pem, key: '-----BEGIN PRIVATE KEY-----' }], \
                alpn: [h2], min_version: 1.3, handshake_timeout: 3s, client_certificates: { \
                ca: ca.pem, match_subject_alt_names: [{ san_type: uri, prefix: 'spiffe://' }] } }";
@@ -553,7 +575,10 @@ fn tls_is_read_on_both_sides() {
         ),
     );
     let expected = expected.unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(listener, expected.listeners[0].tls.as_ref().unwrap());
+    assert_eq!(
+        listener,
+        expected.listeners[0].filter_chains[0].tls.as_ref().unwrap()
+    );
     assert_eq!(cluster, expected.clusters[0].tls.as_ref().unwrap());
 
     let written = config.to_yaml();
@@ -567,7 +592,7 @@ fn what_is_told_of_certificates_is_read() {
     let fields = "forward_client_cert_details: SANITIZE_SET\n          \
                   set_current_client_cert_details: { subject: true, dns: true, cert: false }";
     let config = parse(&bootstrap(fields, ""));
-    let http = &config.listeners[0].http;
+    let http = &config.listeners[0].filter_chains[0].http;
     assert_eq!(
         http.forward_client_cert_details,
         ForwardClientCert::SanitizeSet
@@ -676,7 +701,10 @@ fn what_is_null_or_an_empty_list_is_not_there() {
          route: { cluster: web } }, { match: { prefix: /, headers: [] }, \
          route: { cluster: web, weighted_clusters: null } }, {",
     );
-    assert_eq!(parse(&text).listeners[0].routes().count(), 3);
+    assert_eq!(
+        parse(&text).listeners[0].filter_chains[0].routes().count(),
+        3
+    );
 
     for wrong in [
         text.replace("grpc: ~", "grpc: {}"),
@@ -691,7 +719,11 @@ fn what_is_null_or_an_empty_list_is_not_there() {
 fn json_and_camel_case_are_read_alike() {
     let text = bootstrap("generateRequestId: false", "connectTimeout: { seconds: 2 }");
     let config = parse(&text);
-    assert!(!config.listeners[0].http.generate_request_id);
+    assert!(
+        !config.listeners[0].filter_chains[0]
+            .http
+            .generate_request_id
+    );
     assert_eq!(config.clusters[0].connect_timeout, Duration::from_secs(2));
     let json = r#"{"staticResources":{"listeners":[{"name":"edge","address":{"socketAddress":
         {"address":"127.0.0.1","portValue":"8080"}},"filterChains":[{"filters":[{"name":"tcp",
@@ -700,7 +732,7 @@ fn json_and_camel_case_are_read_alike() {
         "loadAssignment":{"clusterName":"web","endpoints":[{"lbEndpoints":[{"endpoint":{"address":
         {"socketAddress":{"address":"127.0.0.1","portValue":9}}}}]}]}}]}}"#;
     let config = parse(json);
-    let tcp = config.listeners[0].tcp.as_ref().unwrap();
+    let tcp = config.listeners[0].filter_chains[0].tcp.as_ref().unwrap();
     assert_eq!((tcp.cluster.as_str(), tcp.idle_timeout), ("web", None));
     assert_eq!(config.listeners[0].address.port(), 8080);
 }
@@ -723,13 +755,13 @@ const CONNECTION_FILTERS: &str = r#"{"static_resources":{"listeners":[{"name":"e
 #[test]
 fn wasm_filters_stand_in_front_of_a_tcp_proxy() {
     let config = parse(CONNECTION_FILTERS);
-    let filters = &config.listeners[0].network_filters;
+    let filters = &config.listeners[0].filter_chains[0].network_filters;
     let told: Vec<_> = filters
         .iter()
         .map(|filter| (filter.name.as_str(), filter.wasm.root_id.as_str()))
         .collect();
     assert_eq!(told, [("wasm", "one"), ("wasm-2", "two")]);
-    assert!(config.listeners[0].http_filters.is_empty());
+    assert!(config.listeners[0].filter_chains[0].http_filters.is_empty());
 }
 
 #[test]
@@ -762,4 +794,86 @@ fn a_bootstrap_cut_off_anywhere_is_read_or_refused() {
             }
         }
     }
+}
+
+/// Listeners as a sidecar has them.
+const SIDECAR: &str = r#"
+static_resources:
+  listeners:
+  - name: outbound
+    address: { socket_address: { address: 0.0.0.0, port_value: 15001 } }
+    use_original_dst: true
+    transparent: true
+    traffic_direction: OUTBOUND
+    listener_filters_timeout: 0.1s
+    continue_on_listener_filters_timeout: true
+    listener_filters:
+    - name: original_dst
+      typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst }
+    - name: tls_inspector
+      typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }
+    filter_chains:
+    - name: named
+      filter_chain_match:
+        destination_port: { value: 443 }
+        prefix_ranges: [{ address_prefix: 10.1.2.3, prefix_len: 8 }, { address_prefix: "::", prefix_len: 0 }]
+        server_names: [a.example, "*.B.example"]
+        transport_protocol: tls
+        application_protocols: [istio, h2]
+        direct_source_prefix_ranges: [{ address_prefix: 10.0.0.0 }]
+        source_type: EXTERNAL
+        source_prefix_ranges: [{ address_prefix: 192.0.2.1, prefix_len: 32 }]
+        source_ports: [7, "8"]
+      filters: &through
+      - name: tcp
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          cluster: passthrough
+    - { name: named, filters: *through, filter_chain_match: { application_protocols: [http/1.1] } }
+    default_filter_chain: { name: rest, filters: *through, filter_chain_match: { destination_port: 1 } }
+  - name: virtual
+    address: { socket_address: { address: 10.0.0.1, port_value: 80 } }
+    bind_to_port: false
+    filter_chains: [{ filters: *through }]
+  clusters:
+  - name: passthrough
+    type: ORIGINAL_DST
+    lb_policy: CLUSTER_PROVIDED
+    cleanup_interval: 1s
+    original_dst_lb_config: { use_http_header: true, upstream_port_override: 81 }
+"#;
+
+#[test]
+fn several_filter_chains_are_read_and_written_again() {
+    let config = parse(SIDECAR);
+    let [outbound, r#virtual] = config.listeners.as_slice() else {
+        panic!("{:?}", config.listeners)
+    };
+    assert!(outbound.original_dst && outbound.use_original_dst && outbound.transparent);
+    // There is no inspector but those that are named.
+    assert_eq!(outbound.inspects(), (true, false));
+    assert!(outbound.inspect.continue_on_timeout);
+    assert_eq!(outbound.inspect.timeout, Some(Duration::from_millis(100)));
+    let matches = &outbound.filter_chains[0].matches;
+    assert_eq!(matches.destination_port, Some(443));
+    let ranges: Vec<_> = matches
+        .prefix_ranges
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(ranges, ["10.0.0.0/8", "::/0"]);
+    assert_eq!(matches.server_names, ["a.example", "*.b.example"]);
+    assert_eq!(matches.transport_protocol, Some(TransportProtocol::Tls));
+    assert_eq!(matches.source_type, SourceType::External);
+    assert_eq!(matches.source_ports, [7, 8]);
+    assert_eq!(outbound.default_chain().unwrap().name.value, "rest");
+    assert!(!r#virtual.bind_to_port && r#virtual.only_chain().is_some());
+    let original = config.clusters[0].original_dst.as_ref().unwrap();
+    assert_eq!(original.header(), Some("x-envoy-original-dst-host"));
+    assert_eq!(original.upstream_port_override, Some(81));
+
+    let again =
+        weir_config::parse("weir.yaml", &config.to_yaml()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(again.listeners, config.listeners);
+    assert_eq!(again.clusters, config.clusters);
 }

@@ -20,7 +20,10 @@ fn plugin(lines: &str) -> PluginConfig {
         text.push('\n');
     }
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
-    config.listeners[0].http_filters[0].wasm.value.clone()
+    config.listeners[0].filter_chains[0].http_filters[0]
+        .wasm
+        .value
+        .clone()
 }
 
 const CODE: &str = "vm_config: { code: { local: { filename: f.wasm } } }\n";

@@ -17,7 +17,7 @@ fn config(code: &str) -> String {
 }
 
 fn code(config: &Config) -> &Code {
-    &config.listeners[0].http_filters[0]
+    &config.listeners[0].filter_chains[0].http_filters[0]
         .wasm
         .vm_config
         .code

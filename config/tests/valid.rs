@@ -55,12 +55,16 @@ fn every_key_of_the_proxy_is_read() {
     let edge = &config.listeners[0];
     assert_eq!(edge.name.value, "edge");
     assert_eq!(edge.address.to_string(), "[::1]:8443");
-    let path = &edge.access_log[0].path.value;
+    let path = &edge.filter_chains[0].access_log[0].path.value;
     assert_eq!(path, &LogPath::File("/var/log/weir/edge.log".into()));
-    let names: Vec<_> = edge.http_filters.iter().map(|f| f.name.as_str()).collect();
+    let names: Vec<_> = edge.filter_chains[0]
+        .http_filters
+        .iter()
+        .map(|f| f.name.as_str())
+        .collect();
     assert_eq!(names, ["auth", "log"]);
 
-    let routes: Vec<_> = edge
+    let routes: Vec<_> = edge.filter_chains[0]
         .routes()
         .map(|route| {
             let PathMatch::Prefix(prefix) = &route.matches.path.value else {
@@ -85,9 +89,9 @@ fn every_key_of_the_proxy_is_read() {
     );
 
     let inner = &config.listeners[1];
-    let path = &inner.access_log[0].path.value;
+    let path = &inner.filter_chains[0].access_log[0].path.value;
     assert_eq!(path, &LogPath::Stdout);
-    assert!(inner.virtual_hosts.is_empty());
+    assert!(inner.filter_chains[0].virtual_hosts.is_empty());
 
     let api = config.cluster("api").unwrap();
     assert_eq!(api.connect_timeout, Duration::from_millis(250));
@@ -106,8 +110,11 @@ fn a_listener_is_enough() {
     assert_eq!(config.drain_timeout, defaults::DRAIN_TIMEOUT);
     assert!(config.clusters.is_empty());
     let edge = &config.listeners[0];
-    assert!(edge.http_filters.is_empty() && edge.virtual_hosts.is_empty());
-    assert!(edge.access_log.is_empty());
+    assert!(
+        edge.filter_chains[0].http_filters.is_empty()
+            && edge.filter_chains[0].virtual_hosts.is_empty()
+    );
+    assert!(edge.filter_chains[0].access_log.is_empty());
 }
 
 #[test]
@@ -134,8 +141,8 @@ fn aliases_stand_for_the_value_of_their_anchor() {
          clusters: [{ name: web, endpoints: [127.0.0.1:9000] }]\n",
     );
     assert_eq!(
-        config.listeners[0].virtual_hosts,
-        config.listeners[1].virtual_hosts
+        config.listeners[0].filter_chains[0].virtual_hosts,
+        config.listeners[1].filter_chains[0].virtual_hosts
     );
 }
 
@@ -160,7 +167,7 @@ fn what_is_said_of_signatures_and_the_cache_is_read_and_written_again() {
     let cache = config.compile_cache.as_ref().unwrap();
     assert_eq!(cache.path.value, Path::new("/var/cache/weir"));
     assert_eq!(cache.max_size, ByteSize(64 << 20));
-    let filters = &config.listeners[0].http_filters;
+    let filters = &config.listeners[0].filter_chains[0].http_filters;
     let verify = |at: usize| filters[at].wasm.vm_config.verify.clone().unwrap().value;
     assert!(verify(0).required);
     assert_eq!(verify(0).key.value, VerifyKey::File("a.pub".into()));
@@ -181,7 +188,7 @@ fn text_at(config: &Config, span: Span) -> &str {
 fn spans_point_at_what_the_proxy_will_speak_of() {
     let config = parse(FULL);
     let edge = &config.listeners[0];
-    let filter = &edge.http_filters[0];
+    let filter = &edge.filter_chains[0].http_filters[0];
     let vm = &filter.wasm.vm_config;
     let Code::File(file) = &vm.code.value else {
         panic!("{vm:?}")
@@ -197,7 +204,7 @@ fn spans_point_at_what_the_proxy_will_speak_of() {
     // There is none, so it points at the block that could have it.
     assert_eq!(at(filter.wasm.configuration.span), "wasm");
     assert_eq!(
-        at(edge
+        at(edge.filter_chains[0]
             .routes()
             .next()
             .unwrap()
@@ -262,7 +269,7 @@ fn an_example_with_a_little_of_everything_is_valid() {
     let text = include_str!("design_example.yaml");
     let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
     let listener = &config.listeners[0];
-    assert!(listener.tls.is_some());
-    assert_eq!(listener.http_filters.len(), 1);
+    assert!(listener.filter_chains[0].tls.is_some());
+    assert_eq!(listener.filter_chains[0].http_filters.len(), 1);
     assert_eq!(config.clusters.len(), 2);
 }

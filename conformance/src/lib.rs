@@ -12,6 +12,7 @@ mod exposition;
 pub mod frames;
 pub mod guests;
 pub mod h2;
+mod namespace;
 mod peer;
 pub mod registry;
 mod setup;
@@ -23,6 +24,7 @@ mod weir;
 
 pub use self::client::{Client, Response};
 pub use self::exposition::Exposition;
+pub use self::namespace::{configure, in_own_network};
 pub use self::peer::{Peer, read_head};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};

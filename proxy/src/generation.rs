@@ -1,6 +1,8 @@
 //! [`Generation`]: one immutable snapshot of the configuration, with every
 //! module compiled and every filter tried out.
 
+mod chain;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -15,17 +17,20 @@ use weir_abi::{
     QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
-    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, FilterSetting,
-    HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, Listener, ProxyProtocol,
-    RouteFilter, SharedDataEviction, Span, VirtualHost,
+    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Direction,
+    FilterChain, FilterSetting, HttpFilter, Isolation, Limits, ProxyProtocol, RouteFilter,
+    SharedDataEviction, Span,
 };
 
+use self::chain::{ChainKey, labels};
+pub(crate) use self::chain::{ChainSpec, FilterSpec, RouteFilterSpec, Terms};
 use crate::callout::ClusterNames;
 use crate::cluster::ClusterSpec;
 use crate::compile_cache::CompileCache;
 use crate::connection_limit::ConnectionLimit;
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::limits::LOG_LINES;
+use crate::listener::{ChainMatcher, Inspection};
 use crate::modules::{self, RemoteModules};
 use crate::rollout::{Place, RolloutSpec, RolloutState, Version};
 use crate::route::RouteTable;
@@ -78,11 +83,15 @@ pub(crate) struct Drain {
 pub(crate) enum ListenerKey {
     Address(SocketAddr),
     Name(String),
+    /// The address of one that is not bound to it.
+    Unbound(SocketAddr),
 }
 
 impl ListenerKey {
-    fn of(name: &str, address: SocketAddr) -> Self {
-        if address.port() == 0 {
+    fn of(name: &str, address: SocketAddr, is_bound: bool) -> Self {
+        if !is_bound {
+            Self::Unbound(address)
+        } else if address.port() == 0 {
             Self::Name(name.to_owned())
         } else {
             Self::Address(address)
@@ -92,22 +101,29 @@ impl ListenerKey {
 
 impl ListenerSpec {
     pub(crate) fn key(&self) -> ListenerKey {
-        ListenerKey::of(&self.name, self.address)
+        ListenerKey::of(&self.name, self.address, self.is_bound)
     }
 
-    /// Whether connections that began with these options can go on here.
-    pub(crate) fn goes_on_from(
-        &self,
-        http: &HttpOptions,
-        is_tcp: bool,
-        tls: Option<&DownstreamTls>,
-    ) -> bool {
-        let asks_the_same = match (&self.tls, tls) {
-            (Some(now), Some(before)) => now.asks_the_same(before),
-            (now, before) => now.is_none() && before.is_none(),
-        };
-        self.tcp.is_some() == is_tcp && *self.http == *http && asks_the_same
+    /// Whether its chains are told apart.
+    pub(crate) fn has_several_chains(&self) -> bool {
+        self.matcher.only().is_none()
     }
+
+    /// Whether it takes no HTTP.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.chains.iter().all(|chain| chain.terms.is_tcp)
+    }
+}
+
+/// What a listener makes of where connections were going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OriginalDst {
+    /// It is told what that was.
+    pub(crate) restores: bool,
+    /// They are for the listener with that address, if there is one.
+    pub(crate) hands_over: bool,
+    /// It is the address of its socket, which may be any.
+    pub(crate) transparent: bool,
 }
 
 /// A listener as configured.
@@ -115,43 +131,22 @@ pub(crate) struct ListenerSpec {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) address_span: Span,
-    /// The chain.
-    pub(crate) filters: Vec<FilterSpec>,
-    /// For each of the table's chains, which filters it has.
-    pub(crate) chains: Vec<Vec<RouteFilterSpec>>,
-    pub(crate) routes: Arc<RouteTable>,
-    /// What `routes` is made of.
-    pub(crate) hosts: Vec<VirtualHost>,
-    pub(crate) headers: HeaderMutations,
-    pub(crate) http: Arc<HttpOptions>,
+    /// Its filter chains, the default one last.
+    pub(crate) chains: Vec<ChainSpec>,
+    /// Which of them a connection is for.
+    pub(crate) matcher: Arc<ChainMatcher>,
+    pub(crate) inspection: Option<Inspection>,
+    pub(crate) original_dst: OriginalDst,
+    /// Whether it takes connections itself.
+    pub(crate) is_bound: bool,
     /// Bytes that one filter may hold of a body.
     pub(crate) buffer_limit: usize,
-    pub(crate) facts: Arc<Facts>,
-    pub(crate) tls: Option<Arc<DownstreamTls>>,
+    pub(crate) direction: Direction,
+    pub(crate) metadata: weir_config::Metadata,
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
     pub(crate) max_connections: Option<NonZeroUsize>,
     /// Of the listener, whichever generation it is of.
     pub(crate) connections: Arc<ConnectionLimit>,
-    /// In place of HTTP.
-    pub(crate) tcp: Option<TcpProxy>,
-    pub(crate) access_log: Vec<weir_config::AccessLog>,
-    /// Plugins that log.
-    pub(crate) access_loggers: Vec<Place>,
-}
-
-/// A filter of a chain.
-pub(crate) struct FilterSpec {
-    pub(crate) place: Place,
-    /// Its other version, if there is one.
-    pub(crate) rollout: Option<RolloutSpec>,
-}
-
-/// A filter of a route's chain.
-pub(crate) enum RouteFilterSpec {
-    /// The one at this place of the listener's chain, with its other version.
-    Same(usize),
-    /// It is configured otherwise, for which there is one version.
-    Configured(Place),
 }
 
 /// VMs that are being put together; plugins with equal keys share one.
@@ -221,9 +216,28 @@ impl Generation {
         })
     }
 
+    /// Why it cannot follow `before`, if it cannot: sockets stay as they were made.
+    pub(crate) fn refusal(&self, before: &Self) -> Option<String> {
+        let is_other = |new: &&ListenerSpec| {
+            let mut listeners = before.listeners.iter();
+            let same = listeners.find(|old| old.key() == new.key());
+            same.is_some_and(|old| old.original_dst.transparent != new.original_dst.transparent)
+        };
+        let other = self.listeners.iter().find(is_other)?;
+        Some(format!(
+            "`transparent` of listener `{}` can only be changed by a restart",
+            other.name
+        ))
+    }
+
+    /// The filter chains of all listeners.
+    pub(crate) fn chains(&self) -> impl Iterator<Item = &ChainSpec> {
+        self.listeners.iter().flat_map(|listener| &listener.chains)
+    }
+
     /// The rollouts that are under way.
     pub(crate) fn rollouts(&self) -> impl Iterator<Item = &Arc<RolloutState>> {
-        let filters = self.listeners.iter().flat_map(|listener| &listener.filters);
+        let filters = self.chains().flat_map(|chain| &chain.filters);
         filters.filter_map(|filter| Some(&filter.rollout.as_ref()?.state))
     }
 
@@ -236,14 +250,21 @@ impl Generation {
         clusters.filter(|c| !is_known(c)).cloned().collect()
     }
 
-    /// How the same listener speaks TLS here.
-    fn tls_of_listener(&self, listener: &weir_config::Listener) -> Option<&Arc<DownstreamTls>> {
-        self.listener(listener)?.tls.as_ref()
+    /// How the same filter chain speaks TLS here.
+    fn tls_of_chain(
+        &self,
+        listener: &weir_config::Listener,
+        key: &ChainKey,
+    ) -> Option<&Arc<DownstreamTls>> {
+        let mut chains = self.listener(listener)?.chains.iter();
+        let same = chains.find(|chain| chain.terms.key == *key);
+        same?.terms.tls.as_ref()
     }
 
     /// The same listener here.
     fn listener(&self, listener: &weir_config::Listener) -> Option<&ListenerSpec> {
-        let key = ListenerKey::of(&listener.name, listener.address.value);
+        let address = listener.address.value;
+        let key = ListenerKey::of(&listener.name, address, listener.bind_to_port);
         self.listeners.iter().find(|spec| spec.key() == key)
     }
 
@@ -260,9 +281,9 @@ impl Generation {
             name: name.to_owned(),
             shown: shown.clone(),
         };
-        let listeners = self.listeners.iter().flat_map(|listener| {
-            let shown = listener.tls.iter().flat_map(|tls| tls.shown());
-            shown.map(|shown| by("listener", &listener.name, shown))
+        let listeners = self.chains().flat_map(|chain| {
+            let shown = chain.terms.tls.iter().flat_map(|tls| tls.shown());
+            shown.map(|shown| by("listener", &chain.label, shown))
         });
         let clusters = self.clusters.iter().flat_map(|cluster| {
             let shown = cluster.tls.iter().flat_map(|tls| tls.shown());
@@ -300,59 +321,38 @@ impl Generation {
         };
         let mut errors = Vec::new();
         let mut listeners = Vec::new();
-        let mut chains = Vec::new();
+        let mut drafted = Vec::new();
         for listener in &config.listeners {
-            let routes = RouteTable::build(config, listener).unwrap_or_else(|error| {
-                errors.push(error);
-                RouteTable::default()
+            let chains = listener.chains().zip(labels(listener));
+            let chains = chains.map(|(chain, label)| {
+                let (spec, filters) =
+                    builder.filter_chain((config, folder), listener, chain, label, &mut errors);
+                drafted.push(filters);
+                spec
             });
-            let mut drafted =
-                |filters| builder.filters(config, folder, &listener.name, filters, &mut errors);
-            let filters = drafted(match listener.tcp {
-                Some(_) => &listener.network_filters,
-                None => &listener.http_filters,
-            });
-            let access_loggers = drafted(&listener.access_loggers);
-            let access_loggers = access_loggers.into_iter().map(|drafted| drafted.place);
-            // What is wrong with a filter is told once.
-            let whole = filters.len() == listener.http_filters.len();
-            let of_routes = routes.chains.iter().filter(|_| whole);
-            let of_routes = of_routes
-                .map(|changes| builder.route_chain(config, folder, listener, changes, &mut errors));
-            let of_routes = of_routes.collect();
-            let tls = listener.tls.as_ref().and_then(|tls| {
-                let reader = PemReader::new(config, folder, &mut builder.files);
-                let before = previous.and_then(|p| p.tls_of_listener(listener));
-                let built = DownstreamTls::build(listener, tls, reader, before);
-                built.map_err(|error| errors.push(error)).ok()
-            });
+            let chains = chains.collect();
             listeners.push(ListenerSpec {
-                tls,
+                name: listener.name.value.clone(),
+                address: listener.address.value,
+                address_span: listener.address.span,
+                chains,
+                matcher: Arc::new(ChainMatcher::of(listener)),
+                inspection: Inspection::of(listener),
+                original_dst: OriginalDst {
+                    restores: listener.original_dst || listener.use_original_dst,
+                    hands_over: listener.use_original_dst,
+                    transparent: listener.transparent,
+                },
+                is_bound: listener.bind_to_port,
+                buffer_limit: listener.buffer_limit,
+                direction: listener.direction,
+                metadata: listener.metadata.clone(),
                 proxy_protocol: listener.proxy_protocol,
                 max_connections: listener.max_connections,
                 connections: previous
                     .and_then(|p| p.listener(listener))
                     .map_or_else(Arc::default, |spec| Arc::clone(&spec.connections)),
-                chains: of_routes,
-                name: listener.name.value.clone(),
-                address: listener.address.value,
-                address_span: listener.address.span,
-                filters: Vec::new(),
-                routes: Arc::new(routes),
-                hosts: listener.virtual_hosts.clone(),
-                headers: listener.headers.clone(),
-                http: Arc::new(listener.http.clone()),
-                buffer_limit: listener.buffer_limit,
-                facts: Arc::new(Facts {
-                    node: config.node.clone(),
-                    direction: listener.direction,
-                    listener: listener.metadata.clone(),
-                }),
-                tcp: listener.tcp.as_ref().and_then(|tcp| tcp_proxy(config, tcp)),
-                access_log: listener.access_log.clone(),
-                access_loggers: access_loggers.collect(),
             });
-            chains.push(filters);
         }
         let upstream_tls = config.clusters.iter().map(|cluster| {
             let reader = PemReader::new(config, folder, &mut builder.files);
@@ -373,11 +373,13 @@ impl Generation {
         if let Some(first) = errors.next() {
             return Err(errors.fold(ConfigErrors::from(first), ConfigErrors::with));
         }
-        for (listener, filters) in listeners.iter_mut().zip(chains) {
-            let name = &listener.name;
+        let chains = listeners
+            .iter_mut()
+            .flat_map(|listener| &mut listener.chains);
+        for (chain, filters) in chains.zip(drafted) {
             let filters = filters.into_iter();
-            let filters = filters.map(|drafted| drafted.finish(name, &vms, previous));
-            listener.filters = filters.collect();
+            let filters = filters.map(|drafted| drafted.finish(&chain.label, &vms, previous));
+            chain.filters = filters.collect();
         }
         let cluster = |(c, tls): (&weir_config::Cluster, Option<Arc<UpstreamTls>>)| {
             let mut known = previous.into_iter().flat_map(|p| &p.clusters);
@@ -461,6 +463,66 @@ impl DraftedFilter<'_> {
 }
 
 impl Builder<'_> {
+    /// Adds a filter chain; its filters are yet to be put together.
+    fn filter_chain<'f>(
+        &mut self,
+        (config, folder): (&Config, &Path),
+        listener: &weir_config::Listener,
+        chain: &'f FilterChain,
+        label: String,
+        errors: &mut Vec<ConfigError>,
+    ) -> (ChainSpec, Vec<DraftedFilter<'f>>) {
+        let routes = RouteTable::build(config, chain).unwrap_or_else(|error| {
+            errors.push(error);
+            RouteTable::default()
+        });
+        let mut drafted = |filters| self.filters(config, folder, &label, filters, errors);
+        let filters = drafted(chain.filters());
+        let access_loggers = drafted(&chain.access_loggers);
+        let access_loggers = access_loggers.into_iter().map(|drafted| drafted.place);
+        // What is wrong with a filter is told once.
+        let whole = filters.len() == chain.http_filters.len();
+        let of_routes = routes.chains.iter().filter(|_| whole);
+        let of_routes = of_routes
+            .map(|changes| self.route_chain((config, folder), (&label, chain), changes, errors));
+        let of_routes = of_routes.collect();
+        let key = ChainKey::of(listener, chain);
+        let tls = chain.tls.as_ref().and_then(|tls| {
+            let reader = PemReader::new(config, folder, &mut self.files);
+            let before = self.previous.and_then(|p| p.tls_of_chain(listener, &key));
+            let span = match listener.only_chain() {
+                Some(_) => listener.name.span,
+                None => chain.at,
+            };
+            let built = DownstreamTls::build((chain, span), tls, reader, before);
+            built.map_err(|error| errors.push(error)).ok()
+        });
+        let spec = ChainSpec {
+            label,
+            terms: Terms {
+                key,
+                http: Arc::new(chain.http.clone()),
+                is_tcp: chain.tcp.is_some(),
+                tls,
+            },
+            filters: Vec::new(),
+            of_routes,
+            routes: Arc::new(routes),
+            hosts: chain.virtual_hosts.clone(),
+            headers: chain.headers.clone(),
+            facts: Arc::new(Facts {
+                node: config.node.clone(),
+                direction: listener.direction,
+                listener: listener.metadata.clone(),
+                filter_chain: chain.name.value.clone(),
+            }),
+            tcp: chain.tcp.as_ref().and_then(|tcp| tcp_proxy(config, tcp)),
+            access_log: chain.access_log.clone(),
+            access_loggers: access_loggers.collect(),
+        };
+        (spec, filters)
+    }
+
     /// Adds a chain of filters.
     fn filters<'f>(
         &mut self,
@@ -480,24 +542,23 @@ impl Builder<'_> {
         drafted
     }
 
-    /// Adds what a route's chain has besides the listener's filters.
+    /// Adds what a route's chain has besides the filters of its filter chain.
     fn route_chain(
         &mut self,
-        config: &Config,
-        folder: &Path,
-        listener: &Listener,
+        (config, folder): (&Config, &Path),
+        (label, of): (&str, &FilterChain),
         changes: &[RouteFilter],
         errors: &mut Vec<ConfigError>,
     ) -> Vec<RouteFilterSpec> {
         let mut chain = Vec::new();
-        for (place, filter) in listener.http_filters.iter().enumerate() {
+        for (place, filter) in of.http_filters.iter().enumerate() {
             let change = changes.iter().find(|c| c.name.value == filter.name.value);
             match change.map(|change| &change.setting) {
                 Some(FilterSetting::Disabled) => {}
                 Some(FilterSetting::Configured(configuration)) => {
                     let mut wasm = filter.wasm.value.clone();
                     wasm.configuration = configuration.clone();
-                    let origin = (listener.name.as_str(), filter);
+                    let origin = (label, filter);
                     match self.add(config, folder, origin, &wasm, Version::Stable) {
                         Ok(place) => chain.push(RouteFilterSpec::Configured(place)),
                         Err(error) => errors.push(error),

@@ -247,3 +247,15 @@ pub(crate) const FAILURES_SHOWN: usize = 50;
 
 /// Bytes that a regular expression in a query may compile to.
 pub(crate) const FILTER_REGEX_BYTES: usize = 1 << 20;
+
+/// How long an endpoint is kept that a connection was going to, when nothing uses it:
+/// Envoy's `cleanup_interval`.
+pub(crate) const ORIGINAL_DESTINATION_KEPT: Duration = Duration::from_secs(5);
+
+/// Bytes of a connection that are looked at to find its filter chain: those of a client's
+/// first message of TLS, and those of the first line of HTTP. As in Envoy.
+pub(crate) const INSPECTED_TLS_BYTES: usize = 16 * 1024;
+pub(crate) const INSPECTED_HTTP_BYTES: usize = 64 * 1024;
+
+/// Bytes of it that there is room for at first: almost every first message is smaller.
+pub(crate) const INSPECTED_BYTES_AT_FIRST: usize = 2 * 1024;

@@ -13,6 +13,7 @@ mod generation;
 mod health;
 mod http;
 mod limits;
+mod listener;
 mod logging;
 mod modules;
 mod random;

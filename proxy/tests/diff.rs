@@ -62,6 +62,10 @@ fn two_that_are_the_same_differ_in_nothing() {
     assert_eq!((code, printed.as_str()), (0, "nothing changes\n"));
 }
 
+/// The listener `inner` with a filter chain that is for some connections only.
+const INNER_CHAINS: &str = "- name: inner\n  address: 127.0.0.1:0\n  \
+     filter_chains: [{ name: a, match: { destination_port: 1 } }]";
+
 #[test]
 fn every_change_is_told_by_what_it_changes() {
     let (vm, filters) = (
@@ -126,6 +130,13 @@ fn every_change_is_told_by_what_it_changes() {
             with(&[("workers: 2", "workers: 3")]),
             "! a reload would be refused: `workers` can only be changed by a restart\n".to_owned(),
         ),
+        (
+            with(&[("- { name: inner, address: 127.0.0.1:0 }", INNER_CHAINS)]),
+            "~ listener inner: connections drained\n\
+             + filter chain inner/a\n\
+             - filter chain inner: connections drained\n"
+                .to_owned(),
+        ),
     ];
     for (new, expected) in cases {
         let (code, printed, complaints) = diff(&new, &[]);
@@ -158,6 +169,7 @@ fn json_tells_what_is_kept_too() {
                 },
                 { "name": "inner", "change": "kept", "connections": "kept" },
             ],
+            "filter_chains": [],
             "routes": [
                 {
                     "name": "edge/default/prefix /api",

@@ -385,3 +385,37 @@ clusters:
         assert_eq!(status, expected, "{path} is there {when}");
     }
 }
+
+#[test]
+fn filters_read_which_filter_chain_they_are_in() {
+    let chain = |name: &str, port: u16| {
+        format!(
+            "  - {{ name: {name}, match: {{ destination_port: {port} }}, http_filters: \
+             [{{ name: tell, wasm: {{ vm_config: {{ code: {{ local: {{ filename: tell.wasm }} }} }} }} }}] }}\n"
+        )
+    };
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 127.0.0.1:0
+  proxy_protocol: {{}}
+  filter_chains:
+{}{}",
+        chain("first", 81),
+        chain("\"\"", 82)
+    );
+    let module = telling(&["xds.filter_chain_name", "destination.address"]);
+    let weir = Weir::start_with(&config, |folder| {
+        std::fs::write(folder.join("tell.wasm"), module).unwrap();
+    });
+    for (port, name) in [(81, "first"), (82, "")] {
+        let mut client = weir.connect();
+        client.send(format!("PROXY TCP4 192.0.2.1 192.0.2.2 7 {port}\r\n"));
+        let values = told(&client.get("/").body);
+        let destination = format!("192.0.2.2:{port}");
+        let expected = [name, &destination].map(|value| (0, value.as_bytes().to_vec()));
+        assert_eq!(values, expected);
+    }
+}

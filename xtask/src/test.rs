@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::process::{self, cargo};
 use crate::progress::Progress;
-use crate::{conformance, filters, guests, layout, lint, stress};
+use crate::{conformance, debian, filters, guests, layout, lint, stress};
 
 pub(crate) fn run() -> Result<()> {
     let mut progress = Progress::start();
@@ -54,8 +54,9 @@ fn test_filters() -> Result<()> {
     )
 }
 
-/// The tests find the modules by `WEIR_FILTERS_DIR`.
+/// The tests find the modules by `WEIR_FILTERS_DIR`; some make networks of their own.
 fn test_workspace() -> Result<()> {
+    debian::install(&["iproute2", "iptables"])?;
     process::run(
         cargo()
             .current_dir(layout::root())

@@ -92,6 +92,8 @@ pub enum Field {
     UpstreamTransportFailureReason,
     /// `REQUESTED_SERVER_NAME`
     RequestedServerName,
+    /// `FILTER_CHAIN_NAME`
+    FilterChainName,
     /// `DOWNSTREAM_TLS_VERSION` and others that name TLS.
     Tls(TlsOf, TlsField),
 }
@@ -106,7 +108,7 @@ pub struct HeaderField {
 }
 
 /// Fields without arguments.
-const PLAIN: [(&str, Field); 23] = [
+const PLAIN: [(&str, Field); 24] = [
     ("PROTOCOL", Field::Protocol),
     ("RESPONSE_CODE", Field::ResponseCode),
     ("RESPONSE_CODE_DETAILS", Field::ResponseCodeDetails),
@@ -144,6 +146,7 @@ const PLAIN: [(&str, Field); 23] = [
     ("DOWNSTREAM_LOCAL_PORT", Field::DownstreamLocalPort),
     ("CONNECTION_ID", Field::ConnectionId),
     ("REQUESTED_SERVER_NAME", Field::RequestedServerName),
+    ("FILTER_CHAIN_NAME", Field::FilterChainName),
     (
         "UPSTREAM_TRANSPORT_FAILURE_REASON",
         Field::UpstreamTransportFailureReason,

@@ -3,8 +3,8 @@
 use super::message::Message;
 use super::wasm;
 use crate::access_log::{AccessLog, LogFormat, LogPath};
+use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
-use crate::listener::Listener;
 use crate::read::FromYaml;
 use crate::source::Spanned;
 
@@ -16,8 +16,8 @@ const WASM: &str = "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog";
 /// Formats, of which there can be one.
 const FORMATS: [&str; 3] = ["log_format", "format", "json_format"];
 
-/// `access_log`: fills in `listener`.
-pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
+/// `access_log`: fills in `chain`.
+pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     for log in message.messages("access_log") {
         let name = log.nonempty("name");
         let name = name.unwrap_or_else(|| "access_logger".to_owned());
@@ -37,9 +37,9 @@ pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
             }
             WASM => {
                 if let Some(wasm) = wasm::plugin(config) {
-                    let name = wasm::unique(&name, &listener.access_loggers);
+                    let name = wasm::unique(&name, &chain.access_loggers);
                     let name = Spanned::new(name, log.at());
-                    listener.access_loggers.push(HttpFilter::new(name, wasm));
+                    chain.access_loggers.push(HttpFilter::new(name, wasm));
                 }
                 continue;
             }
@@ -50,7 +50,7 @@ pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
                 continue;
             }
         };
-        listener.access_log.push(AccessLog {
+        chain.access_log.push(AccessLog {
             path,
             format: format(config, typed.name == FILE),
         });

@@ -9,7 +9,7 @@ use super::{
     address, health_check, load_balancing, outlier_detection, protocol_options, security, transport,
 };
 use crate::cluster::{
-    Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, PRIORITY_MAX, TcpKeepalive,
+    Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, OriginalDst, PRIORITY_MAX, TcpKeepalive,
     UpstreamProtocol, check_endpoints,
 };
 use crate::defaults::RELOAD_MAX_INTERVAL_FACTOR;
@@ -58,6 +58,10 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     if let Some(max) = message.number::<u32>("max_requests_per_connection") {
         cluster.max_requests_per_connection = (max.value > 0).then_some(max.value);
     }
+    let kind = message.text("type");
+    if kind.is_some_and(|kind| matches!(kind.as_str(), "ORIGINAL_DST" | "4")) {
+        cluster.original_dst = Some(original_dst(message));
+    }
     load_balancing::read(message, &mut cluster);
     cluster.health_checks = health_check::read(message);
     cluster.outlier_detection = message
@@ -74,6 +78,9 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     if cluster.protocol == UpstreamProtocol::Http2 {
         // The switch is one of HTTP/1.
         cluster.trailers = true;
+    }
+    if cluster.original_dst.is_some() {
+        return Some(cluster);
     }
     let assignment = message.message("load_assignment");
     cluster.discovery = match message.word("type", &TYPES) {
@@ -103,6 +110,27 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         check_endpoints(&cluster, at, problems);
     });
     Some(cluster)
+}
+
+/// What a cluster of type `ORIGINAL_DST` is.
+fn original_dst(message: &Message<'_, '_>) -> OriginalDst {
+    // How long what is not used is kept.
+    message.inert("cleanup_interval");
+    let Some(config) = message.message("original_dst_lb_config") else {
+        return OriginalDst::default();
+    };
+    let name = config.nonempty("http_header_name");
+    let use_http_header = config.flag("use_http_header").unwrap_or(false);
+    OriginalDst {
+        use_http_header,
+        http_header_name: name
+            .map(|name| name.to_ascii_lowercase())
+            .filter(|_| use_http_header),
+        upstream_port_override: config
+            .number::<u16>("upstream_port_override")
+            .map(|port| port.value)
+            .filter(|port| *port > 0),
+    }
 }
 
 /// A duration that must not be 0, if it is there.

@@ -5,9 +5,9 @@ use super::message::Message;
 use super::{access_log, protocol_options, route, security, wasm};
 use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::error::Problem;
+use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
 use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
-use crate::listener::Listener;
 use crate::route::{RouteFilter, RouteFilters};
 use crate::source::Spanned;
 
@@ -62,22 +62,22 @@ const ESCAPED_SLASHES: [(&str, i64, EscapedSlashes); 5] = [
     ),
 ];
 
-/// Fills in `listener`.
-pub(super) fn read(message: &Message<'_, '_>, listener: &mut Listener) {
+/// Fills in `chain`.
+pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("stat_prefix");
-    listener.http = options(message);
+    chain.http = options(message);
     message.refuse("rds", "write the routes into `route_config`");
     message.refuse(
         "tracing",
         "import the bootstrap, and write `tracing: { otlp: { endpoint: … } }` into Weir's own form",
     );
     match message.message("route_config") {
-        Some(config) => route::configuration(&config, listener),
+        Some(config) => route::configuration(&config, chain),
         None if message.node("rds").is_none() => message.missing("route_config"),
         None => {}
     }
-    filters(message, listener);
-    access_log::read(message, listener);
+    filters(message, chain);
+    access_log::read(message, chain);
 }
 
 fn options(message: &Message<'_, '_>) -> HttpOptions {
@@ -163,7 +163,7 @@ fn upgrades(message: &Message<'_, '_>) -> Vec<String> {
 }
 
 /// `http_filters`, the last of which is the router.
-fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
+fn filters(message: &Message<'_, '_>, chain: &mut FilterChain) {
     let filters = message.messages("http_filters");
     if filters.is_empty() {
         message.missing("http_filters");
@@ -190,22 +190,22 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
         match typed.name.as_str() {
             ROUTER => {
                 check_terminal(&filter, &name, true, index == last);
-                listener.http.envoy_headers = !router_suppresses_headers(&typed.message);
+                chain.http.envoy_headers = !router_suppresses_headers(&typed.message);
             }
             WASM => {
                 check_terminal(&filter, &name, false, index == last);
                 if let Some(wasm) = wasm::plugin(&typed.message) {
                     let mut name = name;
                     let given = name.value.clone();
-                    name.value = wasm::unique(&name.value, &listener.http_filters);
+                    name.value = wasm::unique(&name.value, &chain.http_filters);
                     names.push((given, name.value.clone()));
-                    listener.http_filters.push(HttpFilter::new(name, wasm));
+                    chain.http_filters.push(HttpFilter::new(name, wasm));
                 }
             }
             CORS => {
                 check_terminal(&filter, &name, false, index == last);
                 cors = Some(name.value.clone());
-                if !listener.http_filters.is_empty() {
+                if !chain.http_filters.is_empty() {
                     let what = format!("{}: the filter for CORS behind others", filter.path());
                     let help = Some("write it as the first".to_owned());
                     filter.reader.outside(filter.at(), &what, help);
@@ -218,7 +218,7 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
             }
         }
     }
-    for host in &mut listener.virtual_hosts {
+    for host in &mut chain.virtual_hosts {
         let of_routes = host.routes.iter_mut().map(|route| &mut route.filters);
         for filters in of_routes.chain([&mut host.filters]) {
             let off = filters
@@ -235,7 +235,7 @@ fn filters(message: &Message<'_, '_>, listener: &mut Listener) {
     }
     if cors.is_none() {
         // Without the filter, its policies say nothing.
-        for host in &mut listener.virtual_hosts {
+        for host in &mut chain.virtual_hosts {
             host.cors = None;
             host.routes.iter_mut().for_each(|route| route.cors = None);
         }

@@ -2,13 +2,14 @@
 
 use super::message::Message;
 use super::typed::Typed;
-use super::{address, network_filter, security, transport};
+use super::{address, filter_chain};
 use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
-use crate::http_options::HttpOptions;
+use crate::filter_chain::FilterChain;
+use crate::filter_chain_match::FilterChainMatch;
+use crate::inspection::Inspection;
 use crate::listener::{Direction, Listener};
 use crate::proxy_protocol::ProxyProtocol;
-use crate::route::HeaderMutations;
 use crate::source::Spanned;
 
 const DIRECTIONS: [(&str, i64, Direction); 3] = [
@@ -17,11 +18,14 @@ const DIRECTIONS: [(&str, i64, Direction); 3] = [
     ("OUTBOUND", 2, Direction::Outbound),
 ];
 
-/// Why a filter chain must not stand for others.
-const CHAIN: &str = "its filters would be passed by connections that are not for it";
+/// Why nothing is passed over that decides between filter chains.
+pub(super) const CHAIN: &str = "its filters would be passed by connections that are not for it";
 
 const PROXY_PROTOCOL: &str = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
-const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
+const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+const TLS_INSPECTOR_NAME: &str = "envoy.filters.listener.tls_inspector";
+const ORIGINAL_DST: &str = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
+const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
 
 /// `listeners[]`.
 pub(super) fn read(message: &Message<'_, '_>) -> Listener {
@@ -31,46 +35,77 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         // Envoy makes up a name; the address says more.
         name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
         address,
-        tls: None,
+        filter_chains: Vec::new(),
+        default_filter_chain: None,
+        inspect: Inspection::default(),
+        original_dst: false,
+        use_original_dst: message.flag("use_original_dst").unwrap_or(false),
+        transparent: message.flag("transparent").unwrap_or(false),
+        bind_to_port: bind_to_port(message),
         proxy_protocol: None,
         max_connections: None,
         buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
-        http: HttpOptions::default(),
-        http_filters: Vec::new(),
-        virtual_hosts: Vec::new(),
-        tcp: None,
-        network_filters: Vec::new(),
-        access_log: Vec::new(),
-        access_loggers: Vec::new(),
         direction: message
             .word("traffic_direction", &DIRECTIONS)
             .unwrap_or_default(),
         metadata: message.metadata("metadata"),
-        headers: HeaderMutations::default(),
     };
     message.inert("stat_prefix");
     message.only("enable_reuse_port", true);
     message.only("reuse_port", true);
-    message.only("bind_to_port", true);
-    message.only("use_original_dst", false);
     message.word("drain_type", &[("DEFAULT", 0, ())]);
-    let other = ProxyProtocol::default();
-    let timeout = message.limit("listener_filters_timeout", other.timeout);
-    message.only("continue_on_listener_filters_timeout", false);
+    if let Some(node) = message.node("filter_chain_matcher") {
+        let path = message.path_of("filter_chain_matcher");
+        message.reader.never(node.span, &path, CHAIN);
+    }
+    let chains = message.messages("filter_chains");
+    listener.filter_chains = chains.iter().map(filter_chain::read).collect();
+    let default = message.message("default_filter_chain");
+    let default = default.map(|chain| FilterChain {
+        // It decides nothing.
+        matches: FilterChainMatch::default(),
+        ..filter_chain::read(&chain)
+    });
+    listener.default_filter_chain = default.map(Box::new);
+    if chains.is_empty() && listener.default_filter_chain.is_none() {
+        message.missing("filter_chains");
+    }
+    listener_filters(message, &mut listener);
+    listener
+}
+
+/// `listener_filters`, and what else says how the chain of a connection is found.
+fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
+    let timeout = "listener_filters_timeout";
+    let timeout = message.limit(timeout, Inspection::default().timeout);
+    let goes_on = message.flag("continue_on_listener_filters_timeout");
+    let (mut tls, mut http) = (false, false);
     for filter in message.messages("listener_filters") {
         let name = filter.nonempty("name").unwrap_or_default();
-        if name == TLS_INSPECTOR {
-            // What it finds out chooses among filter chains, of which there is one.
-            filter.close();
-            continue;
+        if let Some(node) = filter.node("filter_disabled") {
+            let path = filter.path_of("filter_disabled");
+            filter.reader.never(node.span, &path, CHAIN);
         }
-        match filter.typed("typed_config") {
-            Some(Typed { name, message }) if name == PROXY_PROTOCOL => {
+        let typed = filter.typed("typed_config");
+        let kind = typed.as_ref().map(|typed| typed.name.clone());
+        match (kind.as_deref(), typed) {
+            (Some(TLS_INSPECTOR), Some(Typed { message, .. })) => {
+                tls = true;
+                message.inert("initial_read_buffer_size");
+                message.only("enable_ja3_fingerprinting", false);
+                message.only("enable_ja4_fingerprinting", false);
+                message.only("close_connection_on_client_hello_parsing_errors", false);
+            }
+            // Older configurations say no more than the name.
+            (None, _) if name == TLS_INSPECTOR_NAME => tls = true,
+            (Some(HTTP_INSPECTOR), _) => http = true,
+            (Some(ORIGINAL_DST), _) => listener.original_dst = true,
+            (Some(PROXY_PROTOCOL), Some(Typed { message, .. })) => {
                 message.inert("stat_prefix");
                 message.only("allow_requests_without_proxy_protocol", false);
                 listener.proxy_protocol = Some(ProxyProtocol { timeout });
             }
-            typed => {
+            (_, typed) => {
                 let what = format!("{}: the listener filter `{name}`", filter.path());
                 message.reader.outside(filter.at(), &what, None);
                 if let Some(typed) = typed {
@@ -80,46 +115,28 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
             }
         }
     }
-    let mut chains = message.messages("filter_chains").into_iter();
-    let Some(chain) = chains.next() else {
-        message.missing("filter_chains");
-        return listener;
-    };
-    for other in chains {
-        let what = format!("{}: more than one filter chain", other.path());
-        message.reader.never(other.at(), &what, CHAIN);
-        other.close();
+    if listener.proxy_protocol.is_some() {
+        message.only("continue_on_listener_filters_timeout", false);
     }
-    read_chain(&chain, &mut listener);
-    listener
+    // Envoy adds none of them, whatever its chains need.
+    let needed = listener.inspects();
+    listener.inspect = Inspection {
+        tls: (tls != needed.0).then_some(tls),
+        http: (http != needed.1).then_some(http),
+        timeout: if tls || http {
+            timeout
+        } else {
+            Inspection::default().timeout
+        },
+        continue_on_timeout: goes_on.unwrap_or(false) && (tls || http),
+    };
 }
 
-/// `filter_chains[0]`.
-fn read_chain(chain: &Message<'_, '_>, listener: &mut Listener) {
-    chain.inert("name");
-    chain.only("use_proxy_proto", false);
-    if let Some(condition) = chain.message("filter_chain_match") {
-        // An empty one matches everything.
-        if condition.has_unknown() {
-            let at = chain.span_of("filter_chain_match");
-            chain.reader.never(at, condition.path(), CHAIN);
-        }
-        condition.close();
-    }
-    security::old_tls(chain);
-    listener.tls = transport::listener(chain);
-    let filters = chain.messages("filters");
-    if filters.is_empty() {
-        chain.missing("filters");
-    }
-    let last = filters.len().saturating_sub(1);
-    let mut in_front = Vec::new();
-    for (index, filter) in filters.into_iter().enumerate() {
-        in_front.extend(network_filter::read(filter, index == last, listener));
-    }
-    for filter in in_front {
-        filter.place(listener);
-    }
+/// Whether it takes connections itself, as the newer field says, or else the older.
+fn bind_to_port(message: &Message<'_, '_>) -> bool {
+    let old = message.message("deprecated_v1");
+    let old = old.and_then(|old| old.flag("bind_to_port"));
+    message.flag("bind_to_port").or(old).unwrap_or(true)
 }
 
 /// A number of bytes of which 0 means no limit.

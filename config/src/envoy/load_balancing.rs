@@ -20,7 +20,9 @@ const POLICIES: [(&str, i64, LbPolicy); 5] = [
 const PRIORITIES: [(&str, i64, bool); 2] = [("DEFAULT", 0, true), ("HIGH", 1, false)];
 
 pub(super) fn read(message: &Message<'_, '_>, cluster: &mut Cluster) {
-    if let Some(policy) = message.word("lb_policy", &POLICIES) {
+    if cluster.original_dst.is_some() {
+        message.word("lb_policy", &[("CLUSTER_PROVIDED", 6, ())]);
+    } else if let Some(policy) = message.word("lb_policy", &POLICIES) {
         cluster.lb_policy = policy;
     }
     message.one_of(&[

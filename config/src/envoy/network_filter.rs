@@ -4,8 +4,8 @@ use super::listener::check_terminal;
 use super::message::Message;
 use super::{access_log, connection_manager, security, wasm};
 use crate::defaults::TCP_IDLE_TIMEOUT;
+use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
-use crate::listener::Listener;
 use crate::source::Spanned;
 use crate::tcp_proxy::TcpProxy;
 
@@ -24,9 +24,9 @@ pub(super) struct WasmFilter<'n, 'r> {
 impl WasmFilter<'_, '_> {
     /// Puts it in front of the listener's TCP proxy. In front of anything else
     /// Weir has none.
-    pub(super) fn place(self, listener: &mut Listener) {
+    pub(super) fn place(self, chain: &mut FilterChain) {
         let mut name = self.name;
-        if listener.tcp.is_none() {
+        if chain.tcp.is_none() {
             let path = self.filter.path();
             let what = format!("{path}: the network filter `{name}` ({WASM})");
             let help = "only a TCP proxy can have wasm filters of connections in front of it";
@@ -35,17 +35,17 @@ impl WasmFilter<'_, '_> {
             self.wasm.close();
             self.filter.close();
         } else if let Some(wasm) = wasm::plugin(&self.wasm) {
-            name.value = wasm::unique(&name.value, &listener.network_filters);
-            listener.network_filters.push(HttpFilter::new(name, wasm));
+            name.value = wasm::unique(&name.value, &chain.network_filters);
+            chain.network_filters.push(HttpFilter::new(name, wasm));
         }
     }
 }
 
-/// `filters[]`: fills in `listener`. Gives a wasm filter, which is yet to be placed.
+/// `filters[]`: fills in `chain`. Gives a wasm filter, which is yet to be placed.
 pub(super) fn read<'n, 'r>(
     filter: Message<'n, 'r>,
     last: bool,
-    listener: &mut Listener,
+    chain: &mut FilterChain,
 ) -> Option<WasmFilter<'n, 'r>> {
     let name = filter.required_text("name");
     let Some(typed) = filter.typed("typed_config") else {
@@ -57,11 +57,11 @@ pub(super) fn read<'n, 'r>(
     match typed.name.as_str() {
         CONNECTION_MANAGER => {
             check_terminal(&filter, &name, true, last);
-            connection_manager::read(&typed.message, listener);
+            connection_manager::read(&typed.message, chain);
         }
         TCP_PROXY => {
             check_terminal(&filter, &name, true, last);
-            tcp_proxy(&typed.message, listener);
+            tcp_proxy(&typed.message, chain);
         }
         WASM => {
             check_terminal(&filter, &name, false, last);
@@ -78,11 +78,11 @@ pub(super) fn read<'n, 'r>(
     None
 }
 
-fn tcp_proxy(message: &Message<'_, '_>, listener: &mut Listener) {
+fn tcp_proxy(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("stat_prefix");
-    listener.tcp = Some(TcpProxy {
+    chain.tcp = Some(TcpProxy {
         cluster: message.required_text("cluster"),
         idle_timeout: message.limit("idle_timeout", Some(TCP_IDLE_TIMEOUT)),
     });
-    access_log::read(message, listener);
+    access_log::read(message, chain);
 }

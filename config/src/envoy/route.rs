@@ -4,6 +4,7 @@ use super::message::Message;
 use super::reader::Reader;
 use super::{cors, hash_policy, header_mutation, retry, route_match, security};
 use crate::any::Base64;
+use crate::filter_chain::FilterChain;
 use crate::listener::Listener;
 use crate::read::FromYaml;
 use crate::route::{
@@ -33,17 +34,17 @@ const CODES: [(&str, i64, RedirectCode); 5] = [
     ("PERMANENT_REDIRECT", 4, RedirectCode::PermanentRedirect),
 ];
 
-/// `RouteConfiguration`: fills in what `listener` has of it.
-pub(super) fn configuration(message: &Message<'_, '_>, listener: &mut Listener) {
+/// `RouteConfiguration`: fills in what `chain` has of it.
+pub(super) fn configuration(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("name");
     let per_filter = security::per_route(message);
     message.only("validate_clusters", true);
     message.only("most_specific_header_mutations_wins", false);
     let hosts = message.messages("virtual_hosts");
-    listener.headers = header_mutation::read(message);
-    listener.virtual_hosts = hosts.iter().map(virtual_host).collect();
+    chain.headers = header_mutation::read(message);
+    chain.virtual_hosts = hosts.iter().map(virtual_host).collect();
     let mirrors = cors::mirrors(message);
-    for host in &mut listener.virtual_hosts {
+    for host in &mut chain.virtual_hosts {
         host.cors = host.cors.take().or_else(|| per_filter.cors.clone());
         let said = |name: &str| host.filters.0.iter().any(|f| f.name.value == name);
         let more = per_filter.filters.0.iter();
@@ -155,7 +156,8 @@ fn unavailable() -> RouteAction {
 
 /// Routes to one of `missing`, clusters that were passed over, become answers.
 pub(super) fn close_ways(reader: &Reader, missing: &[String], listeners: &mut [Listener]) {
-    let hosts = listeners.iter_mut().flat_map(|l| &mut l.virtual_hosts);
+    let hosts = listeners.iter_mut().flat_map(Listener::chains_mut);
+    let hosts = hosts.flat_map(|chain| &mut chain.virtual_hosts);
     for route in hosts.flat_map(|host| &mut host.routes) {
         let gone = route.clusters().find(|c| missing.contains(&c.value));
         if let Some(cluster) = gone.cloned() {

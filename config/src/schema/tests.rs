@@ -39,12 +39,14 @@ fn what_must_be_there_is_what_readers_miss() {
     assert_eq!(schema["$ref"], "#/$defs/configuration");
     assert_eq!(of("configuration")["required"], json!(["listeners"]));
     assert_eq!(of("listener")["required"], json!(["address", "name"]));
-    assert_eq!(of("cluster")["required"], json!(["endpoints", "name"]));
+    assert_eq!(of("cluster")["required"], json!(["name"]));
     assert_eq!(of("route")["required"], json!(["match"]));
     let any = |keys: &[&str]| {
         let any: Vec<_> = keys.iter().map(|k| json!({ "required": [k] })).collect();
         json!([{ "anyOf": any }])
     };
+    let ways = of("cluster")["allOf"].clone();
+    assert_eq!(ways, any(&["endpoints", "original_dst"]));
     assert_eq!(
         of("route")["allOf"],
         any(&[

@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::{Object, listeners, tls};
 use crate::cluster::{
     CircuitBreakers, Cluster, ClusterEndpoint, HealthCheck, HealthCheckKind, HttpHealthCheck,
-    LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses, TcpHealthCheck,
-    TcpKeepalive,
+    LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
+    TcpHealthCheck, TcpKeepalive,
 };
 use crate::read::{Decimal, Word};
 
@@ -17,6 +17,11 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
     block.word("type", cluster.discovery, other.discovery);
     let endpoints = cluster.endpoints.iter();
     block.list("endpoints", endpoints.map(endpoint));
+    if let Some(original) = &cluster.original_dst {
+        // Even an empty one says something.
+        let original = Json::from(original_dst(original));
+        block.0.insert("original_dst".to_owned(), original);
+    }
     block.word("lb_policy", cluster.lb_policy, other.lb_policy);
     block.set("least_request", least_request(cluster.least_request));
     block.set("ring_hash", ring_hash(cluster.ring_hash));
@@ -116,6 +121,17 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
     }
     block.metadata("metadata", &cluster.metadata);
     block.into()
+}
+
+fn original_dst(original: &OriginalDst) -> Object {
+    let mut block = Object::default();
+    block.flag("use_http_header", original.use_http_header, false);
+    let name = original.http_header_name.as_deref();
+    block.text("http_header_name", name.unwrap_or_default());
+    if let Some(port) = original.upstream_port_override {
+        block.set("upstream_port_override", port);
+    }
+    block
 }
 
 fn endpoint(endpoint: &ClusterEndpoint) -> Json {

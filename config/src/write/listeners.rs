@@ -4,10 +4,14 @@ use serde_json::Value as Json;
 
 use super::{Object, plugins, rollouts, routes, tls};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
+use crate::cidr::Cidr;
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
+use crate::filter_chain::FilterChain;
+use crate::filter_chain_match::{FilterChainMatch, SourceType};
 use crate::http_filter::HttpFilter;
 use crate::http_options::HttpOptions;
 use crate::http2_options::Http2Options;
+use crate::inspection::Inspection;
 use crate::listener::{Direction, Listener};
 use crate::proxy_protocol::ProxyProtocol;
 use crate::read::Word as _;
@@ -17,9 +21,6 @@ pub(super) fn listener(listener: &Listener) -> Json {
     let mut block = Object::default();
     block.set("name", listener.name.value.as_str());
     block.set("address", listener.address.to_string());
-    if let Some(options) = &listener.tls {
-        block.set("tls", tls::listener(options));
-    }
     if let Some(max) = listener.max_connections {
         block.set("max_connections", max.get());
     }
@@ -30,33 +31,102 @@ pub(super) fn listener(listener: &Listener) -> Json {
         // Even an empty one says something.
         block.0.insert("proxy_protocol".to_owned(), proxy.into());
     }
+    block.set("inspect", inspection(listener.inspect));
+    for (key, value, default) in [
+        ("original_dst", listener.original_dst, false),
+        ("use_original_dst", listener.use_original_dst, false),
+        ("transparent", listener.transparent, false),
+        ("bind_to_port", listener.bind_to_port, true),
+    ] {
+        block.flag(key, value, default);
+    }
     block.bytes("buffer_limit", listener.buffer_limit, BUFFER_LIMIT);
     block.word("direction", listener.direction, Direction::default());
     block.metadata("metadata", &listener.metadata);
-    match listener.access_log.as_slice() {
+    if let Some(only) = listener.only_chain() {
+        settings(&mut block, only);
+        return block.into();
+    }
+    let chains = listener.filter_chains.iter();
+    block.list("filter_chains", chains.map(filter_chain));
+    if let Some(chain) = listener.default_chain() {
+        let chain = filter_chain(chain);
+        // Even an empty one says something.
+        block.0.insert("default_filter_chain".to_owned(), chain);
+    }
+    block.into()
+}
+
+fn inspection(inspection: Inspection) -> Object {
+    let other = Inspection::default();
+    let mut block = Object::default();
+    for (key, value) in [("tls", inspection.tls), ("http", inspection.http)] {
+        block.set(key, value.map_or(Json::Null, Json::from));
+    }
+    block.limit("timeout", inspection.timeout, other.timeout);
+    let goes_on = inspection.continue_on_timeout;
+    block.flag("continue_on_timeout", goes_on, other.continue_on_timeout);
+    block
+}
+
+fn filter_chain(chain: &FilterChain) -> Json {
+    let mut block = Object::default();
+    block.text("name", &chain.name);
+    block.set("match", matches(&chain.matches));
+    settings(&mut block, chain);
+    block.into()
+}
+
+fn matches(matches: &FilterChainMatch) -> Object {
+    let mut block = Object::default();
+    if let Some(port) = matches.destination_port {
+        block.set("destination_port", port);
+    }
+    let ranges = |ranges: &[Cidr]| ranges.iter().map(Cidr::to_string).collect::<Vec<_>>();
+    block.set("prefix_ranges", ranges(&matches.prefix_ranges));
+    block.set("server_names", matches.server_names.clone());
+    if let Some(protocol) = matches.transport_protocol {
+        block.set("transport_protocol", protocol.word());
+    }
+    let protocols = matches.application_protocols.clone();
+    block.set("application_protocols", protocols);
+    let direct = ranges(&matches.direct_source_prefix_ranges);
+    block.set("direct_source_prefix_ranges", direct);
+    block.word("source_type", matches.source_type, SourceType::default());
+    let source = ranges(&matches.source_prefix_ranges);
+    block.set("source_prefix_ranges", source);
+    block.set("source_ports", matches.source_ports.clone());
+    block
+}
+
+/// What a filter chain says of its connections.
+fn settings(block: &mut Object, chain: &FilterChain) {
+    if let Some(options) = &chain.tls {
+        block.set("tls", tls::listener(options));
+    }
+    match chain.access_log.as_slice() {
         [one] => block.set("access_log", access_log(one)),
         several => block.list("access_log", several.iter().map(access_log)),
     }
-    block.list("access_loggers", listener.access_loggers.iter().map(filter));
-    if let Some(tcp) = &listener.tcp {
+    block.list("access_loggers", chain.access_loggers.iter().map(filter));
+    if let Some(tcp) = &chain.tcp {
         let mut proxy = Object::default();
         proxy.set("cluster", tcp.cluster.value.as_str());
         proxy.limit("idle_timeout", tcp.idle_timeout, Some(TCP_IDLE_TIMEOUT));
         block.set("tcp", proxy);
-        let filters = listener.network_filters.iter().map(filter);
+        let filters = chain.network_filters.iter().map(filter);
         block.list("network_filters", filters);
-        return block.into();
+        return;
     }
-    block.set("http", http(&listener.http));
-    routes::header_mutations(&mut block, &listener.headers);
-    block.list("http_filters", listener.http_filters.iter().map(filter));
-    match listener.virtual_hosts.as_slice() {
+    block.set("http", http(&chain.http));
+    routes::header_mutations(block, &chain.headers);
+    block.list("http_filters", chain.http_filters.iter().map(filter));
+    match chain.virtual_hosts.as_slice() {
         [only] if only.is_plain() && !only.routes.is_empty() => {
             block.list("routes", only.routes.iter().map(routes::route));
         }
         hosts => block.list("virtual_hosts", hosts.iter().map(virtual_host)),
     }
-    block.into()
 }
 
 fn access_log(log: &AccessLog) -> Json {

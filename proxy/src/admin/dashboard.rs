@@ -69,7 +69,7 @@ fn listeners(state: &AdminState, served: &Configuration) -> Vec<Json> {
     let generation = &served.generation;
     let all = generation.listeners.iter().zip(generation.addresses());
     let listener = all.map(|(listener, (name, address))| {
-        let is_tcp = listener.tcp.is_some();
+        let is_tcp = listener.is_tcp();
         let figures = state.metrics.listener(name, address, is_tcp);
         let figures = figures.map(|f| {
             json!({

@@ -33,26 +33,29 @@ pub(super) fn filters(state: &AdminState, request: &Request) -> Answer {
     }
 }
 
-/// What a filter is in its chain.
+/// What a filter is in its chain, for all chains of a listener.
 fn roles<'g>(
     generation: &'g Generation,
     listener: &'g ListenerSpec,
 ) -> impl Iterator<Item = (&'static str, &'g FilterVmSpec, &'g PluginSpec)> {
-    let role = if listener.tcp.is_some() {
-        "network_filter"
-    } else {
-        "http_filter"
-    };
-    let filters = listener.filters.iter().flat_map(move |filter| {
-        let rollout = filter.rollout.as_ref();
-        let canary = rollout.and_then(|rollout| Some(("canary", rollout.canary?)));
-        let shadow = rollout.and_then(|rollout| Some(("shadow", rollout.shadow?)));
-        let own = std::iter::once((role, filter.place));
-        own.chain(canary).chain(shadow)
+    let of_chains = listener.chains.iter().flat_map(|chain| {
+        let role = if chain.terms.is_tcp {
+            "network_filter"
+        } else {
+            "http_filter"
+        };
+        let filters = chain.filters.iter().flat_map(move |filter| {
+            let rollout = filter.rollout.as_ref();
+            let canary = rollout.and_then(|rollout| Some(("canary", rollout.canary?)));
+            let shadow = rollout.and_then(|rollout| Some(("shadow", rollout.shadow?)));
+            let own = std::iter::once((role, filter.place));
+            own.chain(canary).chain(shadow)
+        });
+        let loggers = chain.access_loggers.iter();
+        let loggers = loggers.map(|place| ("access_logger", *place));
+        filters.chain(loggers)
     });
-    let loggers = listener.access_loggers.iter();
-    let loggers = loggers.map(|place| ("access_logger", *place));
-    filters.chain(loggers).filter_map(|(role, (vm, plugin))| {
+    of_chains.filter_map(|(role, (vm, plugin))| {
         let vm = generation.vms.get(vm)?;
         Some((role, &**vm, vm.plugins.get(plugin)?))
     })

@@ -1,6 +1,7 @@
 //! `weir check`
 
 use clap::Args;
+use weir_config::Listener;
 
 use super::Error;
 use super::source::Source;
@@ -14,7 +15,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn execute(self) -> Result<(), Error> {
         let (config, _) = self.source.load(None, &mut Vec::new())?;
-        let filters: usize = config.listeners.iter().map(|l| l.http_filters.len()).sum();
+        let filters = config.listeners.iter().flat_map(Listener::chains);
+        let filters: usize = filters.map(|chain| chain.http_filters.len()).sum();
         println!(
             "{}: ok: {}, {}, {}",
             self.source.path().display(),

@@ -44,7 +44,7 @@ impl Diff {
         let (old_config, old) = Source::of_file(self.old).load(None, &mut Vec::new())?;
         let (new_config, new) = Source::of_file(self.new).load(Some(&old), &mut Vec::new())?;
         let changes = Changes::between(&old, &new);
-        let refused = refusal(&old_config, &new_config);
+        let refused = refusal(&old_config, &new_config).or_else(|| new.refusal(&old));
         if self.json {
             let mut json = changes.to_json();
             json["refused"] = json!(refused);

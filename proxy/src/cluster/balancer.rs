@@ -20,6 +20,8 @@ pub(crate) struct PickContext<'a> {
     pub(crate) hash: Option<u64>,
     /// Endpoints that others are preferred to: those that were tried already.
     pub(crate) excluded: &'a [SocketAddr],
+    /// Where it was going, for clusters whose endpoints are such places.
+    pub(crate) destination: Option<SocketAddr>,
 }
 
 /// How endpoints take turns; the same for all snapshots of a cluster.

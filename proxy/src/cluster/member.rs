@@ -45,6 +45,18 @@ pub(crate) struct Description {
 }
 
 impl Description {
+    /// An endpoint of which nothing is known but where it is.
+    pub(super) fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            host: None,
+            weight: 1,
+            priority: 0,
+            health_check_port: None,
+            metadata: None,
+        }
+    }
+
     /// What `endpoint` is at this address.
     pub(crate) fn of(
         endpoint: &ClusterEndpoint,

@@ -16,6 +16,7 @@ mod hash_table;
 mod health;
 mod member;
 mod members;
+mod original_dst;
 mod outlier;
 mod pool;
 mod priorities;
@@ -45,6 +46,7 @@ pub(crate) use self::dns::chosen;
 pub(crate) use self::hash_table::{hash, hash_from};
 pub(crate) use self::member::{Flag, Member};
 use self::members::Snapshot;
+use self::original_dst::OriginalDestinations;
 pub(crate) use self::pool::{Lease, Place, Pool};
 pub(crate) use self::request::EndpointRequest;
 pub(crate) use self::spec::ClusterSpec;
@@ -64,6 +66,8 @@ pub(crate) struct Cluster {
     /// What tells of other endpoints, or of other health.
     changes: RefCell<watch::Receiver<Arc<Snapshot>>>,
     balancer: RefCell<Balancer>,
+    /// In place of what it knows.
+    original: Option<OriginalDestinations>,
     turn: Cell<usize>,
     codec: Rc<CodecOptions>,
     breakers: WorkerBreakers,
@@ -141,6 +145,11 @@ impl Cluster {
             buffer_limit: spec.buffer_limit,
             changes: RefCell::new(changes),
             balancer: RefCell::new(Balancer::new(policy, Arc::default(), Vec::new())),
+            original: spec
+                .config
+                .original_dst
+                .as_ref()
+                .map(|_| OriginalDestinations::new()),
             turn: Cell::new(worker),
             codec: Rc::new(spec.codec.clone()),
             breakers: WorkerBreakers {
@@ -187,6 +196,9 @@ impl Cluster {
 
     /// The endpoint that a request goes to; `None` when there is none.
     pub(crate) fn pick(&self, context: &PickContext<'_>) -> Option<Rc<Endpoint>> {
+        if let Some(original) = &self.original {
+            return Some(original.pick(self, context.destination?));
+        }
         self.refresh();
         let choice = self.balancer.borrow().pick(context, &self.turn)?;
         if choice.is_panic {

@@ -116,6 +116,7 @@ fn what_was_tried_is_passed_over_as_long_as_there_is_something_else() {
             let context = PickContext {
                 hash: None,
                 excluded,
+                ..PickContext::default()
             };
             cluster.pick(&context).unwrap().address.port()
         };

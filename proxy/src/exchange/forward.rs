@@ -132,9 +132,12 @@ impl<D: Downstream> Exchange<'_, D> {
         }
         self.add_timeout_header();
         let cluster = &self.shared.clusters[chosen.cluster];
+        let connection = &self.stream.info.connection;
+        let destination = cluster.destination(connection, &self.stream.request_map());
         let Some(endpoint) = cluster.pick(&PickContext {
             hash: self.attempts.hash,
             excluded: &self.attempts.tried,
+            destination,
         }) else {
             self.timers.stop_response();
             self.stream.fail_upstream(&UpstreamFailure::NoEndpoint);

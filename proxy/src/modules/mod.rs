@@ -25,8 +25,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 use weir_config::{
-    Cluster, Code, Config, ConfigError, HttpFilter, ImageReference, ModuleUri, PullPolicy,
-    RemoteCode, Span,
+    Cluster, Code, Config, ConfigError, HttpFilter, ImageReference, Listener, ModuleUri,
+    PullPolicy, RemoteCode, Span,
 };
 
 pub(crate) use self::environment::from_environment;
@@ -157,15 +157,9 @@ impl RemoteModules {
 
 /// Every module on a server that `config` names.
 fn all(config: &Config) -> impl Iterator<Item = Wanted<'_>> {
-    let listeners = config.listeners.iter();
-    let filters = listeners.flat_map(|listener| {
-        // What generations are made of.
-        let filters = match listener.tcp {
-            Some(_) => &listener.network_filters,
-            None => &listener.http_filters,
-        };
-        filters.iter().chain(&listener.access_loggers)
-    });
+    let chains = config.listeners.iter().flat_map(Listener::chains);
+    // What generations are made of.
+    let filters = chains.flat_map(|chain| chain.filters().iter().chain(&chain.access_loggers));
     let versions = filters.flat_map(HttpFilter::versions);
     versions.filter_map(|wasm| {
         let vm = &wasm.vm_config;

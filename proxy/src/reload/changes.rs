@@ -16,15 +16,17 @@ use crate::generation::Generation;
 enum Kind {
     Vm,
     Listener,
+    FilterChain,
     Route,
     Cluster,
     Setting,
 }
 
 /// Every kind, with its word, and that for several.
-const KINDS: [(Kind, &str, &str); 5] = [
+const KINDS: [(Kind, &str, &str); 6] = [
     (Kind::Vm, "VM", "vms"),
     (Kind::Listener, "listener", "listeners"),
+    (Kind::FilterChain, "filter chain", "filter_chains"),
     (Kind::Route, "route", "routes"),
     (Kind::Cluster, "cluster", "clusters"),
     (Kind::Setting, "setting", "settings"),
@@ -69,7 +71,8 @@ struct Change {
     name: String,
     fate: Fate,
     details: Vec<String>,
-    /// Whether connections that are open stay; of listeners that there were.
+    /// Whether connections that are open stay; of listeners and filter chains that there
+    /// were.
     keeps_connections: Option<bool>,
 }
 

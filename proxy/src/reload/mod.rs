@@ -130,9 +130,9 @@ fn bind(
 ) -> Result<Bound, ConfigErrors> {
     let sockets = sockets::bind(config, &mut generation, bound, inherited, workers)?;
     let mut access_logs = Vec::new();
-    for listener in &generation.listeners {
-        let log = AccessLog::open(&listener.access_log).map_err(|(place, error)| {
-            let span = listener.access_log[place].path.span;
+    for chain in generation.chains() {
+        let log = AccessLog::open(&chain.access_log).map_err(|(place, error)| {
+            let span = chain.access_log[place].path.span;
             config.error(span, format!("cannot open the access log: {error}"))
         })?;
         access_logs.push(log);
@@ -450,7 +450,7 @@ impl Crew {
         };
         let listeners = generation.listeners.iter();
         let ends = |l: &&ListenerSpec| {
-            !draining.inbound_only || l.facts.direction == weir_config::Direction::Inbound
+            !draining.inbound_only || l.direction == weir_config::Direction::Inbound
         };
         let (names, keys): (Vec<_>, Vec<_>) = listeners
             .filter(ends)
@@ -618,6 +618,9 @@ impl Reloader {
         self.files.follow(&generation);
         let empty = HashMap::new();
         let before = self.crew.current.clone();
+        if let Some(refusal) = before.as_deref().and_then(|b| generation.refusal(b)) {
+            return Err(refusal);
+        }
         let sockets = before.as_ref().map_or(&empty, |current| &current.bound);
         let workers = self.crew.orders.len();
         let bound = bind(&config, generation, sockets, &mut Listening::new(), workers);

@@ -33,9 +33,17 @@ pub(super) fn bind(
             generation.bound.insert(key, *address);
             continue;
         }
+        if !listener.is_bound {
+            for of_worker in &mut sockets {
+                of_worker.entry(key.clone()).or_default();
+            }
+            generation.bound.insert(key, listener.address);
+            continue;
+        }
+        let transparent = listener.original_dst.transparent;
         let group = match inherited.remove(&key) {
-            Some(sockets) => complete(listener.address, sockets, workers),
-            None => bind_group(listener.address, workers),
+            Some(sockets) => complete(listener.address, transparent, sockets, workers),
+            None => bind_group(listener.address, transparent, workers),
         };
         let group = group.map_err(|error| {
             let message = format!(
@@ -60,21 +68,19 @@ struct Bound {
 
 /// A socket for each worker, all bound to one address; the kernel spreads
 /// connections over them.
-fn bind_group(address: SocketAddr, count: usize) -> io::Result<Bound> {
+fn bind_group(address: SocketAddr, transparent: bool, count: usize) -> io::Result<Bound> {
     let mut bound = Bound {
         address,
         sockets: Vec::with_capacity(count),
     };
     for _ in 0..count {
-        let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
+        let socket = open(address, transparent)?;
         if bound.sockets.is_empty() {
             // Fails if any other process holds the address; sharing it is for
             // the workers of this one.
             probe(&socket, bound.address)?;
         }
-        let socket = bind_shared(bound.address)?;
+        let socket = bind_shared(bound.address, transparent)?;
         if bound.address.port() == 0
             && let Some(actual) = socket.local_addr()?.as_socket()
         {
@@ -87,23 +93,47 @@ fn bind_group(address: SocketAddr, count: usize) -> io::Result<Bound> {
 
 /// The sockets that there are, and as many more as there are workers beyond them.
 /// None is left out: connections may wait in its queue.
-fn complete(address: SocketAddr, mut sockets: Vec<Socket>, count: usize) -> io::Result<Bound> {
+fn complete(
+    address: SocketAddr,
+    transparent: bool,
+    mut sockets: Vec<Socket>,
+    count: usize,
+) -> io::Result<Bound> {
     let first = sockets.first().map(Socket::local_addr).transpose()?;
     let address = first.and_then(|a| a.as_socket()).unwrap_or(address);
+    for socket in &sockets {
+        set_transparent(socket, address, transparent)?;
+    }
     while sockets.len() < count {
-        sockets.push(bind_shared(address)?);
+        sockets.push(bind_shared(address, transparent)?);
     }
     Ok(Bound { address, sockets })
 }
 
 /// A socket that shares its address with others.
-fn bind_shared(address: SocketAddr) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+fn bind_shared(address: SocketAddr, transparent: bool) -> io::Result<Socket> {
+    let socket = open(address, transparent)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// A socket for an address, which need not be this machine's if it is `transparent`.
+fn open(address: SocketAddr, transparent: bool) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if transparent {
+        set_transparent(&socket, address, true)?;
+    }
+    Ok(socket)
+}
+
+fn set_transparent(socket: &Socket, address: SocketAddr, transparent: bool) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(transparent),
+        SocketAddr::V6(_) => socket.set_ip_transparent_v6(transparent),
+    }
 }
 
 /// Whether `address` is free, without sharing.

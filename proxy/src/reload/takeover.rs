@@ -48,6 +48,9 @@ impl Role {
                 json!({ "address": address.to_string() })
             }
             Self::Listener(ListenerKey::Name(name)) => json!({ "name": name }),
+            Self::Listener(ListenerKey::Unbound(address)) => {
+                json!({ "unbound": address.to_string() })
+            }
         }
     }
 
@@ -60,6 +63,10 @@ impl Role {
         if let Some(address) = text("address") {
             let address = address.parse().ok()?;
             return Some(Self::Listener(ListenerKey::Address(address)));
+        }
+        if let Some(address) = text("unbound") {
+            let address = address.parse().ok()?;
+            return Some(Self::Listener(ListenerKey::Unbound(address)));
         }
         let name = text("name")?.to_owned();
         Some(Self::Listener(ListenerKey::Name(name)))

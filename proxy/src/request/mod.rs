@@ -153,8 +153,10 @@ mod tests {
             id: 1,
             peer: SocketAddr::from(([198, 51, 100, 7], 50_000)),
             local: SocketAddr::from(([192, 0, 2, 1], 8080)),
+            is_restored: false,
             filter_state: std::rc::Rc::default(),
             tls: None,
+            inspected: None,
         };
         let mut map: HeaderMap = headers.iter().copied().collect();
         map.add(":path", "/");

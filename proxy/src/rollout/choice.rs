@@ -106,7 +106,9 @@ mod tests {
              canary: {{ weight: {weight}, sticky_by: {sticky_by} }} }} }}] }}]"
         );
         let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
-        let rollout = config.listeners[0].http_filters[0].rollout.clone();
+        let rollout = config.listeners[0].filter_chains[0].http_filters[0]
+            .rollout
+            .clone();
         rollout.unwrap().value.canary.unwrap()
     }
 

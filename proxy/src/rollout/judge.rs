@@ -113,7 +113,9 @@ mod tests {
              wasm: { vm_config: { code: { local: { filename: b } } } }, shadow: true, \
              rollback_on: { trap_rate: 1%, window: 10s } } }] }]";
         let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
-        let rollout = config.listeners[0].http_filters[0].rollout.clone();
+        let rollout = config.listeners[0].filter_chains[0].http_filters[0]
+            .rollout
+            .clone();
         let mut on = rollout.unwrap().value.rollback_on.unwrap();
         on.latency = latency.map(Duration::from_millis);
         on

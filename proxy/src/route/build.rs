@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 use weir_config::{
-    self as config, Config, ConfigError, FilterSetting, Listener, Metadata, PathTemplate,
+    self as config, Config, ConfigError, FilterChain, FilterSetting, Metadata, PathTemplate,
     RouteFilter, Span, Spanned,
 };
 
@@ -25,21 +25,21 @@ use super::{
 };
 
 impl RouteTable {
-    /// Compiles the routes of `listener`.
+    /// Compiles the routes of a filter chain.
     ///
     /// # Errors
     /// What does not compile, with its place.
-    pub(crate) fn build(config: &Config, listener: &Listener) -> Result<Self, ConfigError> {
+    pub(crate) fn build(config: &Config, filters: &FilterChain) -> Result<Self, ConfigError> {
         let metadata = config.clusters.iter().map(|c| c.metadata.clone());
         let builder = Builder {
             config,
-            envoy_headers: listener.http.envoy_headers,
+            envoy_headers: filters.http.envoy_headers,
             cluster_metadata: metadata.collect(),
-            headers: mutations(&listener.headers),
+            headers: mutations(&filters.headers),
         };
         let mut table = Self::default();
         let mut chains: Vec<Vec<RouteFilter>> = Vec::new();
-        for host in &listener.virtual_hosts {
+        for host in &filters.virtual_hosts {
             let rules = host.routes.iter();
             let shared = Shared {
                 host,

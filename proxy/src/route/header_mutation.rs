@@ -149,7 +149,7 @@ mod tests {
             { key: x-d, value: '2', append_action: overwrite_if_exists }, \
             { key: x-e, value: '' }, { key: x-f, value: '', keep_empty_value: true }] }]";
         let config = weir_config::parse("weir.yaml", text).unwrap_or_else(|e| panic!("{e}"));
-        let mutations = HeaderMutations::new(&config.listeners[0].headers);
+        let mutations = HeaderMutations::new(&config.listeners[0].filter_chains[0].headers);
         let changed = |headers: &[(&'static str, &'static str)]| {
             let mut headers: HeaderMap = headers.iter().copied().collect();
             let plain = |value: &Template, _: &HeaderMap| value.text.clone();

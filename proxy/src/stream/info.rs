@@ -11,6 +11,7 @@ use weir_config::{Direction, Metadata, Node};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
+use crate::listener::Inspected;
 use crate::route::{Chosen, Route};
 use crate::tls::TlsFacts;
 use crate::trace::RequestTrace;
@@ -21,14 +22,28 @@ pub(crate) struct ConnectionInfo {
     /// Number of the connection, unique in the process.
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
+    /// Where it is for: an address of this process, or the one that it was for before
+    /// it came here.
     pub(crate) local: SocketAddr,
+    /// Whether `local` is not where it has come in.
+    pub(crate) is_restored: bool,
     /// What filters have set for the length of the connection.
     pub(crate) filter_state: Rc<RefCell<FilterState>>,
     /// What was agreed on it, if it is encrypted.
     pub(crate) tls: Option<Arc<TlsFacts>>,
+    /// What its first bytes have told, if they were looked at.
+    pub(crate) inspected: Option<Rc<Inspected>>,
 }
 
 impl ConnectionInfo {
+    /// The name that the client has asked for with TLS, whoever speaks that; empty if
+    /// it has not.
+    pub(crate) fn requested_server_name(&self) -> &str {
+        let agreed = self.tls.as_ref().map(|tls| tls.server_name.as_str());
+        let inspected = || Some(self.inspected.as_ref()?.server_name.as_str());
+        agreed.or_else(inspected).unwrap_or_default()
+    }
+
     /// The scheme of what is asked for on it.
     pub(crate) fn scheme(&self) -> &'static str {
         match self.tls {
@@ -47,6 +62,8 @@ pub(crate) struct Facts {
     pub(crate) direction: Direction,
     /// What is said of the listener.
     pub(crate) listener: Metadata,
+    /// The name of the filter chain; empty if it has none.
+    pub(crate) filter_chain: String,
 }
 
 /// HTTP version of a request, or that there is no HTTP.

@@ -88,8 +88,7 @@ fn connection(connection: &ConnectionInfo, path: &[&[u8]]) -> Option<Property> {
             Some(Property::Bool(shown.is_some()))
         }
         [b"connection", b"requested_server_name"] => {
-            let tls = connection.tls.as_ref();
-            Some(tls.map_or("", |tls| &tls.server_name).to_owned().into())
+            Some(connection.requested_server_name().to_owned().into())
         }
         [b"connection", name] => tls_attribute(connection.tls.as_deref()?, name),
         _ => None,
@@ -150,8 +149,7 @@ fn xds(info: &StreamInfo, name: &[u8], rest: &[&[u8]]) -> Result<Property, Prope
     match (name, rest) {
         (b"node", rest) => metadata::of_node(&info.facts.node, rest),
         (b"listener_metadata", rest) => metadata::of_metadata(&info.facts.listener, rest),
-        // One filter chain, and it has no name.
-        (b"filter_chain_name", []) => Ok("".into()),
+        (b"filter_chain_name", []) => Ok(info.facts.filter_chain.clone().into()),
         (b"upstream_host_metadata", rest) if info.upstream_metadata.borrow().is_some() => {
             let metadata = info.upstream_metadata.borrow();
             let metadata = metadata.as_deref().ok_or(PropertyError::NotFound)?;

@@ -111,7 +111,11 @@ async fn connect(
     };
     *info.cluster.borrow_mut() = Some(cluster.name.clone());
     info.cluster_endpoints.set(Some(cluster.size()));
-    let Some(endpoint) = cluster.pick(&PickContext::default()) else {
+    let destination = cluster.destination(&info.connection, &HeaderMap::new());
+    let Some(endpoint) = cluster.pick(&PickContext {
+        destination,
+        ..PickContext::default()
+    }) else {
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };

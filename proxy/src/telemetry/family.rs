@@ -91,6 +91,10 @@ families! {
         "Those that are open";
     LISTENER_PROXY_PROTOCOL_ERRORS = Counter "weir_listener_proxy_protocol_errors_total" ["envoy_listener_address"]
         "Connections closed as they did not begin with the header of the PROXY protocol that a listener wants";
+    LISTENER_PRE_CX_TIMEOUT = Counter "envoy_listener_downstream_pre_cx_timeout" ["envoy_listener_address"]
+        "Connections closed as they took too long to say which filter chain they are for";
+    LISTENER_NO_FILTER_CHAIN = Counter "envoy_listener_no_filter_chain_match" ["envoy_listener_address"]
+        "Connections closed as no filter chain is for them";
     LISTENER_SSL_HANDSHAKE = Counter "envoy_listener_ssl_handshake" ["envoy_listener_address"]
         "Handshakes of TLS that have succeeded";
     LISTENER_SSL_SESSION_REUSED = Counter "envoy_listener_ssl_session_reused" ["envoy_listener_address"]

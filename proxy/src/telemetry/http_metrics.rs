@@ -71,6 +71,8 @@ pub(crate) struct ListenerMetrics {
     tcp: bool,
     pub(crate) tls: TlsMetrics,
     no_proxy_header: Counter,
+    inspection_timeouts: Counter,
+    no_filter_chain: Counter,
     overflow: Counter,
     connections: Counter,
     active_connections: Counter,
@@ -97,6 +99,8 @@ impl ListenerMetrics {
             tcp,
             tls: TlsMetrics::default(),
             no_proxy_header: Counter::default(),
+            inspection_timeouts: Counter::default(),
+            no_filter_chain: Counter::default(),
             overflow: Counter::default(),
             connections: Counter::default(),
             active_connections: Counter::default(),
@@ -126,6 +130,16 @@ impl ListenerMetrics {
     /// A connection has not begun with the header that is wanted.
     pub(crate) fn no_proxy_header(&self) {
         self.no_proxy_header.add(1);
+    }
+
+    /// A client has taken too long to say what its connection is for.
+    pub(crate) fn inspection_timeout(&self) {
+        self.inspection_timeouts.add(1);
+    }
+
+    /// No filter chain is for a connection.
+    pub(crate) fn no_filter_chain(&self) {
+        self.no_filter_chain.add(1);
     }
 
     /// Counts a connection for as long as the guard lives.
@@ -183,6 +197,10 @@ impl ListenerMetrics {
         page.count(&f::LISTENER_CX_OVERFLOW, address, self.overflow.get());
         let errors = self.no_proxy_header.get();
         page.count(&f::LISTENER_PROXY_PROTOCOL_ERRORS, address, errors);
+        let timeouts = self.inspection_timeouts.get();
+        page.count(&f::LISTENER_PRE_CX_TIMEOUT, address, timeouts);
+        let unmatched = self.no_filter_chain.get();
+        page.count(&f::LISTENER_NO_FILTER_CHAIN, address, unmatched);
         self.tls.show_listener(&self.address, page);
         let name = &[&*self.name];
         if self.tcp {

@@ -32,7 +32,8 @@ pub(crate) use self::fetch_metrics::fetches;
 pub(crate) use self::generations::{GenerationCells, Generations};
 pub(crate) use self::guest_metrics::GuestMetrics;
 pub(crate) use self::http_metrics::{
-    ClusterMetrics, DownstreamRequest, ListenerMetrics, PendingRequest, UpstreamRequest,
+    ClusterMetrics, DownstreamConnection, DownstreamRequest, ListenerMetrics, PendingRequest,
+    UpstreamRequest,
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::page::Page;

@@ -12,7 +12,7 @@ use rustls::{CertificateError, ServerConfig, SignatureAlgorithm};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
-use weir_config::{Codec, ConfigError, Listener, ListenerTls};
+use weir_config::{Codec, ConfigError, FilterChain, ListenerTls, Span};
 
 use super::certificate::CertificateFacts;
 use super::connection::TlsConnection;
@@ -69,17 +69,16 @@ pub(crate) enum HandshakeError {
 }
 
 impl DownstreamTls {
-    /// What `listener` says. What is the same in `previous` is not made again.
+    /// What a filter chain says. What is the same in `previous` is not made again.
     ///
     /// # Errors
     /// What cannot be read or used, with its place in the configuration.
     pub(crate) fn build(
-        listener: &Listener,
+        (chain, span): (&FilterChain, Span),
         tls: &ListenerTls,
         mut reader: PemReader<'_>,
         previous: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, ConfigError> {
-        let span = listener.name.span;
         let verifier = verifier(tls, &mut reader)?;
         let authorities = reader.fingerprint();
         let mut identities = Vec::new();
@@ -88,8 +87,8 @@ impl DownstreamTls {
         }
         let alpn = match &tls.alpn {
             Some(names) => alpn(names),
-            None if listener.tcp.is_some() => Vec::new(),
-            None => default_alpn(listener.http.codec),
+            None if chain.tcp.is_some() => Vec::new(),
+            None => default_alpn(chain.http.codec),
         };
         let fingerprint = reader.fingerprint();
         let is_same = |old: &&Arc<Self>| {

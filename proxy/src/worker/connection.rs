@@ -2,27 +2,37 @@
 //! by the generation that is the current one when it begins.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use weir_config::{Codec, HttpOptions};
 
 use super::proxy_protocol;
-use super::shared::{Acceptor, Alive, Life, Served, Slot};
+use super::shared::{Acceptor, Alive, Directory, Entrance, Life, Served, Slot};
+use crate::connection_limit::CountedConnection;
 use crate::exchange::Exchange;
 use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
 use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE};
+use crate::listener::{Asked, Inspected, InspectionError, original_dst};
 use crate::stream::ConnectionInfo;
 use crate::tcp;
+use crate::telemetry::DownstreamConnection;
 
 /// Accepts connections from one of the sockets until the address is given up, or the
 /// process drains.
-pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<Life>) {
+pub(super) async fn accept_loop(
+    acceptor: Rc<Acceptor>,
+    place: usize,
+    life: Rc<Life>,
+    directory: Rc<Directory>,
+) {
     let Some(tcp) = acceptor.sockets.get(place) else {
         return;
     };
@@ -34,8 +44,7 @@ pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<L
             Ok(_) = replaced.wait_for(|replaced| *replaced) => return,
             accepted = tcp.accept() => match accepted {
                 Ok((connection, peer)) => {
-                    let slot = Rc::clone(&acceptor.slot.borrow());
-                    spawn_connection(connection, peer, slot, &life);
+                    spawn_connection(connection, peer, &acceptor, (&life, &directory));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: closing connections will help.
@@ -50,92 +59,244 @@ pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<L
     }
 }
 
-fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, life: &Rc<Life>) {
-    let (Ok(local), Some(served)) = (connection.local_addr(), slot.current()) else {
+/// Counts a connection, for as long as it is open and its listener's.
+struct Admitted {
+    _place: Option<CountedConnection>,
+    _counted: DownstreamConnection,
+}
+
+impl Entrance {
+    /// `None` if there are as many connections as there may be.
+    fn admit(&self) -> Option<Admitted> {
+        let place = self.max_connections.map(|max| self.connections.admit(max));
+        if place.as_ref().is_some_and(Option::is_none) {
+            self.metrics.overflow();
+            return None;
+        }
+        Some(Admitted {
+            _place: place.flatten(),
+            _counted: self.metrics.connection(),
+        })
+    }
+}
+
+fn spawn_connection(
+    connection: TcpStream,
+    peer: SocketAddr,
+    acceptor: &Rc<Acceptor>,
+    (life, directory): (&Rc<Life>, &Rc<Directory>),
+) {
+    let entrance = acceptor.entrance();
+    let Ok(local) = connection.local_addr() else {
+        return;
+    };
+    let Some(admitted) = entrance.admit() else {
         return;
     };
     let info = ConnectionInfo {
-        id: served.shared.metrics.next_connection_id(),
+        id: entrance.worker.next_connection_id(),
         peer,
         local,
+        is_restored: false,
         filter_state: Rc::default(),
         tls: None,
+        inspected: None,
     };
-    let place = served
-        .listener
-        .max_connections
-        .map(|max| served.listener.connections.admit(max));
-    if place.as_ref().is_some_and(Option::is_none) {
-        served.listener.metrics.overflow();
-        return;
-    }
-    let guard = (
-        place,
-        served.listener.metrics.connection(),
-        Alive::connection(life),
-        served.listener.tcp.map(|_| Alive::stream(&served.shared)),
-    );
+    let alive = Alive::connection(life);
+    let (life, directory) = (Rc::clone(life), Rc::clone(directory));
+    let acceptor = Rc::clone(acceptor);
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!("TCP_NODELAY: {error}");
         }
-        match served.listener.tcp {
-            Some(proxy) => {
-                let serving = async {
-                    let Some((connection, info)) = begin(connection, info, &served, &slot).await
-                    else {
-                        return;
-                    };
-                    tcp::serve(connection, info, proxy, &served.listener, &served.shared).await;
-                };
-                tokio::select! {
-                    () = serving => {}
-                    () = served.shared.is_over() => {}
-                }
-            }
-            None => {
-                let begun = begin(connection, info, &served, &slot).await;
-                let http = Arc::clone(&served.listener.http);
-                let codec = Rc::clone(&served.listener.codec);
-                // It may live longer than the generation that it began with.
-                drop(served);
-                if let Some((connection, info)) = begun {
-                    serve_connection(connection, info, &http, &codec, &slot).await;
-                }
-            }
+        let arrival = Arrival {
+            connection,
+            info,
+            direct: peer,
+            admitted,
+        };
+        if let Some((slot, arrival)) = enter(arrival, acceptor, &life, &directory).await {
+            let Arrival {
+                connection,
+                info,
+                admitted,
+                ..
+            } = arrival;
+            serve(connection, info, &slot).await;
+            drop(admitted);
         }
-        drop(guard);
+        drop(alive);
     });
 }
 
-/// Learns who the client is, and encrypts its connection, where the listener is to;
-/// `None` if that has failed.
+/// A connection of which it is to be seen who serves it.
+struct Arrival {
+    connection: TcpStream,
+    info: ConnectionInfo,
+    /// The peer, whatever a proxy in front says.
+    direct: SocketAddr,
+    admitted: Admitted,
+}
+
+/// Finds out what a connection is, as far as its listener is to, and which filter chain
+/// it is for; `None` if that has failed, or it is for none.
+async fn enter(
+    mut arrival: Arrival,
+    acceptor: Rc<Acceptor>,
+    life: &Life,
+    directory: &Directory,
+) -> Option<(Rc<Slot>, Arrival)> {
+    arrival.look_at(&acceptor.entrance(), life).await?;
+    // It may have become another one meanwhile.
+    let mut entrance = acceptor.entrance();
+    drop(acceptor);
+    if entrance.original_dst.hands_over
+        && arrival.info.is_restored
+        && let Some(other) = directory.find(arrival.info.local)
+        && other.address != entrance.address
+    {
+        arrival.admitted = other.admit()?;
+        // Where it was going is known.
+        arrival.look_into(&other, life).await?;
+        entrance = directory.find(arrival.info.local).unwrap_or(other);
+    }
+    let info = &arrival.info;
+    let nothing = Inspected::default();
+    let chain = entrance.matcher.find(&Asked {
+        destination: info.local,
+        source: info.peer,
+        direct_source: arrival.direct.ip(),
+        inspected: info.inspected.as_deref().unwrap_or(&nothing),
+    });
+    let slot = chain.and_then(|chain| entrance.slots.get(chain));
+    if slot.is_none() {
+        entrance.metrics.no_filter_chain();
+        let (listener, peer) = (entrance.metrics.name(), arrival.direct);
+        tracing::debug!(listener, %peer, "no filter chain is for the connection");
+    }
+    Some((Rc::clone(slot?), arrival))
+}
+
+impl Arrival {
+    /// Finds out where it was going, and the rest.
+    async fn look_at(&mut self, entrance: &Entrance, life: &Life) -> Option<()> {
+        let how = entrance.original_dst;
+        if how.restores {
+            let original = original_dst(&self.connection, entrance.address, how.transparent);
+            if let Some(original) = original {
+                self.info.local = original;
+                self.info.is_restored = true;
+            }
+        }
+        self.look_into(entrance, life).await
+    }
+
+    /// Finds out what its first bytes tell; `None` if it is to be closed.
+    async fn look_into(&mut self, entrance: &Entrance, life: &Life) -> Option<()> {
+        let (listener, peer) = (entrance.metrics.name(), self.direct);
+        let patience = || async {
+            ended(life, &entrance.retired).await;
+            sleep(DRAIN_IDLE_GRACE).await;
+        };
+        if let Some(options) = entrance.proxy_protocol {
+            let told = tokio::select! {
+                told = proxy_protocol::read(&mut self.connection, options) => told,
+                () = patience() => return None,
+            };
+            match told {
+                Ok(Some(ends)) => {
+                    self.info.peer = ends.client;
+                    self.info.is_restored |= self.info.local != ends.destination;
+                    self.info.local = ends.destination;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    entrance.metrics.no_proxy_header();
+                    tracing::debug!(listener, %peer, "PROXY: {error}");
+                    return None;
+                }
+            }
+        }
+        if let Some(inspection) = entrance.inspection {
+            let inspected = tokio::select! {
+                inspected = inspection.inspect(&self.connection) => inspected,
+                () = patience() => return None,
+            };
+            match inspected {
+                Ok(inspected) => self.info.inspected = Some(Rc::new(inspected)),
+                Err(error) => {
+                    tracing::debug!(listener, %peer, "{error}");
+                    let is_late = matches!(error, InspectionError::Timeout);
+                    if is_late {
+                        entrance.metrics.inspection_timeout();
+                    }
+                    if !is_late || !inspection.continue_on_timeout {
+                        return None;
+                    }
+                    self.register_anew()?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Has the socket tell again of bytes that were looked at, and not enough.
+    fn register_anew(&mut self) -> Option<()> {
+        let socket = self.connection.as_fd().try_clone_to_owned();
+        match socket.and_then(|socket| TcpStream::from_std(socket.into())) {
+            Ok(connection) => self.connection = connection,
+            Err(error) => {
+                tracing::debug!(peer = %self.direct, "cannot watch a connection: {error}");
+                return None;
+            }
+        }
+        Some(())
+    }
+}
+
+/// Serves a connection that is for a filter chain, until it ends.
+async fn serve(connection: TcpStream, info: ConnectionInfo, slot: &Rc<Slot>) {
+    let Some(served) = slot.current() else {
+        return;
+    };
+    if served.shared.has_ended() {
+        return;
+    }
+    match served.listener.tcp {
+        Some(proxy) => {
+            let _alive = Alive::stream(&served.shared);
+            let serving = async {
+                let Some((connection, info)) = begin(connection, info, &served, slot).await else {
+                    return;
+                };
+                tcp::serve(connection, info, proxy, &served.listener, &served.shared).await;
+            };
+            tokio::select! {
+                () = serving => {}
+                () = served.shared.is_over() => {}
+            }
+        }
+        None => {
+            let begun = begin(connection, info, &served, slot).await;
+            let http = Arc::clone(&served.listener.http);
+            let codec = Rc::clone(&served.listener.codec);
+            // It may live longer than the generation that it began with.
+            drop(served);
+            if let Some((connection, info)) = begun {
+                serve_connection(connection, info, &http, &codec, slot).await;
+            }
+        }
+    }
+}
+
+/// Encrypts a connection, where its filter chain is to; `None` if that has failed.
 async fn begin(
-    mut connection: TcpStream,
+    connection: TcpStream,
     mut info: ConnectionInfo,
     served: &Served,
     slot: &Slot,
 ) -> Option<(Connection, ConnectionInfo)> {
     let listener = &served.listener;
-    if let Some(options) = listener.proxy_protocol {
-        let told = tokio::select! {
-            told = proxy_protocol::read(&mut connection, options) => told,
-            () = idle_at_the_end(slot) => return None,
-        };
-        match told {
-            Ok(Some(ends)) => {
-                info.peer = ends.client;
-                info.local = ends.destination;
-            }
-            Ok(None) => {}
-            Err(error) => {
-                listener.metrics.no_proxy_header();
-                let peer = info.peer;
-                tracing::debug!(listener = listener.metrics.name(), %peer, "PROXY: {error}");
-                return None;
-            }
-        }
-    }
     let Some(tls) = &listener.tls else {
         return Some((connection.into(), info));
     };
@@ -284,14 +445,20 @@ async fn serve_http2(
     }
 }
 
-/// Returns when the process drains, or the listener is no more.
+/// Returns when the process drains, or the filter chain is no more.
 async fn at_the_end(slot: &Slot) {
     let Some(served) = slot.current() else {
         return;
     };
-    let mut draining = served.shared.life.draining.clone();
+    let life = Rc::clone(&served.shared.life);
     drop(served);
-    let mut retired = slot.retired.subscribe();
+    ended(&life, &slot.retired).await;
+}
+
+/// Returns when the process drains, or what a connection came in by is no more.
+async fn ended(life: &Life, retired: &watch::Sender<bool>) {
+    let mut draining = life.draining.clone();
+    let mut retired = retired.subscribe();
     // An error means that the server is gone, too.
     tokio::select! {
         _ = draining.wait_for(|draining| *draining) => {}
@@ -299,7 +466,7 @@ async fn at_the_end(slot: &Slot) {
     }
 }
 
-/// Returns a while after the process has begun to drain, or the listener is no more.
+/// Returns a while after the process has begun to drain, or the filter chain is no more.
 async fn idle_at_the_end(slot: &Slot) {
     at_the_end(slot).await;
     sleep(DRAIN_IDLE_GRACE).await;

@@ -25,15 +25,17 @@ use tokio::task::{JoinHandle, LocalSet, yield_now};
 use tokio::time::sleep;
 
 use self::connection::accept_loop;
-use self::shared::{Acceptor, Life, Served, Slot};
+use self::shared::{Acceptor, Directory, Entrance, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
-use crate::generation::{FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec};
+use crate::generation::{
+    ChainSpec, FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
+};
 use crate::http::CodecOptions;
 use crate::limits::{LISTEN_BACKLOG, VM_CARE_INTERVAL};
 use crate::rollout::{Link, Versions};
-use crate::telemetry::{AccessLog, GenerationCells, Reports, WorkerMetrics};
+use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, Reports, WorkerMetrics};
 
 /// What a worker is started with.
 pub(crate) struct WorkerSpec {
@@ -50,7 +52,7 @@ pub(crate) struct Rollout {
     pub(crate) generation: Arc<Generation>,
     /// Bound sockets for each listener that there is not yet.
     pub(crate) sockets: HashMap<ListenerKey, Vec<Socket>>,
-    /// Where each listener of the generation logs.
+    /// Where each filter chain of the generation logs.
     pub(crate) access_logs: Vec<Option<AccessLog>>,
     pub(crate) cells: Arc<GenerationCells>,
 }
@@ -99,8 +101,16 @@ struct Ready {
     generation: Arc<Generation>,
     shared: Rc<WorkerShared>,
     vms: Vec<Rc<FilterVm>>,
-    listeners: Vec<(ListenerKey, Rc<Slot>, Rc<WorkerListener>)>,
+    listeners: Vec<ReadyListener>,
     sockets: HashMap<ListenerKey, Vec<Socket>>,
+}
+
+/// A listener that is ready.
+struct ReadyListener {
+    key: ListenerKey,
+    entrance: Rc<Entrance>,
+    /// For each of its slots, what is to serve it.
+    chains: Vec<Rc<WorkerListener>>,
 }
 
 /// A generation that is served, or was.
@@ -114,7 +124,7 @@ struct Serving {
 struct Retired {
     serving: Serving,
     since: Instant,
-    /// Listeners that ended with it. They are there as long as they have connections,
+    /// Filter chains that ended with it. They are there as long as they have connections,
     /// each of which may say one thing more.
     slots: Vec<Weak<Slot>>,
 }
@@ -141,6 +151,7 @@ struct Worker {
     /// Shared with the task that looks after VMs.
     generations: Rc<RefCell<Generations>>,
     acceptors: HashMap<ListenerKey, (Rc<Acceptor>, Vec<JoinHandle<()>>)>,
+    directory: Rc<Directory>,
 }
 
 /// The generations on one worker.
@@ -166,6 +177,7 @@ impl Worker {
             ready: None,
             generations: Rc::default(),
             acceptors: HashMap::new(),
+            directory: Rc::default(),
         }
     }
 
@@ -188,14 +200,7 @@ impl Worker {
                 }
                 Some(Order::Abort) => self.abort(),
                 Some(Order::Retire(keys)) => self.retire(&keys),
-                Some(Order::Close(keys)) => self.acceptors.retain(|key, (acceptor, _)| {
-                    let closes = keys.contains(key);
-                    acceptor.closing.send_if_modified(|closing| {
-                        *closing |= closes;
-                        closes
-                    });
-                    !closes
-                }),
+                Some(Order::Close(keys)) => self.close(&keys),
                 Some(Order::Share(reply)) => {
                     let _ = reply.send(self.share());
                 }
@@ -230,7 +235,6 @@ impl Worker {
             names: Arc::clone(&generation.names),
             pool: Rc::clone(&self.pool),
             callouts: generation.callouts,
-            metrics: Arc::clone(&self.metrics),
             tracer: generation.tracer.clone(),
             life: Rc::clone(&self.life),
             cells,
@@ -257,63 +261,41 @@ impl Worker {
             vms.push(vm);
             yield_now().await;
         }
-        let listeners = generation.listeners.iter().zip(access_logs);
-        let listeners = listeners.map(|(spec, access_log)| {
+        let mut access_logs = access_logs.into_iter();
+        let listeners = generation.listeners.iter().map(|spec| {
             let key = spec.key();
-            let slot = self.slot(&key, spec);
             let address = generation.bound.get(&key).copied();
-            let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
-            let metrics = self.metrics.listener(
-                &spec.name,
-                address.unwrap_or(spec.address),
-                spec.tcp.is_some(),
-            );
-            if spec.tls.is_some() {
-                metrics.tls.speak();
-            }
-            let link = |filter: &FilterSpec| Link {
-                plugin: Rc::new(plugin(&filter.place)),
-                versions: filter.rollout.as_ref().map(|rollout| {
-                    Rc::new(Versions {
-                        canary: rollout.canary.as_ref().map(|p| Rc::new(plugin(p))),
-                        shadow: rollout.shadow.as_ref().map(|p| Rc::new(plugin(p))),
-                        cells: rollout.state.cells(self.number),
-                        state: Arc::clone(&rollout.state),
-                        reports: Reports::default(),
-                    })
-                }),
-            };
-            let of_route = |chain: &[Link], filter: &RouteFilterSpec| match filter {
-                RouteFilterSpec::Same(place) => chain[*place].clone(),
-                RouteFilterSpec::Configured(place) => Link {
-                    plugin: Rc::new(plugin(place)),
-                    versions: None,
-                },
-            };
-            let chain: Vec<Link> = spec.filters.iter().map(link).collect();
-            let listener = Rc::new(WorkerListener {
-                chains: spec
-                    .chains
-                    .iter()
-                    .map(|places| places.iter().map(|p| of_route(&chain, p)).collect())
-                    .collect(),
-                chain,
-                access_loggers: spec.access_loggers.iter().map(plugin).collect(),
-                routes: Arc::clone(&spec.routes),
-                tls: spec.tls.clone(),
-                proxy_protocol: spec.proxy_protocol,
+            let address = address.unwrap_or(spec.address);
+            let metrics = self.metrics.listener(&spec.name, address, spec.is_tcp());
+            let slots = spec
+                .chains
+                .iter()
+                .map(|chain| self.slot(&key, &chain.terms));
+            let slots: Vec<_> = slots.collect();
+            let chains = spec.chains.iter().zip(&slots);
+            let chains = chains.map(|(chain, slot)| {
+                let access_log = access_logs.next().flatten();
+                self.filter_chain((spec, chain), slot, &vms, &metrics, access_log)
+            });
+            let chains = chains.collect();
+            let entrance = Rc::new(Entrance {
+                metrics,
+                worker: Arc::clone(&self.metrics),
                 max_connections: spec.max_connections,
                 connections: Arc::clone(&spec.connections),
-                tcp: spec.tcp,
-                metrics,
-                access_log,
-                codec: Rc::new(CodecOptions::of_listener(&spec.http)),
-                http: Arc::clone(&spec.http),
-                buffer_limit: spec.buffer_limit,
-                facts: Arc::clone(&spec.facts),
-                retired: slot.retired.subscribe(),
+                proxy_protocol: spec.proxy_protocol,
+                inspection: spec.inspection,
+                original_dst: spec.original_dst,
+                address,
+                matcher: Arc::clone(&spec.matcher),
+                slots,
+                retired: self.retired(&key),
             });
-            (key, slot, listener)
+            ReadyListener {
+                key,
+                entrance,
+                chains,
+            }
         });
         let listeners = listeners.collect();
         self.ready = Some(Ready {
@@ -324,6 +306,58 @@ impl Worker {
             sockets,
         });
         Ok(())
+    }
+
+    /// A filter chain of a listener, with its VMs.
+    fn filter_chain(
+        &self,
+        (listener, spec): (&ListenerSpec, &ChainSpec),
+        slot: &Slot,
+        vms: &[Rc<FilterVm>],
+        metrics: &Arc<ListenerMetrics>,
+        access_log: Option<AccessLog>,
+    ) -> Rc<WorkerListener> {
+        if spec.terms.tls.is_some() {
+            metrics.tls.speak();
+        }
+        let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
+        let link = |filter: &FilterSpec| Link {
+            plugin: Rc::new(plugin(&filter.place)),
+            versions: filter.rollout.as_ref().map(|rollout| {
+                Rc::new(Versions {
+                    canary: rollout.canary.as_ref().map(|p| Rc::new(plugin(p))),
+                    shadow: rollout.shadow.as_ref().map(|p| Rc::new(plugin(p))),
+                    cells: rollout.state.cells(self.number),
+                    state: Arc::clone(&rollout.state),
+                    reports: Reports::default(),
+                })
+            }),
+        };
+        let of_route = |chain: &[Link], filter: &RouteFilterSpec| match filter {
+            RouteFilterSpec::Same(place) => chain[*place].clone(),
+            RouteFilterSpec::Configured(place) => Link {
+                plugin: Rc::new(plugin(place)),
+                versions: None,
+            },
+        };
+        let chain: Vec<Link> = spec.filters.iter().map(link).collect();
+        let chains = spec.of_routes.iter();
+        let chains = chains.map(|places| places.iter().map(|p| of_route(&chain, p)).collect());
+        Rc::new(WorkerListener {
+            chains: chains.collect(),
+            chain,
+            access_loggers: spec.access_loggers.iter().map(plugin).collect(),
+            routes: Arc::clone(&spec.routes),
+            tls: spec.terms.tls.clone(),
+            tcp: spec.tcp,
+            metrics: Arc::clone(metrics),
+            access_log,
+            codec: Rc::new(CodecOptions::of_listener(&spec.terms.http)),
+            http: Arc::clone(&spec.terms.http),
+            buffer_limit: listener.buffer_limit,
+            facts: Arc::clone(&spec.facts),
+            retired: slot.retired.subscribe(),
+        })
     }
 
     /// The clusters of a generation; those that are as before keep their endpoints.
@@ -344,14 +378,21 @@ impl Worker {
         generation.clusters.iter().map(cluster).collect()
     }
 
-    /// The slot of a listener: the one that there is, if its connections can go on
-    /// as they are.
-    fn slot(&self, key: &ListenerKey, spec: &ListenerSpec) -> Rc<Slot> {
+    /// What tells that a listener is no more: that of the one that there is.
+    fn retired(&self, key: &ListenerKey) -> Rc<watch::Sender<bool>> {
         let current = self.acceptors.get(key);
-        let current = current.map(|(acceptor, _)| Rc::clone(&acceptor.slot.borrow()));
-        let fits =
-            |slot: &Rc<Slot>| spec.goes_on_from(&slot.http, slot.is_tcp, slot.tls.as_deref());
-        current.filter(fits).unwrap_or_else(|| Slot::new(spec))
+        let current = current.map(|(acceptor, _)| Rc::clone(&acceptor.entrance.borrow().retired));
+        current.unwrap_or_else(|| Rc::new(watch::Sender::new(false)))
+    }
+
+    /// The slot of a filter chain: the one that there is, if its connections can go on
+    /// as they are.
+    fn slot(&self, key: &ListenerKey, terms: &Terms) -> Rc<Slot> {
+        let current = self.acceptors.get(key);
+        let entrance = current.map(|(acceptor, _)| acceptor.entrance.borrow());
+        let mut slots = entrance.iter().flat_map(|entrance| &entrance.slots);
+        let same = slots.find(|slot| terms.goes_on_from(&slot.terms));
+        same.map_or_else(|| Slot::new(terms), Rc::clone)
     }
 
     /// Serves the generation that is ready.
@@ -375,27 +416,39 @@ impl Worker {
         }
         vms.iter().for_each(|vm| vm.promote());
         let mut retired = Vec::new();
-        let kept: Vec<_> = listeners.iter().map(|(key, ..)| key.clone()).collect();
-        for (key, slot, listener) in listeners {
-            slot.serve(Served {
-                listener,
-                shared: Rc::clone(&shared),
-            });
+        let kept: Vec<_> = listeners.iter().map(|ready| ready.key.clone()).collect();
+        for ReadyListener {
+            key,
+            entrance,
+            chains,
+        } in listeners
+        {
+            for (slot, listener) in entrance.slots.iter().zip(chains) {
+                slot.serve(Served {
+                    listener,
+                    shared: Rc::clone(&shared),
+                });
+            }
             if let Some((acceptor, _)) = self.acceptors.get(&key) {
-                let before = acceptor.slot.replace(Rc::clone(&slot));
-                if !Rc::ptr_eq(&before, &slot) {
-                    before.retire();
-                    retired.push(Rc::downgrade(&before));
+                let before = acceptor.entrance.replace(Rc::clone(&entrance));
+                let goes_on = |slot: &&Rc<Slot>| {
+                    let mut slots = entrance.slots.iter();
+                    slots.any(|new| Rc::ptr_eq(new, slot))
+                };
+                for slot in before.slots.iter().filter(|slot| !goes_on(slot)) {
+                    slot.retire();
+                    retired.push(Rc::downgrade(slot));
                 }
             } else if let Some(sockets) = opened.remove(&key) {
                 let acceptor = Rc::new(Acceptor {
-                    slot: RefCell::new(slot),
+                    entrance: RefCell::new(entrance),
                     closing: watch::Sender::new(false),
                     sockets,
                 });
                 let accept = |place| {
                     let (acceptor, life) = (Rc::clone(&acceptor), Rc::clone(&self.life));
-                    tokio::task::spawn_local(accept_loop(acceptor, place, life))
+                    let directory = Rc::clone(&self.directory);
+                    tokio::task::spawn_local(accept_loop(acceptor, place, life, directory))
                 };
                 let tasks = (0..acceptor.sockets.len()).map(accept).collect();
                 self.acceptors.insert(key, (acceptor, tasks));
@@ -407,10 +460,11 @@ impl Worker {
             .collect::<Vec<_>>();
         for (_, (acceptor, _)) in gone {
             acceptor.closing.send_replace(true);
-            let slot = acceptor.slot.borrow();
-            slot.retire();
-            retired.push(Rc::downgrade(&slot));
+            let entrance = acceptor.entrance.borrow();
+            entrance.retire();
+            retired.extend(entrance.slots.iter().map(Rc::downgrade));
         }
+        self.list_acceptors();
         vms.iter().for_each(FilterVm::prepare_spare);
         let serving = Serving {
             generation,
@@ -421,10 +475,31 @@ impl Worker {
         Ok(())
     }
 
+    fn close(&mut self, keys: &[ListenerKey]) {
+        self.acceptors.retain(|key, (acceptor, _)| {
+            let closes = keys.contains(key);
+            acceptor.closing.send_if_modified(|closing| {
+                *closing |= closes;
+                closes
+            });
+            !closes
+        });
+        self.list_acceptors();
+    }
+
+    /// Has connections find the listeners that there are now.
+    fn list_acceptors(&self) {
+        let entrances = self.acceptors.values().map(|(acceptor, _)| {
+            let entrance = acceptor.entrance.borrow();
+            (entrance.address, Rc::clone(&entrance))
+        });
+        self.directory.replace(entrances.collect());
+    }
+
     fn retire(&self, keys: &[ListenerKey]) {
         let ending = |(key, _): &(&ListenerKey, _)| keys.contains(key);
         for (_, (acceptor, _)) in self.acceptors.iter().filter(ending) {
-            acceptor.slot.borrow().retire();
+            acceptor.entrance.borrow().retire();
         }
     }
 

@@ -2,6 +2,8 @@
 //! what belongs to one generation of the configuration on it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
 use crate::connection_limit::ConnectionLimit;
 use crate::filter::Plugin;
-use crate::generation::ListenerSpec;
+use crate::generation::{OriginalDst, Terms};
 use crate::http::CodecOptions;
+use crate::listener::{ChainMatcher, Inspection};
 use crate::rollout::Link;
 use crate::route::RouteTable;
 use crate::stream::{Facts, FilteredStream, LogView};
@@ -44,7 +47,6 @@ pub(crate) struct WorkerShared {
     pub(crate) names: Arc<ClusterNames>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) callouts: Callouts,
-    pub(crate) metrics: Arc<WorkerMetrics>,
     /// Decides which requests get spans, if any do.
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(super) life: Rc<Life>,
@@ -126,7 +128,7 @@ impl Latest {
     }
 }
 
-/// A listener on one worker, as one generation has it.
+/// A filter chain of a listener on one worker, as one generation has it.
 pub(crate) struct WorkerListener {
     /// Its filters.
     pub(crate) chain: Vec<Link>,
@@ -139,9 +141,6 @@ pub(crate) struct WorkerListener {
     pub(crate) buffer_limit: usize,
     pub(crate) facts: Arc<Facts>,
     pub(super) tls: Option<Arc<DownstreamTls>>,
-    pub(super) proxy_protocol: Option<ProxyProtocol>,
-    pub(super) max_connections: Option<NonZeroUsize>,
-    pub(super) connections: Arc<ConnectionLimit>,
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) metrics: Arc<ListenerMetrics>,
     pub(super) access_log: Option<AccessLog>,
@@ -193,23 +192,19 @@ pub(super) struct Served {
     pub(super) shared: Rc<WorkerShared>,
 }
 
-/// A listener that stays while generations come and go; its connections look here
+/// A filter chain that stays while generations come and go; its connections look here
 /// for what serves them.
 pub(super) struct Slot {
     current: RefCell<Option<Served>>,
-    pub(super) http: Arc<HttpOptions>,
-    pub(super) is_tcp: bool,
-    pub(super) tls: Option<Arc<DownstreamTls>>,
+    pub(super) terms: Terms,
     pub(super) retired: watch::Sender<bool>,
 }
 
 impl Slot {
-    pub(super) fn new(spec: &ListenerSpec) -> Rc<Self> {
+    pub(super) fn new(terms: &Terms) -> Rc<Self> {
         Rc::new(Self {
             current: RefCell::default(),
-            http: Arc::clone(&spec.http),
-            is_tcp: spec.tcp.is_some(),
-            tls: spec.tls.clone(),
+            terms: terms.clone(),
             retired: watch::Sender::new(false),
         })
     }
@@ -229,12 +224,67 @@ impl Slot {
     }
 }
 
+/// How a listener takes connections, as one generation has it.
+pub(super) struct Entrance {
+    pub(super) metrics: Arc<ListenerMetrics>,
+    pub(super) worker: Arc<WorkerMetrics>,
+    pub(super) max_connections: Option<NonZeroUsize>,
+    pub(super) connections: Arc<ConnectionLimit>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
+    pub(super) inspection: Option<Inspection>,
+    pub(super) original_dst: OriginalDst,
+    /// Where it is bound.
+    pub(super) address: SocketAddr,
+    /// Which of `slots` a connection is for.
+    pub(super) matcher: Arc<ChainMatcher>,
+    pub(super) slots: Vec<Rc<Slot>>,
+    /// There is no such listener any more: the same in all its generations.
+    pub(super) retired: Rc<watch::Sender<bool>>,
+}
+
+impl Entrance {
+    /// Has its connections end.
+    pub(super) fn retire(&self) {
+        self.retired.send_replace(true);
+        self.slots.iter().for_each(|slot| slot.retire());
+    }
+}
+
 /// What accepts connections on one address.
 pub(super) struct Acceptor {
-    /// Where new connections belong.
-    pub(super) slot: RefCell<Rc<Slot>>,
+    /// Where new connections come in.
+    pub(super) entrance: RefCell<Rc<Entrance>>,
     pub(super) closing: watch::Sender<bool>,
     pub(super) sockets: Vec<TcpListener>,
+}
+
+impl Acceptor {
+    /// Where new connections come in now.
+    pub(super) fn entrance(&self) -> Rc<Entrance> {
+        Rc::clone(&self.entrance.borrow())
+    }
+}
+
+/// The listeners of a worker by their addresses, for connections that were for one and
+/// have come in by another. It stays while they end.
+#[derive(Default)]
+pub(super) struct Directory(RefCell<HashMap<SocketAddr, Rc<Entrance>>>);
+
+impl Directory {
+    pub(super) fn replace(&self, all: HashMap<SocketAddr, Rc<Entrance>>) {
+        self.0.replace(all);
+    }
+
+    /// The listener with this address, or else with its port and any address.
+    pub(super) fn find(&self, address: SocketAddr) -> Option<Rc<Entrance>> {
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let all = self.0.borrow();
+        let any = SocketAddr::new(any, address.port());
+        all.get(&address).or_else(|| all.get(&any)).cloned()
+    }
 }
 
 /// Keeps the worker from ending: a connection, or a stream of one, is alive.

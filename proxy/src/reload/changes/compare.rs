@@ -10,7 +10,7 @@ use weir_config::{Destination, PathMatch, Route, RouteAction, VirtualHost, Weigh
 use super::{Change, Fate, Kind};
 use crate::cluster::ClusterSpec;
 use crate::filter::FilterVmSpec;
-use crate::generation::{Generation, ListenerSpec};
+use crate::generation::{ChainSpec, Generation, ListenerSpec};
 use crate::rollout::{Place, RolloutState};
 
 /// Everything that is in one of them, or both.
@@ -102,14 +102,27 @@ fn listeners(before: &Generation, now: &Generation, all: &mut Vec<Change>) {
         if moved {
             details.push(format!("{} -> {}", old.address, new.address));
         }
-        details.extend(listener(before, old, now, new));
+        let several = old.has_several_chains() || new.has_several_chains();
+        details.extend(listener(old, new));
+        let chains = chains(old, new);
+        let goes_on = |(old, new): &(&ChainSpec, &ChainSpec)| new.terms.goes_on_from(&old.terms);
+        let keeps = !moved && chains.removed.is_empty() && chains.both.iter().all(goes_on);
+        if !several {
+            for (old, new) in &chains.both {
+                details.extend(chain(before, old, now, new));
+            }
+        }
         let mut change = Change::of_pair(Kind::Listener, &new.name, details);
         if moved {
             change.fate = Fate::Moved;
+        } else if !keeps {
+            change.fate = Fate::Changed;
         }
-        change.keeps_connections =
-            Some(!moved && new.goes_on_from(&old.http, old.tcp.is_some(), old.tls.as_deref()));
+        change.keeps_connections = Some(keeps);
         all.push(change);
+        if several {
+            all.extend(filter_chains(before, now, &chains, moved));
+        }
     }
     for new in &found.added {
         let change = Change::new(Kind::Listener, &new.name, Fate::Added);
@@ -121,54 +134,103 @@ fn listeners(before: &Generation, now: &Generation, all: &mut Vec<Change>) {
         all.push(change.details(vec![old.address.to_string()]));
     }
     for (old, new) in &found.both {
-        routes(&new.name, &old.hosts, &new.hosts, all);
+        for (old, new) in chains(old, new).both {
+            routes(&new.label, &old.hosts, &new.hosts, all);
+        }
     }
 }
 
-/// What else is different in a listener, in the words of its keys.
-fn listener(
+/// The filter chains of a listener: those that connections go on in, and then those that
+/// are called the same.
+fn chains<'a>(old: &'a ListenerSpec, new: &'a ListenerSpec) -> Pairs<'a, ChainSpec> {
+    pairs(
+        &old.chains,
+        &new.chains,
+        &[
+            &|old: &ChainSpec, new: &ChainSpec| old.terms.key == new.terms.key,
+            &|old, new| old.label == new.label,
+        ],
+    )
+}
+
+/// What becomes of each of several filter chains.
+fn filter_chains(
     before: &Generation,
-    old: &ListenerSpec,
     now: &Generation,
-    new: &ListenerSpec,
-) -> Vec<String> {
+    chains: &Pairs<'_, ChainSpec>,
+    moved: bool,
+) -> Vec<Change> {
+    let both = chains.both.iter().map(|(old, new)| {
+        let mut details = Vec::new();
+        if old.label != new.label {
+            details.push(format!("was {}", old.label));
+        }
+        if old.terms.key != new.terms.key {
+            details.push("match".to_owned());
+        }
+        details.extend(chain(before, old, now, new));
+        let mut change = Change::of_pair(Kind::FilterChain, &new.label, details);
+        change.keeps_connections = Some(!moved && new.terms.goes_on_from(&old.terms));
+        change
+    });
+    let added = chains.added.iter();
+    let added = added.map(|new| Change::new(Kind::FilterChain, &new.label, Fate::Added));
+    let removed = chains.removed.iter().map(|old| {
+        let mut change = Change::new(Kind::FilterChain, &old.label, Fate::Removed);
+        change.keeps_connections = Some(false);
+        change
+    });
+    both.chain(added).chain(removed).collect()
+}
+
+/// What else is different in a listener, in the words of its keys.
+fn listener(old: &ListenerSpec, new: &ListenerSpec) -> Vec<String> {
+    let different = [
+        ("original_dst", old.original_dst != new.original_dst),
+        ("inspect", old.inspection != new.inspection),
+        ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
+        ("buffer_limit", old.buffer_limit != new.buffer_limit),
+        (
+            "max_connections",
+            old.max_connections != new.max_connections,
+        ),
+        ("direction", old.direction != new.direction),
+        ("metadata", old.metadata != new.metadata),
+    ];
+    let different = different.into_iter().filter(|(_, different)| *different);
+    different.map(|(what, _)| what.to_owned()).collect()
+}
+
+/// What else is different in a filter chain, in the words of its keys.
+fn chain(before: &Generation, old: &ChainSpec, now: &Generation, new: &ChainSpec) -> Vec<String> {
     let mut details = Vec::new();
     let mut note = |different: bool, what: &str| {
         if different {
             details.push(what.to_owned());
         }
     };
-    let tcp = |generation: &Generation, listener: &ListenerSpec| {
-        let tcp = listener.tcp?;
+    let tcp = |generation: &Generation, chain: &ChainSpec| {
+        let tcp = chain.tcp?;
         let cluster = generation.clusters.get(tcp.cluster)?;
         Some((cluster.name.clone(), tcp.idle_timeout))
     };
-    let same_tls = match (&old.tls, &new.tls) {
+    let same_tls = match (&old.terms.tls, &new.terms.tls) {
         (Some(old), Some(new)) => Arc::ptr_eq(old, new),
         (old, new) => old.is_none() && new.is_none(),
     };
     note(!same_tls, "tls");
-    note(old.proxy_protocol != new.proxy_protocol, "proxy_protocol");
-    note(old.http != new.http, "http");
+    note(old.terms.http != new.terms.http, "http");
     note(tcp(before, old) != tcp(now, new), "tcp");
-    note(old.buffer_limit != new.buffer_limit, "buffer_limit");
-    note(
-        old.max_connections != new.max_connections,
-        "max_connections",
-    );
     note(old.headers != new.headers, "headers");
     note(old.access_log != new.access_log, "access_log");
-    note(old.facts.direction != new.facts.direction, "direction");
-    note(old.facts.listener != new.facts.listener, "metadata");
-    let places = |listener: &ListenerSpec| -> Vec<_> {
-        listener.filters.iter().map(|filter| filter.place).collect()
-    };
-    let chains = [
+    let places =
+        |chain: &ChainSpec| -> Vec<_> { chain.filters.iter().map(|filter| filter.place).collect() };
+    let filters = [
         ("filters", &places(old), &places(new)),
         ("access_loggers", &old.access_loggers, &new.access_loggers),
     ];
-    for (what, old, new) in chains {
-        let (old_names, new_names) = (chain(before, old), chain(now, new));
+    for (what, old, new) in filters {
+        let (old_names, new_names) = (names(before, old), names(now, new));
         if old_names != new_names {
             details.push(format!("{what}: [{old_names}] -> [{new_names}]"));
         } else if !same_vms(before, old, now, new) {
@@ -180,9 +242,9 @@ fn listener(
 }
 
 /// What becomes of other versions of filters.
-fn rollouts(old: &ListenerSpec, new: &ListenerSpec, details: &mut Vec<String>) {
-    let of = |listener: &ListenerSpec| -> Vec<_> {
-        let filters = listener.filters.iter();
+fn rollouts(old: &ChainSpec, new: &ChainSpec, details: &mut Vec<String>) {
+    let of = |chain: &ChainSpec| -> Vec<_> {
+        let filters = chain.filters.iter();
         let rollouts = filters.filter_map(|filter| filter.rollout.as_ref());
         rollouts.map(|rollout| Arc::clone(&rollout.state)).collect()
     };
@@ -204,7 +266,7 @@ fn rollouts(old: &ListenerSpec, new: &ListenerSpec, details: &mut Vec<String>) {
 }
 
 /// Names of the plugins at these places, with commas.
-fn chain(generation: &Generation, places: &[Place]) -> String {
+fn names(generation: &Generation, places: &[Place]) -> String {
     let names = places.iter().map(|(vm, plugin)| {
         let plugin = generation
             .vms
@@ -223,13 +285,13 @@ fn same_vms(before: &Generation, old: &[Place], now: &Generation, new: &[Place])
     })
 }
 
-fn routes(listener: &str, before: &[VirtualHost], now: &[VirtualHost], all: &mut Vec<Change>) {
+fn routes(chain: &str, before: &[VirtualHost], now: &[VirtualHost], all: &mut Vec<Change>) {
     let found = pairs(
         before,
         now,
         &[&|old: &VirtualHost, new: &VirtualHost| old.name == new.name],
     );
-    let host = |host: &VirtualHost| format!("{listener}/{}", host.name.value);
+    let host = |host: &VirtualHost| format!("{chain}/{}", host.name.value);
     for (old, new) in &found.both {
         routes_of_host(&host(new), old, new, all);
     }
@@ -392,7 +454,7 @@ fn sorted<T: Eq + Hash + fmt::Display>(
 }
 
 fn settings(before: &Generation, now: &Generation) -> Vec<Change> {
-    let node = |generation: &Generation| generation.listeners.first().map(|l| l.facts.node.clone());
+    let node = |generation: &Generation| generation.chains().next().map(|c| c.facts.node.clone());
     let tracing = |generation: &Generation| generation.tracer.as_ref().map(|t| t.config.clone());
     let different = [
         ("drain_delay", before.drain.delay != now.drain.delay),

@@ -147,8 +147,10 @@ impl Chain {
             id: 1,
             peer: local,
             local,
+            is_restored: false,
             filter_state: Rc::default(),
             tls: None,
+            inspected: None,
         };
         let info = StreamInfo::new(connection, Protocol::Http11, Arc::default());
         let headers = headers.iter().copied().collect();

@@ -174,10 +174,8 @@ fn field(field: &Field, subject: &LogSubject<'_>) -> Value {
             let reason = reason.replace(' ', "_");
             some((!reason.is_empty()).then_some(reason))
         }
-        Field::RequestedServerName => {
-            let tls = info.connection.tls.as_ref();
-            told(tls.map_or("", |tls| &tls.server_name))
-        }
+        Field::FilterChainName => told(&info.facts.filter_chain),
+        Field::RequestedServerName => told(info.connection.requested_server_name()),
         Field::Tls(TlsOf::Downstream, field) => tls(info.connection.tls.as_deref(), *field),
         Field::Tls(TlsOf::Upstream, field) => tls(info.upstream_tls.borrow().as_deref(), *field),
     }
