@@ -16,12 +16,12 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, Socket};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, LocalSet, yield_now};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use self::connection::accept_loop;
@@ -148,6 +148,8 @@ struct Worker {
 struct Generations {
     current: Option<Serving>,
     retired: Vec<Retired>,
+    /// Those that are over, until their VMs have ended.
+    over: Vec<Serving>,
 }
 
 impl Worker {
@@ -170,7 +172,7 @@ impl Worker {
     }
 
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let keeper = tokio::task::spawn_local(look_after(Rc::clone(&self.generations)));
+        let keeper = spawn_local(look_after(Rc::clone(&self.generations)));
         let mut draining = self.life.draining.clone();
         loop {
             let order = tokio::select! {
@@ -245,17 +247,23 @@ impl Worker {
             None => Rc::clone(self.latest.insert(Latest::new(Rc::clone(&shared)))),
         };
         let mut vms: Vec<Rc<FilterVm>> = Vec::with_capacity(generation.vms.len());
+        let is_serving = self.generations.borrow().current.is_some();
+        let mut pace = Pace::default();
         for spec in &generation.vms {
-            let vm = match self.generations.borrow().vm(spec) {
+            let kept = self.generations.borrow().vm(spec);
+            let vm = match kept {
                 Some(vm) => vm,
                 None => {
+                    if is_serving {
+                        pace.keep().await;
+                    }
                     let metrics = Rc::new(self.metrics.vm(spec));
                     let latest = Some(Rc::clone(&latest));
-                    Rc::new(FilterVm::start(Arc::clone(spec), metrics, latest)?)
+                    let start = || FilterVm::start(Arc::clone(spec), metrics, latest);
+                    Rc::new(pace.time(start)?)
                 }
             };
             vms.push(vm);
-            yield_now().await;
         }
         let listeners = generation.listeners.iter().zip(access_logs);
         let listeners = listeners.map(|(spec, access_log)| {
@@ -395,7 +403,7 @@ impl Worker {
                 });
                 let accept = |place| {
                     let (acceptor, life) = (Rc::clone(&acceptor), Rc::clone(&self.life));
-                    tokio::task::spawn_local(accept_loop(acceptor, place, life))
+                    spawn_local(accept_loop(acceptor, place, life))
                 };
                 let tasks = (0..acceptor.sockets.len()).map(accept).collect();
                 self.acceptors.insert(key, (acceptor, tasks));
@@ -411,7 +419,7 @@ impl Worker {
             slot.retire();
             retired.push(Rc::downgrade(&slot));
         }
-        vms.iter().for_each(FilterVm::prepare_spare);
+        spawn_local(equip(vms.iter().map(Rc::downgrade).collect()));
         let serving = Serving {
             generation,
             shared,
@@ -444,9 +452,11 @@ impl Worker {
             latest.set_coming(None);
         }
         if let Some(ready) = self.ready.take() {
-            let generations = self.generations.borrow();
-            let is_new = |vm: &&Rc<FilterVm>| !generations.uses(vm);
-            ready.vms.iter().filter(is_new).for_each(|vm| vm.stop());
+            self.generations.borrow_mut().over.push(Serving {
+                generation: ready.generation,
+                shared: ready.shared,
+                vms: ready.vms,
+            });
         }
     }
 }
@@ -483,7 +493,7 @@ impl Generations {
     }
 
     /// Ends what has been replaced and has no streams any more, or has had them for
-    /// long enough.
+    /// long enough: it is over when its VMs have ended.
     fn end_retired(&mut self, now: Instant) {
         for retired in &self.retired {
             if retired.has_had_long_enough(now) {
@@ -491,12 +501,24 @@ impl Generations {
             }
         }
         let over = |retired: &mut Retired| retired.is_over(now);
-        let ended: Vec<_> = self.retired.extract_if(.., over).collect();
-        for Retired { serving, .. } in ended {
-            let unused = serving.vms.iter().filter(|vm| !self.uses(vm));
-            unused.for_each(|vm| vm.stop());
-            serving.shared.cells.end();
+        let ended = self.retired.extract_if(.., over);
+        self.over.extend(ended.map(|retired| retired.serving));
+    }
+
+    /// Ends one VM of those that nobody needs any more; false if there is none.
+    fn end_one(&mut self) -> bool {
+        while let Some(over) = self.over.last_mut() {
+            let Some(vm) = over.vms.pop() else {
+                over.shared.cells.end();
+                bury(self.over.pop().map(|over| over.generation));
+                continue;
+            };
+            if !self.uses(&vm) {
+                vm.stop();
+                return true;
+            }
         }
+        false
     }
 
     fn look_after(&mut self) {
@@ -512,7 +534,8 @@ impl Generations {
 
     fn stop(&mut self) {
         let retired = self.retired.drain(..).map(|retired| retired.serving);
-        for serving in self.current.take().into_iter().chain(retired) {
+        let over = self.over.drain(..);
+        for serving in self.current.take().into_iter().chain(retired).chain(over) {
             serving.vms.iter().for_each(|vm| vm.stop());
         }
     }
@@ -522,7 +545,53 @@ impl Generations {
 async fn look_after(generations: Rc<RefCell<Generations>>) {
     loop {
         generations.borrow_mut().look_after();
+        let mut pace = Pace::default();
+        while pace.time(|| generations.borrow_mut().end_one()) {
+            pace.keep().await;
+        }
         sleep(VM_CARE_INTERVAL).await;
+    }
+}
+
+/// Frees a generation, and with it the code of its filters, where requests do not wait
+/// for that.
+fn bury(generation: Option<Arc<Generation>>) {
+    tokio::task::spawn_blocking(|| drop(generation));
+}
+
+/// Makes the spares that these VMs want.
+async fn equip(vms: Vec<Weak<FilterVm>>) {
+    let mut pace = Pace::default();
+    for vm in vms {
+        pace.keep().await;
+        if let Some(vm) = vm.upgrade() {
+            pace.time(|| vm.equip());
+        }
+    }
+}
+
+/// The pace of work that requests wait for meanwhile, done bit by bit: between two bits,
+/// the worker serves for as long as the last one took.
+#[derive(Default)]
+struct Pace {
+    last: Duration,
+}
+
+impl Pace {
+    /// Does one bit.
+    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = work();
+        self.last = began.elapsed();
+        done
+    }
+
+    /// Serves, before the next bit.
+    async fn keep(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        if !last.is_zero() {
+            sleep(last).await;
+        }
     }
 }
 
