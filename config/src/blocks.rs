@@ -39,6 +39,7 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::http2_options::BLOCK,
     &crate::tcp_proxy::BLOCK,
     &crate::proxy_protocol::BLOCK,
+    &crate::proxy_protocol::UPSTREAM_BLOCK,
     &crate::tls::LISTENER_BLOCK,
     &crate::tls::CERTIFICATE_BLOCK,
     &crate::tls::CLIENT_CERTIFICATES_BLOCK,

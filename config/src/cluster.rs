@@ -19,7 +19,7 @@ pub use load_balancing::{LbPolicy, LeastRequest, Maglev, RingHash, SlowStart};
 pub use outlier_detection::OutlierDetection;
 
 pub(crate) use circuit_breakers::BLOCK as CIRCUIT_BREAKERS_BLOCK;
-pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX};
+pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX, check_health_check_port};
 pub(crate) use health_check::{
     BLOCK as HEALTH_CHECK_BLOCK, GRPC_BLOCK as GRPC_CHECK_BLOCK, HTTP_BLOCK as HTTP_CHECK_BLOCK,
     PAYLOAD_BLOCK, STATUSES_BLOCK, TCP_BLOCK as TCP_CHECK_BLOCK, bytes_of_hexadecimal,
@@ -44,10 +44,11 @@ use crate::failure::Backoff;
 use crate::http2_options::Http2Options;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
+use crate::proxy_protocol::UpstreamProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, Word, words};
 use crate::retry_budget::RetryBudget;
 use crate::source::{Span, Spanned};
-use crate::tls::UpstreamTls;
+use crate::tls::{UpstreamTls, Verification};
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -74,6 +75,7 @@ pub(crate) static BLOCK: Block = Block {
         ("connect_timeout", "5s"),
         ("protocol", "http2"),
         ("tls", "{ ca: authorities.pem }"),
+        ("proxy_protocol", "{ version: v2 }"),
         ("http2", "{ max_concurrent_streams: 100 }"),
         ("trailers", "true"),
         ("buffer_limit", "1MiB"),
@@ -142,6 +144,9 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// `tls`: connections are encrypted. Default: they are not.
     pub tls: Option<UpstreamTls>,
+    /// `proxy_protocol`: connections begin with a header that tells who the client is.
+    /// Default: they do not.
+    pub proxy_protocol: Option<UpstreamProxyProtocol>,
     /// `http2`: limits of HTTP/2 connections.
     pub http2: Http2Options,
     /// `trailers`: whether HTTP/1 trailers are passed on to the endpoints.
@@ -249,6 +254,7 @@ impl Cluster {
             connect_timeout: CONNECT_TIMEOUT,
             protocol: UpstreamProtocol::Http1,
             tls: None,
+            proxy_protocol: None,
             http2: Http2Options::default(),
             trailers: true,
             buffer_limit: BUFFER_LIMIT,
@@ -305,6 +311,7 @@ impl FromYaml for Cluster {
             connect_timeout: fields.positive("connect_timeout", other.connect_timeout),
             protocol: fields.optional("protocol").unwrap_or(other.protocol),
             tls: fields.optional("tls"),
+            proxy_protocol: fields.optional("proxy_protocol"),
             http2: fields.optional("http2").unwrap_or_default(),
             trailers: fields.optional("trailers").unwrap_or(other.trailers),
             buffer_limit: fields.bytes("buffer_limit", other.buffer_limit),
@@ -349,6 +356,7 @@ pub(crate) fn check_endpoints(cluster: &Cluster, at: Span, problems: &mut Proble
         }
         Discovery::StrictDns | Discovery::LogicalDns => {}
     }
+    check_names(cluster, problems);
     // A priority that nobody has would never be passed on to.
     let has = |priority: u32| cluster.endpoints.iter().any(|e| e.priority == priority);
     let highest = cluster.endpoints.iter().map(|e| e.priority).max();
@@ -358,6 +366,24 @@ pub(crate) fn check_endpoints(cluster: &Cluster, at: Span, problems: &mut Proble
         let message = format!("no endpoint of the cluster has the priority {gap}");
         let help = "priorities are 0 and so on, with none left out";
         problems.push(Problem::new(at, message).help(help));
+    }
+}
+
+/// Notes endpoints whose certificate would have to be for a name that they do not have.
+fn check_names(cluster: &Cluster, problems: &mut Problems) {
+    let wants_name = |tls: &UpstreamTls| {
+        tls.verify == Verification::Full
+            && tls.sni.as_ref().is_none_or(|sni| sni.is_empty())
+            && tls.match_subject_alt_names.is_empty()
+    };
+    if !cluster.tls.as_ref().is_some_and(wants_name) {
+        return;
+    }
+    let is_unix = |e: &&ClusterEndpoint| e.address.port().is_none();
+    for endpoint in cluster.endpoints.iter().filter(is_unix) {
+        let message = "a Unix socket has no name for a certificate to be for";
+        let help = "say in `tls` which it is: `sni: web.example.com`";
+        problems.push(Problem::new(endpoint.address.span, message).help(help));
     }
 }
 

@@ -138,6 +138,7 @@ pub fn parse(
         check::clusters(config, &mut problems);
         if whole {
             check::references(config, &mut problems);
+            check::origins(config, &mut problems);
         }
     }
     let result = problems.into_result(&source);

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod address;
 mod admin;
 mod any;
 mod blocks;
@@ -27,6 +28,7 @@ mod environment;
 pub mod envoy;
 mod error;
 mod failure;
+mod file_mode;
 mod guest_limits;
 mod http2_options;
 mod http_filter;
@@ -61,6 +63,7 @@ pub use access_log::{
     AccessLog, Field, HeaderField, JsonFormat, LogFormat, LogPath, Operator, Piece, Template,
     TimePiece, TlsField, TlsOf,
 };
+pub use address::{Address, UnixName, UnixNameError};
 pub use admin::Admin;
 pub use callouts::Callouts;
 pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
@@ -77,6 +80,7 @@ pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
 pub use error::{ConfigError, ConfigErrors};
 pub use failure::{Backoff, FailurePolicies, FailurePolicy, ReloadConfig};
+pub use file_mode::FileMode;
 pub use guest_limits::{
     DeadlineKind, Limits, SharedDataEviction, SharedDataLimits, SharedQueueLimits,
 };
@@ -88,7 +92,7 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
-pub use proxy_protocol::ProxyProtocol;
+pub use proxy_protocol::{ProxyProtocol, ProxyProtocolVersion, UpstreamProxyProtocol};
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::{redact, redacted};
 pub use retry_budget::RetryBudget;

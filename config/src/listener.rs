@@ -1,11 +1,12 @@
 //! Where traffic comes in.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use crate::access_log::AccessLog;
+use crate::address::Address;
 use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
+use crate::file_mode::FileMode;
 use crate::http_filter::HttpFilter;
 use crate::http_options::HttpOptions;
 use crate::metadata::Metadata;
@@ -24,6 +25,7 @@ pub(crate) static BLOCK: Block = Block {
     keys: &[
         ("name", "edge"),
         ("address", "0.0.0.0:8080"),
+        ("mode", "0660"),
         (
             "tls",
             "{ certificates: [{ cert: edge.pem, key: edge.key }] }",
@@ -66,8 +68,12 @@ const HTTP_KEYS: [&str; 4] = ["http", "http_filters", "routes", "virtual_hosts"]
 pub struct Listener {
     /// `name`: unique among listeners; in logs and metrics. Required.
     pub name: Spanned<String>,
-    /// `address`: IP address and port; port 0 takes any free port. Required.
-    pub address: Spanned<SocketAddr>,
+    /// `address`: IP address and port, of which port 0 takes any that is free; or a
+    /// Unix socket, `unix:/run/weir.sock` or `unix:@weir`. Required.
+    pub address: Spanned<Address>,
+    /// `mode`: who may connect to a Unix socket, as the permissions of its file, in
+    /// octal. Default: what the process's `umask` leaves of 0777.
+    pub mode: Option<FileMode>,
     /// `tls`: connections are encrypted. Default: they are not.
     pub tls: Option<ListenerTls>,
     /// `proxy_protocol`: connections begin with a header of the PROXY protocol.
@@ -138,6 +144,7 @@ impl FromYaml for Listener {
         Self {
             name: FromYaml::placeholder(),
             address: FromYaml::placeholder(),
+            mode: None,
             tls: None,
             proxy_protocol: None,
             max_connections: None,
@@ -177,9 +184,12 @@ impl FromYaml for Listener {
             let help = "filters of requests stand in `http_filters`";
             fields.problems.push(problem.help(help.to_owned()));
         }
+        let name = fields.required_text("name");
+        let address = fields.required("address");
         let listener = Self {
-            name: fields.required_text("name"),
-            address: fields.required("address"),
+            name,
+            mode: FileMode::beside(&address, &mut fields),
+            address,
             tls: fields.optional("tls"),
             proxy_protocol: fields.optional("proxy_protocol"),
             max_connections: fields.optional("max_connections"),

@@ -16,7 +16,7 @@ use weir_config::{
     AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery,
     DnsLookupFamily, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
     HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch,
-    ProxyProtocol, RouteAction, ServerHeader, Statuses, UpstreamProtocol,
+    ProxyProtocol, ProxyProtocolVersion, RouteAction, ServerHeader, Statuses, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -702,7 +702,7 @@ fn json_and_camel_case_are_read_alike() {
     let config = parse(json);
     let tcp = config.listeners[0].tcp.as_ref().unwrap();
     assert_eq!((tcp.cluster.as_str(), tcp.idle_timeout), ("web", None));
-    assert_eq!(config.listeners[0].address.port(), 8080);
+    assert_eq!(config.listeners[0].address.port(), Some(8080));
 }
 
 /// Wasm filters in front of a TCP proxy, two of one name.
@@ -761,5 +761,59 @@ fn a_bootstrap_cut_off_anywhere_is_read_or_refused() {
                 assert!(errors.iter().count() > 0);
             }
         }
+    }
+}
+
+#[test]
+fn pipes_are_unix_sockets() {
+    let text = bootstrap("", "").replace(
+        "socket_address: { address: 127.0.0.1, port_value: 1 }",
+        "pipe: { path: '@web', mode: 0600 }",
+    );
+    let pipe = "pipe: { path: /run/edge.sock, mode: 0660 }";
+    let text = text.replace(
+        "socket_address: { address: 127.0.0.1, port_value: 0 }",
+        pipe,
+    );
+    let text =
+        format!("admin: {{ address: {{ pipe: {{ path: /run/a.sock, mode: 384 }} }} }}\n{text}");
+    let config = parse(&text);
+    let own = "admin: { address: unix:/run/a.sock, mode: 0600 }\n\
+               listeners: [{ name: e, address: unix:/run/edge.sock, mode: 0660 }]\n\
+               clusters: [{ name: web, endpoints: ['unix:@web'] }]";
+    let own = weir_config::parse("weir.yaml", own).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.admin, own.admin);
+    assert_eq!(config.listeners[0].address, own.listeners[0].address);
+    assert_eq!(config.listeners[0].mode, own.listeners[0].mode);
+    assert_eq!(config.clusters[0].endpoints, own.clusters[0].endpoints);
+    let written = config.to_yaml();
+    let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(again.admin, config.admin, "{written}");
+    assert_eq!(again.listeners, config.listeners, "{written}");
+    assert_eq!(again.clusters, config.clusters, "{written}");
+}
+
+#[test]
+fn the_proxy_protocol_to_endpoints_is_read_around_tls() {
+    let raw = "transport_socket: { name: raw, typed_config: { \"@type\": type.googleapis.com/\
+               envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }";
+    let tls = tls("Upstream", "sni: a");
+    for (config, inner, version, has_tls) in [
+        ("{}", raw, ProxyProtocolVersion::V1, false),
+        ("{ version: V2 }", raw, ProxyProtocolVersion::V2, false),
+        ("{ version: V2 }", &tls, ProxyProtocolVersion::V2, true),
+    ] {
+        let transport = format!(
+            "transport_socket: {{ name: any, typed_config: {{ \"@type\": type.googleapis.com/\
+             envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport, \
+             config: {config}, {inner} }} }}"
+        );
+        let config = parse(&bootstrap("", &transport));
+        let cluster = &config.clusters[0];
+        assert_eq!(cluster.proxy_protocol.unwrap().version, version);
+        assert_eq!(cluster.tls.is_some(), has_tls);
+        let written = config.to_yaml();
+        let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(again.clusters, config.clusters, "{written}");
     }
 }

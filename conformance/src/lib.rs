@@ -18,6 +18,7 @@ mod setup;
 pub mod suite;
 pub mod tls;
 mod tunnel;
+pub mod unix;
 mod upstream;
 mod weir;
 

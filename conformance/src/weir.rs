@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::upstream::Upstream;
-use super::{Client, Response, eventually, weir_binary};
+use super::{Client, Response, eventually, unix, weir_binary};
 
 /// A running Weir; killed when dropped.
 pub struct Weir {
@@ -136,7 +136,7 @@ impl Weir {
             .lines()
             .map(|line| {
                 let (name, address) = line.split_once("::").unwrap();
-                (name.to_owned(), address.parse().unwrap())
+                (name.to_owned(), reached(address))
             })
             .collect()
     }
@@ -302,7 +302,7 @@ impl Weir {
         let mut lines = list.lines().filter_map(|line| line.split_once("::"));
         lines
             .find(|(n, _)| *n == name)
-            .map(|(_, a)| a.parse().unwrap())
+            .map(|(_, address)| reached(address))
     }
 
     /// Waits until the process has ended.
@@ -352,9 +352,18 @@ fn ready(child: &mut Child, folder: &Path, number: usize) -> Result<SocketAddr, 
             return Some(Err(status));
         }
         let text = std::fs::read_to_string(&file).ok()?;
-        let address = text.strip_suffix('\n')?.parse().ok()?;
-        Some(Ok(address))
+        let address = text.strip_suffix('\n')?;
+        let name = address.strip_prefix("unix:");
+        Some(Ok(reached(name.unwrap_or(address))))
     })
+}
+
+/// Where a client by TCP finds what is at `address`, which may be a Unix socket.
+fn reached(address: &str) -> SocketAddr {
+    match address.parse() {
+        Ok(address) => address,
+        Err(_) => unix::reach(address),
+    }
 }
 
 /// Runs `weir ARGS…` in `folder` to its end.

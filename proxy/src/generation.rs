@@ -2,7 +2,6 @@
 //! module compiled and every filter tried out.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,9 +14,9 @@ use weir_abi::{
     QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
-    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, FilterSetting,
-    HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, Listener, ProxyProtocol,
-    RouteFilter, SharedDataEviction, Span, VirtualHost,
+    Address, ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, FileMode,
+    FilterSetting, HeaderMutations, HttpFilter, HttpOptions, Isolation, Limits, Listener,
+    ProxyProtocol, RouteFilter, SharedDataEviction, Span, VirtualHost,
 };
 
 use crate::callout::ClusterNames;
@@ -42,7 +41,7 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) listeners: Vec<ListenerSpec>,
     /// What listeners are bound to, once they are.
-    pub(crate) bound: HashMap<ListenerKey, SocketAddr>,
+    pub(crate) bound: HashMap<ListenerKey, Address>,
     pub(crate) clusters: Vec<Arc<ClusterSpec>>,
     /// Where each stands among `clusters`.
     pub(crate) names: Arc<ClusterNames>,
@@ -76,23 +75,23 @@ pub(crate) struct Drain {
 /// that is for the system to choose, its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ListenerKey {
-    Address(SocketAddr),
+    Address(Address),
     Name(String),
 }
 
 impl ListenerKey {
-    fn of(name: &str, address: SocketAddr) -> Self {
-        if address.port() == 0 {
+    fn of(name: &str, address: &Address) -> Self {
+        if address.takes_any_port() {
             Self::Name(name.to_owned())
         } else {
-            Self::Address(address)
+            Self::Address(address.clone())
         }
     }
 }
 
 impl ListenerSpec {
     pub(crate) fn key(&self) -> ListenerKey {
-        ListenerKey::of(&self.name, self.address)
+        ListenerKey::of(&self.name, &self.address)
     }
 
     /// Whether connections that began with these options can go on here.
@@ -113,7 +112,9 @@ impl ListenerSpec {
 /// A listener as configured.
 pub(crate) struct ListenerSpec {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
+    /// Of the file, if it is one.
+    pub(crate) mode: Option<FileMode>,
     pub(crate) address_span: Span,
     /// The chain.
     pub(crate) filters: Vec<FilterSpec>,
@@ -214,10 +215,10 @@ struct Origin {
 
 impl Generation {
     /// Names of the listeners, and what they are bound to.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&str, &Address)> {
         self.listeners.iter().map(|listener| {
-            let bound = self.bound.get(&listener.key()).copied();
-            (listener.name.as_str(), bound.unwrap_or(listener.address))
+            let bound = self.bound.get(&listener.key());
+            (listener.name.as_str(), bound.unwrap_or(&listener.address))
         })
     }
 
@@ -243,7 +244,7 @@ impl Generation {
 
     /// The same listener here.
     fn listener(&self, listener: &weir_config::Listener) -> Option<&ListenerSpec> {
-        let key = ListenerKey::of(&listener.name, listener.address.value);
+        let key = ListenerKey::of(&listener.name, &listener.address.value);
         self.listeners.iter().find(|spec| spec.key() == key)
     }
 
@@ -335,7 +336,8 @@ impl Generation {
                     .map_or_else(Arc::default, |spec| Arc::clone(&spec.connections)),
                 chains: of_routes,
                 name: listener.name.value.clone(),
-                address: listener.address.value,
+                address: listener.address.value.clone(),
+                mode: listener.mode,
                 address_span: listener.address.span,
                 filters: Vec::new(),
                 routes: Arc::new(routes),

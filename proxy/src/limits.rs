@@ -219,6 +219,10 @@ pub(crate) const ARCHIVE_OVERHEAD_BYTES: usize = 1 << 20;
 /// Modules that are fetched at the same time.
 pub(crate) const FETCHES_AT_ONCE: usize = 4;
 
+/// Clients of whom it is remembered that they have had connections of their own to an
+/// endpoint, before those without any are forgotten.
+pub(crate) const LANES_KEPT: usize = 64;
+
 /// Bytes of an answer to a health check that are looked at.
 pub(crate) const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
 /// Requests whose spans may wait to be sent; those of more are dropped and counted, a

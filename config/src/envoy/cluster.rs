@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cluster::{
     Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, PRIORITY_MAX, TcpKeepalive,
-    UpstreamProtocol, check_endpoints,
+    UpstreamProtocol, check_endpoints, check_health_check_port,
 };
 use crate::defaults::RELOAD_MAX_INTERVAL_FACTOR;
 use crate::endpoint::check_port;
@@ -69,7 +69,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     message.only("respect_dns_ttl", false);
     message.inert("alt_stat_name");
     security::old_tls(message);
-    cluster.tls = transport::cluster(message);
+    transport::cluster(message, &mut cluster);
     protocol_options::upstream(message, &mut cluster);
     if cluster.protocol == UpstreamProtocol::Http2 {
         // The switch is one of HTTP/1.
@@ -201,6 +201,9 @@ fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
             let path = endpoint.path_of("address");
             endpoint.reader.native(&path, |problems| {
                 check_port(&address.value, address.span, problems);
+                if health_check_port.is_some() {
+                    check_health_check_port(&address.value, address.span, problems);
+                }
             });
             endpoints.push(ClusterEndpoint {
                 weight,

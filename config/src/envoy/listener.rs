@@ -25,12 +25,13 @@ const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
 
 /// `listeners[]`.
 pub(super) fn read(message: &Message<'_, '_>) -> Listener {
-    let address = address::bound(message);
+    let (address, mode) = address::bound(message);
     let name = message.text("name").filter(|name| !name.is_empty());
     let mut listener = Listener {
         // Envoy makes up a name; the address says more.
         name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
         address,
+        mode,
         tls: None,
         proxy_protocol: None,
         max_connections: None,

@@ -1,9 +1,10 @@
-//! `127.0.0.1:8080`, `[::1]:8080`.
+//! `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/weir.sock`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::json;
 
+use crate::address::Address;
 use crate::error::Problem;
 use crate::not_yet::NotYet;
 use crate::problems::Problems;
@@ -12,25 +13,34 @@ use crate::schema::Shape;
 use crate::source::Span;
 use crate::yaml::Node;
 
-impl FromYaml for SocketAddr {
+impl FromYaml for Address {
     const EXPECTED: &'static str = "an address such as `127.0.0.1:8080` or `\"[::1]:8080\"`";
 
     fn placeholder() -> Self {
-        Self::from((Ipv4Addr::UNSPECIFIED, 0))
+        Self::Ip(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let Some(text) = node.text().filter(|text| !text.is_empty()) else {
             return mismatch(node, problems);
         };
-        text.parse().unwrap_or_else(|_| {
-            problems.push(problem(text, node.span));
-            Self::placeholder()
-        })
+        let problem = match Self::unix_of_written(text) {
+            Some(Ok(name)) => return Self::Unix(name),
+            Some(Err(error)) => {
+                let help = "for example `unix:/run/weir.sock`, or `unix:@weir`";
+                Problem::new(node.span, error.to_string()).help(help)
+            }
+            None => match text.parse() {
+                Ok(address) => return Self::Ip(address),
+                Err(_) => problem(text, node.span),
+            },
+        };
+        problems.push(problem);
+        Self::placeholder()
     }
 
     fn shape() -> Shape {
-        let pattern = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+$";
+        let pattern = r"^(([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+|unix:[/@].+)$";
         Shape::Is(json!({ "type": "string", "pattern": pattern }))
     }
 }
@@ -47,6 +57,9 @@ fn problem(text: &str, span: Span) -> Problem {
 
 /// How to write what was probably meant.
 fn advice(text: &str) -> String {
+    if text.starts_with('/') {
+        return format!("write a Unix socket as `unix:{text}`");
+    }
     if let Some((_, rest)) = text.split_once("://") {
         let address = rest.split('/').next().unwrap_or(rest);
         return format!("write it without the scheme: `{address}`");

@@ -8,6 +8,7 @@ use crate::cluster::{
     LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses, TcpHealthCheck,
     TcpKeepalive,
 };
+use crate::proxy_protocol::ProxyProtocolVersion;
 use crate::read::{Decimal, Word};
 
 pub(super) fn cluster(cluster: &Cluster) -> Json {
@@ -67,6 +68,12 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         let options = tls::upstream(options);
         block.0.insert("tls".to_owned(), options.into());
     }
+    if let Some(options) = cluster.proxy_protocol {
+        let mut proxy = Object::default();
+        proxy.word("version", options.version, ProxyProtocolVersion::V1);
+        // Even an empty one says something.
+        block.0.insert("proxy_protocol".to_owned(), proxy.into());
+    }
     block.set("http2", listeners::http2(&cluster.http2));
     block.flag("trailers", cluster.trailers, other.trailers);
     block.bytes("buffer_limit", cluster.buffer_limit, other.buffer_limit);
@@ -119,7 +126,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
 }
 
 fn endpoint(endpoint: &ClusterEndpoint) -> Json {
-    let address = endpoint.to_string();
+    let address = endpoint.address.written();
     if *endpoint == ClusterEndpoint::at(endpoint.address.clone()) {
         return address.into();
     }

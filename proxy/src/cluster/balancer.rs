@@ -1,12 +1,11 @@
 //! [`Balancer`]: a worker's choice among the endpoints of a snapshot.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weir_config::{LbPolicy, LeastRequest, SlowStart};
+use weir_config::{Address, LbPolicy, LeastRequest, SlowStart};
 
 use super::Endpoint;
 use super::members::Snapshot;
@@ -19,7 +18,7 @@ pub(crate) struct PickContext<'a> {
     /// Of the request, by the policies of its route.
     pub(crate) hash: Option<u64>,
     /// Endpoints that others are preferred to: those that were tried already.
-    pub(crate) excluded: &'a [SocketAddr],
+    pub(crate) excluded: &'a [Address],
 }
 
 /// How endpoints take turns; the same for all snapshots of a cluster.

@@ -35,11 +35,12 @@ impl DnsCluster {
             Endpoint::Name { host, port } => {
                 let same = before.iter().filter(|member| {
                     let about = &member.about;
-                    about.host.as_deref() == Some(host.as_str()) && about.address.port() == *port
+                    about.host.as_deref() == Some(host.as_str())
+                        && about.address.port() == Some(*port)
                 });
                 let same = same.map(|member| {
                     let about = &member.about;
-                    Description::of(endpoint, about.address, about.host.clone())
+                    Description::of(endpoint, about.address.clone(), about.host.clone())
                 });
                 same.collect()
             }
@@ -64,7 +65,7 @@ impl DnsCluster {
         for (endpoint, known) in self.endpoints.iter().zip(known) {
             match &endpoint.address.value {
                 Endpoint::Address(address) => {
-                    *known = vec![Description::of(endpoint, *address, None)];
+                    *known = vec![Description::of(endpoint, address.clone(), None)];
                 }
                 Endpoint::Name { host, port } => {
                     let addresses = self.look_up(host, *port).await;
@@ -73,7 +74,7 @@ impl DnsCluster {
                         let host: Arc<str> = host.as_str().into();
                         let found = addresses.into_iter();
                         let found = found.map(|address| {
-                            Description::of(endpoint, address, Some(Arc::clone(&host)))
+                            Description::of(endpoint, address.into(), Some(Arc::clone(&host)))
                         });
                         *known = found.collect();
                     }
@@ -209,7 +210,7 @@ mod tests {
         let cluster = &config.clusters[0];
         let at = |port| {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
-            Description::of(&cluster.endpoints[0], address, None)
+            Description::of(&cluster.endpoints[0], address.into(), None)
         };
         let mut known = vec![vec![at(1)], Vec::new()];
         DnsCluster::new(cluster, &[]).resolve(&mut known).await;

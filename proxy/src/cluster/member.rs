@@ -1,11 +1,10 @@
 //! [`Member`]: an endpoint of a cluster, as the whole process knows it.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use weir_config::{ClusterEndpoint, Metadata};
+use weir_config::{Address, ClusterEndpoint, Metadata};
 
 use super::outlier::{Blame, Monitor};
 use crate::telemetry::{Counter, EndpointCells};
@@ -34,7 +33,7 @@ impl Flag {
 /// What is configured of an endpoint, and found of its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Description {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// The name that the address was found under.
     pub(crate) host: Option<Arc<str>>,
     pub(crate) weight: u32,
@@ -46,11 +45,7 @@ pub(crate) struct Description {
 
 impl Description {
     /// What `endpoint` is at this address.
-    pub(crate) fn of(
-        endpoint: &ClusterEndpoint,
-        address: SocketAddr,
-        host: Option<Arc<str>>,
-    ) -> Self {
+    pub(crate) fn of(endpoint: &ClusterEndpoint, address: Address, host: Option<Arc<str>>) -> Self {
         Self {
             address,
             host,

@@ -105,7 +105,7 @@ impl Members {
         tracing::debug!(
             cluster = self.config.name.as_str(),
             "endpoints: {:?}",
-            list.iter().map(|m| m.about.address).collect::<Vec<_>>()
+            list.iter().map(|m| &m.about.address).collect::<Vec<_>>()
         );
         self.publish_list(&list);
     }

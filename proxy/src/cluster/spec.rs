@@ -15,7 +15,11 @@ use crate::http::CodecOptions;
 use crate::telemetry::Page;
 use crate::tls::UpstreamTls;
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// Tells connections in a pool from others.
+pub(super) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A cluster as configured; shared by all workers. It goes on as long as its
 /// configuration is the same, and everything that is known of its endpoints with it.
@@ -57,7 +61,9 @@ impl ClusterSpec {
             let endpoints = config.endpoints.iter();
             members.replace(
                 endpoints.filter_map(|endpoint| match &endpoint.address.value {
-                    Endpoint::Address(address) => Some(Description::of(endpoint, *address, None)),
+                    Endpoint::Address(address) => {
+                        Some(Description::of(endpoint, address.clone(), None))
+                    }
                     Endpoint::Name { .. } => None,
                 }),
             );
@@ -74,7 +80,7 @@ impl ClusterSpec {
             connect_timeout: config.connect_timeout,
             protocol: config.protocol,
             tls,
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: next_id(),
             idle_timeout: config.idle_timeout,
             buffer_limit: config.buffer_limit,
             codec: CodecOptions::of_cluster(config),

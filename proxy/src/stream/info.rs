@@ -1,16 +1,16 @@
 //! What is known about a stream besides its messages: addresses, times, sizes.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use weir_config::{Direction, Metadata, Node};
+use weir_config::{Address, Direction, Metadata, Node};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
+use crate::proxy_protocol::Originator;
 use crate::route::{Chosen, Route};
 use crate::tls::TlsFacts;
 use crate::trace::RequestTrace;
@@ -20,8 +20,8 @@ use crate::trace::RequestTrace;
 pub(crate) struct ConnectionInfo {
     /// Number of the connection, unique in the process.
     pub(crate) id: u64,
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
     /// What filters have set for the length of the connection.
     pub(crate) filter_state: Rc<RefCell<FilterState>>,
     /// What was agreed on it, if it is encrypted.
@@ -35,6 +35,11 @@ impl ConnectionInfo {
             Some(_) => "https",
             None => "http",
         }
+    }
+
+    /// On whose account connections to endpoints are made for it.
+    pub(crate) fn originator(&self) -> Originator {
+        Originator::client(&self.peer, &self.local)
     }
 }
 
@@ -74,7 +79,7 @@ pub(crate) struct StreamInfo {
     pub(crate) connection: ConnectionInfo,
     /// Who the client is: the peer, or whom proxies in front have told of, without
     /// a port then.
-    pub(crate) client: SocketAddr,
+    pub(crate) client: Address,
     pub(crate) protocol: Protocol,
     pub(crate) facts: Arc<Facts>,
     started: Instant,
@@ -87,8 +92,8 @@ pub(crate) struct StreamInfo {
     pub(crate) response_code: Cell<Option<u16>>,
     response_code_details: RefCell<Bytes>,
     flags: Cell<ResponseFlags>,
-    pub(crate) upstream: Cell<Option<SocketAddr>>,
-    pub(crate) upstream_local: Cell<Option<SocketAddr>>,
+    pub(crate) upstream: RefCell<Option<Address>>,
+    pub(crate) upstream_local: RefCell<Option<Address>>,
     /// What is said of the endpoint, if anything is.
     pub(crate) upstream_metadata: RefCell<Option<Arc<Metadata>>>,
     pub(crate) upstream_attempts: Cell<u64>,
@@ -119,7 +124,7 @@ pub(crate) struct StreamInfo {
 impl StreamInfo {
     pub(crate) fn new(connection: ConnectionInfo, protocol: Protocol, facts: Arc<Facts>) -> Self {
         Self {
-            client: connection.peer,
+            client: connection.peer.clone(),
             connection,
             protocol,
             facts,
@@ -131,8 +136,8 @@ impl StreamInfo {
             response_code: Cell::default(),
             response_code_details: RefCell::default(),
             flags: Cell::default(),
-            upstream: Cell::default(),
-            upstream_local: Cell::default(),
+            upstream: RefCell::default(),
+            upstream_local: RefCell::default(),
             upstream_metadata: RefCell::default(),
             upstream_attempts: Cell::default(),
             retried: Cell::default(),
@@ -173,15 +178,15 @@ impl StreamInfo {
     }
 
     /// An endpoint was chosen.
-    pub(crate) fn upstream_chosen(&self, endpoint: SocketAddr) {
-        self.upstream.set(Some(endpoint));
+    pub(crate) fn upstream_chosen(&self, endpoint: &Address) {
+        self.upstream.replace(Some(endpoint.clone()));
         self.upstream_attempts.set(self.upstream_attempts.get() + 1);
         self.upstream_chosen.set(Some(Instant::now()));
     }
 
     /// There is a connection to it, from `local`.
-    pub(crate) fn upstream_ready(&self, local: Option<SocketAddr>) {
-        self.upstream_local.set(local);
+    pub(crate) fn upstream_ready(&self, local: Option<Address>) {
+        self.upstream_local.replace(local);
         let took = self.upstream_chosen.get().map(|at| at.elapsed());
         self.upstream_pool_ready.set(took);
     }

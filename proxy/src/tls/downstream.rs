@@ -9,7 +9,6 @@ use rustls::server::{
 };
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ServerConfig, SignatureAlgorithm};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use weir_config::{Codec, ConfigError, Listener, ListenerTls};
@@ -22,6 +21,7 @@ use super::pem::{Identity, PemReader};
 use super::verify::NamedClients;
 use super::{Fingerprint, Shown, alpn, provider, versions};
 use crate::limits::TLS_SESSIONS_MAX;
+use crate::socket::SocketStream;
 
 /// What a listener needs to speak TLS.
 pub(crate) struct DownstreamTls {
@@ -146,8 +146,11 @@ impl DownstreamTls {
     }
 
     /// Agrees on keys with a client.
-    pub(crate) async fn accept(&self, tcp: TcpStream) -> Result<TlsConnection, HandshakeError> {
-        let handshake = self.handshake(tcp);
+    pub(crate) async fn accept(
+        &self,
+        socket: SocketStream,
+    ) -> Result<TlsConnection, HandshakeError> {
+        let handshake = self.handshake(socket);
         match self.options.handshake_timeout {
             Some(limit) => timeout(limit, handshake)
                 .await
@@ -156,8 +159,8 @@ impl DownstreamTls {
         }
     }
 
-    async fn handshake(&self, tcp: TcpStream) -> Result<TlsConnection, HandshakeError> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await;
+    async fn handshake(&self, socket: SocketStream) -> Result<TlsConnection, HandshakeError> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await;
         let hello = hello.map_err(HandshakeError::from)?;
         let client = hello.client_hello();
         let server_name = client

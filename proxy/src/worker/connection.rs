@@ -1,29 +1,28 @@
 //! Connections of a worker: accepted, and served until they end. A stream is served
 //! by the generation that is the current one when it begins.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use weir_config::{Codec, HttpOptions};
 
-use super::proxy_protocol;
 use super::shared::{Acceptor, Alive, Life, Served, Slot};
 use crate::exchange::Exchange;
 use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
 use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE};
+use crate::proxy_protocol;
+use crate::socket::{Accepted, SocketStream};
 use crate::stream::ConnectionInfo;
 use crate::tcp;
 
 /// Accepts connections from one of the sockets until the address is given up, or the
 /// process drains.
 pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<Life>) {
-    let Some(tcp) = acceptor.sockets.get(place) else {
+    let Some(socket) = acceptor.sockets.get(place) else {
         return;
     };
     let (mut draining, mut replaced) = (life.draining.clone(), life.replaced.clone());
@@ -32,10 +31,10 @@ pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<L
         tokio::select! {
             biased;
             Ok(_) = replaced.wait_for(|replaced| *replaced) => return,
-            accepted = tcp.accept() => match accepted {
-                Ok((connection, peer)) => {
+            accepted = socket.accept() => match accepted {
+                Ok(accepted) => {
                     let slot = Rc::clone(&acceptor.slot.borrow());
-                    spawn_connection(connection, peer, slot, &life);
+                    spawn_connection(accepted, slot, &life);
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: closing connections will help.
@@ -50,10 +49,15 @@ pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<L
     }
 }
 
-fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, life: &Rc<Life>) {
-    let (Ok(local), Some(served)) = (connection.local_addr(), slot.current()) else {
+fn spawn_connection(accepted: Accepted, slot: Rc<Slot>, life: &Rc<Life>) {
+    let Some(served) = slot.current() else {
         return;
     };
+    let Accepted {
+        connection,
+        peer,
+        local,
+    } = accepted;
     let info = ConnectionInfo {
         id: served.shared.metrics.next_connection_id(),
         peer,
@@ -76,9 +80,7 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
         served.listener.tcp.map(|_| Alive::stream(&served.shared)),
     );
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY: {error}");
-        }
+        connection.set_nodelay();
         match served.listener.tcp {
             Some(proxy) => {
                 let serving = async {
@@ -111,7 +113,7 @@ fn spawn_connection(connection: TcpStream, peer: SocketAddr, slot: Rc<Slot>, lif
 /// Learns who the client is, and encrypts its connection, where the listener is to;
 /// `None` if that has failed.
 async fn begin(
-    mut connection: TcpStream,
+    mut connection: SocketStream,
     mut info: ConnectionInfo,
     served: &Served,
     slot: &Slot,
@@ -124,13 +126,13 @@ async fn begin(
         };
         match told {
             Ok(Some(ends)) => {
-                info.peer = ends.client;
-                info.local = ends.destination;
+                info.peer = ends.client.into();
+                info.local = ends.destination.into();
             }
             Ok(None) => {}
             Err(error) => {
                 listener.metrics.no_proxy_header();
-                let peer = info.peer;
+                let peer = &info.peer;
                 tracing::debug!(listener = listener.metrics.name(), %peer, "PROXY: {error}");
                 return None;
             }
@@ -152,7 +154,7 @@ async fn begin(
         }
         Err(error) => {
             metrics.refused(&error);
-            let peer = info.peer;
+            let peer = &info.peer;
             tracing::debug!(listener = listener.metrics.name(), %peer, "TLS: {error}");
             None
         }

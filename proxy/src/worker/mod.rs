@@ -8,7 +8,6 @@
 //! begun, it ends.
 
 mod connection;
-mod proxy_protocol;
 mod shared;
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, Socket};
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::sleep;
@@ -31,8 +29,9 @@ use crate::cluster::{Cluster, ClusterSpec, Pool};
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
 use crate::generation::{FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec};
 use crate::http::CodecOptions;
-use crate::limits::{LISTEN_BACKLOG, VM_CARE_INTERVAL};
+use crate::limits::VM_CARE_INTERVAL;
 use crate::rollout::{Link, Versions};
+use crate::socket::SocketListener;
 use crate::telemetry::{AccessLog, GenerationCells, Reports, WorkerMetrics};
 
 /// What a worker is started with.
@@ -269,11 +268,11 @@ impl Worker {
         let listeners = listeners.map(|(spec, access_log)| {
             let key = spec.key();
             let slot = self.slot(&key, spec);
-            let address = generation.bound.get(&key).copied();
+            let address = generation.bound.get(&key);
             let plugin = |place: &(usize, usize)| Plugin::new(Rc::clone(&vms[place.0]), place.1);
             let metrics = self.metrics.listener(
                 &spec.name,
-                address.unwrap_or(spec.address),
+                address.unwrap_or(&spec.address),
                 spec.tcp.is_some(),
             );
             if spec.tls.is_some() {
@@ -375,7 +374,7 @@ impl Worker {
         // What can fail comes first.
         let mut opened = HashMap::new();
         for (key, sockets) in sockets {
-            let sockets = sockets.into_iter().map(listen);
+            let sockets = sockets.into_iter().map(SocketListener::listen);
             opened.insert(key, sockets.collect::<io::Result<Vec<_>>>()?);
         }
         if let Some(latest) = &self.latest {
@@ -593,10 +592,4 @@ impl Pace {
             sleep(last).await;
         }
     }
-}
-
-fn listen(socket: Socket) -> io::Result<TcpListener> {
-    socket.listen(LISTEN_BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use weir_abi::HeaderMap;
 use weir_config::{Callouts, HttpOptions, ProxyProtocol};
@@ -21,6 +20,7 @@ use crate::generation::ListenerSpec;
 use crate::http::CodecOptions;
 use crate::rollout::Link;
 use crate::route::RouteTable;
+use crate::socket::SocketListener;
 use crate::stream::{Facts, FilteredStream, LogView};
 use crate::tcp::TcpProxy;
 use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, WorkerMetrics};
@@ -234,7 +234,7 @@ pub(super) struct Acceptor {
     /// Where new connections belong.
     pub(super) slot: RefCell<Rc<Slot>>,
     pub(super) closing: watch::Sender<bool>,
-    pub(super) sockets: Vec<TcpListener>,
+    pub(super) sockets: Vec<SocketListener>,
 }
 
 /// Keeps the worker from ending: a connection, or a stream of one, is alive.

@@ -147,6 +147,7 @@ fn listener(
         (Some(old), Some(new)) => Arc::ptr_eq(old, new),
         (old, new) => old.is_none() && new.is_none(),
     };
+    note(old.mode != new.mode, "mode");
     note(!same_tls, "tls");
     note(old.proxy_protocol != new.proxy_protocol, "proxy_protocol");
     note(old.http != new.http, "http");

@@ -1,17 +1,14 @@
-//! The header of the PROXY protocol (versions 1 and 2), with which a proxy in front
-//! begins a connection: who its client is, and what that has connected to.
+//! Reads the header that a proxy in front begins a connection with.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_config::ProxyProtocol;
 
-/// With what headers begin.
-const V1_PREFIX: &[u8] = b"PROXY ";
-const V2_PREFIX: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+use super::{Ends, V1_PREFIX, V2_LOCAL, V2_PREFIX, V2_PROXY, V2_TCP4, V2_TCP6};
+use crate::socket::SocketStream;
 
 /// Bytes of the shortest header there is, `PROXY UNKNOWN` and its line end.
 const SHORTEST: usize = 15;
@@ -22,16 +19,9 @@ const V1_MAX: usize = 107;
 /// Bytes in front of what the length in a header of version 2 counts.
 const V2_FIXED: usize = 16;
 
-/// The two ends of a connection to the proxy in front.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ends {
-    pub(super) client: SocketAddr,
-    pub(super) destination: SocketAddr,
-}
-
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HeaderError {
+pub(crate) enum HeaderError {
     #[error("the header takes too long")]
     Timeout,
     #[error("{0}")]
@@ -46,11 +36,11 @@ pub(super) enum HeaderError {
 
 /// Reads the header, and nothing behind it. `None`: the connection is the proxy's own,
 /// or it does not know the ends.
-pub(super) async fn read(
-    tcp: &mut TcpStream,
+pub(crate) async fn read(
+    socket: &mut SocketStream,
     options: ProxyProtocol,
 ) -> Result<Option<Ends>, HeaderError> {
-    let header = header(tcp);
+    let header = header(socket);
     let header = match options.timeout {
         Some(limit) => timeout(limit, header)
             .await
@@ -60,14 +50,14 @@ pub(super) async fn read(
     parse(&header?)
 }
 
-async fn header(tcp: &mut TcpStream) -> Result<Vec<u8>, HeaderError> {
+async fn header(socket: &mut SocketStream) -> Result<Vec<u8>, HeaderError> {
     let mut header = vec![0; SHORTEST];
-    tcp.read_exact(&mut header).await?;
+    socket.read_exact(&mut header).await?;
     if header.starts_with(V2_PREFIX) {
-        header.push(tcp.read_u8().await?);
+        header.push(socket.read_u8().await?);
         let length = u16::from_be_bytes([header[V2_FIXED - 2], header[V2_FIXED - 1]]);
         header.resize(V2_FIXED + usize::from(length), 0);
-        tcp.read_exact(&mut header[V2_FIXED..]).await?;
+        socket.read_exact(&mut header[V2_FIXED..]).await?;
         return Ok(header);
     }
     if !header.starts_with(V1_PREFIX) {
@@ -78,12 +68,12 @@ async fn header(tcp: &mut TcpStream) -> Result<Vec<u8>, HeaderError> {
         if header.len() >= V1_MAX {
             return Err(HeaderError::Malformed("it has no end".to_owned()));
         }
-        header.push(tcp.read_u8().await?);
+        header.push(socket.read_u8().await?);
     }
     Ok(header)
 }
 
-fn parse(header: &[u8]) -> Result<Option<Ends>, HeaderError> {
+pub(super) fn parse(header: &[u8]) -> Result<Option<Ends>, HeaderError> {
     match header.strip_prefix(V2_PREFIX) {
         Some(rest) => parse_v2(rest),
         None => parse_v1(header),
@@ -135,17 +125,17 @@ fn parse_v2(rest: &[u8]) -> Result<Option<Ends>, HeaderError> {
     let [command, family, _, _, addresses @ ..] = rest else {
         return Err(malformed("it is too short"));
     };
-    match command {
-        0x20 => return Ok(None),
-        0x21 => {}
+    match *command {
+        V2_LOCAL => return Ok(None),
+        V2_PROXY => {}
         _ => return Err(malformed("neither LOCAL nor PROXY of version 2")),
     }
-    let ends = match family {
-        0x11 => {
+    let ends = match *family {
+        V2_TCP4 => {
             let ip = |at| array(addresses, at).map(|ip: [u8; 4]| IpAddr::from(ip));
             ends(ip(0), ip(4), array(addresses, 8), array(addresses, 10))
         }
-        0x21 => {
+        V2_TCP6 => {
             let ip = |at| array(addresses, at).map(|ip: [u8; 16]| IpAddr::from(ip));
             ends(ip(0), ip(16), array(addresses, 32), array(addresses, 34))
         }
