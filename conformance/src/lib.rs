@@ -8,6 +8,7 @@
 #![allow(missing_docs)]
 
 mod client;
+mod dns;
 mod exposition;
 pub mod frames;
 pub mod guests;
@@ -22,6 +23,7 @@ mod upstream;
 mod weir;
 
 pub use self::client::{Client, Response};
+pub use self::dns::{DnsAnswer, DnsQuestion, DnsServer};
 pub use self::exposition::Exposition;
 pub use self::peer::{Peer, read_head};
 pub use self::setup::{Setup, direct};

@@ -60,6 +60,7 @@ impl ClusterSpec {
                     Endpoint::Address(address) => Some(Description::of(endpoint, *address, None)),
                     Endpoint::Name { .. } => None,
                 }),
+                true,
             );
         }
         Self {
