@@ -72,6 +72,7 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::cluster::GRPC_CHECK_BLOCK,
     &crate::cluster::OUTLIER_DETECTION_BLOCK,
     &crate::cluster::CIRCUIT_BREAKERS_BLOCK,
+    &crate::cluster::DNS_RESOLVER_BLOCK,
     &crate::cluster::TCP_KEEPALIVE_BLOCK,
     &crate::cluster::CONNECTION_KEEPALIVE_BLOCK,
     &crate::route::RETRY_BLOCK,

@@ -1,6 +1,7 @@
 //! Where requests go.
 
 mod circuit_breakers;
+mod dns_resolver;
 mod endpoint;
 mod health_check;
 mod keepalive;
@@ -9,6 +10,7 @@ mod numbers;
 mod outlier_detection;
 
 pub use circuit_breakers::CircuitBreakers;
+pub use dns_resolver::DnsResolver;
 pub use endpoint::ClusterEndpoint;
 pub use health_check::{
     GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, Statuses,
@@ -19,6 +21,7 @@ pub use load_balancing::{LbPolicy, LeastRequest, Maglev, RingHash, SlowStart};
 pub use outlier_detection::OutlierDetection;
 
 pub(crate) use circuit_breakers::BLOCK as CIRCUIT_BREAKERS_BLOCK;
+pub(crate) use dns_resolver::{BLOCK as DNS_RESOLVER_BLOCK, check_port as check_resolver_port};
 pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX, check_health_check_port};
 pub(crate) use health_check::{
     BLOCK as HEALTH_CHECK_BLOCK, GRPC_BLOCK as GRPC_CHECK_BLOCK, HTTP_BLOCK as HTTP_CHECK_BLOCK,
@@ -87,6 +90,9 @@ pub(crate) static BLOCK: Block = Block {
         ("dns_failure_refresh_rate", "{ base_interval: 1s }"),
         ("dns_jitter", "1s"),
         ("dns_lookup_family", "v4_only"),
+        ("respect_dns_ttl", "true"),
+        ("dns_min_refresh_rate", "5s"),
+        ("dns_resolver", "{ resolvers: [10.0.0.2:53] }"),
         ("retry_budget", "{ budget_percent: 20% }"),
         ("metadata", "{ my.filter: { key: value } }"),
     ],
@@ -166,16 +172,24 @@ pub struct Cluster {
     /// `connection_keepalive`: whether HTTP/2 connections are asked for a sign of
     /// life. Default: no.
     pub connection_keepalive: Option<ConnectionKeepalive>,
-    /// `dns_refresh_rate`: how often names are looked up; at least 1ms.
-    /// Default: 5s.
+    /// `dns_refresh_rate`: how long after one look-up of a name the next follows;
+    /// more than 0. Default: 5s.
     pub dns_refresh_rate: Duration,
-    /// `dns_failure_refresh_rate`: how often, while a name cannot be looked up.
+    /// `dns_failure_refresh_rate`: how long after one that has failed.
     /// Default: `dns_refresh_rate`.
     pub dns_failure_refresh_rate: Option<Backoff>,
-    /// `dns_jitter`: up to so much is added to each pause, at random. Default: 0.
+    /// `dns_jitter`: up to so much is added to each pause after a look-up that has
+    /// not failed, at random. Default: 0.
     pub dns_jitter: Duration,
     /// `dns_lookup_family`: which addresses of a name count. Default: `auto`.
     pub dns_lookup_family: DnsLookupFamily,
+    /// `respect_dns_ttl`: whether a name is looked up again when the answer ends, in
+    /// place of `dns_refresh_rate`. Default: false.
+    pub respect_dns_ttl: bool,
+    /// `dns_min_refresh_rate`: how long an answer holds at least. Default: 0.
+    pub dns_min_refresh_rate: Duration,
+    /// `dns_resolver`: whom names are asked of. Default: as the system has it.
+    pub dns_resolver: DnsResolver,
     /// `retry_budget`: how many retries there may be at once. Default: as
     /// `circuit_breakers` says.
     pub retry_budget: Option<RetryBudget>,
@@ -266,6 +280,9 @@ impl Cluster {
             dns_failure_refresh_rate: None,
             dns_jitter: Duration::ZERO,
             dns_lookup_family: DnsLookupFamily::Auto,
+            respect_dns_ttl: false,
+            dns_min_refresh_rate: Duration::ZERO,
+            dns_resolver: DnsResolver::default(),
             retry_budget: None,
             metadata: Metadata::default(),
         }
@@ -327,6 +344,9 @@ impl FromYaml for Cluster {
             dns_lookup_family: fields
                 .optional("dns_lookup_family")
                 .unwrap_or(other.dns_lookup_family),
+            respect_dns_ttl: fields.optional("respect_dns_ttl").unwrap_or(false),
+            dns_min_refresh_rate: fields.optional("dns_min_refresh_rate").unwrap_or_default(),
+            dns_resolver: fields.optional("dns_resolver").unwrap_or_default(),
             retry_budget: fields.optional("retry_budget"),
             metadata: fields.optional("metadata").unwrap_or_default(),
             name: other.name,
@@ -417,6 +437,13 @@ fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
         let message = "`connection_keepalive` has no effect without `protocol: http2`";
         let problem = Problem::new(fields.key_span("connection_keepalive"), message);
         problems.push(problem.help("with HTTP/1, there is `tcp_keepalive`"));
+    }
+    if fields.node("dns_min_refresh_rate").is_some() && !cluster.respect_dns_ttl {
+        let message = "`dns_min_refresh_rate` has no effect without `respect_dns_ttl`";
+        problems.push(Problem::new(
+            fields.key_span("dns_min_refresh_rate"),
+            message,
+        ));
     }
     for problem in problems {
         fields.problems.push(problem);

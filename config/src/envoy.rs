@@ -11,6 +11,7 @@ mod bootstrap;
 mod cluster;
 mod connection_manager;
 mod cors;
+mod dns;
 mod hash_policy;
 mod header_mutation;
 mod health_check;

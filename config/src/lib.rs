@@ -69,9 +69,9 @@ pub use callouts::Callouts;
 pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{
     CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
-    GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, LbPolicy,
-    LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses, TcpHealthCheck,
-    TcpKeepalive, UpstreamProtocol,
+    DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck,
+    LbPolicy, LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses,
+    TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
 };
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;

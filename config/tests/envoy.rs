@@ -14,7 +14,7 @@ use std::time::Duration;
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
     AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery,
-    DnsLookupFamily, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
+    DnsLookupFamily, DnsResolver, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
     HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch,
     ProxyProtocol, ProxyProtocolVersion, RouteAction, ServerHeader, Statuses, UpstreamProtocol,
 };
@@ -260,12 +260,32 @@ fn every_key_of_the_subset_is_read() {
     let rate = names.dns_failure_refresh_rate.unwrap();
     assert_eq!(rate.max_interval, Duration::from_secs(1));
     assert_eq!(names.dns_jitter, Duration::from_millis(200));
+    assert!(names.respect_dns_ttl);
+    let resolver = DnsResolver {
+        resolvers: vec![
+            "127.0.0.1:5353".parse().unwrap(),
+            "[::1]:53".parse().unwrap(),
+        ],
+        query_timeout: Some(Duration::from_secs(2)),
+        query_tries: Some(3),
+        use_tcp_for_dns_lookups: true,
+        no_default_search_domain: true,
+    };
+    assert_eq!(names.dns_resolver, resolver);
     let name = Endpoint::Name {
         host: "localhost".to_owned(),
         port: 9003,
     };
     assert_eq!(names.endpoints[0].address.value, name);
     assert_eq!(one_name.discovery, Discovery::LogicalDns);
+    assert_eq!(one_name.dns_lookup_family, DnsLookupFamily::V6Only);
+    assert_eq!(one_name.dns_refresh_rate, Duration::from_secs(2));
+    assert_eq!(one_name.dns_jitter, Duration::from_millis(100));
+    let rate = one_name.dns_failure_refresh_rate.unwrap();
+    assert_eq!(rate.max_interval, Duration::from_secs(3));
+    assert!(one_name.respect_dns_ttl);
+    let resolver = "127.0.0.1:53".parse().unwrap();
+    assert_eq!(one_name.dns_resolver.resolvers, [resolver]);
 }
 
 fn what_balances_is_read(web: &Cluster, grpc: &Cluster, hashed: &Cluster) {

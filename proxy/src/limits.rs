@@ -179,10 +179,6 @@ pub(crate) const GRPC_RESEND_BYTES: usize = 64 * 1024;
 /// Bytes of a gRPC stream that wait on the connection before more is handed over.
 pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;
 
-/// How long an address that a filter has looked up is said to hold: the system's
-/// resolver does not tell, and Envoy says as much in its place.
-pub(crate) const DNS_TTL: Duration = Duration::from_secs(60);
-
 /// Bytes of keys and values that filters may set for the length of one stream or
 /// one connection: a connection may live for days.
 pub(crate) const FILTER_STATE_BYTES_MAX: usize = 4 << 20;

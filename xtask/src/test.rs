@@ -4,7 +4,16 @@ use anyhow::Result;
 
 use crate::process::{self, cargo};
 use crate::progress::Progress;
-use crate::{conformance, filters, guests, layout, lint, stress};
+use crate::{conformance, debian, filters, guests, layout, lint, stress};
+
+/// What the tests run, or serve: `weir_conformance::program` says which needs what.
+const PACKAGES: [&str; 5] = [
+    "curl",
+    "libnginx-mod-stream",
+    "nghttp2-client",
+    "nginx",
+    "openssl",
+];
 
 pub(crate) fn run() -> Result<()> {
     let mut progress = Progress::start();
@@ -12,6 +21,11 @@ pub(crate) fn run() -> Result<()> {
     if process::is_ci() {
         progress.phase("lint", whole(lint::run));
     }
+    progress.phase("programs of the tests", || {
+        // They may be there in another way; a test that misses one fails.
+        let missing = debian::install(&PACKAGES).err();
+        Ok(missing.iter().map(|reason| format!("{reason:#}")).collect())
+    });
     progress.phase("filters", whole(filters::run));
     progress.phase("guests of the tests", guests::build);
     progress.phase("unit tests of the filters", whole(test_filters));

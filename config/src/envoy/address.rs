@@ -25,20 +25,42 @@ pub(super) fn bound(parent: &Message<'_, '_>) -> (Spanned<Address>, Option<FileM
     let Some((endpoint, mode)) = any(parent) else {
         return (placeholder, None);
     };
-    match endpoint.value {
-        Endpoint::Address(address) => {
-            let has_file = address.unix().is_some_and(|name| name.path().is_some());
-            // Envoy gives an abstract one none either.
-            (
-                Spanned::new(address, endpoint.span),
-                mode.filter(|_| has_file),
-            )
+    let Some(address) = no_name(parent, &parent.path_of("address"), endpoint) else {
+        return (placeholder, None);
+    };
+    let name = address.value.unix();
+    let has_file = name.is_some_and(|name| name.path().is_some());
+    // Envoy gives an abstract one none either.
+    (address, mode.filter(|_| has_file))
+}
+
+/// An address to ask questions at, by UDP or TCP.
+pub(super) fn server(address: &Message<'_, '_>) -> Option<Spanned<SocketAddr>> {
+    let Some(socket) = address.message("socket_address") else {
+        // Others are reported as unknown fields.
+        if !address.has_unknown() {
+            address.missing("socket_address");
         }
+        return None;
+    };
+    let endpoint = self::socket(&socket, &[("TCP", 0, ()), ("UDP", 1, ())])?;
+    let server = no_name(address, address.path(), endpoint)?;
+    let span = server.span;
+    server.value.inet().map(|server| Spanned::new(server, span))
+}
+
+/// Notes a name where there has to be an address.
+fn no_name(
+    message: &Message<'_, '_>,
+    path: &str,
+    endpoint: Spanned<Endpoint>,
+) -> Option<Spanned<Address>> {
+    match endpoint.value {
+        Endpoint::Address(address) => Some(Spanned::new(address, endpoint.span)),
         Endpoint::Name { host, .. } => {
-            let path = parent.path_of("address");
-            let message = format!("{path}: `{host}` is a name, and an IP address is needed here");
-            parent.reader.problem(Problem::new(endpoint.span, message));
-            (placeholder, None)
+            let text = format!("{path}: `{host}` is a name, and an IP address is needed here");
+            message.reader.problem(Problem::new(endpoint.span, text));
+            None
         }
     }
 }
@@ -50,7 +72,10 @@ fn any(parent: &Message<'_, '_>) -> Option<(Spanned<Endpoint>, Option<FileMode>)
     };
     match address.one_of(&KINDS) {
         Some("pipe") => pipe(&address.message("pipe")?),
-        Some(_) => Some((socket(&address.message("socket_address")?)?, None)),
+        Some(_) => {
+            let socket = address.message("socket_address")?;
+            Some((self::socket(&socket, &[("TCP", 0, ())])?, None))
+        }
         None => {
             // Internal addresses are reported as unknown fields.
             if !address.has_unknown() {
@@ -61,8 +86,12 @@ fn any(parent: &Message<'_, '_>) -> Option<(Spanned<Endpoint>, Option<FileMode>)
     }
 }
 
-fn socket(socket: &Message<'_, '_>) -> Option<Spanned<Endpoint>> {
-    socket.word("protocol", &[("TCP", 0, ())]);
+/// An address with one of these protocols.
+fn socket(
+    socket: &Message<'_, '_>,
+    protocols: &[(&'static str, i64, ())],
+) -> Option<Spanned<Endpoint>> {
+    socket.word("protocol", protocols);
     socket.only("ipv4_compat", false);
     socket.refuse("named_port", "write the number as `port_value`");
     let host = socket.required_text("address");

@@ -13,40 +13,61 @@ use crate::schema::Shape;
 use crate::source::Span;
 use crate::yaml::Node;
 
-impl FromYaml for Address {
+impl FromYaml for SocketAddr {
     const EXPECTED: &'static str = "an address such as `127.0.0.1:8080` or `\"[::1]:8080\"`";
 
     fn placeholder() -> Self {
-        Self::Ip(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+        Self::from((Ipv4Addr::UNSPECIFIED, 0))
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let Some(text) = node.text().filter(|text| !text.is_empty()) else {
             return mismatch(node, problems);
         };
-        let problem = match Self::unix_of_written(text) {
-            Some(Ok(name)) => return Self::Unix(name),
-            Some(Err(error)) => {
-                let help = "for example `unix:/run/weir.sock`, or `unix:@weir`";
-                Problem::new(node.span, error.to_string()).help(help)
-            }
-            None => match text.parse() {
-                Ok(address) => return Self::Ip(address),
-                Err(_) => problem(text, node.span),
-            },
-        };
-        problems.push(problem);
-        Self::placeholder()
+        text.parse().unwrap_or_else(|_| {
+            problems.push(problem(text, node.span));
+            Self::placeholder()
+        })
     }
 
     fn shape() -> Shape {
-        let pattern = r"^(([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+|unix:[/@].+)$";
+        Shape::Is(json!({ "type": "string", "pattern": format!("^{IP_PATTERN}$") }))
+    }
+}
+
+/// A regular expression for an IP address and a port.
+const IP_PATTERN: &str = r"([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+";
+
+impl FromYaml for Address {
+    const EXPECTED: &'static str = SocketAddr::EXPECTED;
+
+    fn placeholder() -> Self {
+        Self::Ip(SocketAddr::placeholder())
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        match node.text().and_then(Self::unix_of_written) {
+            Some(Ok(name)) => Self::Unix(name),
+            Some(Err(error)) => {
+                let help = "for example `unix:/run/weir.sock`, or `unix:@weir`";
+                problems.push(Problem::new(node.span, error.to_string()).help(help));
+                Self::placeholder()
+            }
+            None => Self::Ip(SocketAddr::read(node, problems)),
+        }
+    }
+
+    fn shape() -> Shape {
+        let pattern = format!("^({IP_PATTERN}|unix:[/@].+)$");
         Shape::Is(json!({ "type": "string", "pattern": pattern }))
     }
 }
 
 /// What is wrong with an address that does not parse.
 fn problem(text: &str, span: Span) -> Problem {
+    if text.starts_with("unix:") {
+        return Problem::new(span, "an IP address is needed here, not a Unix socket");
+    }
     let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
     if host.contains(char::is_alphabetic) && host.chars().all(in_name) {

@@ -4,9 +4,9 @@ use serde_json::Value as Json;
 
 use super::{Object, listeners, tls};
 use crate::cluster::{
-    CircuitBreakers, Cluster, ClusterEndpoint, HealthCheck, HealthCheckKind, HttpHealthCheck,
-    LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses, TcpHealthCheck,
-    TcpKeepalive,
+    CircuitBreakers, Cluster, ClusterEndpoint, DnsResolver, HealthCheck, HealthCheckKind,
+    HttpHealthCheck, LeastRequest, Maglev, OutlierDetection, RingHash, SlowStart, Statuses,
+    TcpHealthCheck, TcpKeepalive,
 };
 use crate::proxy_protocol::ProxyProtocolVersion;
 use crate::read::{Decimal, Word};
@@ -115,6 +115,13 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         cluster.dns_lookup_family,
         other.dns_lookup_family,
     );
+    block.flag("respect_dns_ttl", cluster.respect_dns_ttl, false);
+    block.duration(
+        "dns_min_refresh_rate",
+        cluster.dns_min_refresh_rate,
+        other.dns_min_refresh_rate,
+    );
+    block.set("dns_resolver", dns_resolver(&cluster.dns_resolver));
     if let Some(budget) = &cluster.retry_budget {
         let mut limits = Object::default();
         limits.set("budget_percent", budget.budget_percent.to_string());
@@ -123,6 +130,26 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
     }
     block.metadata("metadata", &cluster.metadata);
     block.into()
+}
+
+fn dns_resolver(resolver: &DnsResolver) -> Object {
+    let mut block = Object::default();
+    block.list(
+        "resolvers",
+        resolver.resolvers.iter().map(ToString::to_string),
+    );
+    block.set("query_timeout", resolver.query_timeout.map(super::duration));
+    block.set("query_tries", resolver.query_tries);
+    for (key, value) in [
+        ("use_tcp_for_dns_lookups", resolver.use_tcp_for_dns_lookups),
+        (
+            "no_default_search_domain",
+            resolver.no_default_search_domain,
+        ),
+    ] {
+        block.flag(key, value, false);
+    }
+    block
 }
 
 fn endpoint(endpoint: &ClusterEndpoint) -> Json {

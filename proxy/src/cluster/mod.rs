@@ -44,7 +44,6 @@ pub(crate) use self::breakers::Permit as RetryPermit;
 use self::breakers::{Breakers, Share};
 pub(crate) use self::control::start as start_clusters;
 pub(crate) use self::counted::OpenConnection;
-pub(crate) use self::dns::chosen;
 pub(crate) use self::hash_table::{hash, hash_from};
 use self::lane::{Lane, Lanes};
 pub(crate) use self::member::{Flag, Member};

@@ -66,6 +66,7 @@ impl ClusterSpec {
                     }
                     Endpoint::Name { .. } => None,
                 }),
+                true,
             );
         }
         Self {

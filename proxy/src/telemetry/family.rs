@@ -201,6 +201,14 @@ families! {
         "Those that are healthy: checked with success, and not ejected";
     MEMBERSHIP_CHANGE = Counter "envoy_cluster_membership_change" ["envoy_cluster_name"]
         "Changes of the endpoints";
+    UPDATE_ATTEMPT = Counter "envoy_cluster_update_attempt" ["envoy_cluster_name"]
+        "Look-ups of the cluster's names";
+    UPDATE_SUCCESS = Counter "envoy_cluster_update_success" ["envoy_cluster_name"]
+        "Those that have succeeded";
+    UPDATE_FAILURE = Counter "envoy_cluster_update_failure" ["envoy_cluster_name"]
+        "Those that have failed; the name keeps its addresses";
+    UPDATE_NO_REBUILD = Counter "envoy_cluster_update_no_rebuild" ["envoy_cluster_name"]
+        "Those after which the addresses are the same";
     BREAKER_CX_OPEN = Gauge "envoy_cluster_circuit_breakers_default_cx_open" ["envoy_cluster_name"]
         "Whether there are `max_connections`";
     BREAKER_RQ_PENDING_OPEN = Gauge "envoy_cluster_circuit_breakers_default_rq_pending_open" ["envoy_cluster_name"]
