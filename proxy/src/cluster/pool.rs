@@ -154,7 +154,11 @@ impl Pool {
             None
         } else {
             match open_or(cluster, endpoint, reuse).await {
-                Found::Freed(upstream) => return lease(upstream, !fresh, None),
+                Found::Freed(upstream) => {
+                    // Where there is room for one stream, there is mostly for another.
+                    endpoint.freed.notify_one();
+                    return lease(upstream, !fresh, None);
+                }
                 Found::Permit(permit) => Some(permit),
             }
         };
