@@ -14,6 +14,7 @@ pub mod guests;
 pub mod h2;
 mod peer;
 pub mod registry;
+pub mod server;
 mod setup;
 pub mod suite;
 pub mod tls;
