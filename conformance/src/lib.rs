@@ -16,6 +16,7 @@ pub mod h2;
 mod peer;
 mod program;
 pub mod registry;
+pub mod server;
 mod setup;
 pub mod suite;
 pub mod tls;

@@ -76,6 +76,13 @@ impl Weir {
         Self::start_all(config, &[], environment, files)
     }
 
+    /// Starts Weir where a process may have `soft` descriptors open, and `hard` if it
+    /// asks for more.
+    pub fn start_limited(config: &str, soft: u32, hard: u32) -> Self {
+        let limit = format!("--nofile={soft}:{hard}");
+        Self::start_program(&["prlimit", &limit, "--"], config, &[], &[], |_| {})
+    }
+
     /// Starts Weir so that [`Weir::upgrade`] works.
     pub fn start_upgradable(config: &str) -> Self {
         Self::start_args(config, &["--takeover-path", TAKEOVER], |_| {})
@@ -92,10 +99,21 @@ impl Weir {
         environment: &[(&str, &str)],
         files: impl FnOnce(&Path),
     ) -> Self {
+        Self::start_program(&[], config, args, environment, files)
+    }
+
+    /// Starts Weir by `launcher`, a program that becomes it, and its arguments.
+    fn start_program(
+        launcher: &[&str],
+        config: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         files(folder.path());
         std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
-        let mut child = spawn(folder.path(), args, environment, 0);
+        let mut child = spawn(launcher, folder.path(), args, environment, 0);
         let admin = ready(&mut child, folder.path(), 0).unwrap_or_else(|status| {
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
             panic!("Weir ended with {status}:\n{log}");
@@ -116,7 +134,7 @@ impl Weir {
     pub fn upgrade(&mut self, args: &[&str]) -> Result<ExitStatus, ExitStatus> {
         let number = self.upgrades + 1;
         let args = [&["--takeover-path", TAKEOVER], args].concat();
-        let mut child = spawn(self.folder.path(), &args, &[], number);
+        let mut child = spawn(&[], self.folder.path(), &args, &[], number);
         match ready(&mut child, self.folder.path(), number) {
             Ok(admin) => self.admin = admin,
             Err(status) => return Err(status),
@@ -255,6 +273,17 @@ impl Weir {
         })
     }
 
+    /// Lets the process have no more than so many descriptors open from now on.
+    pub fn limit_descriptors(&self, limit: u32) {
+        let pid = self.child.id().to_string();
+        // The soft limit alone can be raised again.
+        let limit = format!("--nofile={limit}:");
+        let prlimit = Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .status();
+        assert!(prlimit.unwrap().success());
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");
@@ -321,14 +350,29 @@ impl Drop for Weir {
     }
 }
 
-/// Starts `weir run ARGS… weir.yaml` in `folder`. Where its admin is goes to a file of
-/// its number; what it logs, behind what others have logged.
-fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)], number: usize) -> Child {
+/// Starts `LAUNCHER… weir run ARGS… weir.yaml` in `folder`. Where its admin is goes to a
+/// file of its number; what it logs, behind what others have logged.
+fn spawn(
+    launcher: &[&str],
+    folder: &Path,
+    args: &[&str],
+    environment: &[(&str, &str)],
+    number: usize,
+) -> Child {
     let open = |name: &str| {
         let options = File::options().create(true).append(true).clone();
         options.open(folder.join(name)).unwrap()
     };
-    Command::new(weir_binary())
+    let weir = weir_binary();
+    let mut command = match launcher {
+        [] => Command::new(weir),
+        [program, options @ ..] => {
+            let mut command = Command::new(program);
+            command.args(options).arg(weir);
+            command
+        }
+    };
+    command
         .arg("run")
         .args(args)
         .arg(folder.join("weir.yaml"))

@@ -109,6 +109,11 @@ pub(crate) const RECYCLE_DRAIN: Duration = Duration::from_secs(60);
 /// Connections that the kernel may have accepted before Weir does.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
+/// Descriptors that are not for connections from clients: of so many one, and some in
+/// any case. A client's connection is of no use without one to an endpoint.
+pub(crate) const DESCRIPTORS_KEPT_PART: u64 = 32;
+pub(crate) const DESCRIPTORS_KEPT_MIN: u64 = 16;
+
 /// Pause after a connection could not be accepted.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -148,6 +153,9 @@ pub(crate) const CLUSTER_START_PATIENCE: Duration = Duration::from_secs(5);
 /// Sessions without tickets of one listener that can be resumed: those of clients that
 /// take no tickets, each some hundred bytes.
 pub(crate) const TLS_SESSIONS_MAX: usize = 1024;
+
+/// Bytes of a client's first message that are read at once: as many as rustls takes.
+pub(crate) const TLS_READ_BYTES: usize = 4 * 1024;
 
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;

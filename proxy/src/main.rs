@@ -7,6 +7,7 @@ mod cli;
 mod cluster;
 mod compile_cache;
 mod connection_limit;
+mod descriptors;
 mod dns;
 mod exchange;
 mod filter;

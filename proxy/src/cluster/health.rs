@@ -63,7 +63,10 @@ pub(super) async fn watch(cluster: Weak<ClusterSpec>) {
 
 /// Checks one endpoint for as long as it is one of the cluster's.
 async fn check_member(cluster: Weak<ClusterSpec>, member: Weak<Member>) {
-    let mut standing = Standing::default();
+    let Some(is_checked) = member.upgrade().map(|m| !m.has(Flag::PENDING_ACTIVE_HC)) else {
+        return;
+    };
+    let mut standing = Standing::new(is_checked);
     let mut probe = HttpProbe::default();
     let mut pause = None;
     loop {

@@ -91,6 +91,20 @@ impl Member {
         })
     }
 
+    /// What takes the place of `before`: as healthy, and ejected for as long.
+    pub(super) fn in_place_of(before: &Self, about: Description) -> Arc<Self> {
+        let monitor = before.monitor.lock();
+        let monitor = monitor.unwrap_or_else(PoisonError::into_inner);
+        Arc::new(Self {
+            about,
+            flags: AtomicU8::new(before.flags.load(Ordering::Relaxed)),
+            since: Mutex::new(before.since()),
+            cells: Mutex::default(),
+            blame: Blame::default(),
+            monitor: Mutex::new(monitor.handed_on()),
+        })
+    }
+
     /// Cells for one more worker.
     pub(super) fn cells(&self) -> Arc<EndpointCells> {
         let cells = Arc::<EndpointCells>::default();

@@ -18,6 +18,8 @@ use crate::telemetry::{ClusterCounters, MembershipLevels};
 pub(crate) struct Members {
     config: Cluster,
     list: Mutex<Vec<Arc<Member>>>,
+    /// Those of the cluster before, in whose places its first ones are.
+    before: Mutex<Vec<Arc<Member>>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     pub(crate) counters: Arc<ClusterCounters>,
     /// To who judges endpoints that fail.
@@ -49,11 +51,17 @@ pub(super) struct Priority {
 }
 
 impl Members {
-    pub(super) fn new(config: &Cluster, counters: Arc<ClusterCounters>) -> Self {
+    /// `before`: what the same endpoints were like until now.
+    pub(super) fn new(
+        config: &Cluster,
+        counters: Arc<ClusterCounters>,
+        before: Vec<Arc<Member>>,
+    ) -> Self {
         let (suspicions, suspected) = mpsc::unbounded_channel();
         Self {
             config: config.clone(),
             list: Mutex::default(),
+            before: Mutex::new(before),
             snapshot: watch::Sender::default(),
             counters,
             suspicions,
@@ -81,16 +89,30 @@ impl Members {
     }
 
     /// These are the endpoints from now on, and, unless it `is_known`, there may be
-    /// more. Those that were there already are the same ones.
+    /// more. Those that were there already are the same ones. A logical one is as
+    /// healthy as it was, wherever it is now.
     pub(super) fn replace(&self, found: impl IntoIterator<Item = Description>, is_known: bool) {
         let is_checked = !self.config.health_checks.is_empty();
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is named twice is two.
         let mut left = list.clone();
+        let before = self.before.lock();
+        let before = std::mem::take(&mut *before.unwrap_or_else(PoisonError::into_inner));
+        let is_logical = self.config.discovery == Discovery::LogicalDns;
         let member = |about: Description| {
             let known = left.iter().position(|member| member.about == about);
-            match known {
-                Some(place) => left.swap_remove(place),
+            if let Some(place) = known {
+                return left.swap_remove(place);
+            }
+            let takes_place = |member: &&Arc<Member>| {
+                let mut other = member.about.clone();
+                if is_logical {
+                    other.address = about.address.clone();
+                }
+                other == about
+            };
+            match left.iter().chain(&before).find(takes_place) {
+                Some(other) => Member::in_place_of(other, about),
                 None => Member::new(about, is_checked),
             }
         };

@@ -152,7 +152,11 @@ impl Pool {
             None
         } else {
             match open_or(cluster, &lane, reuse).await {
-                Found::Freed(upstream) => return lease(upstream, !fresh, None),
+                Found::Freed(upstream) => {
+                    // Where there is room for one stream, there is mostly for another.
+                    lane.traffic.freed.notify_one();
+                    return lease(upstream, !fresh, None);
+                }
                 Found::Permit(permit) => Some(permit),
             }
         };

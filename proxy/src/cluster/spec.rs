@@ -47,14 +47,25 @@ pub(crate) struct ClusterSpec {
 
 impl ClusterSpec {
     /// The cluster of this configuration. Counting goes on from `before`, which had
-    /// the same name.
+    /// the same name; and so does all that is known of endpoints, if nothing but TLS has
+    /// changed.
     pub(crate) fn new(
         config: &Cluster,
         tls: Option<Arc<UpstreamTls>>,
         before: Option<&Self>,
     ) -> Self {
         let counters = before.map(|before| Arc::clone(&before.members.counters));
-        let members = Members::new(config, counters.unwrap_or_default());
+        let same = before.filter(|before| {
+            let mut other = before.config.clone();
+            other.tls.clone_from(&config.tls);
+            other == *config
+        });
+        let known = same.map(|same| same.members.current().members.clone());
+        let members = Members::new(
+            config,
+            counters.unwrap_or_default(),
+            known.unwrap_or_default(),
+        );
         let is_static = config.discovery == Discovery::Static;
         if is_static {
             // A valid configuration has no names here.

@@ -2,11 +2,17 @@ use super::*;
 
 /// A worker's part of the cluster that is described by `keys`.
 fn cluster(keys: &str) -> Cluster {
+    cluster_after(None, keys)
+}
+
+/// The same, after a reload.
+fn cluster_after(before: Option<&Cluster>, keys: &str) -> Cluster {
     let text = format!(
         "listeners: [{{ name: e, address: 127.0.0.1:0 }}]\nclusters: [{{ name: c, {keys} }}]"
     );
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
-    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None, None));
+    let before = before.map(|before| &*before.spec);
+    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None, before));
     Cluster::new(&spec, 1, ClusterMetrics::new("c"))
 }
 
@@ -152,4 +158,58 @@ fn a_hash_finds_its_endpoint_again() {
         mark(&cluster, 2, EJECTED, false);
         assert_eq!(before, (0..200).map(find).collect::<Vec<_>>());
     }
+}
+
+const CHECK: &str = "health_checks: [{ tcp: {}, timeout: 1s, interval: 1s, \
+                     unhealthy_threshold: 1, healthy_threshold: 1 }]";
+
+/// The flags of each endpoint.
+fn flags(cluster: &Cluster) -> Vec<String> {
+    let members = &cluster.spec.members.current().members;
+    members.iter().map(|member| member.flags()).collect()
+}
+
+#[test]
+fn with_other_tls_endpoints_are_as_healthy_as_they_were() {
+    let keys = |ca: &str, more: &str| {
+        let endpoints = "endpoints: [127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3]";
+        format!("{endpoints}, {CHECK}, tls: {{ ca: {ca} }}{more}")
+    };
+    let before = cluster(&keys("a.pem", ""));
+    for port in 1..=2 {
+        mark(&before, port, member::Flag::PENDING_ACTIVE_HC, false);
+        mark(&before, port, member::Flag::FAILED_ACTIVE_HC, false);
+    }
+    mark(&before, 2, EJECTED, true);
+    let expected = [
+        "healthy",
+        "/failed_outlier_check",
+        "/failed_active_hc/pending_active_hc",
+    ];
+    assert_eq!(flags(&before), expected);
+    let after = cluster_after(Some(&before), &keys("b.pem", ""));
+    assert_eq!(flags(&after), expected);
+    // Another cluster begins anew.
+    let other = cluster_after(Some(&before), &keys("a.pem", ", idle_timeout: 1s"));
+    assert_eq!(flags(&other), [expected[2]; 3]);
+}
+
+#[test]
+fn a_logical_endpoint_is_as_healthy_wherever_it_is() {
+    let cluster = cluster(&format!(
+        "endpoints: ['web.example:80'], type: logical_dns, {CHECK}"
+    ));
+    let found = |address: &str| {
+        let host = Some("web.example".into());
+        let endpoint = &cluster.spec.config.endpoints[0];
+        let found = member::Description::of(endpoint, address.parse().unwrap(), host);
+        cluster.spec.members.replace([found]);
+    };
+    found("127.0.0.1:80");
+    mark(&cluster, 80, member::Flag::PENDING_ACTIVE_HC, false);
+    mark(&cluster, 80, member::Flag::FAILED_ACTIVE_HC, false);
+    found("127.0.0.2:80");
+    assert_eq!(flags(&cluster), ["healthy"]);
+    let members = &cluster.spec.members.current().members;
+    assert_eq!(members[0].about.address.to_string(), "127.0.0.2:80");
 }

@@ -78,6 +78,22 @@ impl SocketStream {
         }
     }
 
+    /// Reads what is there.
+    pub(crate) fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_read(room),
+            Self::Unix(unix) => unix.try_read(room),
+        }
+    }
+
+    /// Writes as much as there is room for.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_write(bytes),
+            Self::Unix(unix) => unix.try_write(bytes),
+        }
+    }
+
     /// Takes note that it is not ready after all, if `io` would block.
     pub(crate) fn try_io<R>(
         &self,

@@ -87,6 +87,10 @@ families! {
         "Connections that a listener has taken";
     LISTENER_CX_OVERFLOW = Counter "envoy_listener_downstream_cx_overflow" ["envoy_listener_address"]
         "Connections that were closed as they came, since there were `max_connections`";
+    LISTENER_CX_GLOBAL_OVERFLOW = Counter "envoy_listener_downstream_global_cx_overflow" ["envoy_listener_address"]
+        "Those that were closed as they came, since few file descriptors were left";
+    LISTENER_ACCEPT_FAILURES = Counter "weir_listener_accept_failures_total" ["envoy_listener_address"]
+        "Tries to accept a connection that failed";
     LISTENER_CX_ACTIVE = Gauge "envoy_listener_downstream_cx_active" ["envoy_listener_address"]
         "Those that are open";
     LISTENER_PROXY_PROTOCOL_ERRORS = Counter "weir_listener_proxy_protocol_errors_total" ["envoy_listener_address"]

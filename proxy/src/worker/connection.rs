@@ -1,9 +1,12 @@
 //! Connections of a worker: accepted, and served until they end. A stream is served
 //! by the generation that is the current one when it begins.
 
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use weir_config::{Codec, HttpOptions};
@@ -13,11 +16,11 @@ use crate::exchange::Exchange;
 use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
-use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE};
+use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE, LIMIT_WARNING_INTERVAL};
 use crate::proxy_protocol;
 use crate::socket::{Accepted, SocketStream};
 use crate::stream::ConnectionInfo;
-use crate::tcp;
+use crate::tcp::{self, TcpProxy};
 
 /// Accepts connections from one of the sockets until the address is given up, or the
 /// process drains.
@@ -27,6 +30,7 @@ pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<L
     };
     let (mut draining, mut replaced) = (life.draining.clone(), life.replaced.clone());
     let mut closing = acceptor.closing.subscribe();
+    let mut trouble = Trouble::default();
     loop {
         tokio::select! {
             biased;
@@ -34,11 +38,17 @@ pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<L
             accepted = socket.accept() => match accepted {
                 Ok(accepted) => {
                     let slot = Rc::clone(&acceptor.slot.borrow());
-                    spawn_connection(accepted, slot, &life);
+                    let first_kept = life.first_kept;
+                    let fd = accepted.connection.as_raw_fd();
+                    if first_kept.is_some_and(|first| fd >= first) {
+                        trouble.too_many(&slot);
+                    } else {
+                        spawn_connection(accepted, slot, &life);
+                    }
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: closing connections will help.
-                    tracing::warn!("cannot accept a connection: {error}");
+                    trouble.failed(&acceptor.slot.borrow(), &error);
                     sleep(ACCEPT_RETRY).await;
                 }
             },
@@ -46,6 +56,52 @@ pub(super) async fn accept_loop(acceptor: Rc<Acceptor>, place: usize, life: Rc<L
             _ = draining.wait_for(|draining| *draining) => return,
             _ = closing.wait_for(|closing| *closing) => return,
         }
+    }
+}
+
+/// What goes wrong with accepting connections, told once in a while.
+#[derive(Default)]
+struct Trouble {
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    /// A connection was closed, as few descriptors are left.
+    fn too_many(&mut self, slot: &Slot) {
+        let Some(Served { listener, .. }) = slot.current() else {
+            return;
+        };
+        listener.metrics.global_overflow();
+        if self.is_due() {
+            tracing::warn!(
+                listener = listener.metrics.name(),
+                "few file descriptors are left: connections are closed as they come; \
+                 raise the hard limit (ulimit -Hn, LimitNOFILE) or set max_connections"
+            );
+        }
+    }
+
+    /// A connection could not be accepted.
+    fn failed(&mut self, slot: &Slot, error: &io::Error) {
+        let Some(Served { listener, .. }) = slot.current() else {
+            return;
+        };
+        listener.metrics.accept_failure();
+        if self.is_due() {
+            let listener = listener.metrics.name();
+            tracing::warn!(listener, "cannot accept a connection: {error}");
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self
+            .told
+            .is_none_or(|told| now.duration_since(told) >= LIMIT_WARNING_INTERVAL);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
     }
 }
 
@@ -82,21 +138,9 @@ fn spawn_connection(accepted: Accepted, slot: Rc<Slot>, life: &Rc<Life>) {
     tokio::task::spawn_local(async move {
         connection.set_nodelay();
         match served.listener.tcp {
-            Some(proxy) => {
-                let serving = async {
-                    let Some((connection, info)) = begin(connection, info, &served, &slot).await
-                    else {
-                        return;
-                    };
-                    tcp::serve(connection, info, proxy, &served.listener, &served.shared).await;
-                };
-                tokio::select! {
-                    () = serving => {}
-                    () = served.shared.is_over() => {}
-                }
-            }
+            Some(proxy) => Box::pin(serve_tcp(connection, info, proxy, &served, &slot)).await,
             None => {
-                let begun = begin(connection, info, &served, &slot).await;
+                let begun = Box::pin(begin(connection, info, &served, &slot)).await;
                 let http = Arc::clone(&served.listener.http);
                 let codec = Rc::clone(&served.listener.codec);
                 // It may live longer than the generation that it began with.
@@ -108,6 +152,25 @@ fn spawn_connection(accepted: Accepted, slot: Rc<Slot>, life: &Rc<Life>) {
         }
         drop(guard);
     });
+}
+
+/// Relays a client's connection to an endpoint.
+async fn serve_tcp(
+    connection: SocketStream,
+    info: ConnectionInfo,
+    proxy: TcpProxy,
+    served: &Served,
+    slot: &Slot,
+) {
+    let serving = async {
+        if let Some((connection, info)) = begin(connection, info, served, slot).await {
+            tcp::serve(connection, info, proxy, &served.listener, &served.shared).await;
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = served.shared.is_over() => {}
+    }
 }
 
 /// Learns who the client is, and encrypts its connection, where the listener is to;
@@ -161,8 +224,10 @@ async fn begin(
     }
 }
 
-/// Serves one exchange after the other on a client's connection, which speaks as its
-/// listener did when it began.
+/// Serves a client's connection, which speaks as its listener did when it began.
+///
+/// It may wait for a long time. What it does meanwhile has a future of its own, so that
+/// it takes no room before and after.
 async fn serve_connection(
     connection: Connection,
     info: ConnectionInfo,
@@ -171,25 +236,39 @@ async fn serve_connection(
     slot: &Rc<Slot>,
 ) {
     let agreed = info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
-    let is_http2 = match http.codec {
-        Codec::Auto => agreed == Some(b"h2"),
-        Codec::Http2 => true,
-        Codec::Http1 => false,
-    };
-    if is_http2 {
-        return serve_http2(connection, info, http, codec, slot).await;
-    }
     // What was agreed on is what is spoken.
-    let maybe_http2 = http.codec == Codec::Auto && agreed.is_none();
-    let mut downstream = H1Downstream::new(connection, Rc::clone(codec), maybe_http2);
-    loop {
+    let (is_http2, maybe_http2) = match http.codec {
+        Codec::Auto => (agreed == Some(b"h2"), agreed.is_none()),
+        Codec::Http2 => (true, false),
+        Codec::Http1 => (false, false),
+    };
+    let speaks_http2 = if is_http2 {
+        Some(connection)
+    } else {
+        let downstream = H1Downstream::new(connection, Rc::clone(codec), maybe_http2);
+        Box::pin(serve_http1(downstream, &info, http, slot)).await
+    };
+    if let Some(connection) = speaks_http2 {
+        Box::pin(serve_http2(connection, &info, http, codec, slot)).await;
+    }
+}
+
+/// Serves one exchange after the other on a client's connection; gives the connection
+/// back if the client turns out to speak HTTP/2.
+async fn serve_http1(
+    mut downstream: H1Downstream,
+    info: &ConnectionInfo,
+    http: &HttpOptions,
+    slot: &Rc<Slot>,
+) -> Option<Connection> {
+    let patience = loop {
         let readable = tokio::select! {
             readable = downstream.readable() => readable,
             () = idle_at_the_end(slot) => false,
             () = passed(http.idle_timeout) => false,
         };
         if !readable {
-            return downstream.close(Duration::ZERO).await;
+            break Duration::ZERO;
         }
         let next = tokio::select! {
             next = downstream.read_request() => next,
@@ -198,23 +277,22 @@ async fn serve_connection(
             }
         };
         match next {
-            Next::Closed => return,
-            Next::Http2 => {
-                let connection = downstream.into_connection();
-                return serve_http2(connection, info, http, codec, slot).await;
-            }
+            Next::Closed => return None,
+            Next::Http2 => return Some(downstream.into_connection()),
             next => {
-                let whole = serve_exchange(&mut downstream, next, info.clone(), slot).await;
+                let exchange = serve_exchange(&mut downstream, next, info.clone(), slot);
+                let whole = Box::pin(exchange).await;
                 if !whole {
-                    return;
+                    return None;
                 }
             }
         }
         if !downstream.is_reusable() {
-            let patience = http.delayed_close_timeout.unwrap_or_default();
-            return downstream.close(patience).await;
+            break http.delayed_close_timeout.unwrap_or_default();
         }
-    }
+    };
+    downstream.close(patience).await;
+    None
 }
 
 /// Returns when `limit` is over; without a limit, never.
@@ -268,7 +346,7 @@ async fn serve_exchange<D: Downstream>(
 /// Serves the streams of a client's HTTP/2 connection, each by a task of its own.
 async fn serve_http2(
     connection: Connection,
-    info: ConnectionInfo,
+    info: &ConnectionInfo,
     http: &HttpOptions,
     codec: &CodecOptions,
     slot: &Rc<Slot>,
@@ -280,7 +358,7 @@ async fn serve_http2(
         });
     };
     let idle = http.idle_timeout;
-    let ending = at_the_end(slot);
+    let ending = pin!(at_the_end(slot));
     if let Err(error) = accept_h2(connection, codec, ending, idle, begin).await {
         tracing::debug!("HTTP/2 connection: {error}");
     }

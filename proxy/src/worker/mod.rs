@@ -26,6 +26,7 @@ use self::connection::accept_loop;
 use self::shared::{Acceptor, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
+use crate::descriptors;
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
 use crate::generation::{FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec};
 use crate::http::CodecOptions;
@@ -159,6 +160,7 @@ impl Worker {
             life: Rc::new(Life {
                 draining: spec.draining,
                 replaced: spec.replaced,
+                first_kept: descriptors::first_kept(),
                 alive: Cell::new(0),
                 ended: Notify::new(),
             }),

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,6 +33,8 @@ pub(crate) struct Life {
     pub(super) draining: watch::Receiver<bool>,
     /// Another process accepts connections in place of this one.
     pub(super) replaced: watch::Receiver<bool>,
+    /// The first descriptor that is not for a client's connection.
+    pub(super) first_kept: Option<RawFd>,
     /// Connections and streams.
     pub(super) alive: Cell<usize>,
     pub(super) ended: Notify,

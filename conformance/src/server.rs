@@ -9,11 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use weir_conformance::eventually;
+
+use super::eventually;
 
 /// What an endpoint does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// Its port is closed.
     Killed,
     /// It takes connections and answers nothing.
@@ -24,12 +25,17 @@ pub(crate) enum Failure {
 
 /// An endpoint; it has an IP address to itself, so that nobody takes its port while it
 /// is away.
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
+pub struct Server {
+    pub address: SocketAddr,
     state: Arc<State>,
+    /// What connections come to, unless it is killed.
+    socket: Option<Socket>,
     /// Connections that fill its queue.
     filling: Vec<Socket>,
 }
+
+/// Connections that may wait to be accepted.
+const QUEUE: i32 = 128;
 
 #[derive(Default)]
 struct State {
@@ -51,7 +57,7 @@ static ADDRESSES: AtomicUsize = AtomicUsize::new(1);
 
 impl Server {
     /// One that answers with 200 and its name.
-    pub(crate) fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         let number = ADDRESSES.fetch_add(1, Ordering::SeqCst);
         // Other test processes may run at the same time.
         let [low, high, ..] = std::process::id().to_le_bytes();
@@ -66,6 +72,7 @@ impl Server {
         let mut server = Self {
             address: SocketAddr::from((ip, 0)),
             state,
+            socket: None,
             filling: Vec::new(),
         };
         server.listen();
@@ -76,9 +83,9 @@ impl Server {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
         socket.set_reuse_address(true).unwrap();
         socket.bind(&self.address.into()).unwrap();
-        // As small as can be, to be filled.
-        socket.listen(0).unwrap();
-        let listener = TcpListener::from(socket);
+        socket.listen(QUEUE).unwrap();
+        let listener = TcpListener::from(socket.try_clone().unwrap());
+        self.socket = Some(socket);
         listener.set_nonblocking(true).unwrap();
         self.address = listener.local_addr().unwrap();
         let state = Arc::clone(&self.state);
@@ -107,10 +114,11 @@ impl Server {
     }
 
     /// Makes it fail, connections that are open included.
-    pub(crate) fn fail(&mut self, failure: Failure) {
+    pub fn fail(&mut self, failure: Failure) {
         match failure {
             Failure::Killed => {
                 self.state.killed.store(true, Ordering::SeqCst);
+                self.socket = None;
                 eventually("the port is closed", || {
                     (!self.state.listening.load(Ordering::SeqCst)).then_some(())
                 });
@@ -118,6 +126,8 @@ impl Server {
             Failure::Stalled => self.state.stalled.store(true, Ordering::SeqCst),
             Failure::BlackHoled => {
                 self.state.accepts.store(false, Ordering::SeqCst);
+                // As small as can be, to be filled.
+                self.socket.as_ref().unwrap().listen(0).unwrap();
                 // One more than the queue holds; others wait without end.
                 for _ in 0..4 {
                     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -135,9 +145,12 @@ impl Server {
     }
 
     /// Has it answer again.
-    pub(crate) fn recover(&mut self) {
+    pub fn recover(&mut self) {
         self.state.stalled.store(false, Ordering::SeqCst);
         self.filling.clear();
+        if let Some(socket) = &self.socket {
+            socket.listen(QUEUE).unwrap();
+        }
         self.state.accepts.store(true, Ordering::SeqCst);
         if self.state.killed.load(Ordering::SeqCst) {
             self.listen();
@@ -145,22 +158,22 @@ impl Server {
     }
 
     /// Sets the status of its answers.
-    pub(crate) fn answer(&self, status: u16) {
+    pub fn answer(&self, status: u16) {
         self.state.status.store(status, Ordering::SeqCst);
     }
 
     /// Sets the status of its answers to `/healthz`.
-    pub(crate) fn set_health(&self, status: u16) {
+    pub fn set_health(&self, status: u16) {
         self.state.health.store(status, Ordering::SeqCst);
     }
 
     /// Requests so far, those for `/healthz` not included.
-    pub(crate) fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         self.state.requests.load(Ordering::SeqCst)
     }
 
     /// Requests for `/healthz` so far.
-    pub(crate) fn checks(&self) -> usize {
+    pub fn checks(&self) -> usize {
         self.state.checks.load(Ordering::SeqCst)
     }
 }
@@ -211,7 +224,7 @@ impl Drop for Server {
 }
 
 /// The addresses of servers, as a list of endpoints.
-pub(crate) fn endpoints(servers: &[Server]) -> String {
+pub fn endpoints(servers: &[Server]) -> String {
     let addresses: Vec<_> = servers.iter().map(|s| s.address.to_string()).collect();
     format!("[{}]", addresses.join(", "))
 }
