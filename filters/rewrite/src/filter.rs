@@ -1,0 +1,186 @@
+//! The root and stream contexts.
+
+use std::rc::Rc;
+
+use filter_config::{HeaderName, HeaderValue};
+use filter_http::{Headers, Request, Response};
+use log::{error, warn};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+use crate::config::{Action as Rewrite, Config, Mutations};
+use crate::host::{Captures, Host, Values};
+use crate::template::Template;
+
+#[derive(Default)]
+pub(crate) struct Root {
+    config: Option<Rc<Config>>,
+}
+
+struct Stream {
+    config: Rc<Config>,
+    /// For the response, in order; what the request says is filled in.
+    later: Vec<Later>,
+}
+
+enum Later {
+    Remove(HeaderName),
+    Set(HeaderName, Template),
+    Add(HeaderName, Template),
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
+            Ok(config) => self.config = Some(Rc::new(config)),
+            Err(reason) => {
+                error!("rewrite: configuration refused: {reason}");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream {
+            config: Rc::clone(self.config.as_ref()?),
+            later: Vec::new(),
+        }))
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let config = Rc::clone(&self.config);
+        for rule in &config.rules {
+            let Some(captures) = rule.condition.captures(&Host) else {
+                continue;
+            };
+            // What the rule says of the request is what it was before the rule.
+            let headers = filled(&rule.request_headers, &captures);
+            self.bind(&rule.response_headers, &captures);
+            match &rule.action {
+                Rewrite::Keep => {}
+                Rewrite::Rewrite { path, authority } => {
+                    let path = path.as_ref().map(|path| target(path, &captures));
+                    let authority = authority.as_ref().map(|a| a.fill(&Host, &captures));
+                    for (name, value) in [(":path", path), (":authority", authority)] {
+                        match value.map(sendable) {
+                            None => {}
+                            Some(Some(value)) => Request.set(name, Some(&value)),
+                            Some(None) => warn!("rewrite: `{name}` stays: no value for it"),
+                        }
+                    }
+                }
+                Rewrite::Redirect(status, location) => {
+                    let location = location.fill_path(&Host, &captures);
+                    let location = sendable(location).unwrap_or_else(|| "/".to_owned());
+                    self.later.clear();
+                    let headers = vec![("location", &*location)];
+                    self.send_http_response(*status, headers, None);
+                    return Action::Pause;
+                }
+            }
+            for change in headers {
+                self.change_request(change);
+            }
+            if rule.last {
+                break;
+            }
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        for later in std::mem::take(&mut self.later) {
+            let value = |template: &Template| {
+                HeaderValue::try_from(template.fill_response(|name| Response.get(name)))
+            };
+            match later {
+                Later::Remove(name) => Response.set(&name, None),
+                Later::Set(name, template) => match value(&template) {
+                    Ok(value) => Response.set(&name, Some(&value)),
+                    Err(reason) => warn!("rewrite: `{}` is left out: {reason}", &*name),
+                },
+                Later::Add(name, template) => match value(&template) {
+                    Ok(value) => self.add_http_response_header(&name, &value),
+                    Err(reason) => warn!("rewrite: `{}` is left out: {reason}", &*name),
+                },
+            }
+        }
+        Action::Continue
+    }
+}
+
+enum Change<'c> {
+    Remove(&'c str),
+    Set(&'c str, HeaderValue),
+    Add(&'c str, HeaderValue),
+}
+
+impl Stream {
+    fn change_request(&self, change: Change<'_>) {
+        match change {
+            Change::Remove(name) => Request.set(name, None),
+            Change::Set(name, value) => Request.set(name, Some(&value)),
+            Change::Add(name, value) => self.add_http_request_header(name, &value),
+        }
+    }
+
+    fn bind(&mut self, mutations: &Mutations, captures: &Captures) {
+        let removed = mutations.remove.iter().cloned().map(Later::Remove);
+        self.later.extend(removed);
+        for (name, template) in &mutations.set {
+            let bound = template.bind(&Host, captures);
+            self.later.push(Later::Set(name.clone(), bound));
+        }
+        for (name, template) in &mutations.add {
+            let bound = template.bind(&Host, captures);
+            self.later.push(Later::Add(name.clone(), bound));
+        }
+    }
+}
+
+fn filled<'m>(mutations: &'m Mutations, captures: &Captures) -> Vec<Change<'m>> {
+    let mut changes: Vec<_> = mutations
+        .remove
+        .iter()
+        .map(|name| Change::Remove(name))
+        .collect();
+    let value = |name: &HeaderName, template: &Template| {
+        HeaderValue::try_from(template.fill(&Host, captures))
+            .map_err(|reason| warn!("rewrite: `{}` is left out: {reason}", &**name))
+            .ok()
+    };
+    for (name, template) in &mutations.set {
+        changes.extend(value(name, template).map(|value| Change::Set(name, value)));
+    }
+    for (name, template) in &mutations.add {
+        changes.extend(value(name, template).map(|value| Change::Add(name, value)));
+    }
+    changes
+}
+
+/// The new path, with the query that there is unless the template has one.
+fn target(path: &Template, captures: &Captures) -> String {
+    let new = path.fill_path(&Host, captures);
+    let old = Host.path();
+    match old.split_once('?').filter(|_| !path.has_query()) {
+        Some((_, query)) => format!("{new}?{query}"),
+        None => new,
+    }
+}
+
+/// A text that can stand in the first line of a request, or as a location.
+fn sendable(text: String) -> Option<String> {
+    let visible = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    visible.then_some(text)
+}
