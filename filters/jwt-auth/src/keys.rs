@@ -276,7 +276,12 @@ mod tests {
         let weak = json!({ "kty": "RSA", "n": &RS256.0[..171], "e": "AQAB" });
         let off = json!({ "kty": "EC", "crv": "P-256", "x": ES256.1, "y": ES256.1 });
         let secret = json!({ "kty": "oct", "k": "AAAA" });
-        for keys in [vec![], vec![weak.clone()], vec![off.clone()], vec![secret.clone()]] {
+        for keys in [
+            vec![],
+            vec![weak.clone()],
+            vec![off.clone()],
+            vec![secret.clone()],
+        ] {
             assert!(set(&keys).unwrap_err().contains("no key"), "{keys:?}");
         }
         assert_eq!(
