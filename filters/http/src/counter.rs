@@ -19,9 +19,11 @@ impl Counter {
         Self(id.ok())
     }
 
-    /// Counts up.
+    /// Counts up. By 0 is no call: hosts refuse it.
     pub fn add(self, count: u64) {
-        let Some(id) = self.0 else { return };
+        let Some(id) = self.0.filter(|_| count > 0) else {
+            return;
+        };
         if let Err(status) = hostcalls::increment_metric(id, count.cast_signed()) {
             warn!("a metric cannot be counted up: the host answered {status:?}");
         }
