@@ -100,20 +100,24 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        for later in std::mem::take(&mut self.later) {
-            let value = |template: &Template| {
-                HeaderValue::try_from(template.fill_response(|name| Response.get(name)))
-            };
-            match later {
-                Later::Remove(name) => Response.set(&name, None),
-                Later::Set(name, template) => match value(&template) {
-                    Ok(value) => Response.set(&name, Some(&value)),
-                    Err(reason) => warn!("rewrite: `{}` is left out: {reason}", &*name),
-                },
-                Later::Add(name, template) => match value(&template) {
-                    Ok(value) => self.add_http_response_header(&name, &value),
-                    Err(reason) => warn!("rewrite: `{}` is left out: {reason}", &*name),
-                },
+        // What is told of the response is what it was before.
+        let told = |name: &HeaderName, template: &Template| {
+            sendable_header(name, template.fill_response(|name| Response.get(name)))
+        };
+        let later = std::mem::take(&mut self.later);
+        let changes: Vec<_> = later
+            .iter()
+            .filter_map(|later| match later {
+                Later::Remove(name) => Some(Change::Remove(name)),
+                Later::Set(name, template) => Some(Change::Set(name, told(name, template)?)),
+                Later::Add(name, template) => Some(Change::Add(name, told(name, template)?)),
+            })
+            .collect();
+        for change in changes {
+            match change {
+                Change::Remove(name) => Response.set(name, None),
+                Change::Set(name, value) => Response.set(name, Some(&value)),
+                Change::Add(name, value) => self.add_http_response_header(name, &value),
             }
         }
         Action::Continue
@@ -156,9 +160,7 @@ fn filled<'m>(mutations: &'m Mutations, captures: &Captures) -> Vec<Change<'m>> 
         .map(|name| Change::Remove(name))
         .collect();
     let value = |name: &HeaderName, template: &Template| {
-        HeaderValue::try_from(template.fill(&Host, captures))
-            .map_err(|reason| warn!("rewrite: `{}` is left out: {reason}", &**name))
-            .ok()
+        sendable_header(name, template.fill(&Host, captures))
     };
     for (name, template) in &mutations.set {
         changes.extend(value(name, template).map(|value| Change::Set(name, value)));
@@ -183,4 +185,11 @@ fn target(path: &Template, captures: &Captures) -> String {
 fn sendable(text: String) -> Option<String> {
     let visible = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     visible.then_some(text)
+}
+
+/// A value that can stand in a header; what cannot is told in the log.
+fn sendable_header(name: &HeaderName, text: String) -> Option<HeaderValue> {
+    HeaderValue::try_from(text)
+        .map_err(|reason| warn!("rewrite: `{}` is left out: {reason}", &**name))
+        .ok()
 }
