@@ -18,7 +18,7 @@ impl Usage {
         self.prompt.saturating_add(self.completion)
     }
 
-    /// The `usage` in an object, by OpenAI's names or Anthropic's. Those of a stream
+    /// The `usage` in an object, by either API's names. Those of a stream
     /// grow, and come in several objects.
     fn merge(found: &mut Option<Self>, object: &Value) {
         // Anthropic's first event has it within the message.
