@@ -1,5 +1,5 @@
-//! What a client has spent, as it is kept in shared data: the window of time and the
-//! tokens, little endian.
+//! What a client has spent, as it is kept in shared data: the beginning of the window in
+//! seconds since 1970 and the tokens, little endian.
 
 use std::time::Duration;
 
@@ -18,14 +18,13 @@ pub(crate) struct Spent {
 impl Spent {
     /// What is kept, at `now`, since 1970.
     pub(crate) fn read(kept: Option<&[u8]>, budget: &Budget, now: Duration) -> Self {
-        let window = now.as_secs() / budget.window_s;
-        let (begun, tokens) = kept.and_then(parse).unwrap_or_default();
-        match begun >= window {
-            true => Self {
-                window: begun,
-                tokens,
-            },
-            false => Self { window, tokens: 0 },
+        let length = budget.window_s.get();
+        let window = now.as_secs() - now.as_secs() % length;
+        // Clocks of workers may differ a little; what is further off is not believed.
+        let near = window..=window.saturating_add(length);
+        match kept.and_then(parse) {
+            Some((window, tokens)) if near.contains(&window) => Self { window, tokens },
+            _ => Self { window, tokens: 0 },
         }
     }
 
@@ -45,10 +44,11 @@ fn parse(bytes: &[u8]) -> Option<(u64, u64)> {
     Some((u64::from_le_bytes(*window), tokens))
 }
 
-/// Where it is kept. The client may be named by a secret.
-pub(crate) fn key(client: &str) -> String {
+/// Where it is kept: budgets of other windows stand elsewhere. The client may be named
+/// by a secret.
+pub(crate) fn key(budget: &Budget, client: &str) -> String {
     let hash = Sha256::digest(client.as_bytes());
-    let mut key = "ai-gateway/".to_owned();
+    let mut key = format!("ai-gateway/{}/", budget.window_s);
     for byte in hash {
         key += &format!("{byte:02x}");
     }
@@ -83,6 +83,7 @@ mod tests {
         let kept = spent(Some(&kept), 659).and(3);
         assert_eq!(spent(Some(&kept), 659).tokens, 10);
         assert_eq!(spent(Some(&kept), 599).tokens, 10);
+        assert_eq!(spent(Some(&kept), 539).tokens, 0);
         assert_eq!(spent(Some(&kept), 660).tokens, 0);
     }
 
@@ -101,6 +102,6 @@ mod tests {
 
     #[test]
     fn keys_do_not_tell_the_client() {
-        assert!(key("abc").starts_with("ai-gateway/ba7816bf8f01cfea"));
+        assert!(key(&budget(), "abc").starts_with("ai-gateway/60/ba7816bf8f01cfea"));
     }
 }

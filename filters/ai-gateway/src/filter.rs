@@ -3,20 +3,19 @@
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use filter_http::{Counter, Headers, Request, Response, query};
+use filter_http::{Counter, Headers, Request, Response, query, shared as shared_data};
 use log::error;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use serde_json::json;
 
 use crate::budget::{self, Spent};
-use crate::config::{Budget, Config};
+use crate::config::Config;
 use crate::request::Asked;
 use crate::usage::Reader;
 
-/// Stands for no value at all: it never is the number of one before four billion
-/// values were set.
-const NO_VALUE: u32 = u32::MAX;
+/// Bytes of text for a token, where a response does not tell its usage.
+const BYTES_PER_TOKEN: u64 = 4;
 
 #[derive(Default)]
 pub(crate) struct Root {
@@ -42,6 +41,10 @@ struct Stream {
     shared: Rc<Shared>,
     /// Where shared data has what the client has spent.
     spent: Option<String>,
+    /// Bytes of the bodies of request and response, and whether that is a success: for
+    /// one that does not tell its usage.
+    bytes: u64,
+    success: bool,
     state: State,
 }
 
@@ -91,6 +94,8 @@ impl RootContext for Root {
         Some(Box::new(Stream {
             shared: Rc::clone(self.shared.as_ref()?),
             spent: None,
+            bytes: 0,
+            success: false,
             state: State::Over,
         }))
     }
@@ -106,13 +111,25 @@ impl HttpContext for Stream {
         if end_of_stream {
             return Action::Continue;
         }
+        let connect = Request
+            .get(":method")
+            .is_some_and(|method| method == "CONNECT");
+        if connect || Request.get("upgrade").is_some() {
+            // What follows is no body, and tells no usage.
+            if shared.config.budget.is_none() {
+                return Action::Continue;
+            }
+            let message = "a connection cannot be charged to a budget";
+            self.refuse(403, message, "upgrade_refused", None);
+            return Action::Pause;
+        }
         if let Some(budget) = &shared.config.budget {
             let Some(client) = budget.by.iter().find_map(|source| source.find(&Request)) else {
                 self.refuse(401, "no client is named", "invalid_api_key", None);
                 return Action::Pause;
             };
-            let key = budget::key(&client);
-            let (kept, _) = self.get_shared_data(&key);
+            let key = budget::key(budget, &client);
+            let kept = shared_data::get(&key);
             let now = self.now();
             if Spent::read(kept.as_deref(), budget, now).tokens >= budget.tokens.get() {
                 let rest = budget::rest(budget, now);
@@ -157,11 +174,14 @@ impl HttpContext for Stream {
             let content_type = Response.get("content-type").unwrap_or_default();
             let encoded = Response.get("content-encoding").is_some();
             *reader = Reader::of(&content_type).filter(|_| !encoded);
+            let status = Response.get(":status").unwrap_or_default();
+            self.success = status.starts_with('2');
         }
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.bytes = self.bytes.saturating_add(u64::try_from(size).unwrap_or(0));
         if let State::Answering(_, Some(reader)) = &mut self.state {
             let piece = proxy_wasm::hostcalls::get_buffer(
                 proxy_wasm::types::BufferType::HttpResponseBody,
@@ -208,7 +228,9 @@ impl Stream {
             asked.set_model(alias);
         }
         let target = Request.get(":path").unwrap_or_default();
-        if shared.config.ask_for_usage && query::path(&target).ends_with("/completions") {
+        self.bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let path = query::path(&target).trim_end_matches('/');
+        if shared.config.ask_for_usage && path.ends_with("/completions") {
             asked.ask_for_usage();
         }
         if let Some(body) = asked.into_body() {
@@ -238,33 +260,26 @@ impl Stream {
         else {
             return;
         };
-        let Some(usage) = reader.and_then(Reader::finish) else {
-            self.shared.unknown_usage.add(1);
-            return;
-        };
-        let counters = &self.shared.counters[place];
-        counters.prompt_tokens.add(usage.prompt);
-        counters.completion_tokens.add(usage.completion);
-        if let (Some(budget), Some(key)) = (&self.shared.config.budget, &self.spent) {
-            self.spend(budget, key, usage.total());
-        }
-    }
-
-    /// Each round that is lost was won by a response on another worker.
-    fn spend(&self, budget: &Budget, key: &str, tokens: u64) {
-        let now = self.now();
-        loop {
-            let (kept, cas) = self.get_shared_data(key);
-            let spent = Spent::read(kept.as_deref(), budget, now).and(tokens);
-            let cas = Some(cas.unwrap_or(NO_VALUE));
-            match self.set_shared_data(key, Some(&spent), cas) {
-                Ok(()) => return,
-                Err(proxy_wasm::types::Status::CasMismatch) => {}
-                Err(status) => {
-                    error!("ai-gateway: what was spent is not kept: {status:?}");
-                    return;
-                }
+        let usage = reader.and_then(Reader::finish);
+        let tokens = match usage {
+            Some(usage) => {
+                let counters = &self.shared.counters[place];
+                counters.prompt_tokens.add(usage.prompt);
+                counters.completion_tokens.add(usage.completion);
+                usage.total()
             }
+            // Not to tell must not be the cheapest.
+            None => {
+                self.shared.unknown_usage.add(1);
+                u64::from(self.success) * self.bytes.div_ceil(BYTES_PER_TOKEN)
+            }
+        };
+        if let (Some(budget), Some(key)) = (&self.shared.config.budget, &self.spent) {
+            let now = self.now();
+            shared_data::update(key, |kept| {
+                let spent = Spent::read(kept, budget, now).and(tokens);
+                (Some(spent.to_vec()), ())
+            });
         }
     }
 

@@ -33,14 +33,19 @@ impl Asked {
     /// Has a stream of `/chat/completions` and `/completions` tell its usage at its
     /// end, which it does only if asked.
     pub(crate) fn ask_for_usage(&mut self) {
-        if self.body.get("stream") != Some(&Value::Bool(true)) {
+        // some servers take 1 or "true" for true
+        if matches!(
+            self.body.get("stream"),
+            None | Some(Value::Null | Value::Bool(false))
+        ) {
             return;
         }
-        let options = self.body.entry("stream_options").or_insert(json!({}));
-        if let Some(options) = options.as_object_mut() {
-            options.insert("include_usage".to_owned(), true.into());
-            self.changed = true;
+        let options = self.body.entry("stream_options").or_insert(Value::Null);
+        match options.as_object_mut() {
+            Some(options) => drop(options.insert("include_usage".to_owned(), true.into())),
+            None => *options = json!({ "include_usage": true }),
         }
+        self.changed = true;
     }
 
     /// The body to send on, if it is another.
@@ -74,6 +79,20 @@ mod tests {
             body,
             json!({"model": "n", "stream": true, "stream_options": options, "x": [null]})
         );
+    }
+
+    #[test]
+    fn a_stream_cannot_keep_its_usage_to_itself() {
+        for stream in ["true", "1", "\"true\""] {
+            for options in ["null", "{}", "7", r#"{"include_usage": false}"#] {
+                let body =
+                    format!(r#"{{"model": "m", "stream": {stream}, "stream_options": {options}}}"#);
+                let mut asked = Asked::read(body.as_bytes()).unwrap();
+                asked.ask_for_usage();
+                let body: Value = serde_json::from_slice(&asked.into_body().unwrap()).unwrap();
+                assert_eq!(body["stream_options"], json!({"include_usage": true}));
+            }
+        }
     }
 
     #[test]

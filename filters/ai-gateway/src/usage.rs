@@ -21,14 +21,18 @@ impl Usage {
     /// The `usage` in an object, by either API's names. Those of a stream
     /// grow, and come in several objects.
     fn merge(found: &mut Option<Self>, object: &Value) {
-        // Anthropic's first event has it within the message.
-        let usage = [object, &object["message"]].map(|holder| &holder["usage"]);
-        for usage in usage.into_iter().filter(|usage| usage.is_object()) {
+        // within a message or a response, as some APIs have it in the events of a stream
+        let holders = [object, &object["message"], &object["response"]];
+        let usages = holders.map(|holder| &holder["usage"]);
+        for usage in usages.into_iter().filter(|usage| usage.is_object()) {
             let number = |names: [&str; 2]| names.iter().find_map(|name| usage[*name].as_u64());
+            let cached = ["cache_creation_input_tokens", "cache_read_input_tokens"];
+            let cached = cached.iter().filter_map(|name| usage[*name].as_u64());
             let known = found.get_or_insert_default();
-            let prompt = number(["prompt_tokens", "input_tokens"]);
+            let prompt = number(["prompt_tokens", "input_tokens"]).unwrap_or(0);
             let completion = number(["completion_tokens", "output_tokens"]);
-            known.prompt = known.prompt.max(prompt.unwrap_or(0));
+            let prompt = cached.fold(prompt, u64::saturating_add);
+            known.prompt = known.prompt.max(prompt);
             known.completion = known.completion.max(completion.unwrap_or(0));
         }
     }
@@ -163,6 +167,15 @@ mod tests {
                     event: message_delta\ndata: {\"usage\":{\"output_tokens\":5}}\n\n\
                     event: message_delta\ndata: {\"usage\":{\"output_tokens\":9}}";
         assert_eq!(usage("text/event-stream", body, 3), tokens(7, 9));
+    }
+
+    #[test]
+    fn what_is_in_a_response_or_a_cache_counts_too() {
+        let body = "data: {\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":2}}}\n\n";
+        assert_eq!(usage("text/event-stream", body, 9), tokens(7, 2));
+        let body = r#"{"usage": {"input_tokens": 1, "cache_read_input_tokens": 5,
+            "cache_creation_input_tokens": 4, "output_tokens": 2}}"#;
+        assert_eq!(usage("application/json", body, 9), tokens(10, 2));
     }
 
     #[test]

@@ -24,7 +24,9 @@ impl Counter {
         let Some(id) = self.0.filter(|_| count > 0) else {
             return;
         };
-        if let Err(status) = hostcalls::increment_metric(id, count.cast_signed()) {
+        if let Err(status) =
+            hostcalls::increment_metric(id, i64::try_from(count).unwrap_or(i64::MAX))
+        {
             warn!("a metric cannot be counted up: the host answered {status:?}");
         }
     }

@@ -10,6 +10,11 @@ pub trait Headers {
     /// looks for is spelled otherwise.
     fn get(&self, name: &str) -> Option<String>;
 
+    /// All values of a header, of which one that is not UTF-8 is told as it can be.
+    fn get_all(&self, name: &str) -> Vec<String> {
+        self.get(name).into_iter().collect()
+    }
+
     /// Sets a header to one value, or removes it.
     fn set(&self, name: &str, value: Option<&str>);
 }
@@ -25,6 +30,15 @@ pub struct Response;
 impl Headers for Request {
     fn get(&self, name: &str) -> Option<String> {
         get(MapType::HttpRequestHeaders, name)
+    }
+
+    fn get_all(&self, name: &str) -> Vec<String> {
+        let pairs = hostcalls::get_map_bytes(MapType::HttpRequestHeaders);
+        let pairs = pairs.unwrap_or_default().into_iter();
+        let values = pairs.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        values
+            .map(|(_, value)| String::from_utf8_lossy(&value).into_owned())
+            .collect()
     }
 
     fn set(&self, name: &str, value: Option<&str>) {

@@ -1,5 +1,5 @@
 //! What several filters in this workspace know of HTTP: where credentials are in a
-//! request, cookies, query strings, networks, and counters.
+//! request, cookies, query strings, networks, counters, and values that workers share.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -9,6 +9,7 @@ mod counter;
 mod headers;
 mod network;
 pub mod query;
+pub mod shared;
 mod source;
 mod uri;
 

@@ -62,6 +62,17 @@ impl Source {
         (!found.is_empty()).then_some(found)
     }
 
+    /// All that is there, not only the first, of a header that is repeated.
+    pub fn find_all(&self, request: &impl Headers) -> Vec<String> {
+        let Self::Header(name, prefix) = self else {
+            return self.find(request).into_iter().collect();
+        };
+        let values = request.get_all(name).into_iter();
+        let values =
+            values.filter_map(|value| Some(value.strip_prefix(prefix.as_str())?.trim().to_owned()));
+        values.filter(|value| !value.is_empty()).collect()
+    }
+
     /// Takes away what [`Source::find`] would find, and all else under that name.
     pub fn strip(&self, request: &impl Headers) {
         match self {

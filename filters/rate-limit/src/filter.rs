@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use filter_http::Counter;
+use filter_http::{Counter, shared};
 use log::error;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -16,11 +16,6 @@ use crate::local::Counters;
 /// Bytes of a header's value that tell its requests from others: clients must
 /// not make us keep long ones.
 const KEY_BYTES_MAX: usize = 256;
-
-/// Stands for no value at all: it never is the number of one before four billion
-/// values were set. A set with it fails once somebody has set the key, where one
-/// without a number would overwrite that.
-const NO_VALUE: u32 = u32::MAX;
 
 #[derive(Default)]
 pub(crate) struct Root {
@@ -109,29 +104,29 @@ impl HttpContext for Stream {
 }
 
 impl Stream {
-    /// Counts the request, unless there have been enough. Each round that is lost
-    /// was won by a request on another worker.
     fn count_in_shared_data(&self, now: Duration) -> Decision {
-        let key = self.key();
-        loop {
-            let (kept, cas) = self.get_shared_data(&key);
-            let decision = self.shared.config.limit.decide(kept.as_deref(), now);
-            let Decision::Pass(counted, _) = &decision else {
-                return decision;
+        shared::update(&self.key(), |kept| {
+            let decision = self.shared.config.limit.decide(kept, now);
+            let counted = match &decision {
+                Decision::Pass(counted, _) => Some(counted.clone()),
+                Decision::Refuse(_) => None,
             };
-            let cas = Some(cas.unwrap_or(NO_VALUE));
-            if self.set_shared_data(&key, Some(counted), cas).is_ok() {
-                return decision;
-            }
-        }
+            (counted, decision)
+        })
     }
 
     fn count_here(&self, now: Duration) -> Decision {
         let key = self.key();
         let mut counters = self.shared.counters.borrow_mut();
-        let decision = self.shared.config.limit.decide(counters.get(&key), now);
-        if let Decision::Pass(counted, _) = &decision {
-            counters.set(key, counted.clone());
+        let kept = counters.get(&key).map(<[u8]>::to_vec);
+        let decision = self.shared.config.limit.decide(kept.as_deref(), now);
+        let counted = match &decision {
+            Decision::Pass(counted, _) => Some(counted.clone()),
+            // needed, and so not to be forgotten
+            Decision::Refuse(_) => kept,
+        };
+        if let Some(counted) = counted {
+            counters.set(key, counted);
         }
         decision
     }

@@ -1,5 +1,5 @@
-//! A counter of one window of time, and how it is kept: window and count, little
-//! endian.
+//! A counter of one window of time, and how it is kept: the window's beginning in
+//! milliseconds since 1970, and the count, little endian.
 
 use std::time::Duration;
 
@@ -7,13 +7,16 @@ use crate::config::Limit;
 use crate::decision::{Decision, Rest};
 
 /// Decides about a request at `now`, since 1970. Clocks of workers may differ a
-/// little: a window that has begun for one has begun for all.
+/// little: a window that has begun for one has begun for all. One that is further off
+/// was kept by another limit.
 pub(crate) fn decide(limit: &Limit, kept: Option<&[u8]>, now: Duration) -> Decision {
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let length = limit.window_ms.get();
+    let begun = now - now % length;
+    let near = begun..=begun.saturating_add(length);
     let (window, count) = match kept.and_then(parse) {
-        Some((kept, count)) if kept >= now / length => (kept, count),
-        _ => (now / length, 0),
+        Some((kept, count)) if near.contains(&kept) => (kept, count),
+        _ => (begun, 0),
     };
     let rest = |requests| Rest {
         requests,
@@ -78,6 +81,19 @@ mod tests {
         passing(&mut kept, 7, 3);
         assert!(passing(&mut kept, 6, 3).is_empty());
         assert_eq!(passing(&mut kept, 8, 3), [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_longer_window_begins_anew() {
+        let mut kept = None;
+        passing(&mut kept, 7_000_000, 3);
+        let longer = Limit {
+            window_ms: NonZeroU64::new(3_600_000).unwrap(),
+            ..limit(3)
+        };
+        let next = Duration::from_secs(7_000_000 + 3600);
+        let decision = longer.decide(kept.as_deref(), next);
+        assert!(matches!(decision, Decision::Pass(_, rest) if rest.requests == 2));
     }
 
     #[test]
