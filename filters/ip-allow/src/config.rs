@@ -67,14 +67,16 @@ impl Http {
 
     /// Who asks: the other end of the connection or, as long as that is trusted,
     /// the one for which it says that it asks.
-    fn client(&self, connection: IpAddr, forwarded_for: &str) -> Option<IpAddr> {
+    fn client(&self, connection: IpAddr, forwarded_for: Option<&[u8]>) -> Option<IpAddr> {
         let trusted = |address: IpAddr| self.trusted_proxies.iter().any(|n| n.contains(address));
         let mut client = connection;
-        let mut before = forwarded_for.rsplit(',').map(str::trim);
+        let before = forwarded_for.into_iter();
+        let mut before = before.flat_map(|value| value.rsplit(|&byte| byte == b','));
         while trusted(client) {
             match before.next() {
-                None | Some("") => break,
-                Some(address) => client = filter_http::address(address.as_bytes())?,
+                None => break,
+                // one that cannot be read could be anybody
+                Some(address) => client = filter_http::address(address.trim_ascii())?,
             }
         }
         Some(client)
@@ -100,17 +102,22 @@ impl Config {
         &self,
         http: &Http,
         address: &[u8],
-        forwarded_for: &str,
-        target: &str,
+        forwarded_for: Option<&[u8]>,
+        target: Option<&str>,
     ) -> bool {
         let connection = filter_http::address(address);
         let Some(client) = connection.and_then(|a| http.client(a, forwarded_for)) else {
             return false;
         };
-        let path = query::path(target);
-        let rule = http.rules.iter().find(|r| path.starts_with(&r.prefix));
+        // Without a path, as in CONNECT, nobody knows which of some rules is meant.
+        let path = target.map(query::path);
+        let rule = http.rules.iter().find(|rule| match path {
+            Some(path) => path.starts_with(&rule.prefix),
+            None => rule.prefix.is_empty(),
+        });
         match rule {
             Some(rule) => let_in(&rule.allow, &rule.deny, client),
+            None if path.is_none() && !http.rules.is_empty() => false,
             None => let_in(&self.allow, &self.deny, client),
         }
     }
@@ -165,18 +172,28 @@ mod tests {
             "http": {"trusted_proxies": ["10.0.0.0/8", "127.0.0.1"]}}"#;
         let config = config(json);
         for (connection, forwarded, expected) in [
-            ("127.0.0.1:5", "", true),
+            ("127.0.0.1:5", "", false),
+            ("127.0.0.1:5", "192.0.2.1,", false),
             ("127.0.0.1:5", "192.0.2.1", false),
             ("127.0.0.1:5", "192.0.2.1, 10.0.0.1", false),
             ("127.0.0.1:5", "192.0.2.1, 198.51.100.1, 10.0.0.1", true),
             ("127.0.0.1:5", "unknown", false),
+            ("127.0.0.1:5", "\u{e9}, 192.0.2.1", false),
+            ("127.0.0.1:5", "\u{e9}, 127.0.0.1", false),
             ("198.51.100.1:5", "192.0.2.1", true),
             ("192.0.2.1:5", "198.51.100.1", false),
         ] {
             let http = config.http.as_ref().unwrap();
-            let let_in = config.lets_in_request(http, connection.as_bytes(), forwarded, "/");
+            let let_in = config.lets_in_request(
+                http,
+                connection.as_bytes(),
+                Some(forwarded.as_bytes()),
+                Some("/"),
+            );
             assert_eq!(let_in, expected, "{connection} {forwarded}");
         }
+        let http = config.http.as_ref().unwrap();
+        assert!(config.lets_in_request(http, b"127.0.0.1:5", None, Some("/")));
     }
 
     #[test]
@@ -192,9 +209,11 @@ mod tests {
             ("10.1.0.1", "/admin", true),
         ] {
             let http = config.http.as_ref().unwrap();
-            let let_in = config.lets_in_request(http, address.as_bytes(), "", target);
+            let let_in = config.lets_in_request(http, address.as_bytes(), None, Some(target));
             assert_eq!(let_in, expected, "{address} {target}");
         }
+        let http = config.http.as_ref().unwrap();
+        assert!(!config.lets_in_request(http, b"10.1.0.1", None, None));
     }
 
     #[test]

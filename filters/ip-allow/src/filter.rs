@@ -88,11 +88,14 @@ impl HttpContext for Stream {
         };
         let address = self.get_property(vec!["source", "address"]);
         let address = address.unwrap_or_default();
-        let header = |name| Request.get(name).unwrap_or_default();
-        let (forwarded_for, target) = (header("x-forwarded-for"), header(":path"));
-        let let_in = self
-            .config
-            .lets_in_request(http, &address, &forwarded_for, &target);
+        let forwarded_for = self.get_http_request_header_bytes("x-forwarded-for");
+        let target = Request.get(":path");
+        let let_in = self.config.lets_in_request(
+            http,
+            &address,
+            forwarded_for.as_deref(),
+            target.as_deref(),
+        );
         if let_in {
             return Action::Continue;
         }
