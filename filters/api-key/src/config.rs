@@ -121,9 +121,13 @@ pub(crate) enum Access<'c> {
 }
 
 impl Config {
-    /// Who asks for a path, which has no query, by this key.
-    pub(crate) fn access(&self, path: &str, key: Option<&str>) -> Access<'_> {
-        let rule = self.rules.iter().find(|r| path.starts_with(&r.prefix));
+    /// Who asks for a path, which has no query, by this key. Without a path, as in
+    /// CONNECT, nobody knows which of some rules is meant.
+    pub(crate) fn access(&self, path: Option<&str>, key: Option<&str>) -> Access<'_> {
+        let rule = self.rules.iter().find(|rule| match path {
+            Some(path) => path.starts_with(&rule.prefix),
+            None => rule.prefix.is_empty(),
+        });
         if rule.is_some_and(|rule| rule.open) {
             return Access::Open;
         }
@@ -132,6 +136,7 @@ impl Config {
         };
         match rule.and_then(|rule| rule.clients.as_ref()) {
             Some(clients) if !clients.iter().any(|c| c == client) => Access::Forbidden,
+            None if path.is_none() && rule.is_none() && !self.rules.is_empty() => Access::Forbidden,
             _ => Access::Client(client),
         }
     }
@@ -189,8 +194,10 @@ mod tests {
             ("/other", Some("abc"), Access::Forbidden),
             ("/other", Some("abd"), Access::Unknown),
         ] {
-            assert_eq!(config.access(path, key), expected, "{path} {key:?}");
+            assert_eq!(config.access(Some(path), key), expected, "{path} {key:?}");
         }
+        assert_eq!(config.access(None, Some("abc")), Access::Forbidden);
+        assert_eq!(config.access(None, None), Access::Unknown);
     }
 
     #[test]

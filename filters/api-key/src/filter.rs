@@ -60,13 +60,10 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let shared = &self.0;
         let config = &shared.config;
-        let path = Request.get(":path").unwrap_or_default();
-        let found = config
-            .from
-            .iter()
-            .find_map(|source| Some((source, source.find(&Request)?)));
-        let key = found.as_ref().map(|(_, key)| key.as_str());
-        let client = match config.access(query::path(&path), key) {
+        let path = Request.get(":path");
+        let key = config.from.iter().find_map(|source| source.find(&Request));
+        let path = path.as_deref().map(query::path);
+        let client = match config.access(path, key.as_deref()) {
             Access::Open => None,
             Access::Client(name) => Some(name),
             Access::Unknown => {
@@ -81,10 +78,13 @@ impl HttpContext for Stream {
             }
         };
         shared.allowed.add(1);
-        if let Some((source, _)) = found
-            && !config.forward
-        {
-            source.strip(&Request);
+        // On open paths, what is there may be the upstream's own.
+        if client.is_some() && !config.forward {
+            for source in &config.from {
+                if source.find(&Request).is_some() {
+                    source.strip(&Request);
+                }
+            }
         }
         if let Some(name) = &config.client_header {
             Request.set(name, client);

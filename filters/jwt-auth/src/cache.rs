@@ -55,7 +55,9 @@ impl<K> Cache<K> {
         ages: Ages,
         suffice: impl FnOnce(&K) -> bool,
     ) -> Step<'_, K> {
-        let rested = self.last.is_none_or(|last| now >= last + ages.pause);
+        // a time that is yet to come was told by another clock
+        let rested = |last: u64| now < last || now - last >= ages.pause;
+        let rested = self.last.is_none_or(rested);
         let mut fetch = || {
             if self.fetch == Fetch::Idle && rested {
                 self.fetch = Fetch::Wanted;
@@ -175,6 +177,16 @@ mod tests {
         cache.end(10, None);
         assert_eq!(step(&mut cache, 109, "a"), "fail");
         assert_eq!(step(&mut cache, 110, "a"), "wait");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_from_keys() {
+        let mut cache = Cache::<&str>::new();
+        cache.want();
+        cache.begin();
+        cache.end(10_000, None);
+        assert_eq!(step(&mut cache, 10_001, "a"), "fail");
+        assert_eq!(step(&mut cache, 9_000, "a"), "wait");
     }
 
     #[test]

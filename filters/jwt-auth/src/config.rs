@@ -48,7 +48,7 @@ impl TryFrom<Fields> for Config {
         }
         let rules = fields.rules.unwrap_or_else(|| {
             let everything = Rule {
-                prefix: "/".to_owned(),
+                prefix: String::new(),
                 providers: providers.keys().cloned().collect(),
                 allow_missing: false,
                 allow_missing_or_failed: false,
@@ -71,6 +71,11 @@ impl Config {
         self.rules
             .iter()
             .find(|rule| path.starts_with(&rule.prefix))
+    }
+
+    /// The rule for requests without a path.
+    pub(crate) fn rule_without_path(&self) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.prefix.is_empty())
     }
 
     /// The providers whose keys are to be fetched now.
@@ -107,6 +112,7 @@ mod tests {
     fn without_rules_every_path_needs_a_token() {
         let config = read(r#"{"providers": {"a": {"jwks": KEY}}}"#).unwrap();
         assert_eq!(config.rule("/x").unwrap().providers, ["a"]);
+        assert_eq!(config.rule_without_path().unwrap().providers, ["a"]);
     }
 
     #[test]

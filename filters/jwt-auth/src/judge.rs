@@ -21,14 +21,21 @@ pub(crate) enum Verdict<'p> {
 
 /// Judges a request at `now`, in milliseconds since 1970.
 pub(crate) fn judge<'p>(config: &'p Config, request: &impl Headers, now: u64) -> Verdict<'p> {
-    let target = request.get(":path").unwrap_or_default();
-    let Some(rule) = config.rule(query::path(&target)) else {
-        return Verdict::Pass(None);
+    let rule = match request.get(":path") {
+        Some(target) => match config.rule(query::path(&target)) {
+            Some(rule) => rule,
+            None => return Verdict::Pass(None),
+        },
+        // Of CONNECT, or one that cannot be read: nobody knows which rule is meant.
+        None => match config.rule_without_path() {
+            Some(rule) => rule,
+            None => return Verdict::Deny(Failure::Missing),
+        },
     };
     if rule.providers.is_empty() {
         return Verdict::Pass(None);
     }
-    let mut failure = Failure::Missing;
+    let (mut failure, mut waits) = (Failure::Missing, false);
     let named = rule
         .providers
         .iter()
@@ -36,9 +43,12 @@ pub(crate) fn judge<'p>(config: &'p Config, request: &impl Headers, now: u64) ->
     for provider in named {
         match by_provider(provider, request, now) {
             Ok(Some(grant)) => return Verdict::Pass(Some(grant)),
-            Ok(None) => return Verdict::Wait,
+            Ok(None) => waits = true,
             Err(reason) => failure = failure.or(reason),
         }
+    }
+    if waits {
+        return Verdict::Wait;
     }
     let missing = failure == Failure::Missing;
     match rule.allow_missing_or_failed || rule.allow_missing && missing {
@@ -57,7 +67,10 @@ fn by_provider<'p>(
     let found: Vec<(&Source, String)> = provider
         .from
         .iter()
-        .filter_map(|source| Some((source, source.find(request)?)))
+        .flat_map(|source| {
+            let tokens = source.find_all(request).into_iter();
+            tokens.map(move |token| (source, token))
+        })
         .collect();
     let mut granted = None;
     for (_, text) in &found {
@@ -91,4 +104,79 @@ fn verify(provider: &Provider, token: &Token<'_>, now: u64) -> Result<bool, Fail
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::tests::token;
+
+    const KEY: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    struct Asked {
+        path: Option<&'static str>,
+        tokens: Vec<String>,
+    }
+
+    impl Headers for Asked {
+        fn get(&self, name: &str) -> Option<String> {
+            match name {
+                ":path" => self.path.map(str::to_owned),
+                _ => self.get_all(name).into_iter().next(),
+            }
+        }
+
+        fn get_all(&self, name: &str) -> Vec<String> {
+            match name {
+                "authorization" => self.tokens.clone(),
+                _ => Vec::new(),
+            }
+        }
+
+        fn set(&self, _name: &str, _value: Option<&str>) {}
+    }
+
+    fn verdict(config: &str, path: Option<&'static str>, tokens: &[String]) -> String {
+        let json = config.replace("KEY", KEY);
+        let config: Config = filter_config::parse(Some(json.as_bytes())).unwrap();
+        let tokens = tokens.iter().map(|token| format!("Bearer {token}"));
+        let tokens = tokens.collect();
+        match judge(&config, &Asked { path, tokens }, 0) {
+            Verdict::Pass(_) => "pass".to_owned(),
+            Verdict::Deny(failure) => failure.to_string(),
+            Verdict::Wait => "wait".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_path_is_not_let_through() {
+        let missing = "Jwt is missing";
+        let all = r#"{"providers": {"a": {"jwks": KEY}}}"#;
+        assert_eq!(verdict(all, None, &[]), missing);
+        for (rules, expected) in [
+            (r#"[{"prefix": "/open"}]"#, missing),
+            (r#"[{"prefix": ""}]"#, "pass"),
+        ] {
+            let config = format!(r#"{{"providers": {{"a": {{"jwks": KEY}}}}, "rules": {rules}}}"#);
+            assert_eq!(verdict(&config, None, &[]), expected, "{rules}");
+            assert_eq!(verdict(&config, Some("/x"), &[]), "pass", "{rules}");
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_header_is_judged() {
+        let config = r#"{"providers": {"a": {"jwks": KEY, "issuer": "us"}}}"#;
+        let (ours, theirs) = (
+            token(r#"{"alg":"EdDSA"}"#, r#"{"iss":"us"}"#),
+            token(r#"{"alg":"EdDSA"}"#, r#"{"iss":"them"}"#),
+        );
+        let failure = verdict(config, Some("/"), &[ours.clone(), theirs]);
+        assert_eq!(failure, "Jwt ED25519 signature is wrong length");
+        let remote = r#"{"providers": {"a": {"issuer": "us",
+            "remote_jwks": {"url": "https://id/", "cluster": "id"}}}}"#;
+        assert_eq!(verdict(remote, Some("/"), &[ours]), "wait");
+        let not_a_token = verdict(config, Some("/"), &["a.b".to_owned()]);
+        assert_eq!(not_a_token, Failure::NotAToken.to_string());
+    }
 }
