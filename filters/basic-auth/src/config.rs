@@ -97,7 +97,10 @@ impl Config {
     pub(crate) fn user(&self, credentials: &Credentials) -> Result<&str, Failure> {
         let found = self.users.get_key_value(&credentials.user);
         // A user who is not known takes as long as a wrong password.
-        let nobody = Hash::Sha256([0; 32]);
+        let nobody = match self.users.values().next() {
+            Some(Hash::Sha1(_)) => Hash::Sha1([0; 20]),
+            Some(Hash::Sha256(_)) | None => Hash::Sha256([0; 32]),
+        };
         let hash = found.map_or(&nobody, |(_, hash)| hash);
         match (hash.is_of(&credentials.password), found) {
             (true, Some((user, _))) => Ok(user),

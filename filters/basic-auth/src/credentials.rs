@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base64ct::{Base64, Encoding};
+use base64ct::{Base64Unpadded, Encoding};
 
 /// Why there are none, in the words of Envoy's `basic_auth`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +41,8 @@ impl Credentials {
     pub(crate) fn read(header: Option<&str>) -> Result<Self, Failure> {
         let header = header.ok_or(Failure::Missing)?;
         let encoded = header.strip_prefix("Basic ").ok_or(Failure::Scheme)?;
-        let mut both = Base64::decode_vec(encoded).map_err(|_| Failure::Format)?;
+        let mut both = Base64Unpadded::decode_vec(encoded.trim_end_matches('='))
+            .map_err(|_| Failure::Format)?;
         let colon = both.iter().position(|&byte| byte == b':');
         let colon = colon.ok_or(Failure::Format)?;
         let password = both.split_off(colon + 1);
@@ -64,6 +65,7 @@ mod tests {
         let credentials = read("Basic YWRhOnB3OjE=").unwrap();
         assert_eq!(credentials.user, "ada");
         assert_eq!(credentials.password, b"pw:1");
+        assert_eq!(read("Basic YWRhOnB3OjE"), Ok(credentials));
     }
 
     #[test]

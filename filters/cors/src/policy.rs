@@ -72,11 +72,16 @@ impl Config {
     /// Tells the browser of `origin`, which is allowed, that it may read a response.
     pub(crate) fn allow(&self, origin: &str, response: &impl Headers) {
         response.set("access-control-allow-origin", Some(origin));
-        if self.allow_credentials {
-            response.set("access-control-allow-credentials", Some("true"));
-        }
-        if let Some(names) = &self.expose_headers {
-            response.set("access-control-expose-headers", Some(names));
+        // What the upstream says of these was meant for the origins that it knows.
+        let credentials = self.allow_credentials.then_some("true");
+        let exposed = self.expose_headers.as_deref();
+        for (name, value) in [
+            ("access-control-allow-credentials", credentials),
+            ("access-control-expose-headers", exposed),
+        ] {
+            if value.is_some() || response.get(name).is_some() {
+                response.set(name, value);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which requests a rule is for.
 
 use filter_config::HeaderName;
+use filter_http::query;
 use regex_lite::Regex;
 use serde::Deserialize;
 
@@ -71,7 +72,7 @@ impl Condition {
     /// What a request has that the rule is for; none if it is for others.
     pub(crate) fn captures(&self, values: &impl Values) -> Option<Captures> {
         let target = values.path();
-        let path = target.split('?').next().unwrap_or_default();
+        let path = query::path(&target);
         let begins = self.prefix.as_ref().is_none_or(|p| path.starts_with(p));
         let method = values.header(":method").unwrap_or_default();
         let methods = self.methods.is_empty() || self.methods.contains(&method);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use filter_config::{HeaderName, HeaderValue};
-use filter_http::{Headers, Request, Response};
+use filter_http::{Headers, Request, Response, query};
 use log::{error, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -71,6 +71,10 @@ impl HttpContext for Stream {
                 Rewrite::Keep => {}
                 Rewrite::Rewrite { path, authority } => {
                     let path = path.as_ref().map(|path| target(path, &captures));
+                    let path = path.map(|path| match climbs(&path) {
+                        true => String::new(),
+                        false => path,
+                    });
                     let authority = authority.as_ref().map(|a| a.fill(&Host, &captures));
                     for (name, value) in [(":path", path), (":authority", authority)] {
                         match value.map(sendable) {
@@ -102,14 +106,14 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         // What is told of the response is what it was before.
         let told = |name: &HeaderName, template: &Template| {
-            sendable_header(name, template.fill_response(|name| Response.get(name)))
+            sendable_header(name, &template.fill_response(|name| Response.get(name)))
         };
         let later = std::mem::take(&mut self.later);
         let changes: Vec<_> = later
             .iter()
             .filter_map(|later| match later {
                 Later::Remove(name) => Some(Change::Remove(name)),
-                Later::Set(name, template) => Some(Change::Set(name, told(name, template)?)),
+                Later::Set(name, template) => Some(Change::set(name, told(name, template))),
                 Later::Add(name, template) => Some(Change::Add(name, told(name, template)?)),
             })
             .collect();
@@ -128,6 +132,17 @@ enum Change<'c> {
     Remove(&'c str),
     Set(&'c str, HeaderValue),
     Add(&'c str, HeaderValue),
+}
+
+impl<'c> Change<'c> {
+    /// A header that cannot be set is removed: one that a client sent must not stand in
+    /// its place.
+    fn set(name: &'c str, value: Option<HeaderValue>) -> Self {
+        match value {
+            Some(value) => Self::Set(name, value),
+            None => Self::Remove(name),
+        }
+    }
 }
 
 impl Stream {
@@ -160,10 +175,10 @@ fn filled<'m>(mutations: &'m Mutations, captures: &Captures) -> Vec<Change<'m>> 
         .map(|name| Change::Remove(name))
         .collect();
     let value = |name: &HeaderName, template: &Template| {
-        sendable_header(name, template.fill(&Host, captures))
+        sendable_header(name, &template.fill(&Host, captures))
     };
     for (name, template) in &mutations.set {
-        changes.extend(value(name, template).map(|value| Change::Set(name, value)));
+        changes.push(Change::set(name, value(name, template)));
     }
     for (name, template) in &mutations.add {
         changes.extend(value(name, template).map(|value| Change::Add(name, value)));
@@ -181,6 +196,15 @@ fn target(path: &Template, captures: &Captures) -> String {
     }
 }
 
+/// Whether a path has a segment that means another one, such as `..`, plain or encoded:
+/// with a value from a client, it would lead out of where the template is.
+fn climbs(target: &str) -> bool {
+    query::path(target).split('/').any(|segment| {
+        let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+        matches!(segment.as_str(), "." | "..")
+    })
+}
+
 /// A text that can stand in the first line of a request, or as a location.
 fn sendable(text: String) -> Option<String> {
     let visible = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
@@ -188,8 +212,23 @@ fn sendable(text: String) -> Option<String> {
 }
 
 /// A value that can stand in a header; what cannot is told in the log.
-fn sendable_header(name: &HeaderName, text: String) -> Option<HeaderValue> {
-    HeaderValue::try_from(text)
+fn sendable_header(name: &HeaderName, text: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(text.trim_matches([' ', '\t']).to_owned())
         .map_err(|reason| warn!("rewrite: `{}` is left out: {reason}", &**name))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::climbs;
+
+    #[test]
+    fn segments_of_dots_are_seen() {
+        for path in ["/a/../b", "/..", "/a/.", "/%2E./x", "/.%2e?q", "/./"] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in ["/", "/a..b/...", "/.well-known/x", "/a?b=/../c"] {
+            assert!(!climbs(path), "{path}");
+        }
+    }
 }

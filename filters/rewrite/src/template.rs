@@ -1,6 +1,7 @@
 //! Text with places that are filled in: `/v2/{1}?user={cookie.user|nobody}`.
 
 use filter_config::HeaderName;
+use filter_http::query;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -124,7 +125,7 @@ impl Place {
     fn value(&self, values: &impl Values, captures: &Captures) -> (Option<String>, bool) {
         let path = || values.path();
         match self {
-            Self::Path => (path().split('?').next().map(str::to_owned), true),
+            Self::Path => (Some(query::path(&path()).to_owned()), true),
             Self::Query => (
                 path().split_once('?').map(|(_, query)| query.to_owned()),
                 true,
