@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _, SigningKey as _};
 use serde_json::json;
-use weir_conformance::{Answer, Request, Upstream, Weir, eventually, filter};
+use weir_conformance::{Answer, Request, Upstream, Weir, eventually, filter, run};
 
 /// A listener `edge` with filters of (module, configuration as YAML).
 fn config(upstream: &Upstream, workers: usize, filters: &[(&str, &str)]) -> String {
@@ -281,6 +281,29 @@ fn the_example_of_every_filter_starts() {
     assert!(started > 0);
 }
 
+#[test]
+fn the_suite_of_every_filter_passes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../filters");
+    let mut passed = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.join("tests.yaml").exists() {
+            continue;
+        }
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let module = filter(name);
+        let module = module.to_str().unwrap();
+        let output = run(
+            &folder,
+            &["filter", "test", "tests.yaml", "--plugin", module],
+        );
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}:\n{printed}");
+        passed += 1;
+    }
+    assert!(passed > 0);
+}
+
 /// An issuer of tokens, whose key can be changed.
 struct Issuer {
     key: KeyPair,
@@ -485,5 +508,34 @@ fn tokens_of_answers_and_streams_are_charged_to_a_client() {
         ("ai_gateway_unknown_usage", 0),
     ] {
         weir.eventually_metric(metric, value);
+    }
+}
+
+#[test]
+fn nobody_is_let_in_by_an_address_of_its_own_making() {
+    let upstream = Upstream::echo();
+    let start = |configuration: &str| {
+        let config = config(&upstream, 1, &[("ip-allow", configuration)]);
+        let http = "http: { use_remote_address: true }\n  http_filters";
+        Weir::start(&config.replacen("http_filters", http, 1))
+    };
+    let ask = |weir: &Weir, forwarded: &[u8]| {
+        let mut client = weir.connect();
+        let head = b"GET / HTTP/1.1\r\nhost: h\r\nx-forwarded-for: ";
+        client.send([head, forwarded, b"\r\n\r\n"].concat());
+        client.response().status
+    };
+    let strangers = start("{ deny: [127.0.0.0/8], http: {} }");
+    assert_eq!(ask(&strangers, b"8.8.8.8"), 403);
+    let behind = "{ deny: [203.0.113.0/24], http: { trusted_proxies: [127.0.0.0/8] } }";
+    let behind = start(behind);
+    assert_eq!(ask(&behind, b"198.51.100.1"), 200);
+    for forwarded in [
+        &b"203.0.113.9"[..],
+        b"8.8.8.8, 203.0.113.9",
+        b"\xff, 203.0.113.9",
+        b"\xff",
+    ] {
+        assert_eq!(ask(&behind, forwarded), 403, "{forwarded:?}");
     }
 }
