@@ -65,7 +65,7 @@ pub use shared::{
 };
 pub use types::{
     AbiVersion, BodyStatus, BufferType, ContextId, Direction, HeadersStatus, HttpMap, LogLevel,
-    MapType, NetworkStatus, PeerType, Side, Status, TrailersStatus,
+    MapType, NetworkStatus, NoLogLevel, PeerType, Side, Status, TrailersStatus,
 };
 pub use vm::{Vm, VmConfig, VmFailed};
 pub use vm_limits::{Limit, VmLimits};

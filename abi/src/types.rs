@@ -111,6 +111,36 @@ impl LogLevel {
             _ => return None,
         })
     }
+
+    const ALL: [(Self, &str); 6] = [
+        (Self::Trace, "trace"),
+        (Self::Debug, "debug"),
+        (Self::Info, "info"),
+        (Self::Warn, "warn"),
+        (Self::Error, "error"),
+        (Self::Critical, "critical"),
+    ];
+}
+
+impl std::fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = Self::ALL.iter().find(|(level, _)| level == self);
+        f.pad(name.map_or("", |(_, name)| name))
+    }
+}
+
+/// A word is no [`LogLevel`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a level is one of trace, debug, info, warn, error and critical")]
+pub struct NoLogLevel;
+
+impl std::str::FromStr for LogLevel {
+    type Err = NoLogLevel;
+
+    fn from_str(word: &str) -> Result<Self, NoLogLevel> {
+        let found = Self::ALL.iter().find(|(_, name)| *name == word);
+        found.map(|(level, _)| *level).ok_or(NoLogLevel)
+    }
 }
 
 /// A header map as hostcalls number it.

@@ -23,6 +23,7 @@ mod code;
 mod compile_cache;
 mod config;
 pub mod defaults;
+mod document;
 mod endpoint;
 mod environment;
 pub mod envoy;
@@ -76,6 +77,7 @@ pub use cluster::{
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;
 pub use config::{Config, parse};
+pub use document::{Document, Element, unknown_key};
 pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
 pub use error::{ConfigError, ConfigErrors};

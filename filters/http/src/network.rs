@@ -1,14 +1,14 @@
 //! Networks: an address and how many of its bits count.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
 /// `192.0.2.0/24`, `2001:db8::/32`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
+pub struct Network {
     /// Bits behind the prefix are 0.
     base: Bits,
     prefix: u32,
@@ -23,7 +23,18 @@ enum Bits {
 
 /// Why a text is no network.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotANetwork;
+pub struct NotANetwork;
+
+/// The address in a property such as `source.address`: `192.0.2.1:443`,
+/// `[2001:db8::1]:443`, or without the port.
+#[must_use]
+pub fn address(property: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(property).ok()?;
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Some(address.ip()),
+        Err(_) => text.parse().ok(),
+    }
+}
 
 impl fmt::Display for NotANetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +71,8 @@ impl Bits {
 
 impl Network {
     /// Whether `address` lies in it.
-    pub(crate) fn contains(self, address: IpAddr) -> bool {
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
         Bits::from(address).masked(self.prefix) == self.base
     }
 }
@@ -94,7 +106,6 @@ impl<'de> Deserialize<'de> for Network {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -130,6 +141,16 @@ mod tests {
     #[test]
     fn mapped_addresses_are_those_of_ipv4() {
         assert!(contains("192.0.2.0/24", "::ffff:192.0.2.7"));
+    }
+
+    #[test]
+    fn the_port_of_an_address_does_not_matter() {
+        for text in ["192.0.2.1:443", "192.0.2.1"] {
+            assert_eq!(address(text.as_bytes()), "192.0.2.1".parse().ok());
+        }
+        assert_eq!(address(b"[2001:db8::1]:443"), "2001:db8::1".parse().ok());
+        assert_eq!(address(b"/run/socket"), None);
+        assert_eq!(address(b"\xff"), None);
     }
 
     #[test]
