@@ -37,6 +37,7 @@ mod stream;
 mod types;
 mod vm;
 mod vm_limits;
+mod watch;
 pub mod wire;
 
 pub use body::BodyBuffer;
@@ -69,3 +70,4 @@ pub use types::{
 };
 pub use vm::{Vm, VmConfig, VmFailed};
 pub use vm_limits::{Limit, VmLimits};
+pub use watch::{SeenCall, Watch};

@@ -187,7 +187,7 @@ impl<'d> Element<'d> {
 
     /// An error at another place of the file.
     pub fn error_at(self, span: Span, message: impl Into<String>) -> ConfigError {
-        ConfigError::new(Arc::clone(self.source), Problem::new(span, message))
+        ConfigError::at(self.source, span, message)
     }
 }
 

@@ -3,22 +3,24 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::measure;
+
 /// An expectation that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Where it stands: `FILE:LINE:COLUMN`.
-    pub place: String,
+    pub(crate) place: String,
     /// What it is about.
-    pub subject: String,
+    pub(crate) subject: String,
     /// What was expected; empty when `subject` says all of it.
-    pub expected: String,
+    pub(crate) expected: String,
     /// What was found instead.
-    pub actual: String,
+    pub(crate) actual: String,
 }
 
 /// How a test has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// All expectations hold.
     Passed,
     /// Some do not.
@@ -29,28 +31,41 @@ pub enum Verdict {
 
 /// One test.
 #[derive(Debug, Clone)]
-pub struct TestResult {
+pub(crate) struct TestResult {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its end.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What the filter has logged, and a trace if one was asked for.
-    pub output: String,
+    pub(crate) output: String,
+    /// What a benchmark has measured.
+    pub(crate) measured: Vec<Measured>,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
+}
+
+/// Something that was measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// What.
+    pub(crate) name: String,
+    /// Nanoseconds of the round in the middle.
+    pub(crate) nanoseconds: u64,
+    /// Rounds that were measured.
+    pub(crate) rounds: usize,
 }
 
 /// All tests of a suite.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// In the order of the suite.
-    pub tests: Vec<TestResult>,
+    pub(crate) tests: Vec<TestResult>,
     /// How long all of it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 impl Failure {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self {
             place,
             subject,
@@ -69,20 +84,35 @@ impl Failure {
 impl TestResult {
     /// `test NAME ... ok`, as `cargo test` shows it.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let verdict = match self.verdict {
             Verdict::Passed => "ok",
             Verdict::Failed(_) => "FAILED",
             Verdict::Ignored => "ignored",
         };
-        format!("test {} ... {verdict}", self.name)
+        let mut line = format!("test {} ... {verdict}", self.name);
+        for Measured {
+            name,
+            nanoseconds,
+            rounds,
+        } in &self.measured
+        {
+            let time = measure::shown(*nanoseconds);
+            // Writing to a string cannot fail.
+            let _ = write!(
+                line,
+                "\nbench {}/{name} ... {time} ({rounds} rounds)",
+                self.name
+            );
+        }
+        line
     }
 }
 
 impl Report {
     /// Whether every test passed that was run.
     #[must_use]
-    pub fn passed(&self) -> bool {
+    pub(crate) fn passed(&self) -> bool {
         self.failed().next().is_none()
     }
 
@@ -95,7 +125,7 @@ impl Report {
 
     /// The failures and the sum, as `cargo test` shows them below its lines.
     #[must_use]
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let mut text = String::new();
         if !self.passed() {
             text.push_str("\nfailures:\n");
@@ -105,7 +135,7 @@ impl Report {
                     .iter()
                     .for_each(|failure| text.push_str(&failure.text()));
                 if !test.output.is_empty() {
-                    let _ = write!(text, "the filter logged:\n{}", test.output);
+                    let _ = write!(text, "what the filter did:\n{}", test.output);
                 }
             }
             text.push_str("\nfailures:\n");

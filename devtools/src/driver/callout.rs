@@ -96,6 +96,22 @@ impl Callout {
         };
     }
 
+    /// Ends it well, with nothing in the answer.
+    pub(crate) fn agree(&self, vm: &Vm) -> Result<(), VmFailed> {
+        match &self.request {
+            CalloutRequest::Http(token, _) => {
+                let response = HttpCallResponse {
+                    headers: [(":status", "200")].into_iter().collect(),
+                    ..HttpCallResponse::default()
+                };
+                vm.on_http_call_response(*token, Some(response))
+            }
+            CalloutRequest::Grpc(token, _) => vm.on_grpc_message(*token, Bytes::new()),
+            CalloutRequest::GrpcStream(token, ..) => vm.on_grpc_close(*token, 0, Bytes::new()),
+            CalloutRequest::Dns(token, _) => vm.on_resolve_dns(*token, &[]),
+        }
+    }
+
     /// Ends it as one whose connection broke.
     pub(crate) fn break_off(&self, vm: &Vm) -> Result<(), VmFailed> {
         match &self.request {

@@ -274,7 +274,7 @@ impl Exchange {
     }
 
     /// Carries out what the filter has asked for between callbacks.
-    pub(super) fn settle(&self) {
+    pub(crate) fn settle(&self) {
         while let Some(event) = self.next_event(|_| true) {
             match event {
                 Event::Continue(direction) => {

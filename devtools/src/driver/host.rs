@@ -6,22 +6,31 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, DnsToken, Failure, GrpcCall,
-    GrpcStart, GrpcStream, Host, HttpCall, LogLevel, Metric, MetricType, Origin, Property,
-    PropertyError, QueueConsumer, Stream, Unsupported,
+    GrpcStart, GrpcStream, Host, HttpCall, LogLevel, Meter, Metric, MetricType, Origin,
+    PluginConfig, Property, PropertyError, QueueConsumer, Stream, Unsupported, Watch,
 };
 
 use super::Setup;
 use super::callout::{Callout, CalloutRequest, GrpcSent};
 use super::metric::Metrics;
-use super::view::Properties;
+use super::view::{Properties, dotted};
+use crate::trace::Tracer;
 
 /// A line that a filter has logged.
 #[derive(Debug, Clone)]
 pub(crate) struct LogLine {
     pub(crate) level: LogLevel,
     pub(crate) message: String,
+}
+
+impl LogLine {
+    /// The line as a report has it.
+    pub(crate) fn shown(&self) -> String {
+        format!("    {:8} {}\n", self.level, self.message)
+    }
 }
 
 struct Tick {
@@ -42,11 +51,31 @@ pub(crate) struct TestHost {
     callouts: RefCell<Vec<Callout>>,
     clusters: Option<Vec<String>>,
     properties: Properties,
+    only_properties: Option<BTreeMap<String, Bytes>>,
     queue_items: QueueItems,
+    observer: Observer,
+}
+
+/// Who looks on at what a filter does.
+pub(crate) enum Observer {
+    Nobody,
+    Tracer(Rc<Tracer>),
+    Watch(Rc<dyn Watch>),
+    Meter(Rc<dyn Meter>),
 }
 
 impl TestHost {
-    pub(crate) fn new(setup: &Setup) -> Rc<Self> {
+    /// With `trace`, all that passes between it and the filter is written down.
+    pub(crate) fn new(setup: &Setup, trace: bool) -> Rc<Self> {
+        let observer = match trace {
+            true => Observer::Tracer(Rc::default()),
+            false => Observer::Nobody,
+        };
+        Self::observed(setup, observer)
+    }
+
+    /// A host that somebody looks on at.
+    pub(crate) fn observed(setup: &Setup, observer: Observer) -> Rc<Self> {
         Rc::new(Self {
             log_level: setup.log_level,
             now: Cell::new(setup.now),
@@ -56,7 +85,9 @@ impl TestHost {
             callouts: RefCell::default(),
             clusters: setup.clusters.clone(),
             properties: setup.properties.clone(),
+            only_properties: setup.only_properties.clone(),
             queue_items: QueueItems::default(),
+            observer,
         })
     }
 
@@ -71,6 +102,14 @@ impl TestHost {
     /// What was logged since this was asked last.
     pub(crate) fn take_log(&self) -> Vec<LogLine> {
         self.log.take()
+    }
+
+    /// What was traced since this was asked last.
+    pub(crate) fn take_trace(&self) -> String {
+        match &self.observer {
+            Observer::Tracer(tracer) => tracer.take(),
+            Observer::Nobody | Observer::Watch(_) | Observer::Meter(_) => String::new(),
+        }
     }
 
     /// When the next timer ticks or callout is late, if any is.
@@ -237,6 +276,31 @@ impl Host for TestHost {
 
     fn property(&self, path: &[&[u8]]) -> Result<Property, PropertyError> {
         self.properties.get(path)
+    }
+
+    fn property_instead(
+        &self,
+        _context: ContextId,
+        path: &[&[u8]],
+    ) -> Option<Result<Property, PropertyError>> {
+        let only = self.only_properties.as_ref()?;
+        let value = only.get(&dotted(path)).cloned().map(Property::Bytes);
+        Some(value.ok_or(PropertyError::NotFound))
+    }
+
+    fn watch(&self) -> Option<Rc<dyn Watch>> {
+        match &self.observer {
+            Observer::Tracer(tracer) => Some(Rc::clone(tracer) as _),
+            Observer::Watch(watch) => Some(Rc::clone(watch)),
+            Observer::Nobody | Observer::Meter(_) => None,
+        }
+    }
+
+    fn meter(&self, _plugin: &PluginConfig) -> Option<Rc<dyn Meter>> {
+        match &self.observer {
+            Observer::Meter(meter) => Some(Rc::clone(meter)),
+            Observer::Nobody | Observer::Tracer(_) | Observer::Watch(_) => None,
+        }
     }
 
     fn wall_clock(&self) -> Duration {

@@ -11,16 +11,18 @@ mod reply;
 mod view;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use weir_abi::{Capabilities, ContextId, LogLevel, Module, PluginConfig, PluginError, VmConfig};
 
 pub(crate) use self::callout::{Callout, CalloutRequest};
 pub(crate) use self::connection::Tcp;
 pub(crate) use self::exchange::{Exchange, Outcome};
 pub(crate) use self::half::Passed;
-pub(crate) use self::host::{LogLine, TestHost};
+pub(crate) use self::host::{LogLine, Observer, TestHost};
 pub(crate) use self::view::Properties;
 
 /// What a filter is started with.
@@ -36,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) clusters: Option<Vec<String>>,
     /// Properties of the proxy, by their path with dots.
     pub(crate) properties: Properties,
+    /// All that the filter can read as properties, if it is to be nothing else.
+    pub(crate) only_properties: Option<BTreeMap<String, Bytes>>,
     /// Bytes of body that the filter may hold in one direction.
     pub(crate) buffer_limit: usize,
 }
@@ -57,6 +61,7 @@ impl Setup {
             now: Duration::ZERO,
             clusters: None,
             properties: Properties::default(),
+            only_properties: None,
             buffer_limit: BUFFER_LIMIT,
         }
     }
@@ -115,6 +120,14 @@ impl Driver {
         let exchange = Exchange::open(&self.vm, self.root, properties, self.buffer_limit);
         self.exchanges.borrow_mut().push(Rc::clone(&exchange));
         exchange
+    }
+
+    /// Ends a stream, and forgets it.
+    pub(crate) fn close(&self, exchange: &Rc<Exchange>) {
+        exchange.end();
+        self.exchanges
+            .borrow_mut()
+            .retain(|open| !Rc::ptr_eq(open, exchange));
     }
 
     /// A TCP connection that the filter is put on.

@@ -31,8 +31,10 @@ impl Properties {
     }
 }
 
-fn dotted(path: &[&[u8]]) -> String {
-    let segments = path.iter().map(|segment| String::from_utf8_lossy(segment));
+/// A path with dots between its segments.
+pub(super) fn dotted(path: &[&[u8]]) -> String {
+    let segments = path.iter().filter(|segment| !segment.is_empty());
+    let segments = segments.map(|segment| String::from_utf8_lossy(segment));
     segments.collect::<Vec<_>>().join(".")
 }
 

@@ -9,5 +9,6 @@ mod read;
 mod run;
 mod step;
 
+pub(crate) use self::matcher::{original, regex};
 pub(crate) use self::read::Suite;
 pub(crate) use self::run::run;

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,26 +18,27 @@ use super::read::{Suite, Test};
 use super::step::{Action, Answer, DISCONNECTS, Message, Step};
 use crate::driver::{Callout, CalloutRequest, Driver, Exchange, LogLine, Tcp, TestHost};
 use crate::report::{TestResult, Verdict};
+use crate::test::Choice;
 
-/// Runs the tests whose name contains `filter`, and tells of each when it has ended.
+/// Runs the tests that are chosen, and tells of each when it has ended.
 pub(crate) fn run(
     suite: &Suite,
     module: &Module,
-    filter: Option<&str>,
+    choice: &Choice,
     mut each: impl FnMut(&TestResult),
 ) -> Vec<TestResult> {
-    let wanted = |test: &&Test| filter.is_none_or(|part| test.name.contains(part));
-    let tests = suite.tests.iter().filter(wanted);
+    let tests = suite.tests.iter().filter(|test| choice.picks(&test.name));
     let results = tests.map(|test| {
         let began = Instant::now();
-        let (verdict, output) = match test.ignored {
+        let (verdict, output) = match test.ignored || !choice.tests {
             true => (Verdict::Ignored, String::new()),
-            false => run_one(suite, test, module),
+            false => run_one(suite, test, module, choice.trace),
         };
         let result = TestResult {
             name: test.name.clone(),
             verdict,
             output,
+            measured: Vec::new(),
             took: began.elapsed(),
         };
         each(&result);
@@ -47,8 +47,8 @@ pub(crate) fn run(
     results.collect()
 }
 
-fn run_one(suite: &Suite, test: &Test, module: &Module) -> (Verdict, String) {
-    let mut world = World::new(suite, test);
+fn run_one(suite: &Suite, test: &Test, module: &Module, trace: bool) -> (Verdict, String) {
+    let mut world = World::new(suite, test, trace);
     world.start(module);
     for step in &test.steps {
         if world.driver.is_none() {
@@ -90,13 +90,13 @@ struct World<'s> {
 }
 
 impl<'s> World<'s> {
-    fn new(suite: &'s Suite, test: &'s Test) -> Self {
+    fn new(suite: &'s Suite, test: &'s Test, trace: bool) -> Self {
         let shared = Arc::new(SharedState::default());
         let space = shared.space(&test.setup.vm.vm_id, SharedLimits::default());
         Self {
             test,
             checks: Checks::new(suite),
-            host: TestHost::new(&test.setup),
+            host: TestHost::new(&test.setup, trace),
             space,
             driver: None,
             lines: RefCell::default(),
@@ -144,9 +144,9 @@ impl<'s> World<'s> {
     /// report.
     fn collect_log(&mut self) -> Vec<LogLine> {
         let log = self.host.take_log();
-        for LogLine { level, message } in &log {
-            // Writing to a string cannot fail.
-            let _ = writeln!(self.output, "    {level:8} {message}");
+        self.output.push_str(&self.host.take_trace());
+        for line in &log {
+            self.output.push_str(&line.shown());
         }
         log
     }

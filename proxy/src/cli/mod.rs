@@ -3,7 +3,6 @@
 mod check;
 mod completions;
 mod diff;
-mod filter;
 mod import;
 mod log;
 mod man;
@@ -41,7 +40,7 @@ enum Command {
     /// is not valid.
     Diff(diff::Diff),
     /// Tools for people who write filters.
-    Filter(filter::Filter),
+    Filter(weir_devtools::Filter),
     /// Turn Envoy's bootstrap into Weir's own form, on standard output.
     Import(import::Import),
     /// Print the JSON schema of Weir's own configuration, for editors.
