@@ -125,9 +125,9 @@ fn parse_v2(rest: &[u8]) -> Result<Option<Ends>, HeaderError> {
     let [command, family, _, _, addresses @ ..] = rest else {
         return Err(malformed("it is too short"));
     };
-    match command {
-        &V2_LOCAL => return Ok(None),
-        &V2_PROXY => {}
+    match *command {
+        V2_LOCAL => return Ok(None),
+        V2_PROXY => {}
         _ => return Err(malformed("neither LOCAL nor PROXY of version 2")),
     }
     let ends = match *family {

@@ -15,7 +15,7 @@ use super::system_address;
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    /// Device and number.
+    /// Device and number, which no other file gets as long as the socket is open.
     inode: (u64, u64),
 }
 
@@ -146,8 +146,8 @@ mod tests {
     fn a_file_that_nobody_listens_at_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let (socket, left) = bind(&path, 0o600).unwrap();
-        drop(socket);
+        // It is bound, and does not listen.
+        let (_left, left) = bind(&path, 0o600).unwrap();
         let (_socket, _file) = bind(&path, 0o600).unwrap();
         drop(left);
         assert!(path.exists(), "it is another one now");
