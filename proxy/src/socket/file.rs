@@ -77,13 +77,15 @@ impl SocketFile {
 
     /// The file that another process has left, with this mode; `None` if it is not there.
     pub(crate) fn adopt(path: &Path, mode: Option<FileMode>) -> Option<Self> {
-        let adopted = Self::of(path).and_then(|file| {
-            mode.map_or(Ok(()), |mode| file.set_mode(mode))?;
-            Ok(file)
-        });
-        let path = path.display();
-        let warn = |error: &io::Error| tracing::warn!("cannot take {path} over: {error}");
-        adopted.inspect_err(warn).ok()
+        let warn = |what: &str, error: &io::Error| {
+            tracing::warn!("cannot {what} {}: {error}", path.display());
+        };
+        let file = Self::of(path).inspect_err(|error| warn("take over", error));
+        let file = file.ok()?;
+        if let Some(Err(error)) = mode.map(|mode| file.set_mode(mode)) {
+            warn("set the mode of", &error);
+        }
+        Some(file)
     }
 
     /// Says who may connect.
