@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a Unix socket is written with.
@@ -66,7 +67,12 @@ impl UnixName {
         if rest.contains('\0') {
             return Err(UnixNameError::Nul);
         }
-        Ok(Self(name.into()))
+        if is_abstract {
+            return Ok(Self(name.into()));
+        }
+        // One file has one name.
+        let normal: PathBuf = Path::new(name).components().collect();
+        Ok(Self(normal.to_string_lossy().into()))
     }
 
     /// What the system has called a socket, which may be anything.
@@ -205,5 +211,6 @@ mod tests {
         }
         assert_eq!(UnixName::new("@a").unwrap().path(), None);
         assert_eq!(UnixName::new("/a").unwrap().path(), Some("/a"));
+        assert_eq!(UnixName::new("/a//./b"), UnixName::new("/a/b"));
     }
 }

@@ -227,7 +227,8 @@ fn endpoints_are_told_who_each_client_is() {
 #[test]
 fn endpoints_are_told_what_the_proxy_in_front_has_told() {
     let endpoint = announced();
-    let listener = format!("  proxy_protocol: {{}}\n{ROUTE}");
+    let log = "access_log: { path: stdout, format: \"%UPSTREAM_LOCAL_ADDRESS%\\n\" }";
+    let listener = format!("  proxy_protocol: {{}}\n  {log}\n{ROUTE}");
     let keys = "proxy_protocol: {}";
     let weir = Weir::start(&announcing(&endpoint.address.to_string(), &listener, keys));
     for header in [V1, V2] {
@@ -236,6 +237,8 @@ fn endpoints_are_told_what_the_proxy_in_front_has_told() {
         let line = V1.escape_ascii().to_string();
         assert_eq!(client.get("/").text(), line);
     }
+    // It is a connection like any other.
+    weir.logged("127.0.0.1:");
     // Both tell of the same ends.
     assert_eq!(endpoint.connections(), 1);
 }

@@ -403,6 +403,8 @@ fn the_admin_is_asked_on_a_unix_socket_by_any_name() {
     // No browser could be made to ask for it.
     let mut client = Client::connect_as(weir.admin(), "weir");
     assert_eq!(client.request("POST", "/reload", &[], b"").status, 200);
+    let site = [("sec-fetch-site", "cross-site")];
+    assert_eq!(client.request("POST", "/reload", &site, b"").status, 403);
     weir.terminate();
     assert!(weir.wait().success());
     assert!(!Path::new(&admin).exists());

@@ -128,12 +128,12 @@ async fn guarded(headers: &HeaderMap, local: &Address, state: &AdminState) -> An
     let admin = served
         .iter()
         .filter_map(|served| served.config.admin.as_ref());
-    let hosts = admin.flat_map(|admin| &admin.allowed_hosts);
-    let hosts = hosts.map(|host| host.value.as_str());
-    // No browser speaks to a Unix socket.
-    if local.unix().is_none()
-        && let Err(refused) = guard::check(headers, request.method, hosts)
-    {
+    let mut hosts = admin.flat_map(|admin| &admin.allowed_hosts);
+    // Who speaks to a Unix socket has no name for it.
+    let is_allowed = |name: &str| {
+        local.unix().is_some() || hosts.any(|host| host.value.eq_ignore_ascii_case(name))
+    };
+    if let Err(refused) = guard::check(headers, request.method, is_allowed) {
         return Answer::code(403, format!("{refused}\n"));
     }
     match endpoints::find(&request.path) {

@@ -559,6 +559,21 @@ async fn all(replies: Vec<oneshot::Receiver<Result<(), WorkerError>>>) -> Result
     result
 }
 
+/// Files that another process may be about to take over: they stay, even if this one
+/// ends meanwhile.
+struct Lent {
+    listeners: SocketFiles,
+    admin: Option<SocketFile>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let listeners = std::mem::take(&mut self.listeners).into_values();
+        let all = listeners.chain(self.admin.take());
+        all.for_each(SocketFile::leave);
+    }
+}
+
 /// Reloads when that is asked for.
 struct Reloader {
     crew: Crew,
@@ -636,16 +651,29 @@ impl Reloader {
             sockets.push((Role::Admin(address.clone()), admin.socket.try_clone()?));
         }
         let handed = move || takeover::hand_over(connection, sockets);
+        let mut lent = self.lend_files();
         let handed = tokio::task::spawn_blocking(handed).await;
-        let connection = handed.map_err(io::Error::other)??;
-        let files = std::mem::take(&mut *locked(&self.crew.files));
-        let of_admin = self.admin.as_mut().and_then(|admin| admin.file.take());
-        let files = files.into_values().chain(of_admin);
-        files.for_each(SocketFile::leave);
+        let handed = handed.map_err(io::Error::other).flatten();
+        let connection = handed.inspect_err(|_| self.take_back(&mut lent))?;
+        drop(lent);
         self.replaced.send_replace(true);
         // If it does not hear that, it finds nobody here.
         let _ = takeover::say_goodbye(connection);
         Ok(())
+    }
+
+    fn lend_files(&mut self) -> Lent {
+        Lent {
+            listeners: std::mem::take(&mut *locked(&self.crew.files)),
+            admin: self.admin.as_mut().and_then(|admin| admin.file.take()),
+        }
+    }
+
+    fn take_back(&mut self, lent: &mut Lent) {
+        locked(&self.crew.files).extend(std::mem::take(&mut lent.listeners));
+        if let Some(admin) = &mut self.admin {
+            admin.file = lent.admin.take();
+        }
     }
 
     async fn reload(&mut self, cause: &str) -> Result<String, String> {

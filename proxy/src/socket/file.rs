@@ -15,7 +15,7 @@ use super::system_address;
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    /// Device and number.
+    /// Device and number, which no other file gets as long as the socket is open.
     inode: (u64, u64),
 }
 
@@ -77,13 +77,15 @@ impl SocketFile {
 
     /// The file that another process has left, with this mode; `None` if it is not there.
     pub(crate) fn adopt(path: &Path, mode: Option<FileMode>) -> Option<Self> {
-        let adopted = Self::of(path).and_then(|file| {
-            mode.map_or(Ok(()), |mode| file.set_mode(mode))?;
-            Ok(file)
-        });
-        let path = path.display();
-        let warn = |error: &io::Error| tracing::warn!("cannot take {path} over: {error}");
-        adopted.inspect_err(warn).ok()
+        let warn = |what: &str, error: &io::Error| {
+            tracing::warn!("cannot {what} {}: {error}", path.display());
+        };
+        let file = Self::of(path).inspect_err(|error| warn("take over", error));
+        let file = file.ok()?;
+        if let Some(Err(error)) = mode.map(|mode| file.set_mode(mode)) {
+            warn("set the mode of", &error);
+        }
+        Some(file)
     }
 
     /// Says who may connect.
@@ -146,8 +148,8 @@ mod tests {
     fn a_file_that_nobody_listens_at_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let (socket, left) = bind(&path, 0o600).unwrap();
-        drop(socket);
+        // It is bound, and does not listen.
+        let (_left, left) = bind(&path, 0o600).unwrap();
         let (_socket, _file) = bind(&path, 0o600).unwrap();
         drop(left);
         assert!(path.exists(), "it is another one now");
