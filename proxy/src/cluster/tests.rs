@@ -202,8 +202,9 @@ fn a_logical_endpoint_is_as_healthy_wherever_it_is() {
     let found = |address: &str| {
         let host = Some("web.example".into());
         let endpoint = &cluster.spec.config.endpoints[0];
-        let found = member::Description::of(endpoint, address.parse().unwrap(), host);
-        cluster.spec.members.replace([found]);
+        let address = weir_config::Address::of_written(address).unwrap();
+        let found = member::Description::of(endpoint, address, host);
+        cluster.spec.members.replace([found], true);
     };
     found("127.0.0.1:80");
     mark(&cluster, 80, member::Flag::PENDING_ACTIVE_HC, false);
