@@ -2,6 +2,7 @@
 // answers requests for /greeting with it.
 
 export * from "@gcoredev/proxy-wasm-sdk-as/assembly/proxy";
+import { ensureContext } from "@gcoredev/proxy-wasm-sdk-as/assembly/runtime";
 import {
   Context,
   FilterHeadersStatusValues,
@@ -21,6 +22,9 @@ class Root extends RootContext {
       log(LogLevelValues.error, "{{name}}: the configuration has to be a greeting");
       return false;
     }
+    // This SDK does not find the root context when it ends, and aborts: so there is one
+    // under its number.
+    ensureContext(this.context_id, this.context_id);
     return true;
   }
 
