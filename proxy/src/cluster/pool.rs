@@ -23,6 +23,9 @@ use crate::tls::Purpose;
 /// A worker's connections to endpoints.
 pub(crate) struct Pool {
     connector: TransportConnector,
+    /// For connections that are for one client each. They are of no use to anybody else
+    /// when it has gone, and must not take the place of those that are.
+    of_clients: TransportConnector,
     /// Requests that connections have carried whose number is limited, by the
     /// descriptor.
     requests: RefCell<HashMap<UniqueIDType, u32>>,
@@ -55,6 +58,7 @@ impl Pool {
     pub(crate) fn new() -> Self {
         Self {
             connector: TransportConnector::new(None),
+            of_clients: TransportConnector::new(None),
             requests: RefCell::default(),
         }
     }
@@ -204,9 +208,17 @@ impl Pool {
         })
     }
 
+    /// Where connections of a lane wait.
+    fn waiting(&self, lane: &Lane) -> &TransportConnector {
+        match lane.originator {
+            Originator::Client(_) => &self.of_clients,
+            Originator::Proxy | Originator::Unknown => &self.connector,
+        }
+    }
+
     /// A connection that waits for an exchange.
     async fn idle(&self, lane: &Lane) -> Option<Connection> {
-        let stream = self.connector.reused_stream(&lane.pooled).await;
+        let stream = self.waiting(lane).reused_stream(&lane.pooled).await;
         stream.map(Connection::from)
     }
 
@@ -261,7 +273,7 @@ impl Pool {
         let stream = connection.into_pingora();
         let key = lane.pooled.reuse_hash();
         let idle_timeout = endpoint.spec.idle_timeout;
-        self.connector.release_stream(stream, key, idle_timeout);
+        self.waiting(lane).release_stream(stream, key, idle_timeout);
     }
 }
 
