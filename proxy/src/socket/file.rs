@@ -9,6 +9,7 @@ use socket2::{Domain, Socket, Type};
 use weir_config::{FileMode, UnixName};
 
 use super::system_address;
+use crate::limits::LISTEN_BACKLOG;
 
 /// The file of a Unix socket that this process has made, or taken over. It is removed
 /// when this is dropped, unless another process has put its own there.
@@ -19,7 +20,8 @@ pub(crate) struct SocketFile {
     inode: (u64, u64),
 }
 
-/// Binds a Unix socket. A file that nobody listens at is replaced.
+/// Binds a Unix socket, and listens if it has a file. One that nobody listens at is
+/// replaced.
 ///
 /// # Errors
 /// When somebody does, or when there is something else.
@@ -39,6 +41,9 @@ pub(crate) fn bind_unix(
     if let Some(mode) = mode {
         file.set_mode(mode)?;
     }
+    // Another process, or another spelling of the path, must not take the file for one
+    // that nobody listens at. Who connects waits until connections are accepted.
+    socket.listen(LISTEN_BACKLOG)?;
     Ok((socket, Some(file)))
 }
 
@@ -137,7 +142,6 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o640
         );
-        socket.listen(1).unwrap();
         let error = bind(&path, 0o600).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(file);
