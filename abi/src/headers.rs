@@ -8,7 +8,8 @@ use bytes::Bytes;
 ///
 /// Names are lower case; values are any bytes. Pseudo-headers (`:path`, …)
 /// stand before all others. Duplicates stay apart and in order, but for those
-/// names whose values Envoy joins (`joined.rs`).
+/// names whose values Envoy joins (`joined.rs`). A [sorted](HeaderMap::sorted) map
+/// keeps another order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderMap {
     entries: Vec<(Bytes, Bytes)>,
@@ -16,6 +17,8 @@ pub struct HeaderMap {
     pseudo: usize,
     /// Bytes of all names and values.
     bytes: usize,
+    /// Entries stand in the order of their names, which have one value each.
+    sorted: bool,
 }
 
 impl HeaderMap {
@@ -23,6 +26,16 @@ impl HeaderMap {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty map that stays in the order of its names, bytewise, and has one value
+    /// for each: what is added to a name is joined to what is there by `, `.
+    #[must_use]
+    pub fn sorted() -> Self {
+        Self {
+            sorted: true,
+            ..Self::default()
+        }
     }
 
     /// An empty map with room for `capacity` entries.
@@ -94,6 +107,13 @@ impl HeaderMap {
     pub fn add(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         let name = lower_case(name.into());
         let value = value.into();
+        if self.sorted
+            && let Some((_, first)) = self.entries.iter_mut().find(|(k, _)| *k == name)
+        {
+            *first = [&first[..], b", ", &value].concat().into();
+            self.bytes += 2 + value.len();
+            return;
+        }
         if (is_pseudo(&name) || joined::is_joined(&name))
             && let Some((_, first)) = self.entries.iter_mut().find(|(k, _)| *k == name)
         {
@@ -161,7 +181,11 @@ impl HeaderMap {
 
     fn push(&mut self, name: Bytes, value: Bytes) {
         self.bytes += name.len() + value.len();
-        if is_pseudo(&name) {
+        if self.sorted {
+            self.pseudo += usize::from(is_pseudo(&name));
+            let place = self.entries.partition_point(|(k, _)| *k < name);
+            self.entries.insert(place, (name, value));
+        } else if is_pseudo(&name) {
             self.entries.insert(self.pseudo, (name, value));
             self.pseudo += 1;
         } else {
@@ -246,6 +270,30 @@ mod tests {
         m.add("Content-Length", "7");
         m.add("x", "2");
         assert_eq!(text(&m), ":path=/old,/second content-length=3,7 x=1 x=2");
+    }
+
+    #[test]
+    fn a_sorted_map_has_one_value_a_name_in_order() {
+        let mut m = HeaderMap::sorted();
+        for (name, value) in [
+            ("b", "1"),
+            (":path", "/"),
+            ("A", "2"),
+            ("B", "3"),
+            ("9", "4"),
+        ] {
+            m.add(name, value);
+        }
+        assert_eq!(text(&m), "9=4 :path=/ a=2 b=1, 3");
+        m.replace("a", "5");
+        m.remove(b":path");
+        m.add("aa", "6");
+        assert_eq!(text(&m), "9=4 a=5 aa=6 b=1, 3");
+        assert_eq!(m.byte_size(), 12);
+        m.clear();
+        m.add("y", "");
+        m.add("x", "");
+        assert_eq!(text(&m), "x= y=");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::plugin::PluginConfig;
 use crate::shared::QueueConsumer;
 use crate::types::{ContextId, Direction, HttpMap, LogLevel, Status};
 use crate::vm_limits::Limit;
+use crate::watch::Watch;
 
 /// Whose log line or failure it is.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +78,12 @@ pub trait Host {
     /// What counts for `plugin`, which is about to start; without one, nothing is
     /// counted and no clock is read.
     fn meter(&self, _plugin: &PluginConfig) -> Option<Rc<dyn Meter>> {
+        None
+    }
+
+    /// Who sees what passes between the guest and its host; asked for when a VM is
+    /// made. Without one, no time is spent on it.
+    fn watch(&self) -> Option<Rc<dyn Watch>> {
         None
     }
 
@@ -160,6 +167,16 @@ pub trait Host {
     /// [`PropertyError`] when there is no such value, or none that can be encoded.
     fn property(&self, _path: &[&[u8]]) -> Result<Property, PropertyError> {
         Err(PropertyError::NotFound)
+    }
+
+    /// A property in place of what a context would find, those of header maps and of
+    /// the plugin included; `None` when nothing takes its place. Asked first.
+    fn property_instead(
+        &self,
+        _context: ContextId,
+        _path: &[&[u8]],
+    ) -> Option<Result<Property, PropertyError>> {
+        None
     }
 
     /// Runs a function of the embedder's own that a guest calls by name, for the
@@ -297,6 +314,12 @@ pub trait Stream {
 
     /// Answers the request in place of the upstream.
     fn send_local_response(&self, filter: FilterIndex, response: LocalResponse);
+
+    /// Whether a filter may answer now; if not, it is told `BadArgument`. Asked before
+    /// each [`Stream::send_local_response`], within the hostcall.
+    fn takes_local_response(&self) -> bool {
+        true
+    }
 
     /// Whether a callout that is made for this stream is to be dropped: it gets a
     /// token, and nothing follows. Asked before each. For a stream that is a copy of

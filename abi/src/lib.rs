@@ -37,6 +37,7 @@ mod stream;
 mod types;
 mod vm;
 mod vm_limits;
+mod watch;
 pub mod wire;
 
 pub use body::BodyBuffer;
@@ -65,7 +66,8 @@ pub use shared::{
 };
 pub use types::{
     AbiVersion, BodyStatus, BufferType, ContextId, Direction, HeadersStatus, HttpMap, LogLevel,
-    MapType, NetworkStatus, PeerType, Side, Status, TrailersStatus,
+    MapType, NetworkStatus, NoLogLevel, PeerType, Side, Status, TrailersStatus,
 };
 pub use vm::{Vm, VmConfig, VmFailed};
 pub use vm_limits::{Limit, VmLimits};
+pub use watch::{SeenCall, Watch};

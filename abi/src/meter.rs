@@ -63,6 +63,12 @@ impl Hostcall {
         (0..=u8::MAX).take(count).map(Self)
     }
 
+    /// The hostcall of this number.
+    pub(crate) fn numbered(number: usize) -> Self {
+        // Numbers end below 128.
+        Self(u8::try_from(number).unwrap_or(u8::MAX))
+    }
+
     /// Name of the import.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -147,10 +153,7 @@ impl Tally {
             let number = touched.trailing_zeros();
             touched &= touched - 1;
             let count = self.counts[number as usize].take();
-            // Numbers end below 128.
-            if let Ok(number) = u8::try_from(number) {
-                each(Hostcall(number), count.into());
-            }
+            each(Hostcall::numbered(number as usize), count.into());
         }
     }
 }

@@ -33,6 +33,27 @@ pub enum Status {
     Unimplemented = 12,
 }
 
+impl Status {
+    /// The status that a guest sees as `number`.
+    #[must_use]
+    pub fn from_wire(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::Ok,
+            1 => Self::NotFound,
+            2 => Self::BadArgument,
+            3 => Self::SerializationFailure,
+            4 => Self::ParseFailure,
+            6 => Self::InvalidMemoryAccess,
+            7 => Self::Empty,
+            8 => Self::CasMismatch,
+            10 => Self::InternalFailure,
+            11 => Self::BrokenConnection,
+            12 => Self::Unimplemented,
+            _ => return None,
+        })
+    }
+}
+
 /// Which of the three published ABI versions a module was built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AbiVersion {
@@ -100,7 +121,9 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    pub(crate) fn from_wire(level: u32) -> Option<Self> {
+    /// The level of this number.
+    #[must_use]
+    pub fn from_wire(level: u32) -> Option<Self> {
         Some(match level {
             0 => Self::Trace,
             1 => Self::Debug,
@@ -110,6 +133,36 @@ impl LogLevel {
             5 => Self::Critical,
             _ => return None,
         })
+    }
+
+    const ALL: [(Self, &str); 6] = [
+        (Self::Trace, "trace"),
+        (Self::Debug, "debug"),
+        (Self::Info, "info"),
+        (Self::Warn, "warn"),
+        (Self::Error, "error"),
+        (Self::Critical, "critical"),
+    ];
+}
+
+impl std::fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = Self::ALL.iter().find(|(level, _)| level == self);
+        f.pad(name.map_or("", |(_, name)| name))
+    }
+}
+
+/// A word is no [`LogLevel`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a level is one of trace, debug, info, warn, error and critical")]
+pub struct NoLogLevel;
+
+impl std::str::FromStr for LogLevel {
+    type Err = NoLogLevel;
+
+    fn from_str(word: &str) -> Result<Self, NoLogLevel> {
+        let found = Self::ALL.iter().find(|(_, name)| *name == word);
+        found.map(|(level, _)| *level).ok_or(NoLogLevel)
     }
 }
 
@@ -129,7 +182,9 @@ pub enum MapType {
 }
 
 impl MapType {
-    pub(crate) fn from_wire(map: u32) -> Option<Self> {
+    /// The map of this number.
+    #[must_use]
+    pub fn from_wire(map: u32) -> Option<Self> {
         Some(match map {
             0 => Self::RequestHeaders,
             1 => Self::RequestTrailers,
@@ -186,7 +241,9 @@ pub enum BufferType {
 }
 
 impl BufferType {
-    pub(crate) fn from_wire(buffer: u32) -> Option<Self> {
+    /// The buffer of this number.
+    #[must_use]
+    pub fn from_wire(buffer: u32) -> Option<Self> {
         Some(match buffer {
             0 => Self::HttpRequestBody,
             1 => Self::HttpResponseBody,

@@ -28,6 +28,7 @@ use crate::shared::Space;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, ContextId, Direction, LogLevel};
 use crate::vm_limits::{Limit, VmLimits};
+use crate::watch::Watch;
 
 /// What a VM is started with.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +98,7 @@ impl Vm {
             Instance::new(compiled, Rc::clone(&state), imports::host_function, limits)
                 .map_err(|trap| start_failed("instantiation", trap))?;
         let callbacks = Callbacks::of(&instance, module.abi(), &state.config.capabilities);
-        run_start_functions(&mut instance, start)
+        run_start_functions(&mut instance, &state, start)
             .map_err(|(name, trap)| start_failed(name, trap))?;
         // These were made for no plugin.
         state.tally.drain(|_, _| {});
@@ -245,7 +246,15 @@ impl Vm {
         });
         self.state.enter(context.clone());
         let began = budget.map(|_| Instant::now());
+        let watch = self.state.watch.as_ref();
+        if let Some(watch) = watch {
+            args.show(|args| watch.called(context.id(), callback, args));
+        }
         let result = self.metered(context, function, || instance.call(function, args, limit));
+        if let Some(watch) = watch {
+            let result = result.as_ref().ok().and_then(Results::number);
+            watch.returned(context.id(), callback, result);
+        }
         if let Some((began, (_, spent))) = began.zip(budget) {
             spent.set(spent.get() + began.elapsed());
         }
@@ -340,22 +349,47 @@ impl fmt::Debug for Vm {
 /// A `proc_exit(0)` at the end of `main` is how some toolchains return.
 fn run_start_functions(
     instance: &mut Instance,
+    state: &VmState,
     limit: Duration,
 ) -> Result<(), (&'static str, GuestTrap)> {
-    let mut run = |name: &'static str| -> Option<Result<(), (&'static str, GuestTrap)>> {
-        let function = instance.function::<(), ()>(name)?;
-        Some(finished(name, instance.call(&function, (), limit)))
-    };
-    let Some(result) = run("_initialize") else {
-        return run("_start").unwrap_or(Ok(()));
+    let start = Start { state, limit };
+    let Some(result) = start.run::<(), ()>(instance, "_initialize", ()) else {
+        return start
+            .run::<(), ()>(instance, "_start", ())
+            .unwrap_or(Ok(()));
     };
     result?;
-    if let Some(main) = instance.function::<(u32, u32), u32>("main") {
-        finished("main", instance.call(&main, (0, 0), limit).map(drop))
-    } else if let Some(main) = instance.function::<(), u32>("__main_void") {
-        finished("__main_void", instance.call(&main, (), limit).map(drop))
-    } else {
-        Ok(())
+    start
+        .run::<(u32, u32), u32>(instance, "main", (0, 0))
+        .or_else(|| start.run::<(), u32>(instance, "__main_void", ()))
+        .unwrap_or(Ok(()))
+}
+
+/// How start functions are run.
+struct Start<'a> {
+    state: &'a VmState,
+    limit: Duration,
+}
+
+impl Start<'_> {
+    /// Runs the export `name`; `None` when there is none of this type.
+    fn run<A: GuestArgs, R: Results>(
+        &self,
+        instance: &mut Instance,
+        name: &'static str,
+        args: A,
+    ) -> Option<Result<(), (&'static str, GuestTrap)>> {
+        let function = instance.function::<A, R>(name)?;
+        let watch = self.state.watch.as_ref();
+        if let Some(watch) = watch {
+            args.show(|args| watch.called(ContextId::VM, name, args));
+        }
+        let result = instance.call(&function, args, self.limit);
+        if let Some(watch) = watch {
+            let result = result.as_ref().ok().and_then(Results::number);
+            watch.returned(ContextId::VM, name, result);
+        }
+        Some(finished(name, result.map(drop)))
     }
 }
 
@@ -475,6 +509,7 @@ pub(crate) struct VmState {
     pub(crate) abi: AbiVersion,
     pub(crate) config: VmConfig,
     pub(crate) host: Rc<dyn Host>,
+    watch: Option<Rc<dyn Watch>>,
     pub(crate) phase: Cell<Phase>,
     contexts: RefCell<FxHashMap<ContextId, Context>>,
     last_id: Cell<u32>,
@@ -504,6 +539,7 @@ impl VmState {
         Self {
             abi,
             config,
+            watch: host.watch(),
             host,
             phase: Cell::new(Phase::Starting),
             contexts: RefCell::default(),
@@ -710,6 +746,10 @@ impl State for VmState {
 
     fn allows(&self, name: &str) -> bool {
         self.config.capabilities.allow(name)
+    }
+
+    fn watch(&self) -> Option<&Rc<dyn Watch>> {
+        self.watch.as_ref()
     }
 
     fn denied(&self, name: &'static str) {

@@ -18,12 +18,13 @@ use crate::yaml::{Entry, Meaning, Node, Scalar, Value, meaning};
 pub(crate) fn field(fields: &mut Fields<'_, '_>, key: &str) -> Spanned<Vec<u8>> {
     fields.note_shape(key, || Shape::Is(Json::Object(Map::new())));
     match fields.node(key) {
-        Some(node) => Spanned::new(bytes(node, fields.problems), node.at),
+        Some(node) => Spanned::new(read(node, fields.problems), node.at),
         None => Spanned::new(Vec::new(), fields.at()),
     }
 }
 
-fn bytes(node: &Node, problems: &mut Problems) -> Vec<u8> {
+/// What a filter gets of a value.
+pub(crate) fn read(node: &Node, problems: &mut Problems) -> Vec<u8> {
     if let Value::Mapping(entries) = &node.value
         && let Some(url) = entries.iter().find(|entry| entry.key.text == "@type")
     {
@@ -39,7 +40,7 @@ fn bytes(node: &Node, problems: &mut Problems) -> Vec<u8> {
 /// message on in binary, which would need that message's schema.
 fn typed(url: &Node, entries: &[Entry], problems: &mut Problems) -> Vec<u8> {
     let name = String::read(url, problems);
-    let read: fn(&Node, &mut Problems) -> Vec<u8> = match name.rsplit('/').next() {
+    let read_as: fn(&Node, &mut Problems) -> Vec<u8> = match name.rsplit('/').next() {
         Some("google.protobuf.StringValue") => {
             |node: &Node, problems: &mut Problems| String::read(node, problems).into_bytes()
         }
@@ -61,7 +62,7 @@ fn typed(url: &Node, entries: &[Entry], problems: &mut Problems) -> Vec<u8> {
     for entry in entries {
         match entry.key.text.as_str() {
             "@type" => {}
-            "value" => bytes = read(&entry.value, problems),
+            "value" => bytes = read_as(&entry.value, problems),
             key => {
                 let message = format!("unknown key `{key}` beside `@type`");
                 let help = "known keys are `@type` and `value`";

@@ -3,8 +3,9 @@
 //! An empty name stands for one that could not be read; it clashes with none.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
+use crate::address::Address;
+use crate::cluster::ClusterEndpoint;
 use crate::code::Code;
 use crate::config::Config;
 use crate::error::Problem;
@@ -163,6 +164,28 @@ pub(crate) fn references(config: &Config, problems: &mut Problems) {
     }
 }
 
+/// Clusters that modules come from, and that have what they do not come from.
+pub(crate) fn origins(config: &Config, problems: &mut Problems) {
+    for (_, filter) in config.filters() {
+        for wasm in filter.versions() {
+            let Code::Remote(remote) = &wasm.vm_config.code.value else {
+                continue;
+            };
+            let Some(name) = &remote.cluster else {
+                continue;
+            };
+            let cluster = config.cluster(name);
+            let endpoints = cluster.map_or(&[][..], |cluster| &cluster.endpoints);
+            let is_unix = |endpoint: &&ClusterEndpoint| endpoint.address.port().is_none();
+            if let Some(endpoint) = endpoints.iter().find(is_unix) {
+                let message = format!("modules are not fetched from Unix sockets, as `{name}` has");
+                let problem = Problem::new(name.span, message);
+                problems.push(problem.related(endpoint.address.span, "it stands here"));
+            }
+        }
+    }
+}
+
 /// The clusters that a filter chain names.
 fn wanted_by(chain: &FilterChain) -> impl Iterator<Item = &Spanned<String>> {
     let tcp = chain.tcp.iter().map(|tcp| &tcp.cluster);
@@ -214,17 +237,17 @@ fn unique<'c>(
 
 /// Port 0 asks for any free port and clashes with nothing.
 fn unique_addresses<'c>(
-    addresses: impl Iterator<Item = &'c Spanned<SocketAddr>>,
+    addresses: impl Iterator<Item = &'c Spanned<Address>>,
     problems: &mut Problems,
 ) {
-    let mut first: HashMap<SocketAddr, Span> = HashMap::new();
-    for address in addresses.filter(|address| address.port() != 0) {
+    let mut first: HashMap<&Address, Span> = HashMap::new();
+    for address in addresses.filter(|address| !address.takes_any_port()) {
         if let Some(earlier) = first.get(&address.value) {
             let message = format!("the address `{address}` is taken already");
             let problem = Problem::new(address.span, message);
             problems.push(problem.related(*earlier, "it is taken here"));
         } else {
-            first.insert(address.value, address.span);
+            first.insert(&address.value, address.span);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where requests go.
 
 mod circuit_breakers;
+mod dns_resolver;
 mod endpoint;
 mod health_check;
 mod keepalive;
@@ -10,6 +11,7 @@ mod original_dst;
 mod outlier_detection;
 
 pub use circuit_breakers::CircuitBreakers;
+pub use dns_resolver::DnsResolver;
 pub use endpoint::ClusterEndpoint;
 pub use health_check::{
     GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, Statuses,
@@ -21,7 +23,8 @@ pub use original_dst::OriginalDst;
 pub use outlier_detection::OutlierDetection;
 
 pub(crate) use circuit_breakers::BLOCK as CIRCUIT_BREAKERS_BLOCK;
-pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX};
+pub(crate) use dns_resolver::{BLOCK as DNS_RESOLVER_BLOCK, check_port as check_resolver_port};
+pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX, check_health_check_port};
 pub(crate) use health_check::{
     BLOCK as HEALTH_CHECK_BLOCK, GRPC_BLOCK as GRPC_CHECK_BLOCK, HTTP_BLOCK as HTTP_CHECK_BLOCK,
     PAYLOAD_BLOCK, STATUSES_BLOCK, TCP_BLOCK as TCP_CHECK_BLOCK, bytes_of_hexadecimal,
@@ -47,10 +50,11 @@ use crate::failure::Backoff;
 use crate::http2_options::Http2Options;
 use crate::metadata::Metadata;
 use crate::problems::Problems;
+use crate::proxy_protocol::UpstreamProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, Word, words};
 use crate::retry_budget::RetryBudget;
 use crate::source::{Span, Spanned};
-use crate::tls::UpstreamTls;
+use crate::tls::{UpstreamTls, Verification};
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -78,6 +82,7 @@ pub(crate) static BLOCK: Block = Block {
         ("connect_timeout", "5s"),
         ("protocol", "http2"),
         ("tls", "{ ca: authorities.pem }"),
+        ("proxy_protocol", "{ version: v2 }"),
         ("http2", "{ max_concurrent_streams: 100 }"),
         ("trailers", "true"),
         ("buffer_limit", "1MiB"),
@@ -89,6 +94,9 @@ pub(crate) static BLOCK: Block = Block {
         ("dns_failure_refresh_rate", "{ base_interval: 1s }"),
         ("dns_jitter", "1s"),
         ("dns_lookup_family", "v4_only"),
+        ("respect_dns_ttl", "true"),
+        ("dns_min_refresh_rate", "5s"),
+        ("dns_resolver", "{ resolvers: [10.0.0.2:53] }"),
         ("retry_budget", "{ budget_percent: 20% }"),
         ("metadata", "{ my.filter: { key: value } }"),
     ],
@@ -149,6 +157,9 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// `tls`: connections are encrypted. Default: they are not.
     pub tls: Option<UpstreamTls>,
+    /// `proxy_protocol`: connections begin with a header that tells who the client is.
+    /// Default: they do not.
+    pub proxy_protocol: Option<UpstreamProxyProtocol>,
     /// `http2`: limits of HTTP/2 connections.
     pub http2: Http2Options,
     /// `trailers`: whether HTTP/1 trailers are passed on to the endpoints.
@@ -168,16 +179,24 @@ pub struct Cluster {
     /// `connection_keepalive`: whether HTTP/2 connections are asked for a sign of
     /// life. Default: no.
     pub connection_keepalive: Option<ConnectionKeepalive>,
-    /// `dns_refresh_rate`: how often names are looked up; at least 1ms.
-    /// Default: 5s.
+    /// `dns_refresh_rate`: how long after one look-up of a name the next follows;
+    /// more than 0. Default: 5s.
     pub dns_refresh_rate: Duration,
-    /// `dns_failure_refresh_rate`: how often, while a name cannot be looked up.
+    /// `dns_failure_refresh_rate`: how long after one that has failed.
     /// Default: `dns_refresh_rate`.
     pub dns_failure_refresh_rate: Option<Backoff>,
-    /// `dns_jitter`: up to so much is added to each pause, at random. Default: 0.
+    /// `dns_jitter`: up to so much is added to each pause after a look-up that has
+    /// not failed, at random. Default: 0.
     pub dns_jitter: Duration,
     /// `dns_lookup_family`: which addresses of a name count. Default: `auto`.
     pub dns_lookup_family: DnsLookupFamily,
+    /// `respect_dns_ttl`: whether a name is looked up again when the answer ends, in
+    /// place of `dns_refresh_rate`. Default: false.
+    pub respect_dns_ttl: bool,
+    /// `dns_min_refresh_rate`: how long an answer holds at least. Default: 0.
+    pub dns_min_refresh_rate: Duration,
+    /// `dns_resolver`: whom names are asked of. Default: as the system has it.
+    pub dns_resolver: DnsResolver,
     /// `retry_budget`: how many retries there may be at once. Default: as
     /// `circuit_breakers` says.
     pub retry_budget: Option<RetryBudget>,
@@ -257,6 +276,7 @@ impl Cluster {
             connect_timeout: CONNECT_TIMEOUT,
             protocol: UpstreamProtocol::Http1,
             tls: None,
+            proxy_protocol: None,
             http2: Http2Options::default(),
             trailers: true,
             buffer_limit: BUFFER_LIMIT,
@@ -268,6 +288,9 @@ impl Cluster {
             dns_failure_refresh_rate: None,
             dns_jitter: Duration::ZERO,
             dns_lookup_family: DnsLookupFamily::Auto,
+            respect_dns_ttl: false,
+            dns_min_refresh_rate: Duration::ZERO,
+            dns_resolver: DnsResolver::default(),
             retry_budget: None,
             metadata: Metadata::default(),
         }
@@ -321,6 +344,7 @@ impl FromYaml for Cluster {
             connect_timeout: fields.positive("connect_timeout", other.connect_timeout),
             protocol: fields.optional("protocol").unwrap_or(other.protocol),
             tls: fields.optional("tls"),
+            proxy_protocol: fields.optional("proxy_protocol"),
             http2: fields.optional("http2").unwrap_or_default(),
             trailers: fields.optional("trailers").unwrap_or(other.trailers),
             buffer_limit: fields.bytes("buffer_limit", other.buffer_limit),
@@ -336,6 +360,9 @@ impl FromYaml for Cluster {
             dns_lookup_family: fields
                 .optional("dns_lookup_family")
                 .unwrap_or(other.dns_lookup_family),
+            respect_dns_ttl: fields.optional("respect_dns_ttl").unwrap_or(false),
+            dns_min_refresh_rate: fields.optional("dns_min_refresh_rate").unwrap_or_default(),
+            dns_resolver: fields.optional("dns_resolver").unwrap_or_default(),
             retry_budget: fields.optional("retry_budget"),
             metadata: fields.optional("metadata").unwrap_or_default(),
             name: other.name,
@@ -365,6 +392,7 @@ pub(crate) fn check_endpoints(cluster: &Cluster, at: Span, problems: &mut Proble
         }
         Discovery::StrictDns | Discovery::LogicalDns => {}
     }
+    check_names(cluster, problems);
     // A priority that nobody has would never be passed on to.
     let has = |priority: u32| cluster.endpoints.iter().any(|e| e.priority == priority);
     let highest = cluster.endpoints.iter().map(|e| e.priority).max();
@@ -385,6 +413,24 @@ const OF_ENDPOINTS: [&str; 5] = [
     "health_checks",
     "outlier_detection",
 ];
+
+/// Notes endpoints whose certificate would have to be for a name that they do not have.
+fn check_names(cluster: &Cluster, problems: &mut Problems) {
+    let wants_name = |tls: &UpstreamTls| {
+        tls.verify == Verification::Full
+            && tls.sni.as_ref().is_none_or(|sni| sni.is_empty())
+            && tls.match_subject_alt_names.is_empty()
+    };
+    if !cluster.tls.as_ref().is_some_and(wants_name) {
+        return;
+    }
+    let is_unix = |e: &&ClusterEndpoint| e.address.port().is_none();
+    for endpoint in cluster.endpoints.iter().filter(is_unix) {
+        let message = "a Unix socket has no name for a certificate to be for";
+        let help = "say in `tls` which it is: `sni: web.example.com`";
+        problems.push(Problem::new(endpoint.address.span, message).help(help));
+    }
+}
 
 /// Notes keys that have no effect, or clash.
 fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
@@ -422,6 +468,13 @@ fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
         let message = "`connection_keepalive` has no effect without `protocol: http2`";
         let problem = Problem::new(fields.key_span("connection_keepalive"), message);
         problems.push(problem.help("with HTTP/1, there is `tcp_keepalive`"));
+    }
+    if fields.node("dns_min_refresh_rate").is_some() && !cluster.respect_dns_ttl {
+        let message = "`dns_min_refresh_rate` has no effect without `respect_dns_ttl`";
+        problems.push(Problem::new(
+            fields.key_span("dns_min_refresh_rate"),
+            message,
+        ));
     }
     for problem in problems {
         fields.problems.push(problem);

@@ -200,6 +200,7 @@ fn read_root(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Conf
     check::clusters(&config, problems);
     if tree_is_whole && clusters_known {
         check::references(&config, problems);
+        check::origins(&config, problems);
     }
     config
 }

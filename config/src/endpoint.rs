@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::json;
 
+use crate::address::Address;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::FromYaml;
@@ -15,8 +16,8 @@ use crate::yaml::Node;
 /// `endpoints[]`: a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// IP address and port.
-    Address(SocketAddr),
+    /// IP address and port, or a Unix socket.
+    Address(Address),
     /// Host name and port; in clusters that look names up.
     Name {
         /// The name.
@@ -30,7 +31,7 @@ impl Endpoint {
     /// The host and the port, whichever kind the host is.
     pub(crate) fn of(host: &str, port: u16) -> Self {
         match host.parse::<IpAddr>() {
-            Ok(ip) => Self::Address(SocketAddr::new(ip, port)),
+            Ok(ip) => Self::Address(SocketAddr::new(ip, port).into()),
             Err(_) => Self::Name {
                 host: host.to_owned(),
                 port,
@@ -38,11 +39,19 @@ impl Endpoint {
         }
     }
 
-    /// The port.
-    pub fn port(&self) -> u16 {
+    /// The port, if it has one.
+    pub fn port(&self) -> Option<u16> {
         match self {
             Self::Address(address) => address.port(),
-            Self::Name { port, .. } => *port,
+            Self::Name { port, .. } => Some(*port),
+        }
+    }
+
+    /// As it is written in a configuration.
+    pub(crate) fn written(&self) -> String {
+        match self {
+            Self::Address(address) => address.written(),
+            Self::Name { .. } => self.to_string(),
         }
     }
 }
@@ -57,16 +66,16 @@ impl fmt::Display for Endpoint {
 }
 
 impl FromYaml for Endpoint {
-    const EXPECTED: &'static str = SocketAddr::EXPECTED;
+    const EXPECTED: &'static str = Address::EXPECTED;
 
     fn placeholder() -> Self {
-        Self::Address(SocketAddr::placeholder())
+        Self::Address(Address::placeholder())
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let name = node.text().and_then(named);
         let before = problems.total();
-        let endpoint = name.unwrap_or_else(|| Self::Address(SocketAddr::read(node, problems)));
+        let endpoint = name.unwrap_or_else(|| Self::Address(Address::read(node, problems)));
         if problems.total() == before {
             check_port(&endpoint, node.span, problems);
         }
@@ -74,7 +83,7 @@ impl FromYaml for Endpoint {
     }
 
     fn shape() -> Shape {
-        Shape::Is(json!({ "type": "string", "pattern": "^.+:[0-9]+$" }))
+        Shape::Is(json!({ "type": "string", "pattern": "^(.+:[0-9]+|unix:[/@].+)$" }))
     }
 }
 
@@ -97,7 +106,7 @@ pub(crate) fn is_name(host: &str) -> bool {
 
 /// Notes a port that nothing can be connected to.
 pub(crate) fn check_port(endpoint: &Endpoint, span: Span, problems: &mut Problems) {
-    if endpoint.port() == 0 {
+    if endpoint.port() == Some(0) {
         let message = "an endpoint needs a port other than 0";
         problems.push(Problem::new(span, message));
     }

@@ -11,6 +11,7 @@ mod bootstrap;
 mod cluster;
 mod connection_manager;
 mod cors;
+mod dns;
 mod filter_chain;
 mod hash_policy;
 mod header_mutation;
@@ -139,6 +140,7 @@ pub fn parse(
         check::clusters(config, &mut problems);
         if whole {
             check::references(config, &mut problems);
+            check::origins(config, &mut problems);
         }
     }
     let result = problems.into_result(&source);

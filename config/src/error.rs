@@ -57,6 +57,11 @@ impl ConfigError {
         Self { file, problem }
     }
 
+    /// An error in a file that is read in a way of its own.
+    pub fn at(file: &Arc<Source>, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Arc::clone(file), Problem::new(span, message))
+    }
+
     /// Adds a hint at what to do about it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod address;
 mod admin;
 mod any;
 mod blocks;
@@ -23,11 +24,13 @@ mod code;
 mod compile_cache;
 mod config;
 pub mod defaults;
+mod document;
 mod endpoint;
 mod environment;
 pub mod envoy;
 mod error;
 mod failure;
+mod file_mode;
 mod filter_chain;
 mod filter_chain_match;
 mod guest_limits;
@@ -65,23 +68,26 @@ pub use access_log::{
     AccessLog, Field, HeaderField, JsonFormat, LogFormat, LogPath, Operator, Piece, Template,
     TimePiece, TlsField, TlsOf,
 };
+pub use address::{Address, UnixName, UnixNameError};
 pub use admin::Admin;
 pub use callouts::Callouts;
 pub use cidr::Cidr;
 pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{
     CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
-    GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck, LbPolicy,
-    LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
+    DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck,
+    LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
     TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
 };
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;
 pub use config::{Config, parse};
+pub use document::{Document, Element, unknown_key};
 pub use endpoint::Endpoint;
 pub use environment::EnvironmentVariables;
 pub use error::{ConfigError, ConfigErrors};
 pub use failure::{Backoff, FailurePolicies, FailurePolicy, ReloadConfig};
+pub use file_mode::FileMode;
 pub use filter_chain::FilterChain;
 pub use filter_chain_match::{FilterChainMatch, PLAIN_HTTP, SourceType, TransportProtocol};
 pub use guest_limits::{
@@ -96,7 +102,7 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
-pub use proxy_protocol::ProxyProtocol;
+pub use proxy_protocol::{ProxyProtocol, ProxyProtocolVersion, UpstreamProxyProtocol};
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::{redact, redacted};
 pub use retry_budget::RetryBudget;

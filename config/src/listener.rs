@@ -1,10 +1,11 @@
 //! Where traffic comes in.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
+use crate::address::Address;
 use crate::defaults::BUFFER_LIMIT;
 use crate::error::Problem;
+use crate::file_mode::FileMode;
 use crate::filter_chain::FilterChain;
 use crate::filter_chain_match::FilterChainMatch;
 use crate::inspection::Inspection;
@@ -20,6 +21,7 @@ pub(crate) static BLOCK: Block = Block {
     keys: &[
         ("name", "edge"),
         ("address", "0.0.0.0:8080"),
+        ("mode", "0660"),
         (
             "tls",
             "{ certificates: [{ cert: edge.pem, key: edge.key }] }",
@@ -66,8 +68,12 @@ pub(crate) static BLOCK: Block = Block {
 pub struct Listener {
     /// `name`: unique among listeners; in logs and metrics. Required.
     pub name: Spanned<String>,
-    /// `address`: IP address and port; port 0 takes any free port. Required.
-    pub address: Spanned<SocketAddr>,
+    /// `address`: IP address and port, of which port 0 takes any that is free; or a
+    /// Unix socket, `unix:/run/weir.sock` or `unix:@weir`. Required.
+    pub address: Spanned<Address>,
+    /// `mode`: who may connect to a Unix socket, as the permissions of its file, in
+    /// octal. Default: what the process's `umask` leaves of 0777.
+    pub mode: Option<FileMode>,
     /// `filter_chains`: in place of one for all connections, what becomes of those that
     /// each `match` is for. A connection that none is for is closed.
     pub filter_chains: Vec<FilterChain>,
@@ -168,6 +174,7 @@ impl FromYaml for Listener {
         Self {
             name: FromYaml::placeholder(),
             address: FromYaml::placeholder(),
+            mode: None,
             filter_chains: Vec::new(),
             default_filter_chain: None,
             inspect: Inspection::default(),
@@ -186,15 +193,18 @@ impl FromYaml for Listener {
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let mut fields = BLOCK.open(node, problems);
         let name = fields.required_text("name");
-        let address: Spanned<SocketAddr> = fields.required("address");
+        let address: Spanned<Address> = fields.required("address");
+        let mode = FileMode::beside(&address, &mut fields);
         let (filter_chains, default_filter_chain) = chains(&mut fields);
         let bind_to_port = fields.optional("bind_to_port").unwrap_or(true);
-        if !bind_to_port && address.port() == 0 && fields.node("address").is_some() {
+        let is_found = address.port().is_some_and(|port| port > 0);
+        if !bind_to_port && !is_found && fields.node("address").is_some() {
             let message = "a listener without `bind_to_port` needs a port to be found by";
             fields.problems.push(Problem::new(address.span, message));
         }
         Self {
             name,
+            mode,
             address,
             filter_chains,
             default_filter_chain,

@@ -42,7 +42,8 @@ impl Config {
         top.set("node", node(&self.node));
         if let Some(admin) = &self.admin {
             let mut block = Object::default();
-            block.set("address", admin.address.to_string());
+            block.set("address", admin.address.written());
+            block.set("mode", admin.mode.map(|mode| mode.to_string()));
             let hosts = admin.allowed_hosts.iter();
             block.list("allowed_hosts", hosts.map(|host| host.value.as_str()));
             top.set("admin", block);

@@ -14,10 +14,10 @@ use std::time::Duration;
 use weir_config::envoy::{self, Leniency};
 use weir_config::{
     AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery,
-    DnsLookupFamily, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
+    DnsLookupFamily, DnsResolver, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
     HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch,
-    ProxyProtocol, RouteAction, ServerHeader, SourceType, Statuses, TransportProtocol,
-    UpstreamProtocol,
+    ProxyProtocol, ProxyProtocolVersion, RouteAction, ServerHeader, SourceType, Statuses,
+    TransportProtocol, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -273,12 +273,32 @@ fn every_key_of_the_subset_is_read() {
     let rate = names.dns_failure_refresh_rate.unwrap();
     assert_eq!(rate.max_interval, Duration::from_secs(1));
     assert_eq!(names.dns_jitter, Duration::from_millis(200));
+    assert!(names.respect_dns_ttl);
+    let resolver = DnsResolver {
+        resolvers: vec![
+            "127.0.0.1:5353".parse().unwrap(),
+            "[::1]:53".parse().unwrap(),
+        ],
+        query_timeout: Some(Duration::from_secs(2)),
+        query_tries: Some(3),
+        use_tcp_for_dns_lookups: true,
+        no_default_search_domain: true,
+    };
+    assert_eq!(names.dns_resolver, resolver);
     let name = Endpoint::Name {
         host: "localhost".to_owned(),
         port: 9003,
     };
     assert_eq!(names.endpoints[0].address.value, name);
     assert_eq!(one_name.discovery, Discovery::LogicalDns);
+    assert_eq!(one_name.dns_lookup_family, DnsLookupFamily::V6Only);
+    assert_eq!(one_name.dns_refresh_rate, Duration::from_secs(2));
+    assert_eq!(one_name.dns_jitter, Duration::from_millis(100));
+    let rate = one_name.dns_failure_refresh_rate.unwrap();
+    assert_eq!(rate.max_interval, Duration::from_secs(3));
+    assert!(one_name.respect_dns_ttl);
+    let resolver = "127.0.0.1:53".parse().unwrap();
+    assert_eq!(one_name.dns_resolver.resolvers, [resolver]);
 }
 
 fn what_balances_is_read(web: &Cluster, grpc: &Cluster, hashed: &Cluster) {
@@ -734,7 +754,7 @@ fn json_and_camel_case_are_read_alike() {
     let config = parse(json);
     let tcp = config.listeners[0].filter_chains[0].tcp.as_ref().unwrap();
     assert_eq!((tcp.cluster.as_str(), tcp.idle_timeout), ("web", None));
-    assert_eq!(config.listeners[0].address.port(), 8080);
+    assert_eq!(config.listeners[0].address.port(), Some(8080));
 }
 
 /// Wasm filters in front of a TCP proxy, two of one name.
@@ -876,4 +896,58 @@ fn several_filter_chains_are_read_and_written_again() {
         weir_config::parse("weir.yaml", &config.to_yaml()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(again.listeners, config.listeners);
     assert_eq!(again.clusters, config.clusters);
+}
+
+#[test]
+fn pipes_are_unix_sockets() {
+    let text = bootstrap("", "").replace(
+        "socket_address: { address: 127.0.0.1, port_value: 1 }",
+        "pipe: { path: '@web', mode: 0600 }",
+    );
+    let pipe = "pipe: { path: /run/edge.sock, mode: 0660 }";
+    let text = text.replace(
+        "socket_address: { address: 127.0.0.1, port_value: 0 }",
+        pipe,
+    );
+    let text =
+        format!("admin: {{ address: {{ pipe: {{ path: /run/a.sock, mode: 384 }} }} }}\n{text}");
+    let config = parse(&text);
+    let own = "admin: { address: unix:/run/a.sock, mode: 0600 }\n\
+               listeners: [{ name: e, address: unix:/run/edge.sock, mode: 0660 }]\n\
+               clusters: [{ name: web, endpoints: ['unix:@web'] }]";
+    let own = weir_config::parse("weir.yaml", own).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.admin, own.admin);
+    assert_eq!(config.listeners[0].address, own.listeners[0].address);
+    assert_eq!(config.listeners[0].mode, own.listeners[0].mode);
+    assert_eq!(config.clusters[0].endpoints, own.clusters[0].endpoints);
+    let written = config.to_yaml();
+    let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(again.admin, config.admin, "{written}");
+    assert_eq!(again.listeners, config.listeners, "{written}");
+    assert_eq!(again.clusters, config.clusters, "{written}");
+}
+
+#[test]
+fn the_proxy_protocol_to_endpoints_is_read_around_tls() {
+    let raw = "transport_socket: { name: raw, typed_config: { \"@type\": type.googleapis.com/\
+               envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }";
+    let tls = tls("Upstream", "sni: a");
+    for (config, inner, version, has_tls) in [
+        ("{}", raw, ProxyProtocolVersion::V1, false),
+        ("{ version: V2 }", raw, ProxyProtocolVersion::V2, false),
+        ("{ version: V2 }", &tls, ProxyProtocolVersion::V2, true),
+    ] {
+        let transport = format!(
+            "transport_socket: {{ name: any, typed_config: {{ \"@type\": type.googleapis.com/\
+             envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport, \
+             config: {config}, {inner} }} }}"
+        );
+        let config = parse(&bootstrap("", &transport));
+        let cluster = &config.clusters[0];
+        assert_eq!(cluster.proxy_protocol.unwrap().version, version);
+        assert_eq!(cluster.tls.is_some(), has_tls);
+        let written = config.to_yaml();
+        let again = weir_config::parse("weir.yaml", &written).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(again.clusters, config.clusters, "{written}");
+    }
 }

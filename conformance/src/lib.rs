@@ -8,24 +8,30 @@
 #![allow(missing_docs)]
 
 mod client;
+mod dns;
 mod exposition;
 pub mod frames;
 pub mod guests;
 pub mod h2;
 mod namespace;
 mod peer;
+mod program;
 pub mod registry;
+pub mod server;
 mod setup;
 pub mod suite;
 pub mod tls;
 mod tunnel;
+pub mod unix;
 mod upstream;
 mod weir;
 
 pub use self::client::{Client, Response};
+pub use self::dns::{DnsAnswer, DnsQuestion, DnsServer};
 pub use self::exposition::Exposition;
 pub use self::namespace::{configure, in_own_network};
 pub use self::peer::{Peer, read_head};
+pub use self::program::{program, run_program};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
-use std::process::{self, Command};
+use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+
+use crate::program::program;
 
 /// Makes names of namespaces differ.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -42,13 +44,7 @@ pub fn in_own_network(test: impl FnOnce() + Send) {
 /// it fails.
 pub fn configure(command: &str) {
     let mut words = command.split_whitespace();
-    let program = words.next().unwrap();
-    let output = Command::new(program)
-        .args(words)
-        .output()
-        .unwrap_or_else(|error| {
-            panic!("{program}, which `cargo xtask test` installs, does not start: {error}")
-        });
+    let output = program(words.next().unwrap()).args(words).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     let help = "networks of a test's own take root";
     assert!(output.status.success(), "{command}: {errors}{help}");

@@ -1,7 +1,7 @@
 //! An upstream that answers as a test wants it, a thread a connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -65,7 +65,15 @@ pub struct Upstream {
 impl Upstream {
     /// Answers each request by `answer`, whole request first.
     pub fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", answer)
+    }
+
+    /// The same, at an address.
+    pub fn start_at(
+        address: impl ToSocketAddrs,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let upstream = Self {
             address: listener.local_addr().unwrap(),
             connections: Arc::default(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::upstream::Upstream;
-use super::{Client, Response, eventually, weir_binary};
+use super::{Client, Response, eventually, unix, weir_binary};
 
 /// A running Weir; killed when dropped.
 pub struct Weir {
@@ -76,6 +76,13 @@ impl Weir {
         Self::start_all(config, &[], environment, files)
     }
 
+    /// Starts Weir where a process may have `soft` descriptors open, and `hard` if it
+    /// asks for more.
+    pub fn start_limited(config: &str, soft: u32, hard: u32) -> Self {
+        let limit = format!("--nofile={soft}:{hard}");
+        Self::start_program(&["prlimit", &limit, "--"], config, &[], &[], |_| {})
+    }
+
     /// Starts Weir so that [`Weir::upgrade`] works.
     pub fn start_upgradable(config: &str) -> Self {
         Self::start_args(config, &["--takeover-path", TAKEOVER], |_| {})
@@ -92,10 +99,21 @@ impl Weir {
         environment: &[(&str, &str)],
         files: impl FnOnce(&Path),
     ) -> Self {
+        Self::start_program(&[], config, args, environment, files)
+    }
+
+    /// Starts Weir by `launcher`, a program that becomes it, and its arguments.
+    fn start_program(
+        launcher: &[&str],
+        config: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+        files: impl FnOnce(&Path),
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         files(folder.path());
         std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
-        let mut child = spawn(folder.path(), args, environment, 0);
+        let mut child = spawn(launcher, folder.path(), args, environment, 0);
         let admin = ready(&mut child, folder.path(), 0).unwrap_or_else(|status| {
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
             panic!("Weir ended with {status}:\n{log}");
@@ -116,7 +134,7 @@ impl Weir {
     pub fn upgrade(&mut self, args: &[&str]) -> Result<ExitStatus, ExitStatus> {
         let number = self.upgrades + 1;
         let args = [&["--takeover-path", TAKEOVER], args].concat();
-        let mut child = spawn(self.folder.path(), &args, &[], number);
+        let mut child = spawn(&[], self.folder.path(), &args, &[], number);
         match ready(&mut child, self.folder.path(), number) {
             Ok(admin) => self.admin = admin,
             Err(status) => return Err(status),
@@ -136,7 +154,7 @@ impl Weir {
             .lines()
             .map(|line| {
                 let (name, address) = line.split_once("::").unwrap();
-                (name.to_owned(), address.parse().unwrap())
+                (name.to_owned(), reached(address))
             })
             .collect()
     }
@@ -255,6 +273,17 @@ impl Weir {
         })
     }
 
+    /// Lets the process have no more than so many descriptors open from now on.
+    pub fn limit_descriptors(&self, limit: u32) {
+        let pid = self.child.id().to_string();
+        // The soft limit alone can be raised again.
+        let limit = format!("--nofile={limit}:");
+        let prlimit = Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .status();
+        assert!(prlimit.unwrap().success());
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");
@@ -302,7 +331,7 @@ impl Weir {
         let mut lines = list.lines().filter_map(|line| line.split_once("::"));
         lines
             .find(|(n, _)| *n == name)
-            .map(|(_, a)| a.parse().unwrap())
+            .map(|(_, address)| reached(address))
     }
 
     /// Waits until the process has ended.
@@ -321,14 +350,29 @@ impl Drop for Weir {
     }
 }
 
-/// Starts `weir run ARGS… weir.yaml` in `folder`. Where its admin is goes to a file of
-/// its number; what it logs, behind what others have logged.
-fn spawn(folder: &Path, args: &[&str], environment: &[(&str, &str)], number: usize) -> Child {
+/// Starts `LAUNCHER… weir run ARGS… weir.yaml` in `folder`. Where its admin is goes to a
+/// file of its number; what it logs, behind what others have logged.
+fn spawn(
+    launcher: &[&str],
+    folder: &Path,
+    args: &[&str],
+    environment: &[(&str, &str)],
+    number: usize,
+) -> Child {
     let open = |name: &str| {
         let options = File::options().create(true).append(true).clone();
         options.open(folder.join(name)).unwrap()
     };
-    Command::new(weir_binary())
+    let weir = weir_binary();
+    let mut command = match launcher {
+        [] => Command::new(weir),
+        [program, options @ ..] => {
+            let mut command = Command::new(program);
+            command.args(options).arg(weir);
+            command
+        }
+    };
+    command
         .arg("run")
         .args(args)
         .arg(folder.join("weir.yaml"))
@@ -352,9 +396,18 @@ fn ready(child: &mut Child, folder: &Path, number: usize) -> Result<SocketAddr, 
             return Some(Err(status));
         }
         let text = std::fs::read_to_string(&file).ok()?;
-        let address = text.strip_suffix('\n')?.parse().ok()?;
-        Some(Ok(address))
+        let address = text.strip_suffix('\n')?;
+        let name = address.strip_prefix("unix:");
+        Some(Ok(reached(name.unwrap_or(address))))
     })
+}
+
+/// Where a client by TCP finds what is at `address`, which may be a Unix socket.
+fn reached(address: &str) -> SocketAddr {
+    match address.parse() {
+        Ok(address) => address,
+        Err(_) => unix::reach(address),
+    }
 }
 
 /// Runs `weir ARGS…` in `folder` to its end.

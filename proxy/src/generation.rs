@@ -4,7 +4,6 @@
 mod chain;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +16,9 @@ use weir_abi::{
     QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
 };
 use weir_config::{
-    ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Direction,
-    FilterChain, FilterSetting, HttpFilter, Isolation, Limits, ProxyProtocol, RouteFilter,
-    SharedDataEviction, Span,
+    Address, ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Direction,
+    FileMode, FilterChain, FilterSetting, HttpFilter, Isolation, Limits, ProxyProtocol,
+    RouteFilter, SharedDataEviction, Span,
 };
 
 use self::chain::{ChainKey, labels};
@@ -47,7 +46,7 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) listeners: Vec<ListenerSpec>,
     /// What listeners are bound to, once they are.
-    pub(crate) bound: HashMap<ListenerKey, SocketAddr>,
+    pub(crate) bound: HashMap<ListenerKey, Address>,
     pub(crate) clusters: Vec<Arc<ClusterSpec>>,
     /// Where each stands among `clusters`.
     pub(crate) names: Arc<ClusterNames>,
@@ -81,27 +80,27 @@ pub(crate) struct Drain {
 /// that is for the system to choose, its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ListenerKey {
-    Address(SocketAddr),
+    Address(Address),
     Name(String),
     /// The address of one that is not bound to it.
-    Unbound(SocketAddr),
+    Unbound(Address),
 }
 
 impl ListenerKey {
-    fn of(name: &str, address: SocketAddr, is_bound: bool) -> Self {
+    fn of(name: &str, address: &Address, is_bound: bool) -> Self {
         if !is_bound {
-            Self::Unbound(address)
-        } else if address.port() == 0 {
+            Self::Unbound(address.clone())
+        } else if address.takes_any_port() {
             Self::Name(name.to_owned())
         } else {
-            Self::Address(address)
+            Self::Address(address.clone())
         }
     }
 }
 
 impl ListenerSpec {
     pub(crate) fn key(&self) -> ListenerKey {
-        ListenerKey::of(&self.name, self.address, self.is_bound)
+        ListenerKey::of(&self.name, &self.address, self.is_bound)
     }
 
     /// Whether its chains are told apart.
@@ -129,7 +128,9 @@ pub(crate) struct OriginalDst {
 /// A listener as configured.
 pub(crate) struct ListenerSpec {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
+    /// Of the file, if it is one.
+    pub(crate) mode: Option<FileMode>,
     pub(crate) address_span: Span,
     /// Its filter chains, the default one last.
     pub(crate) chains: Vec<ChainSpec>,
@@ -209,10 +210,10 @@ struct Origin {
 
 impl Generation {
     /// Names of the listeners, and what they are bound to.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&str, &Address)> {
         self.listeners.iter().map(|listener| {
-            let bound = self.bound.get(&listener.key()).copied();
-            (listener.name.as_str(), bound.unwrap_or(listener.address))
+            let bound = self.bound.get(&listener.key());
+            (listener.name.as_str(), bound.unwrap_or(&listener.address))
         })
     }
 
@@ -263,7 +264,7 @@ impl Generation {
 
     /// The same listener here.
     fn listener(&self, listener: &weir_config::Listener) -> Option<&ListenerSpec> {
-        let address = listener.address.value;
+        let address = &listener.address.value;
         let key = ListenerKey::of(&listener.name, address, listener.bind_to_port);
         self.listeners.iter().find(|spec| spec.key() == key)
     }
@@ -333,7 +334,8 @@ impl Generation {
             let chains = chains.collect();
             listeners.push(ListenerSpec {
                 name: listener.name.value.clone(),
-                address: listener.address.value,
+                address: listener.address.value.clone(),
+                mode: listener.mode,
                 address_span: listener.address.span,
                 chains,
                 matcher: Arc::new(ChainMatcher::of(listener)),

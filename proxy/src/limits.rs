@@ -109,6 +109,11 @@ pub(crate) const RECYCLE_DRAIN: Duration = Duration::from_secs(60);
 /// Connections that the kernel may have accepted before Weir does.
 pub(crate) const LISTEN_BACKLOG: i32 = 4096;
 
+/// Descriptors that are not for connections from clients: of so many one, and some in
+/// any case. A client's connection is of no use without one to an endpoint.
+pub(crate) const DESCRIPTORS_KEPT_PART: u64 = 32;
+pub(crate) const DESCRIPTORS_KEPT_MIN: u64 = 16;
+
 /// Pause after a connection could not be accepted.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -149,6 +154,9 @@ pub(crate) const CLUSTER_START_PATIENCE: Duration = Duration::from_secs(5);
 /// take no tickets, each some hundred bytes.
 pub(crate) const TLS_SESSIONS_MAX: usize = 1024;
 
+/// Bytes of a client's first message that are read at once: as many as rustls takes.
+pub(crate) const TLS_READ_BYTES: usize = 4 * 1024;
+
 /// Bytes that a TCP proxy reads at once, in each direction of a connection.
 pub(crate) const TCP_CHUNK_BYTES: usize = 16 * 1024;
 
@@ -178,10 +186,6 @@ pub(crate) const GRPC_RESEND_BYTES: usize = 64 * 1024;
 
 /// Bytes of a gRPC stream that wait on the connection before more is handed over.
 pub(crate) const GRPC_SEND_BYTES: usize = 64 * 1024;
-
-/// How long an address that a filter has looked up is said to hold: the system's
-/// resolver does not tell, and Envoy says as much in its place.
-pub(crate) const DNS_TTL: Duration = Duration::from_secs(60);
 
 /// Bytes of keys and values that filters may set for the length of one stream or
 /// one connection: a connection may live for days.
@@ -218,6 +222,10 @@ pub(crate) const ARCHIVE_OVERHEAD_BYTES: usize = 1 << 20;
 
 /// Modules that are fetched at the same time.
 pub(crate) const FETCHES_AT_ONCE: usize = 4;
+
+/// Clients of whom it is remembered that they have had connections of their own to an
+/// endpoint, before those without any are forgotten.
+pub(crate) const LANES_KEPT: usize = 64;
 
 /// Bytes of an answer to a health check that are looked at.
 pub(crate) const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;

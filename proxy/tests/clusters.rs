@@ -10,8 +10,6 @@ mod breakers;
 mod health;
 #[path = "clusters/outliers.rs"]
 mod outliers;
-#[path = "clusters/server.rs"]
-mod server;
 mod tonic_server;
 
 use weir_conformance::Weir;

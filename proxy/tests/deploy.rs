@@ -262,4 +262,6 @@ fn the_manual_and_the_completions_know_every_command() {
     }
     assert!(manual.contains("EXIT STATUS") && manual.starts_with(".ie"));
     assert!(printed(&["man", "run"]).contains("takeover"));
+    assert!(printed(&["man", "filter", "test"]).contains("junit"));
+    assert!(printed(&["filter", "test", "--help"]).contains("--watch"));
 }

@@ -387,6 +387,37 @@ clusters:
 }
 
 #[test]
+fn a_unix_socket_is_the_address_of_both_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let edge = format!("{}/edge.sock", folder.path().display());
+    let config = format!(
+        "workers: 1
+admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 'unix:{edge}'
+  http_filters:
+  - {{ name: telling, wasm: {{ vm_config: {{ code: {{ local: {{ filename: telling.wasm }} }} }} }} }}
+"
+    );
+    let names = [
+        "source.address",
+        "source.port",
+        "destination.address",
+        "destination.port",
+    ];
+    let weir = Weir::start_with(&config, |folder| {
+        std::fs::write(folder.join("telling.wasm"), telling(&names)).unwrap();
+    });
+    let path = (0, edge.into_bytes());
+    let missing = (1, Vec::new());
+    assert_eq!(
+        told(&weir.connect().get("/").body),
+        [path.clone(), missing.clone(), path, missing]
+    );
+}
+
+#[test]
 fn filters_read_which_filter_chain_they_are_in() {
     let chain = |name: &str, port: u16| {
         format!(

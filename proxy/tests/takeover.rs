@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -200,4 +202,64 @@ fn whoever_speaks_otherwise_gets_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn unix_sockets_go_to_the_new_process_with_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("{}/{name}.sock", folder.path().display());
+    let (edge, admin, gone) = (path("edge"), path("admin"), path("gone"));
+    let abstract_name = format!("@weir-takeover-{}", std::process::id());
+    let with = |workers: usize, text: &str, more: &str| {
+        let listener = |name: &str, address: &str| {
+            format!(
+                "- {{ name: {name}, address: 'unix:{address}', {} }}\n",
+                direct(text)
+            )
+        };
+        format!(
+            "workers: {workers}\nadmin: {{ address: 'unix:{admin}', mode: 0600 }}\nlisteners:\n{}{}{more}",
+            listener("edge", &edge),
+            listener("abstract", &abstract_name)
+        )
+    };
+    let inode = |path: &str| std::fs::metadata(path).unwrap().ino();
+    let more = format!(
+        "- {{ name: gone, address: 'unix:{gone}', {} }}\n",
+        direct("gone")
+    );
+    let mut weir = Weir::start_upgradable(&with(2, "old", &more));
+    let (before, before_admin) = (inode(&edge), inode(&admin));
+    let (reached, reached_abstract) = (weir.listener("edge"), weir.listener("abstract"));
+    assert_eq!(Client::connect(reached).get("/").text(), "old");
+    assert!(UnixStream::connect(&gone).is_ok());
+
+    // One that fails takes nothing with it.
+    weir.configure("listeners: [{ name: edge }]");
+    assert!(weir.upgrade(&[]).is_err());
+    let bad = format!(
+        "- {{ name: bad, address: 'unix:{}', {} }}\n",
+        path("none/bad"),
+        direct("b")
+    );
+    weir.configure(&with(2, "new", &bad));
+    assert!(weir.upgrade(&[]).is_err());
+    assert_eq!(Client::connect(reached).get("/").text(), "old");
+
+    for workers in [3, 1] {
+        weir.configure(&with(workers, "new", ""));
+        assert!(weir.upgrade(&[]).unwrap().success());
+        assert_eq!((inode(&edge), inode(&admin)), (before, before_admin));
+        for reached in [reached, reached_abstract] {
+            assert_eq!(Client::connect(reached).get("/").text(), "new");
+        }
+        assert_eq!(weir.admin_get("/ready").text(), "LIVE\n");
+        // The new one has no such listener.
+        assert!(!std::path::Path::new(&gone).exists());
+    }
+    weir.terminate();
+    assert!(weir.wait().success());
+    for path in [edge, admin] {
+        assert!(!std::path::Path::new(&path).exists());
+    }
 }

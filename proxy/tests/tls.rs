@@ -4,14 +4,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
 use rustls::version::{TLS12, TLS13};
 use weir_conformance::guests::connection_reader;
 use weir_conformance::tls::{Authority, Identity};
-use weir_conformance::{Client, PATIENCE, Tunnel, Upstream, Weir, check, eventually, h2};
+use weir_conformance::{
+    Client, PATIENCE, Tunnel, Upstream, Weir, check, eventually, h2, run_program,
+};
 
 /// A listener `edge` with this `tls`, before `upstream`.
 fn config(upstream: &Upstream, tls: &str, more: &str) -> String {
@@ -462,12 +463,7 @@ fn what_cannot_be_used_is_refused_with_its_place() {
 
 /// Runs openssl in `folder`.
 fn openssl(folder: &Path, command: &str) {
-    let arguments = command.split_whitespace();
-    let run = Command::new("openssl")
-        .args(arguments)
-        .current_dir(folder)
-        .output();
-    let output = run.expect("openssl is installed");
+    let output = run_program(folder, "openssl", command);
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -711,43 +707,4 @@ fn endpoints_are_told_who_the_client_is() {
         assert_eq!(told(Some(&client)), known, "{way}");
         assert_eq!(told(None).as_deref(), anonymous, "{way}");
     }
-}
-
-#[test]
-fn curl_and_openssl_are_served() {
-    let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
-    let weir = weir(&upstream, "", &authority.issue(&["edge.example"]));
-    std::fs::write(weir.path("ca.pem"), authority.pem()).unwrap();
-    let port = weir.listener("edge").port();
-    for (version, expected) in [("--http1.1", "1.1"), ("--http2", "2")] {
-        let output = Command::new("curl")
-            .args(["-sS", version, "--cacert"])
-            .arg(weir.path("ca.pem"))
-            .args(["--resolve", &format!("edge.example:{port}:127.0.0.1")])
-            .args(["-w", "\n%{http_code} %{http_version}"])
-            .arg(format!("https://edge.example:{port}/"))
-            .output()
-            .expect("curl is installed");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.ends_with(&format!("\n200 {expected}")), "{output:?}");
-    }
-    let output = Command::new("openssl")
-        .args(["s_client", "-verify_return_error", "-brief", "-CAfile"])
-        .arg(weir.path("ca.pem"))
-        .args([
-            "-servername",
-            "edge.example",
-            "-verify_hostname",
-            "edge.example",
-        ])
-        .args(["-connect", &format!("127.0.0.1:{port}")])
-        .stdin(std::process::Stdio::null())
-        .output()
-        .expect("openssl is installed");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("Verification: OK"), "{output:?}");
-    assert!(
-        text.contains("Verified peername: edge.example"),
-        "{output:?}"
-    );
 }

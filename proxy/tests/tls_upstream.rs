@@ -339,3 +339,24 @@ fn the_health_of_an_endpoint_is_asked_for_as_it_is_spoken_to() {
         assert_eq!(asked, status == 200);
     }
 }
+
+#[test]
+fn an_ejection_outlives_other_authorities() {
+    let (authority, other) = (Authority::new("ca"), Authority::new("other"));
+    let upstream = Upstream::echo();
+    let identity = other.issue(&["127.0.0.1"]);
+    let tunnel = Tunnel::decrypt(upstream.address, other.server(&identity, false));
+    let detection = "  outlier_detection: { consecutive_5xx: 1, base_ejection_time: 60s, \
+                     max_ejection_percent: 100 }\n  healthy_panic_threshold: 0\n";
+    let config = config(&tunnel.address.to_string(), detection, "{ ca: ca.pem }");
+    let weir = weir(&config, &authority, None);
+    assert_eq!(weir.connect().get("/").status, 503);
+    weir.eventually_metric("envoy_cluster_outlier_detection_ejections_active", 1);
+    // It would be believed now, but has to wait all the same.
+    weir.replace("ca.pem", other.pem().as_bytes());
+    assert_eq!(weir.reload().status, 200);
+    let ejected = weir.metric("envoy_cluster_outlier_detection_ejections_active");
+    assert_eq!(ejected, 1);
+    assert_eq!(weir.connect().get("/").status, 503);
+    assert_eq!(upstream.connections(), 0);
+}

@@ -6,4 +6,4 @@ mod random;
 mod weir;
 
 pub use random::Random;
-pub use weir::Weir;
+pub use weir::{Weir, resident_memory};

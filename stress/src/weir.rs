@@ -127,10 +127,7 @@ impl Weir {
     /// # Errors
     /// When the system does not tell.
     pub fn memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next());
-        Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
+        resident_memory(self.child.id())
     }
 
     /// What it has logged.
@@ -138,6 +135,17 @@ impl Weir {
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
+}
+
+/// Bytes that a process has in memory.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn resident_memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
 }
 
 impl Drop for Weir {

@@ -3,12 +3,13 @@
 use anyhow::Result;
 
 use crate::process::{self, cargo};
-use crate::{envoy, guests, layout};
+use crate::{envoy, filters, guests, layout};
 
 /// Prepares everything and runs the suite. Returns a line for what could not be
 /// done.
 pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
     guests::build_probe()?;
+    filters::run()?;
     process::build(
         cargo()
             .current_dir(layout::root())

@@ -29,6 +29,9 @@ usage: cargo xtask <command>
   chaos healthy, chaos leaks, chaos recovery, chaos isolation, chaos reloads, chaos swap
             run Weir with a filter that loops, leaks, traps and lies, and see what
             others notice; with --help, how much
+  chaos connections, chaos upstreams
+            run Weir with clients that wait, are slow or say what is bad, and with
+            endpoints that fail; with --beside-envoy in front, Envoy as well
   conformance
             play the cases in conformance/cases against Weir and a real Envoy;
             with --only GROUP[/CASE] some of them, with -v what was seen in each,

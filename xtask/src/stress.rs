@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::layout;
 use crate::process::{self, cargo};
+use crate::{envoy, layout};
 
 /// Seconds of fuzzing in a run of all tests.
 pub(crate) const FUZZ_SECONDS: &str = "120";
@@ -67,17 +67,43 @@ pub(crate) fn interrupts(arguments: &[&str]) -> Result<()> {
 }
 
 /// What a run of all tests does of chaos; some seconds each.
-pub(crate) const CHAOS: [&[&str]; 4] = [
+pub(crate) const CHAOS: [&[&str]; 6] = [
+    &[
+        "connections",
+        "--idle",
+        "2000",
+        "--slow",
+        "200",
+        "--handshakes",
+        "50",
+        "--bad",
+        "5000",
+        "--timeout",
+        "3",
+        "--seconds",
+        "1",
+        "--each",
+        "500",
+    ],
+    &["upstreams", "--rounds", "1", "--seconds", "1"],
     &["healthy", "--rounds", "1", "--seconds", "2"],
     &["leaks", "--count", "60000"],
     &["recovery", "--count", "200"],
     &["reloads", "--count", "40", "--seconds", "8"],
 ];
 
-/// Runs Weir with a filter that misbehaves; `arguments` are the program's.
+/// Runs Weir where others misbehave; `arguments` are the program's. After
+/// `--beside-envoy`, the real Envoy is put to the same tests where it can be.
 pub(crate) fn chaos(arguments: &[&str]) -> Result<()> {
     build()?;
     let mut chaos = Command::new(program("weir-chaos"));
+    let arguments = match arguments {
+        ["--beside-envoy", arguments @ ..] => {
+            chaos.arg("--envoy").arg(envoy::find()?);
+            arguments
+        }
+        arguments => arguments,
+    };
     chaos
         .arg("--weir")
         .arg(program("weir"))

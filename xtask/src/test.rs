@@ -6,12 +6,28 @@ use crate::process::{self, cargo};
 use crate::progress::Progress;
 use crate::{conformance, debian, filters, guests, layout, lint, stress};
 
+/// What the tests run, or serve: `weir_conformance::program` says which needs what.
+const PACKAGES: [&str; 7] = [
+    "curl",
+    "iproute2",
+    "iptables",
+    "libnginx-mod-stream",
+    "nghttp2-client",
+    "nginx",
+    "openssl",
+];
+
 pub(crate) fn run() -> Result<()> {
     let mut progress = Progress::start();
     let whole = |work: fn() -> Result<()>| move || work().map(|()| Vec::new());
     if process::is_ci() {
         progress.phase("lint", whole(lint::run));
     }
+    progress.phase("programs of the tests", || {
+        // They may be there in another way; a test that misses one fails.
+        let missing = debian::install(&PACKAGES).err();
+        Ok(missing.iter().map(|reason| format!("{reason:#}")).collect())
+    });
     progress.phase("filters", whole(filters::run));
     progress.phase("guests of the tests", guests::build);
     progress.phase("unit tests of the filters", whole(test_filters));
@@ -54,9 +70,8 @@ fn test_filters() -> Result<()> {
     )
 }
 
-/// The tests find the modules by `WEIR_FILTERS_DIR`; some make networks of their own.
+/// The tests find the modules by `WEIR_FILTERS_DIR`.
 fn test_workspace() -> Result<()> {
-    debian::install(&["iproute2", "iptables"])?;
     process::run(
         cargo()
             .current_dir(layout::root())

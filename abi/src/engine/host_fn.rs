@@ -1,11 +1,15 @@
 //! Host functions: plain Rust functions whose signature becomes the import's.
 
+use std::rc::Rc;
+
 use wasmer::{FromToNativeWasmType, Function, FunctionEnv, FunctionEnvMut, RuntimeError, Store};
 
 use super::caller::{Caller, Confined, Env};
 use super::clock;
 use super::module::{Signature, ValueType};
 use super::trap::HostTrap;
+use crate::meter::Hostcall;
+use crate::watch::{SeenCall, Watch};
 
 /// What an instance's host functions share.
 pub(crate) trait State: 'static {
@@ -17,6 +21,9 @@ pub(crate) trait State: 'static {
 
     /// The guest has called a host function that it is not given.
     fn denied(&self, name: &'static str);
+
+    /// Who sees the calls of host functions.
+    fn watch(&self) -> Option<&Rc<dyn Watch>>;
 }
 
 /// How a host function is entered in the books.
@@ -36,6 +43,8 @@ pub(crate) trait IntoWasm {
     fn into_wasm(self) -> Result<Self::Wasm, HostTrap>;
     /// What a guest gets that is not given the function.
     fn denied() -> Self::Wasm;
+    /// The result as a number, if there is one.
+    fn number(result: &Self::Wasm) -> Option<u32>;
 }
 
 /// WASI's `ENOTCAPABLE`.
@@ -48,6 +57,9 @@ impl IntoWasm for () {
         Ok(())
     }
     fn denied() {}
+    fn number((): &()) -> Option<u32> {
+        None
+    }
 }
 
 impl IntoWasm for u32 {
@@ -59,6 +71,9 @@ impl IntoWasm for u32 {
     fn denied() -> Self {
         NOT_CAPABLE
     }
+    fn number(result: &Self) -> Option<u32> {
+        Some(*result)
+    }
 }
 
 impl IntoWasm for HostTrap {
@@ -68,9 +83,12 @@ impl IntoWasm for HostTrap {
         Err(self)
     }
     fn denied() {}
+    fn number((): &()) -> Option<u32> {
+        None
+    }
 }
 
-trait WasmParam {
+trait WasmParam: Copy + Into<u64> {
     const TYPE: ValueType;
 }
 
@@ -157,11 +175,26 @@ macro_rules! host_fn {
                         }
                         let mut caller = Caller::new(env);
                         caller.state().admit(entry)?;
-                        if !allowed {
-                            caller.state().denied(entry.name);
-                            return Ok(R::denied());
+                        let watch = caller.state().watch().cloned();
+                        let hostcall = Hostcall::numbered(entry.number);
+                        if let Some(watch) = &watch {
+                            watch.entered(hostcall);
                         }
-                        Ok(self(&mut caller, $($arg),*).into_wasm()?)
+                        let result = if allowed {
+                            self(&mut caller, $($arg),*).into_wasm()
+                        } else {
+                            caller.state().denied(entry.name);
+                            Ok(R::denied())
+                        };
+                        if let Some(watch) = &watch {
+                            watch.hostcall(&SeenCall {
+                                hostcall,
+                                arguments: &[$($arg.into()),*],
+                                answer: result.as_ref().ok().and_then(R::number),
+                                memory: caller.memory(),
+                            });
+                        }
+                        Ok(result?)
                     },
                 )
             }

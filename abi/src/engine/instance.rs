@@ -5,11 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use wasmer::WasmTypeList as Results;
 use wasmer::sys::NativeEngineExt;
 use wasmer::{
     AsStoreMut, FunctionEnv, Imports, InstantiationError, Memory, RuntimeError, Store,
-    TypedFunction,
+    TypedFunction, WasmTypeList,
 };
 
 use super::caller::{Confined, Env};
@@ -242,9 +241,28 @@ impl<A: GuestArgs, R: Results> GuestFn<A, R> {
     }
 }
 
+/// Results of an exported function: none or one `u32`.
+pub(crate) trait Results: WasmTypeList {
+    fn number(&self) -> Option<u32>;
+}
+
+impl Results for () {
+    fn number(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Results for u32 {
+    fn number(&self) -> Option<u32> {
+        Some(*self)
+    }
+}
+
 /// Arguments of an exported function: none to five `u32`.
-pub(crate) trait GuestArgs: Sized {
-    type List: Results;
+pub(crate) trait GuestArgs: Copy {
+    type List: WasmTypeList;
+    /// Shows them to `see`.
+    fn show(self, see: impl FnOnce(&[u32]));
     fn call<R: Results>(
         function: &TypedFunction<Self::List, R>,
         store: &mut impl AsStoreMut,
@@ -256,6 +274,10 @@ macro_rules! guest_args {
     ($list:ty; $($arg:ident: $ty:ty),*) => {
         impl GuestArgs for ($($ty,)*) {
             type List = $list;
+            fn show(self, see: impl FnOnce(&[u32])) {
+                let ($($arg,)*) = self;
+                see(&[$($arg),*]);
+            }
             fn call<R: Results>(
                 function: &TypedFunction<Self::List, R>,
                 store: &mut impl AsStoreMut,

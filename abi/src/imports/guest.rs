@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Cx, Outcome, Stop};
-use crate::engine::{AllocateError, HostTrap};
+use crate::engine::{AllocateError, HostTrap, State as _};
 use crate::types::Status;
 use crate::vm::Phase;
 
@@ -77,6 +77,9 @@ impl Cx<'_> {
             let allocated = self.allocate(length);
             self.state().phase.set(phase);
             address = allocated?;
+            if let Some(watch) = self.state().watch() {
+                watch.allocated(length);
+            }
             fill(self.slice(address, length)?);
         }
         self.write_u32(address_out, address)?;

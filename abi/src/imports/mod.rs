@@ -65,6 +65,9 @@ impl IntoWasm for Outcome {
     fn denied() -> u32 {
         Status::InternalFailure as u32
     }
+    fn number(status: &u32) -> Option<u32> {
+        Some(*status)
+    }
 }
 
 /// The host functions by namespace and name.

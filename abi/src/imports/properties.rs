@@ -114,6 +114,9 @@ pub(super) fn lookup(
     context: &Context,
     path: &[&[u8]],
 ) -> Result<Property, PropertyError> {
+    if let Some(instead) = state.host.property_instead(context.id(), path) {
+        return instead;
+    }
     let found = lookup_exactly(state, context, path);
     match (&found, path) {
         (Err(PropertyError::NotFound), [name, ..]) if BARE_NAMES.contains(name) => {

@@ -90,6 +90,9 @@ fn send_local_response(
     let Some(cx) = open_stream(c) else {
         return Ok(());
     };
+    if !cx.stream.takes_local_response() {
+        return Err(Status::BadArgument.into());
+    }
     cx.replied.set(true);
     let response = LocalResponse {
         // 16 bit in Envoy: a larger code is cut, not refused.

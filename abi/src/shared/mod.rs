@@ -222,7 +222,8 @@ impl Space {
     }
 
     /// The value of `key` and its CAS number.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<(Bytes, u32)> {
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<(Bytes, u32)> {
         self.data.get(key)
     }
 
@@ -230,7 +231,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Status::CasMismatch`]; [`Status::InternalFailure`] when there is no room.
-    pub(crate) fn set(&self, key: &Bytes, value: &Bytes, cas: u32) -> Result<(), Status> {
+    pub fn set(&self, key: &Bytes, value: &Bytes, cas: u32) -> Result<(), Status> {
         self.data.set(key, value, cas, || self.state.next_cas())
     }
 
@@ -239,7 +240,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Status::InternalFailure`] when there are too many.
-    pub(crate) fn register_queue(
+    pub fn register_queue(
         &self,
         name: &Bytes,
         consumer: Option<Arc<dyn QueueConsumer>>,
@@ -274,7 +275,8 @@ impl Space {
     }
 
     /// The number of a queue; the empty `vm_id` is this one.
-    pub(crate) fn resolve_queue(&self, vm_id: &str, name: &[u8]) -> Option<u32> {
+    #[must_use]
+    pub fn resolve_queue(&self, vm_id: &str, name: &[u8]) -> Option<u32> {
         let number = |space: &Self| lock(&space.queues).get(name).map(|queue| queue.number());
         if vm_id.is_empty() || vm_id == self.vm_id {
             number(self)
@@ -287,7 +289,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Status::NotFound`]; [`Status::InternalFailure`] when there is no room.
-    pub(crate) fn enqueue(&self, queue: u32, item: Bytes) -> Result<(), Status> {
+    pub fn enqueue(&self, queue: u32, item: Bytes) -> Result<(), Status> {
         self.state.queue(queue).ok_or(Status::NotFound)?.push(item)
     }
 
@@ -295,7 +297,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Status::NotFound`], [`Status::Empty`].
-    pub(crate) fn dequeue(&self, queue: u32) -> Result<Bytes, Status> {
+    pub fn dequeue(&self, queue: u32) -> Result<Bytes, Status> {
         let queue = self.state.queue(queue).ok_or(Status::NotFound)?;
         queue.pop().ok_or(Status::Empty)
     }

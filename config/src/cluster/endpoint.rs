@@ -8,7 +8,7 @@ use crate::metadata::Metadata;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
 use crate::schema::Shape;
-use crate::source::Spanned;
+use crate::source::{Span, Spanned};
 use crate::yaml::{Node, Value};
 
 pub(crate) static BLOCK: Block = Block {
@@ -41,7 +41,7 @@ pub(crate) const PRIORITY_MAX: u32 = 128;
 /// `endpoints[]`: a server, by its address alone or with more about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterEndpoint {
-    /// `address`: IP address and port, or a name and a port. Required.
+    /// `address`: IP address and port, a name and a port, or a Unix socket. Required.
     pub address: Spanned<Endpoint>,
     /// `weight`: its part of the requests of its priority, against that of the
     /// others; at least 1. Default: 1.
@@ -66,6 +66,14 @@ impl ClusterEndpoint {
             health_check_port: None,
             metadata: Metadata::default(),
         }
+    }
+}
+
+/// Notes a port that an endpoint cannot have.
+pub(crate) fn check_health_check_port(endpoint: &Endpoint, at: Span, problems: &mut Problems) {
+    if endpoint.port().is_none() {
+        let message = "a Unix socket has no other port for health checks";
+        problems.push(Problem::new(at, message));
     }
 }
 
@@ -103,8 +111,13 @@ impl FromYaml for ClusterEndpoint {
             let message = "a health check needs a port other than 0";
             fields.problems.push(Problem::new(port.span, message));
         }
+        let address: Spanned<Endpoint> = fields.required("address");
+        if port.is_some() {
+            let at = fields.key_span("health_check_port");
+            check_health_check_port(&address, at, fields.problems);
+        }
         Self {
-            address: fields.required("address"),
+            address,
             weight: weight.map_or(1, |weight| weight.value.max(1)),
             priority: priority.map_or(0, |priority| priority.value),
             health_check_port: port.map(|port| port.value),

@@ -85,8 +85,10 @@ fn admin(message: &Message<'_, '_>) -> Admin {
     if log.is_some_and(|path| path.value != "/dev/null" && !path.is_empty()) {
         message.refuse("access_log_path", "requests to the admin are not logged");
     }
+    let (address, mode) = address::bound(message);
     Admin {
-        address: address::bound(message),
+        address,
+        mode,
         allowed_hosts: Vec::new(),
     }
 }

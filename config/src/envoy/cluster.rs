@@ -6,29 +6,20 @@ use std::time::Duration;
 use super::listener::buffer_limit;
 use super::message::Message;
 use super::{
-    address, health_check, load_balancing, outlier_detection, protocol_options, security, transport,
+    address, dns, health_check, load_balancing, outlier_detection, protocol_options, security,
+    transport,
 };
 use crate::cluster::{
-    Cluster, ClusterEndpoint, Discovery, DnsLookupFamily, OriginalDst, PRIORITY_MAX, TcpKeepalive,
-    UpstreamProtocol, check_endpoints,
+    Cluster, ClusterEndpoint, Discovery, OriginalDst, PRIORITY_MAX, TcpKeepalive, UpstreamProtocol,
+    check_endpoints, check_health_check_port,
 };
-use crate::defaults::RELOAD_MAX_INTERVAL_FACTOR;
 use crate::endpoint::check_port;
 use crate::error::Problem;
-use crate::failure::Backoff;
 
 const TYPES: [(&str, i64, Discovery); 3] = [
     ("STATIC", 0, Discovery::Static),
     ("STRICT_DNS", 1, Discovery::StrictDns),
     ("LOGICAL_DNS", 2, Discovery::LogicalDns),
-];
-
-const FAMILIES: [(&str, i64, DnsLookupFamily); 5] = [
-    ("AUTO", 0, DnsLookupFamily::Auto),
-    ("V4_ONLY", 1, DnsLookupFamily::V4Only),
-    ("V6_ONLY", 2, DnsLookupFamily::V6Only),
-    ("V4_PREFERRED", 3, DnsLookupFamily::V4Preferred),
-    ("ALL", 4, DnsLookupFamily::All),
 ];
 
 /// What a duration can be at most, in seconds.
@@ -41,20 +32,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     let mut cluster = Cluster {
         buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
-        dns_lookup_family: message
-            .word("dns_lookup_family", &FAMILIES)
-            .unwrap_or(DnsLookupFamily::Auto),
         trailers: false,
         idle_timeout: Some(IDLE_TIMEOUT),
         metadata: message.metadata("metadata"),
         ..Cluster::named(message.required_text("name"))
     };
     positive(message, "connect_timeout", &mut cluster.connect_timeout);
-    positive(message, "dns_refresh_rate", &mut cluster.dns_refresh_rate);
-    cluster.dns_failure_refresh_rate = failure_refresh_rate(message);
-    if let Some(jitter) = message.duration("dns_jitter") {
-        cluster.dns_jitter = jitter.value;
-    }
+    dns::old_form(message, &mut cluster);
     if let Some(max) = message.number::<u32>("max_requests_per_connection") {
         cluster.max_requests_per_connection = (max.value > 0).then_some(max.value);
     }
@@ -70,10 +54,9 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     load_balancing::circuit_breakers(message, &mut cluster);
     cluster.tcp_keepalive = tcp_keepalive(message);
     message.word("protocol_selection", &[("USE_CONFIGURED_PROTOCOL", 0, ())]);
-    message.only("respect_dns_ttl", false);
     message.inert("alt_stat_name");
     security::old_tls(message);
-    cluster.tls = transport::cluster(message);
+    transport::cluster(message, &mut cluster);
     protocol_options::upstream(message, &mut cluster);
     if cluster.protocol == UpstreamProtocol::Http2 {
         // The switch is one of HTTP/1.
@@ -83,18 +66,13 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         return Some(cluster);
     }
     let assignment = message.message("load_assignment");
-    cluster.discovery = match message.word("type", &TYPES) {
-        Some(discovery) => discovery,
-        None if message.node("type").is_none() && message.node("cluster_type").is_none() => {
-            Discovery::Static
+    let Some(discovery) = discovery(message, &mut cluster) else {
+        if let Some(assignment) = assignment {
+            assignment.close();
         }
-        None => {
-            if let Some(assignment) = assignment {
-                assignment.close();
-            }
-            return None;
-        }
+        return None;
     };
+    cluster.discovery = discovery;
     let Some(assignment) = assignment else {
         message.missing("load_assignment");
         return Some(cluster);
@@ -133,6 +111,15 @@ fn original_dst(message: &Message<'_, '_>) -> OriginalDst {
     }
 }
 
+/// How the endpoints are found; `None` if that is passed over.
+fn discovery(message: &Message<'_, '_>, cluster: &mut Cluster) -> Option<Discovery> {
+    match message.one_of(&["type", "cluster_type"]) {
+        Some("cluster_type") => dns::cluster_type(message, cluster),
+        Some(_) => message.word("type", &TYPES),
+        None => Some(Discovery::Static),
+    }
+}
+
 /// A duration that must not be 0, if it is there.
 pub(super) fn positive(message: &Message<'_, '_>, name: &'static str, value: &mut Duration) {
     let Some(given) = message.duration(name) else {
@@ -161,28 +148,6 @@ pub(super) fn number(
         message.reader.problem(Problem::new(given.span, text));
     }
     *value = given.value;
-}
-
-fn failure_refresh_rate(message: &Message<'_, '_>) -> Option<Backoff> {
-    let rate = message.message("dns_failure_refresh_rate")?;
-    if rate.node("base_interval").is_none() {
-        rate.missing("base_interval");
-    }
-    let mut backoff = Backoff::default();
-    positive(&rate, "base_interval", &mut backoff.base_interval);
-    backoff.max_interval = backoff
-        .base_interval
-        .saturating_mul(RELOAD_MAX_INTERVAL_FACTOR);
-    positive(&rate, "max_interval", &mut backoff.max_interval);
-    if backoff.max_interval < backoff.base_interval {
-        let text = format!(
-            "{} is less than `base_interval`",
-            rate.path_of("max_interval")
-        );
-        rate.reader
-            .problem(Problem::new(rate.span_of("max_interval"), text));
-    }
-    Some(backoff)
 }
 
 fn tcp_keepalive(message: &Message<'_, '_>) -> Option<TcpKeepalive> {
@@ -229,6 +194,9 @@ fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
             let path = endpoint.path_of("address");
             endpoint.reader.native(&path, |problems| {
                 check_port(&address.value, address.span, problems);
+                if health_check_port.is_some() {
+                    check_health_check_port(&address.value, address.span, problems);
+                }
             });
             endpoints.push(ClusterEndpoint {
                 weight,

@@ -29,12 +29,13 @@ const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v
 
 /// `listeners[]`.
 pub(super) fn read(message: &Message<'_, '_>) -> Listener {
-    let address = address::bound(message);
+    let (address, mode) = address::bound(message);
     let name = message.text("name").filter(|name| !name.is_empty());
     let mut listener = Listener {
         // Envoy makes up a name; the address says more.
         name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
         address,
+        mode,
         filter_chains: Vec::new(),
         default_filter_chain: None,
         inspect: Inspection::default(),

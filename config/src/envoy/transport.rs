@@ -1,4 +1,4 @@
-//! Envoy's `TransportSocket`: TLS, or none.
+//! Envoy's `TransportSocket`: TLS, or none; to endpoints, the PROXY protocol before it.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::message::Message;
 use super::route_match::string_match;
 use super::typed::Typed;
+use crate::cluster::Cluster;
 use crate::error::Problem;
+use crate::proxy_protocol::{ProxyProtocolVersion, UpstreamProxyProtocol};
 use crate::source::Spanned;
 use crate::tls::{
     ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
@@ -18,6 +20,13 @@ use crate::tls::{
 const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 const DOWNSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 const UPSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+const PROXY_PROTOCOL: &str =
+    "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
+
+const PROXY_PROTOCOL_VERSIONS: [(&str, i64, ProxyProtocolVersion); 2] = [
+    ("V1", 0, ProxyProtocolVersion::V1),
+    ("V2", 1, ProxyProtocolVersion::V2),
+];
 
 /// Why nothing in a TLS context is passed over.
 const GUARD: &str = "`--lenient` does not pass it over: others could come in, or read along";
@@ -74,7 +83,7 @@ struct Validation {
 pub(super) fn listener(chain: &Message<'_, '_>) -> Option<ListenerTls> {
     let timeout = "transport_socket_connect_timeout";
     let help = "terminate TLS in front of Weir, which would take plain text here";
-    let Some(context) = context(chain, DOWNSTREAM, help) else {
+    let Some(context) = open(chain).and_then(|opened| context(opened, DOWNSTREAM, help)) else {
         chain.inert(timeout);
         return None;
     };
@@ -116,10 +125,37 @@ pub(super) fn listener(chain: &Message<'_, '_>) -> Option<ListenerTls> {
 }
 
 /// `transport_socket` of a cluster.
-pub(super) fn cluster(message: &Message<'_, '_>) -> Option<UpstreamTls> {
+pub(super) fn cluster(message: &Message<'_, '_>, cluster: &mut Cluster) {
+    let Some((socket, typed)) = open(message) else {
+        return;
+    };
+    match typed {
+        Some(Typed { name, message }) if name == PROXY_PROTOCOL => {
+            socket.inert("name");
+            cluster.proxy_protocol = Some(proxy_protocol(&message));
+            if message.node("transport_socket").is_none() {
+                message.missing("transport_socket");
+            }
+            cluster.tls = open(&message).and_then(upstream);
+        }
+        typed => cluster.tls = upstream((socket, typed)),
+    }
+}
+
+fn proxy_protocol(transport: &Message<'_, '_>) -> UpstreamProxyProtocol {
+    transport.only("allow_unspecified_address", false);
+    transport.only("tlv_as_pool_key", false);
+    let config = transport.message("config");
+    let version = config.and_then(|config| config.word("version", &PROXY_PROTOCOL_VERSIONS));
+    UpstreamProxyProtocol {
+        version: version.unwrap_or(ProxyProtocolVersion::V1),
+    }
+}
+
+fn upstream(opened: Opened<'_, '_>) -> Option<UpstreamTls> {
     let help = "put a proxy that speaks it before the endpoints, which would get plain text";
-    let context = context(message, UPSTREAM, help)?;
-    message.reader.guarded(GUARD, move || {
+    let context = context(opened, UPSTREAM, help)?;
+    context.reader.guarded(GUARD, move || {
         let common = common(&context);
         let sni = context.text("sni").filter(|sni| !sni.is_empty());
         let of_host = context.flag("auto_host_sni").unwrap_or(false);
@@ -164,16 +200,25 @@ pub(super) fn cluster(message: &Message<'_, '_>) -> Option<UpstreamTls> {
     })
 }
 
-/// The context of TLS in `transport_socket`, if it is TLS.
-fn context<'n, 'r>(message: &Message<'n, 'r>, kind: &str, help: &str) -> Option<Message<'n, 'r>> {
+/// A `transport_socket`, and what it is.
+type Opened<'n, 'r> = (Message<'n, 'r>, Option<Typed<'n, 'r>>);
+
+fn open<'n, 'r>(message: &Message<'n, 'r>) -> Option<Opened<'n, 'r>> {
     let socket = message.message("transport_socket")?;
+    let typed = socket.typed("typed_config");
+    Some((socket, typed))
+}
+
+/// The context of TLS in a transport socket, if it is TLS.
+fn context<'n, 'r>(opened: Opened<'n, 'r>, kind: &str, help: &str) -> Option<Message<'n, 'r>> {
+    let (socket, typed) = opened;
     let name = socket.nonempty("name").unwrap_or_default();
-    match socket.typed("typed_config") {
+    match typed {
         Some(Typed { name, message }) if name == kind => return Some(message),
         Some(Typed { name, .. }) if name == RAW_BUFFER => {}
         typed => {
             let what = format!("{}: the transport `{name}`", socket.path());
-            message.reader.never(socket.at(), &what, help);
+            socket.reader.never(socket.at(), &what, help);
             if let Some(typed) = typed {
                 typed.message.close();
             }

@@ -1,9 +1,10 @@
-//! `127.0.0.1:8080`, `[::1]:8080`.
+//! `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/weir.sock`.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::json;
 
+use crate::address::Address;
 use crate::error::Problem;
 use crate::not_yet::NotYet;
 use crate::problems::Problems;
@@ -30,13 +31,43 @@ impl FromYaml for SocketAddr {
     }
 
     fn shape() -> Shape {
-        let pattern = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+$";
+        Shape::Is(json!({ "type": "string", "pattern": format!("^{IP_PATTERN}$") }))
+    }
+}
+
+/// A regular expression for an IP address and a port.
+const IP_PATTERN: &str = r"([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]+";
+
+impl FromYaml for Address {
+    const EXPECTED: &'static str = SocketAddr::EXPECTED;
+
+    fn placeholder() -> Self {
+        Self::Ip(SocketAddr::placeholder())
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Self {
+        match node.text().and_then(Self::unix_of_written) {
+            Some(Ok(name)) => Self::Unix(name),
+            Some(Err(error)) => {
+                let help = "for example `unix:/run/weir.sock`, or `unix:@weir`";
+                problems.push(Problem::new(node.span, error.to_string()).help(help));
+                Self::placeholder()
+            }
+            None => Self::Ip(SocketAddr::read(node, problems)),
+        }
+    }
+
+    fn shape() -> Shape {
+        let pattern = format!("^({IP_PATTERN}|unix:[/@].+)$");
         Shape::Is(json!({ "type": "string", "pattern": pattern }))
     }
 }
 
 /// What is wrong with an address that does not parse.
 fn problem(text: &str, span: Span) -> Problem {
+    if text.starts_with("unix:") {
+        return Problem::new(span, "an IP address is needed here, not a Unix socket");
+    }
     let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
     if host.contains(char::is_alphabetic) && host.chars().all(in_name) {
@@ -47,6 +78,9 @@ fn problem(text: &str, span: Span) -> Problem {
 
 /// How to write what was probably meant.
 fn advice(text: &str) -> String {
+    if text.starts_with('/') {
+        return format!("write a Unix socket as `unix:{text}`");
+    }
     if let Some((_, rest)) = text.split_once("://") {
         let address = rest.split('/').next().unwrap_or(rest);
         return format!("write it without the scheme: `{address}`");

@@ -14,6 +14,7 @@ const SOURCES: &[&str] = &[
     include_str!("../client_cert_details.rs"),
     include_str!("../cluster.rs"),
     include_str!("../cluster/circuit_breakers.rs"),
+    include_str!("../cluster/dns_resolver.rs"),
     include_str!("../cluster/endpoint.rs"),
     include_str!("../cluster/health_check.rs"),
     include_str!("../cluster/keepalive.rs"),

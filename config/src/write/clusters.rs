@@ -4,10 +4,11 @@ use serde_json::Value as Json;
 
 use super::{Object, listeners, tls};
 use crate::cluster::{
-    CircuitBreakers, Cluster, ClusterEndpoint, HealthCheck, HealthCheckKind, HttpHealthCheck,
-    LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
-    TcpHealthCheck, TcpKeepalive,
+    CircuitBreakers, Cluster, ClusterEndpoint, DnsResolver, HealthCheck, HealthCheckKind,
+    HttpHealthCheck, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart,
+    Statuses, TcpHealthCheck, TcpKeepalive,
 };
+use crate::proxy_protocol::ProxyProtocolVersion;
 use crate::read::{Decimal, Word};
 
 pub(super) fn cluster(cluster: &Cluster) -> Json {
@@ -72,6 +73,12 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         let options = tls::upstream(options);
         block.0.insert("tls".to_owned(), options.into());
     }
+    if let Some(options) = cluster.proxy_protocol {
+        let mut proxy = Object::default();
+        proxy.word("version", options.version, ProxyProtocolVersion::V1);
+        // Even an empty one says something.
+        block.0.insert("proxy_protocol".to_owned(), proxy.into());
+    }
     block.set("http2", listeners::http2(&cluster.http2));
     block.flag("trailers", cluster.trailers, other.trailers);
     block.bytes("buffer_limit", cluster.buffer_limit, other.buffer_limit);
@@ -113,6 +120,13 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         cluster.dns_lookup_family,
         other.dns_lookup_family,
     );
+    block.flag("respect_dns_ttl", cluster.respect_dns_ttl, false);
+    block.duration(
+        "dns_min_refresh_rate",
+        cluster.dns_min_refresh_rate,
+        other.dns_min_refresh_rate,
+    );
+    block.set("dns_resolver", dns_resolver(&cluster.dns_resolver));
     if let Some(budget) = &cluster.retry_budget {
         let mut limits = Object::default();
         limits.set("budget_percent", budget.budget_percent.to_string());
@@ -134,8 +148,28 @@ fn original_dst(original: &OriginalDst) -> Object {
     block
 }
 
+fn dns_resolver(resolver: &DnsResolver) -> Object {
+    let mut block = Object::default();
+    block.list(
+        "resolvers",
+        resolver.resolvers.iter().map(ToString::to_string),
+    );
+    block.set("query_timeout", resolver.query_timeout.map(super::duration));
+    block.set("query_tries", resolver.query_tries);
+    for (key, value) in [
+        ("use_tcp_for_dns_lookups", resolver.use_tcp_for_dns_lookups),
+        (
+            "no_default_search_domain",
+            resolver.no_default_search_domain,
+        ),
+    ] {
+        block.flag(key, value, false);
+    }
+    block
+}
+
 fn endpoint(endpoint: &ClusterEndpoint) -> Json {
-    let address = endpoint.to_string();
+    let address = endpoint.address.written();
     if *endpoint == ClusterEndpoint::at(endpoint.address.clone()) {
         return address.into();
     }

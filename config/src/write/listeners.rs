@@ -20,7 +20,8 @@ use crate::virtual_host::VirtualHost;
 pub(super) fn listener(listener: &Listener) -> Json {
     let mut block = Object::default();
     block.set("name", listener.name.value.as_str());
-    block.set("address", listener.address.to_string());
+    block.set("address", listener.address.written());
+    block.set("mode", listener.mode.map(|mode| mode.to_string()));
     if let Some(max) = listener.max_connections {
         block.set("max_connections", max.get());
     }

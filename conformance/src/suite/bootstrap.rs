@@ -229,7 +229,13 @@ fn plugin(case: &str, filter: &Filter, places: &Places<'_>) -> Result<Value> {
             json!({ "@type": format!("{TYPES}google.protobuf.StringValue"), "value": script });
     }
     if let Some(configuration) = &filter.configuration {
-        plugin["configuration"] = configuration.clone();
+        plugin["configuration"] = match configuration.get("@type") {
+            Some(_) => configuration.clone(),
+            None => {
+                let json = substituted(configuration, case).to_string();
+                json!({ "@type": format!("{TYPES}google.protobuf.StringValue"), "value": json })
+            }
+        };
     }
     if let Some(configuration) = &filter.vm_configuration {
         plugin["vm_config"]["configuration"] = substituted(configuration, case);

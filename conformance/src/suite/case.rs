@@ -86,7 +86,8 @@ pub struct Filter {
     pub wat: Option<String>,
     /// Another module that the build leaves, in the place of the probe.
     pub module: Option<String>,
-    /// The configuration as Envoy has it, in the place of the script.
+    /// The configuration as Envoy has it, in the place of the script; without
+    /// `@type`, the guest gets it as JSON.
     pub configuration: Option<Value>,
     /// The VM's configuration as Envoy has it.
     pub vm_configuration: Option<Value>,

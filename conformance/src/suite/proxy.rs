@@ -176,6 +176,18 @@ impl Kind {
 }
 
 impl Proxy {
+    /// The process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its admin listens.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Asks the process to end, and waits until it has or for so long.
     pub async fn terminate(&mut self, patience: Duration) -> Result<()> {
         let pid = self.child.id().to_string();

@@ -37,6 +37,13 @@ mod tests {
     }
 
     #[test]
+    fn documents_agree_with_what_is_read() {
+        filter_schema::check_documents(env!("CARGO_MANIFEST_DIR"), |json| {
+            filter_config::parse::<Config>(Some(json)).map(drop)
+        });
+    }
+
+    #[test]
     fn a_role_is_all_that_is_needed() {
         let config = read(r#"{"role": "send"}"#).unwrap();
         assert_eq!(config.role, Role::Send);

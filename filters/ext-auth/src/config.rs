@@ -89,6 +89,13 @@ mod tests {
     }
 
     #[test]
+    fn documents_agree_with_what_is_read() {
+        filter_schema::check_documents(env!("CARGO_MANIFEST_DIR"), |json| {
+            filter_config::parse::<Config>(Some(json)).map(drop)
+        });
+    }
+
+    #[test]
     fn one_service_is_enough() {
         let config = read(r#"{"services": [{"cluster": "auth"}]}"#).unwrap();
         let service = config.services.iter().next().unwrap();

@@ -33,6 +33,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn documents_agree_with_what_is_read() {
+        filter_schema::check_documents(env!("CARGO_MANIFEST_DIR"), |json| {
+            filter_config::parse::<Config>(Some(json)).map(drop)
+        });
+    }
+
+    #[test]
     fn a_cluster_is_enough() {
         let config: Config = filter_config::parse(Some(br#"{"cluster": "auth"}"#)).unwrap();
         assert_eq!(config.timeout(), Duration::from_millis(500));

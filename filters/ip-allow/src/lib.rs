@@ -1,9 +1,8 @@
-//! Lets TCP connections in by the address that they come from. What it does and
-//! how it is configured stands in its README.
+//! Lets TCP connections or HTTP requests in by the address that they come from. What
+//! it does and how it is configured stands in its README.
 
 mod config;
 mod filter;
-mod network;
 
 use proxy_wasm::types::LogLevel;
 

@@ -1,31 +1,39 @@
 //! The root and stream contexts.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use filter_http::{Counter, shared};
 use log::error;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
-use crate::config::{By, Config};
-use crate::window::{Decision, decide};
+use crate::config::{By, Config, Headers, Scope};
+use crate::decision::{Decision, Rest};
+use crate::local::Counters;
 
 /// Bytes of a header's value that tell its requests from others: clients must
 /// not make us keep long ones.
 const KEY_BYTES_MAX: usize = 256;
 
-/// Stands for no value at all: it never is the number of one before four billion
-/// values were set. A set with it fails once somebody has set the key, where one
-/// without a number would overwrite that.
-const NO_VALUE: u32 = u32::MAX;
-
 #[derive(Default)]
 pub(crate) struct Root {
-    config: Option<Rc<Config>>,
+    shared: Option<Rc<Shared>>,
+}
+
+/// What all streams share.
+struct Shared {
+    config: Config,
+    counters: RefCell<Counters>,
+    ok: Counter,
+    limited: Counter,
 }
 
 struct Stream {
-    config: Rc<Config>,
+    shared: Rc<Shared>,
+    /// What the client is told, unless its request was refused.
+    rest: Option<Rest>,
 }
 
 impl Context for Root {}
@@ -33,7 +41,14 @@ impl Context for Root {}
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.config = Some(Rc::new(config)),
+            Ok(config) => {
+                self.shared = Some(Rc::new(Shared {
+                    config,
+                    counters: RefCell::default(),
+                    ok: Counter::define("rate_limit.ok"),
+                    limited: Counter::define("rate_limit.limited"),
+                }));
+            }
             Err(reason) => {
                 error!("rate-limit: configuration refused: {reason}");
                 return false;
@@ -47,8 +62,8 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let config = Rc::clone(self.config.as_ref()?);
-        Some(Box::new(Stream { config }))
+        let shared = Rc::clone(self.shared.as_ref()?);
+        Some(Box::new(Stream { shared, rest: None }))
     }
 }
 
@@ -58,40 +73,101 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let now = self.get_current_time();
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let length = self.config.window_ms.get();
-        if self.passes(milliseconds / length) {
-            return Action::Continue;
-        }
-        let rest = Duration::from_millis(length - milliseconds % length);
-        let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
-        let headers = [("retry-after", &*seconds.to_string())];
-        self.send_http_response(429, headers.to_vec(), None);
+        let decision = match self.shared.config.scope {
+            Scope::Node => self.count_in_shared_data(now),
+            Scope::Worker => self.count_here(now),
+        };
+        let rest = match decision {
+            Decision::Pass(_, rest) => {
+                self.shared.ok.add(1);
+                self.rest = Some(rest);
+                return Action::Continue;
+            }
+            Decision::Refuse(rest) => rest,
+        };
+        self.shared.limited.add(1);
+        let mut headers = vec![("retry-after", rest.seconds().to_string())];
+        headers.extend(self.told(rest));
+        let headers = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        self.send_http_response(429, headers, None);
         Action::Pause
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if let Some(rest) = self.rest.take() {
+            for (name, value) in self.told(rest) {
+                self.set_http_response_header(name, Some(&value));
+            }
+        }
+        Action::Continue
     }
 }
 
 impl Stream {
-    /// Counts the request, unless the window has had its requests. Each round
-    /// that is lost was won by a request on another worker.
-    fn passes(&self, window: u64) -> bool {
-        let key = self.key();
-        loop {
-            let (stored, cas) = self.get_shared_data(&key);
-            let Decision::Pass(counted) =
-                decide(stored.as_deref(), window, self.config.limit.get())
-            else {
-                return false;
+    fn count_in_shared_data(&self, now: Duration) -> Decision {
+        shared::update(&self.key(), |kept| {
+            let decision = self.shared.config.limit.decide(kept, now);
+            let counted = match &decision {
+                Decision::Pass(counted, _) => Some(counted.clone()),
+                Decision::Refuse(_) => None,
             };
-            let cas = Some(cas.unwrap_or(NO_VALUE));
-            if self.set_shared_data(&key, Some(&counted), cas).is_ok() {
-                return true;
+            (counted, decision)
+        })
+    }
+
+    fn count_here(&self, now: Duration) -> Decision {
+        let key = self.key();
+        let mut counters = self.shared.counters.borrow_mut();
+        let kept = counters.get(&key).map(<[u8]>::to_vec);
+        let decision = self.shared.config.limit.decide(kept.as_deref(), now);
+        let counted = match &decision {
+            Decision::Pass(counted, _) => Some(counted.clone()),
+            // needed, and so not to be forgotten
+            Decision::Refuse(_) => kept,
+        };
+        if let Some(counted) = counted {
+            counters.set(key, counted);
+        }
+        decision
+    }
+
+    /// The headers that tell of the limit.
+    fn told(&self, rest: Rest) -> Vec<(&'static str, String)> {
+        let Config {
+            limit,
+            name,
+            headers,
+            ..
+        } = &self.shared.config;
+        let (most, seconds) = (limit.burst.unwrap_or(limit.requests), rest.seconds());
+        match headers {
+            Headers::None => Vec::new(),
+            Headers::XRatelimit => vec![
+                ("x-ratelimit-limit", most.to_string()),
+                ("x-ratelimit-remaining", rest.requests.to_string()),
+                ("x-ratelimit-reset", seconds.to_string()),
+            ],
+            Headers::Ratelimit => {
+                let name = if name.is_empty() { "default" } else { name };
+                let window = limit.window_ms.get().div_ceil(1000);
+                let quota = limit.requests;
+                vec![
+                    (
+                        "ratelimit-policy",
+                        format!("\"{name}\";q={quota};w={window}"),
+                    ),
+                    (
+                        "ratelimit",
+                        format!("\"{name}\";r={};t={seconds}", rest.requests),
+                    ),
+                ]
             }
         }
     }
 
     fn key(&self) -> String {
-        let who = match &self.config.by {
+        let config = &self.shared.config;
+        let who = match &config.by {
             By::All => None,
             By::Client => self
                 .get_property(vec!["source", "address"])
@@ -102,7 +178,7 @@ impl Stream {
         who.truncate(KEY_BYTES_MAX);
         format!(
             "rate-limit/{}/{}",
-            self.config.name,
+            config.name,
             String::from_utf8_lossy(&who)
         )
     }

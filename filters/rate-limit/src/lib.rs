@@ -1,8 +1,11 @@
 //! Limits how many requests pass in a time, over all workers. What it does and
 //! how it is configured stands in its README.
 
+mod bucket;
 mod config;
+mod decision;
 mod filter;
+mod local;
 mod window;
 
 use proxy_wasm::types::LogLevel;

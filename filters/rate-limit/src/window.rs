@@ -1,86 +1,112 @@
-//! A counter of one window of time, as it is kept in shared data.
+//! A counter of one window of time, and how it is kept: the window's beginning in
+//! milliseconds since 1970, and the count, little endian.
 
-/// Window and count, little endian.
-const BYTES: usize = 12;
+use std::time::Duration;
 
-/// What becomes of a request.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Decision {
-    /// It passes once this is stored.
-    Pass([u8; BYTES]),
-    /// The window has had its requests.
-    Refuse,
-}
+use crate::config::Limit;
+use crate::decision::{Decision, Rest};
 
-/// Decides about a request in `window`, by what is `stored`. Clocks of workers
-/// may differ a little: a window that has begun for one has begun for all.
-pub(crate) fn decide(stored: Option<&[u8]>, window: u64, limit: u32) -> Decision {
-    let (window, count) = match stored.and_then(parse) {
-        Some((stored, count)) if stored >= window => (stored, count),
-        _ => (window, 0),
+/// Decides about a request at `now`, since 1970. Clocks of workers may differ a
+/// little: a window that has begun for one has begun for all. One that is further off
+/// was kept by another limit.
+pub(crate) fn decide(limit: &Limit, kept: Option<&[u8]>, now: Duration) -> Decision {
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let length = limit.window_ms.get();
+    let begun = now - now % length;
+    let near = begun..=begun.saturating_add(length);
+    let (window, count) = match kept.and_then(parse) {
+        Some((kept, count)) if near.contains(&kept) => (kept, count),
+        _ => (begun, 0),
     };
-    if count >= limit {
-        return Decision::Refuse;
-    }
-    let mut bytes = [0; BYTES];
-    bytes[..8].copy_from_slice(&window.to_le_bytes());
-    bytes[8..].copy_from_slice(&(count + 1).to_le_bytes());
-    Decision::Pass(bytes)
+    let rest = |requests| Rest {
+        requests,
+        reset: Duration::from_millis(length - now % length),
+    };
+    let Some(left) = limit.requests.get().checked_sub(count + 1) else {
+        return Decision::Refuse(rest(0));
+    };
+    let bytes = [&window.to_le_bytes()[..], &(count + 1).to_le_bytes()].concat();
+    Decision::Pass(bytes, rest(left))
 }
 
 /// `None` for what this filter has not written.
 fn parse(bytes: &[u8]) -> Option<(u64, u32)> {
     let (window, count) = bytes.split_first_chunk()?;
-    let count = count.try_into().ok()?;
-    Some((u64::from_le_bytes(*window), u32::from_le_bytes(count)))
+    let count = u32::from_le_bytes(count.try_into().ok()?);
+    (count < u32::MAX).then_some((u64::from_le_bytes(*window), count))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::{NonZeroU32, NonZeroU64};
 
-    /// How many of ten requests pass.
-    fn passing(stored: Option<&[u8]>, window: u64, limit: u32) -> usize {
-        let mut stored = stored.map(<[u8]>::to_vec);
-        let mut passed = 0;
-        while let Decision::Pass(bytes) = decide(stored.as_deref(), window, limit) {
-            stored = Some(bytes.to_vec());
-            passed += 1;
-            if passed == 10 {
-                break;
-            }
+    fn limit(requests: u32) -> Limit {
+        Limit {
+            requests: NonZeroU32::new(requests).unwrap(),
+            window_ms: NonZeroU64::new(1000).unwrap(),
+            burst: None,
         }
-        passed
     }
 
-    fn full(window: u64) -> Vec<u8> {
-        let mut stored = Vec::new();
-        while let Decision::Pass(bytes) = decide(Some(&stored), window, 3) {
-            stored = bytes.to_vec();
+    /// What is left after each request that passes in the window of a second.
+    fn passing(kept: &mut Option<Vec<u8>>, second: u64, requests: u32) -> Vec<u32> {
+        let now = Duration::from_millis(second * 1000 + 300);
+        let mut left = Vec::new();
+        loop {
+            match limit(requests).decide(kept.as_deref(), now) {
+                Decision::Pass(bytes, rest) => {
+                    *kept = Some(bytes);
+                    left.push(rest.requests);
+                    assert_eq!(rest.reset, Duration::from_millis(700));
+                }
+                Decision::Refuse(rest) => {
+                    assert_eq!((rest.requests, rest.seconds()), (0, 1));
+                    return left;
+                }
+            }
         }
-        stored
     }
 
     #[test]
     fn as_many_pass_as_the_limit_says() {
-        assert_eq!(passing(None, 7, 3), 3);
-        assert_eq!(passing(Some(&full(7)), 7, 3), 0);
+        let mut kept = None;
+        assert_eq!(passing(&mut kept, 7, 3), [2, 1, 0]);
+        assert!(passing(&mut kept, 7, 3).is_empty());
     }
 
     #[test]
     fn a_new_window_begins_anew_and_an_old_one_is_over() {
-        assert_eq!(passing(Some(&full(7)), 8, 3), 3);
-        assert_eq!(passing(Some(&full(7)), 6, 3), 0);
+        let mut kept = None;
+        passing(&mut kept, 7, 3);
+        assert!(passing(&mut kept, 6, 3).is_empty());
+        assert_eq!(passing(&mut kept, 8, 3), [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_longer_window_begins_anew() {
+        let mut kept = None;
+        passing(&mut kept, 7_000_000, 3);
+        let longer = Limit {
+            window_ms: NonZeroU64::new(3_600_000).unwrap(),
+            ..limit(3)
+        };
+        let next = Duration::from_secs(7_000_000 + 3600);
+        let decision = longer.decide(kept.as_deref(), next);
+        assert!(matches!(decision, Decision::Pass(_, rest) if rest.requests == 2));
     }
 
     #[test]
     fn a_limit_that_was_raised_lets_the_rest_pass() {
-        assert_eq!(passing(Some(&full(7)), 7, 5), 2);
+        let mut kept = None;
+        passing(&mut kept, 7, 3);
+        assert_eq!(passing(&mut kept, 7, 5), [1, 0]);
     }
 
     #[test]
     fn what_is_not_a_counter_counts_as_none() {
-        assert_eq!(passing(Some(b""), 7, 3), 3);
-        assert_eq!(passing(Some(b"thirteen long"), 7, 3), 3);
+        for bytes in [&b""[..], b"thirteen long", &[0xff; 12]] {
+            assert_eq!(passing(&mut Some(bytes.to_vec()), 7, 3).len(), 3);
+        }
     }
 }

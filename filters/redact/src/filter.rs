@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use filter_http::Counter;
 use log::{error, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, BufferType, ContextType, MapType, MetricType, Status};
+use proxy_wasm::types::{Action, BufferType, ContextType, MapType, Status};
 
 use crate::config::{Config, Direction, EncodedBodies};
 use crate::plan::{BODY_HEADERS, Message, Plan};
@@ -251,26 +252,5 @@ impl Buffer for HostBuffer {
 
     fn replace(&self, length: usize, bytes: &[u8]) -> Result<(), Status> {
         hostcalls::set_buffer(self.0, 0, length, bytes)
-    }
-}
-
-/// A metric that only grows. A host that refuses it costs the figure, not the
-/// filter.
-struct Counter(Option<u32>);
-
-impl Counter {
-    fn define(name: &str) -> Self {
-        let id = hostcalls::define_metric(MetricType::Counter, name);
-        if let Err(status) = id {
-            warn!("redact: no metric `{name}`: the host answered {status:?}");
-        }
-        Self(id.ok())
-    }
-
-    fn add(&self, count: u64) {
-        let Some(id) = self.0 else { return };
-        if let Err(status) = hostcalls::increment_metric(id, count.cast_signed()) {
-            warn!("redact: a metric cannot be counted up: the host answered {status:?}");
-        }
     }
 }

@@ -62,6 +62,13 @@ mod tests {
     }
 
     #[test]
+    fn documents_agree_with_what_is_read() {
+        filter_schema::check_documents(env!("CARGO_MANIFEST_DIR"), |json| {
+            filter_config::parse::<Config>(Some(json)).map(drop)
+        });
+    }
+
+    #[test]
     fn every_field_can_be_set() {
         let json = r#"{"header": "X-Correlation-Id", "incoming": "replace", "respond": false,
                        "traceparent": "restart", "sampled": false}"#;

@@ -179,6 +179,13 @@ mod tests {
     }
 
     #[test]
+    fn documents_agree_with_what_is_read() {
+        filter_schema::check_documents(env!("CARGO_MANIFEST_DIR"), |json| {
+            filter_config::parse::<Config>(Some(json)).map(drop)
+        });
+    }
+
+    #[test]
     fn null_switches_a_header_off() {
         let config: Config = filter_config::parse(Some(br#"{"hsts": null}"#)).unwrap();
         assert!(config.hsts.is_none());

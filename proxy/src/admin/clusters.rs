@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::AdminState;
 use super::answer::Answer;
+use super::listeners::json_address;
 use super::request::Request;
 use crate::cluster::{ClusterSpec, Flag, Member};
 
@@ -54,7 +55,7 @@ fn lines(text: &mut String, cluster: &ClusterSpec) {
     line(format_args!("added_via_api::false"));
     for member in &cluster.members.current().members {
         let about = &member.about;
-        let address = about.address;
+        let address = &about.address;
         for (stat, _, value) in stats(member) {
             line(format_args!("{address}::{stat}::{value}"));
         }
@@ -100,10 +101,7 @@ fn host(member: &Member) -> Json {
         }
     }
     json!({
-        "address": { "socket_address": {
-            "address": about.address.ip().to_string(),
-            "port_value": about.address.port(),
-        } },
+        "address": json_address(&about.address),
         "hostname": about.host.as_deref().unwrap_or_default(),
         "stats": stats(member).into_iter().map(stat).collect::<Vec<_>>(),
         "health_status": health,

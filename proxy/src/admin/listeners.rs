@@ -1,9 +1,9 @@
 //! `/listeners`: names and addresses.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use serde_json::{Value as Json, json};
+use weir_config::Address;
 
 use super::AdminState;
 use super::answer::Answer;
@@ -26,7 +26,7 @@ pub(super) fn listeners(state: &AdminState, request: &Request) -> Answer {
         }
         Some("json") => {
             let statuses = listeners.map(
-                |(name, address)| json!({ "name": name, "local_address": socket_address(address) }),
+                |(name, address)| json!({ "name": name, "local_address": json_address(address) }),
             );
             let statuses: Vec<_> = statuses.collect();
             Answer::json(&json!({ "listener_statuses": statuses }))
@@ -36,9 +36,12 @@ pub(super) fn listeners(state: &AdminState, request: &Request) -> Answer {
 }
 
 /// As Envoy writes one.
-fn socket_address(address: SocketAddr) -> Json {
-    json!({ "socket_address": {
-        "address": address.ip().to_string(),
-        "port_value": address.port(),
-    } })
+pub(super) fn json_address(address: &Address) -> Json {
+    match address {
+        Address::Ip(address) => json!({ "socket_address": {
+            "address": address.ip().to_string(),
+            "port_value": address.port(),
+        } }),
+        Address::Unix(name) => json!({ "pipe": { "path": name.as_str() } }),
+    }
 }

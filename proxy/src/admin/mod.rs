@@ -17,15 +17,16 @@ mod server_info;
 mod stats;
 
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
+use socket2::Socket;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 use weir_abi::HeaderMap;
+use weir_config::Address;
 
 use self::answer::Answer;
 use self::request::Request;
@@ -33,6 +34,7 @@ use crate::health::Health;
 use crate::http::{H1Downstream, Next};
 use crate::limits::{ACCEPT_RETRY, ADMIN_CLOSE_TIMEOUT};
 use crate::reload::{self, Served};
+use crate::socket::{Accepted, SocketListener};
 use crate::telemetry::Metrics;
 
 /// What the endpoints show and change.
@@ -54,23 +56,22 @@ pub(crate) struct Process {
     pub(crate) takes_over: bool,
 }
 
-/// Starts to serve on `listener`.
+/// Starts to serve on a socket that is bound.
 ///
 /// # Errors
 /// When the thread or the socket does not start.
 pub(crate) fn start(
-    listener: TcpListener,
+    socket: Socket,
     state: AdminState,
     replaced: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
-            let serving = serve(listener, state, replaced);
+            let serving = serve(socket, state, replaced);
             if let Err(error) = LocalSet::new().block_on(&runtime, serving) {
                 tracing::error!("admin: {error}");
             }
@@ -79,19 +80,19 @@ pub(crate) fn start(
 }
 
 async fn serve(
-    listener: TcpListener,
+    socket: Socket,
     state: AdminState,
     mut replaced: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = SocketListener::listen(socket)?;
     loop {
         let accepted = tokio::select! {
             biased;
             Ok(_) = replaced.wait_for(|replaced| *replaced) => break,
             accepted = listener.accept() => accepted,
         };
-        let connection = match accepted {
-            Ok((connection, _)) => connection,
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, mostly: closing connections will help.
                 tracing::warn!("the admin cannot accept a connection: {error}");
@@ -101,9 +102,12 @@ async fn serve(
         };
         let state = state.clone();
         tokio::task::spawn_local(async move {
+            let Accepted {
+                connection, local, ..
+            } = accepted;
             let mut downstream = H1Downstream::new(connection.into(), Rc::default(), false);
             while let Next::Request(head, _) = downstream.read_request().await {
-                let answer = guarded(&head.headers, &state).await;
+                let answer = guarded(&head.headers, &local, &state).await;
                 let written = answer.write(&mut downstream).await;
                 if written.is_err() || !downstream.is_reusable() {
                     break;
@@ -117,16 +121,19 @@ async fn serve(
     std::future::pending().await
 }
 
-/// Answers who may ask, in the way in which it may be asked.
-async fn guarded(headers: &HeaderMap, state: &AdminState) -> Answer {
+/// Answers who may ask at `local`, in the way in which it may be asked.
+async fn guarded(headers: &HeaderMap, local: &Address, state: &AdminState) -> Answer {
     let request = Request::of(headers);
     let served = state.served.load_full();
     let admin = served
         .iter()
         .filter_map(|served| served.config.admin.as_ref());
-    let hosts = admin.flat_map(|admin| &admin.allowed_hosts);
-    let hosts = hosts.map(|host| host.value.as_str());
-    if let Err(refused) = guard::check(headers, request.method, hosts) {
+    let mut hosts = admin.flat_map(|admin| &admin.allowed_hosts);
+    // Who speaks to a Unix socket has no name for it.
+    let is_allowed = |name: &str| {
+        local.unix().is_some() || hosts.any(|host| host.value.eq_ignore_ascii_case(name))
+    };
+    if let Err(refused) = guard::check(headers, request.method, is_allowed) {
         return Answer::code(403, format!("{refused}\n"));
     }
     match endpoints::find(&request.path) {

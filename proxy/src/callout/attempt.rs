@@ -10,6 +10,7 @@ use weir_abi::{BodyBuffer, HeaderMap};
 
 use crate::cluster::{Cluster, Endpoint, EndpointRequest, PickContext, Place};
 use crate::http::{AnyUpstream, ResponsePiece, Upstream, UpstreamError};
+use crate::proxy_protocol::Originator;
 use crate::stream::UpstreamFailure;
 use crate::worker::WorkerShared;
 
@@ -26,7 +27,7 @@ pub(crate) struct Attempt<'a> {
     began: Instant,
     unflushed: bool,
     metrics: Rc<EndpointRequest>,
-    _place: Place,
+    place: Place,
 }
 
 impl<'a> Attempt<'a> {
@@ -43,8 +44,10 @@ impl<'a> Attempt<'a> {
         let endpoint = endpoint.ok_or(UpstreamFailure::NoEndpoint)?;
         let metrics = Rc::new(cluster.request(&endpoint));
         asked.replace(Some(Rc::clone(&metrics)));
-        let lease = worker.pool.connect(cluster, &endpoint, fresh).await;
-        let lease = lease.map_err(|error| {
+        let lease = worker
+            .pool
+            .connect(cluster, &endpoint, Originator::Proxy, fresh);
+        let lease = lease.await.map_err(|error| {
             metrics.failed(&error);
             UpstreamFailure::from(&error)
         })?;
@@ -56,7 +59,7 @@ impl<'a> Attempt<'a> {
             began: Instant::now(),
             unflushed: false,
             metrics,
-            _place: lease.place,
+            place: lease.place,
         })
     }
 
@@ -129,7 +132,8 @@ impl<'a> Attempt<'a> {
     /// The response is whole: the connection may serve others.
     pub(crate) fn release(&mut self) {
         if let Some(AnyUpstream::H1(upstream)) = self.upstream.take() {
-            self.worker.pool.release(&self.endpoint, *upstream);
+            let pool = &self.worker.pool;
+            pool.release(&self.endpoint, &self.place, *upstream);
         }
     }
 }

@@ -1,26 +1,25 @@
 //! Names that filters look up.
 
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use weir_abi::DnsAddress;
 use weir_config::DnsLookupFamily;
 
-use crate::cluster::chosen;
-use crate::limits::DNS_TTL;
+use crate::dns::Resolver;
 
-/// The addresses of a name, as the system knows them; none when it does not.
+/// The addresses of a name, as the system's name servers know them; none when they do
+/// not.
 pub(super) async fn look_up(name: &str) -> Vec<DnsAddress> {
-    // An address holds for ever, which Envoy says by a 0.
-    let ttl = match name.parse::<std::net::IpAddr>() {
-        Ok(_) => Duration::ZERO,
-        Err(_) => DNS_TTL,
-    };
-    match tokio::net::lookup_host((name, 0)).await {
-        Ok(addresses) => {
-            let addresses: Vec<_> = addresses.collect();
-            let addresses = chosen(DnsLookupFamily::Auto, &addresses).into_iter();
+    let resolver = Resolver::default();
+    match resolver.look_up(name, DnsLookupFamily::Auto).await {
+        Ok(answer) => {
+            let ttl = answer.ttl;
+            let addresses = answer.addresses.into_iter();
             addresses
-                .map(|address| DnsAddress { address, ttl })
+                .map(|ip| DnsAddress {
+                    address: SocketAddr::new(ip, 0),
+                    ttl,
+                })
                 .collect()
         }
         Err(error) => {

@@ -6,25 +6,25 @@ use clap::Args;
 
 #[derive(Args)]
 pub(super) struct Man {
-    /// The command that the page is about; without one, Weir as a whole.
+    /// The command that the page is about, such as `run` or `filter test`; without one,
+    /// Weir as a whole.
     #[arg(value_name = "COMMAND")]
-    about: Option<String>,
+    about: Vec<String>,
 }
 
 impl Man {
     /// Prints a page of the manual of `cli`, in roff.
     pub(super) fn execute(self, mut cli: clap::Command) -> io::Result<()> {
         cli.build();
-        let page = match &self.about {
-            None => cli.clone(),
-            Some(name) => {
-                let found = cli.find_subcommand(name).cloned();
-                found.ok_or_else(|| io::Error::other(format!("there is no command `{name}`")))?
-            }
-        };
+        let mut page = cli;
+        for name in &self.about {
+            let found = page.find_subcommand(name).cloned();
+            page =
+                found.ok_or_else(|| io::Error::other(format!("there is no command `{name}`")))?;
+        }
         let mut text = Vec::new();
         clap_mangen::Man::new(page).render(&mut text)?;
-        if self.about.is_none() {
+        if self.about.is_empty() {
             text.extend_from_slice(OUTLOOK.as_bytes());
         }
         io::stdout().write_all(&text)

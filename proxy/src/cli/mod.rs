@@ -39,6 +39,8 @@ enum Command {
     /// Ends with 0 when nothing changes, 1 when something does, and 2 when one of them
     /// is not valid.
     Diff(diff::Diff),
+    /// Tools for people who write filters.
+    Filter(weir_devtools::Filter),
     /// Turn Envoy's bootstrap into Weir's own form, on standard output.
     Import(import::Import),
     /// Print the JSON schema of Weir's own configuration, for editors.
@@ -60,6 +62,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
         Command::Diff(diff) => return diff.execute(),
+        Command::Filter(filter) => return filter.execute(),
         Command::Import(import) => import.execute(),
         Command::Schema(schema) => {
             schema.execute();

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Error;
 use super::source::Source;
+use crate::descriptors;
 use crate::generation::Generation;
 use crate::reload::{self, Paths};
 use crate::server;
@@ -36,6 +37,7 @@ impl Run {
             takeover_path,
             concurrency,
         } = self;
+        descriptors::raise_limit();
         weir_abi::start_watchdog();
         let load = move |previous: Option<&Generation>, looked_at: &mut Vec<PathBuf>| {
             let (mut config, generation) = source.load(previous, looked_at)?;

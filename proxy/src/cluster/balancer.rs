@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weir_config::{LbPolicy, LeastRequest, SlowStart};
+use weir_config::{Address, LbPolicy, LeastRequest, SlowStart};
 
 use super::Endpoint;
 use super::members::Snapshot;
@@ -19,7 +19,7 @@ pub(crate) struct PickContext<'a> {
     /// Of the request, by the policies of its route.
     pub(crate) hash: Option<u64>,
     /// Endpoints that others are preferred to: those that were tried already.
-    pub(crate) excluded: &'a [SocketAddr],
+    pub(crate) excluded: &'a [Address],
     /// Where it was going, for clusters whose endpoints are such places.
     pub(crate) destination: Option<SocketAddr>,
 }

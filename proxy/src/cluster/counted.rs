@@ -15,9 +15,9 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
 
 use super::breakers::Permit;
+use super::lane::Traffic;
 use crate::telemetry::{ClusterMetrics, EndpointCells};
 
 /// A connection to an endpoint is open, as long as this lives.
@@ -25,8 +25,8 @@ pub(crate) struct OpenConnection {
     _permit: Permit,
     cells: Arc<EndpointCells>,
     metrics: Arc<ClusterMetrics>,
-    /// Who waits for a connection to the endpoint.
-    freed: Arc<Notify>,
+    /// Of its lane.
+    traffic: Arc<Traffic>,
 }
 
 impl OpenConnection {
@@ -34,16 +34,17 @@ impl OpenConnection {
         permit: Permit,
         cells: &Arc<EndpointCells>,
         metrics: &Arc<ClusterMetrics>,
-        freed: &Arc<Notify>,
+        traffic: &Arc<Traffic>,
     ) -> Self {
         cells.connections.add(1);
         cells.active_connections.add(1);
         metrics.connection();
+        traffic.open.add(1);
         Self {
             _permit: permit,
             cells: Arc::clone(cells),
             metrics: Arc::clone(metrics),
-            freed: Arc::clone(freed),
+            traffic: Arc::clone(traffic),
         }
     }
 }
@@ -52,7 +53,8 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.cells.active_connections.subtract(1);
         self.metrics.connection_ended();
-        self.freed.notify_one();
+        self.traffic.open.subtract(1);
+        self.traffic.freed.notify_one();
     }
 }
 

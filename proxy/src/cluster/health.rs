@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
-use weir_config::{HealthCheck, HealthCheckKind};
+use weir_config::{Address, HealthCheck, HealthCheckKind};
 
 use self::http::{HttpProbe, Target};
 use self::standing::{Change, Standing};
@@ -63,7 +63,10 @@ pub(super) async fn watch(cluster: Weak<ClusterSpec>) {
 
 /// Checks one endpoint for as long as it is one of the cluster's.
 async fn check_member(cluster: Weak<ClusterSpec>, member: Weak<Member>) {
-    let mut standing = Standing::default();
+    let Some(is_checked) = member.upgrade().map(|m| !m.has(Flag::PENDING_ACTIVE_HC)) else {
+        return;
+    };
+    let mut standing = Standing::new(is_checked);
     let mut probe = HttpProbe::default();
     let mut pause = None;
     loop {
@@ -109,19 +112,19 @@ async fn ask(
     check: &HealthCheck,
     probe: &mut HttpProbe,
 ) -> Verdict {
-    let mut address = member.about.address;
-    if let Some(port) = member.about.health_check_port {
+    let mut address = member.about.address.clone();
+    if let (Address::Ip(address), Some(port)) = (&mut address, member.about.health_check_port) {
         address.set_port(port);
     }
     let target = Target {
         cluster,
-        address,
+        address: &address,
         host: member.about.host.as_deref(),
         reuse: check.reuse_connection,
     };
     match &check.kind {
         HealthCheckKind::Http(http) => http::check(http, target, probe).await,
-        HealthCheckKind::Tcp(tcp) => tcp::check(tcp, address).await,
+        HealthCheckKind::Tcp(tcp) => tcp::check(tcp, cluster, &address).await,
         HealthCheckKind::Grpc(grpc) => grpc::check(grpc, target, probe).await,
     }
 }
@@ -140,7 +143,7 @@ fn settle(
     let change = standing.take(verdict, failed, check);
     let is_success = *verdict == Verdict::Healthy;
     let mut is_news = member.set(Flag::PENDING_ACTIVE_HC, false);
-    let (name, address) = (cluster.name.as_str(), member.about.address);
+    let (name, address) = (cluster.name.as_str(), &member.about.address);
     match verdict {
         Verdict::Healthy => counters.check_successes.add(1),
         Verdict::Unhealthy(_) | Verdict::Retriable(_) => counters.check_failures.add(1),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use weir_config::{ClusterEndpoint, Metadata};
+use weir_config::{Address, ClusterEndpoint, Metadata};
 
 use super::outlier::{Blame, Monitor};
 use crate::telemetry::{Counter, EndpointCells};
@@ -34,7 +34,7 @@ impl Flag {
 /// What is configured of an endpoint, and found of its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Description {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// The name that the address was found under.
     pub(crate) host: Option<Arc<str>>,
     pub(crate) weight: u32,
@@ -48,7 +48,7 @@ impl Description {
     /// An endpoint of which nothing is known but where it is.
     pub(super) fn at(address: SocketAddr) -> Self {
         Self {
-            address,
+            address: address.into(),
             host: None,
             weight: 1,
             priority: 0,
@@ -58,11 +58,7 @@ impl Description {
     }
 
     /// What `endpoint` is at this address.
-    pub(crate) fn of(
-        endpoint: &ClusterEndpoint,
-        address: SocketAddr,
-        host: Option<Arc<str>>,
-    ) -> Self {
+    pub(crate) fn of(endpoint: &ClusterEndpoint, address: Address, host: Option<Arc<str>>) -> Self {
         Self {
             address,
             host,
@@ -105,6 +101,20 @@ impl Member {
             cells: Mutex::default(),
             blame: Blame::default(),
             monitor: Mutex::default(),
+        })
+    }
+
+    /// What takes the place of `before`: as healthy, and ejected for as long.
+    pub(super) fn in_place_of(before: &Self, about: Description) -> Arc<Self> {
+        let monitor = before.monitor.lock();
+        let monitor = monitor.unwrap_or_else(PoisonError::into_inner);
+        Arc::new(Self {
+            about,
+            flags: AtomicU8::new(before.flags.load(Ordering::Relaxed)),
+            since: Mutex::new(before.since()),
+            cells: Mutex::default(),
+            blame: Blame::default(),
+            monitor: Mutex::new(monitor.handed_on()),
         })
     }
 

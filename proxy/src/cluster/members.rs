@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
-use weir_config::{Cluster, LbPolicy, OutlierDetection};
+use weir_config::{Cluster, Discovery, LbPolicy, OutlierDetection};
 
 use super::hash_table::{HashTable, Item};
 use super::member::{Description, Flag, Member};
@@ -18,6 +18,8 @@ use crate::telemetry::{ClusterCounters, MembershipLevels};
 pub(crate) struct Members {
     config: Cluster,
     list: Mutex<Vec<Arc<Member>>>,
+    /// Those of the cluster before, in whose places its first ones are.
+    before: Mutex<Vec<Arc<Member>>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     pub(crate) counters: Arc<ClusterCounters>,
     /// To who judges endpoints that fail.
@@ -29,7 +31,7 @@ pub(crate) struct Members {
 /// The endpoints as they are at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
-    /// Whether names have been looked up.
+    /// Whether all names have been looked up.
     pub(super) is_known: bool,
     pub(crate) members: Vec<Arc<Member>>,
     pub(super) levels: Vec<Priority>,
@@ -49,11 +51,17 @@ pub(super) struct Priority {
 }
 
 impl Members {
-    pub(super) fn new(config: &Cluster, counters: Arc<ClusterCounters>) -> Self {
+    /// `before`: what the same endpoints were like until now.
+    pub(super) fn new(
+        config: &Cluster,
+        counters: Arc<ClusterCounters>,
+        before: Vec<Arc<Member>>,
+    ) -> Self {
         let (suspicions, suspected) = mpsc::unbounded_channel();
         Self {
             config: config.clone(),
             list: Mutex::default(),
+            before: Mutex::new(before),
             snapshot: watch::Sender::default(),
             counters,
             suspicions,
@@ -80,24 +88,41 @@ impl Members {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// These are the endpoints from now on. Those that were there already are the same
-    /// ones.
-    pub(super) fn replace(&self, found: impl IntoIterator<Item = Description>) {
+    /// These are the endpoints from now on, and, unless it `is_known`, there may be
+    /// more. Those that were there already are the same ones. A logical one is as
+    /// healthy as it was, wherever it is now.
+    pub(super) fn replace(&self, found: impl IntoIterator<Item = Description>, is_known: bool) {
         let is_checked = !self.config.health_checks.is_empty();
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is named twice is two.
         let mut left = list.clone();
+        let before = self.before.lock();
+        let before = std::mem::take(&mut *before.unwrap_or_else(PoisonError::into_inner));
+        let is_logical = self.config.discovery == Discovery::LogicalDns;
         let member = |about: Description| {
             let known = left.iter().position(|member| member.about == about);
-            match known {
-                Some(place) => left.swap_remove(place),
+            if let Some(place) = known {
+                return left.swap_remove(place);
+            }
+            let takes_place = |member: &&Arc<Member>| {
+                let mut other = member.about.clone();
+                if is_logical {
+                    other.address = about.address.clone();
+                }
+                other == about
+            };
+            match left.iter().chain(&before).find(takes_place) {
+                Some(other) => Member::in_place_of(other, about),
                 None => Member::new(about, is_checked),
             }
         };
         let new: Vec<_> = found.into_iter().map(member).collect();
         let is_same =
             new.len() == list.len() && new.iter().zip(list.iter()).all(|(a, b)| Arc::ptr_eq(a, b));
-        if is_same && self.snapshot.borrow().is_known {
+        if is_same {
+            if self.snapshot.borrow().is_known != is_known {
+                self.publish_list(&list, is_known);
+            }
             return;
         }
         *list = new;
@@ -105,19 +130,20 @@ impl Members {
         tracing::debug!(
             cluster = self.config.name.as_str(),
             "endpoints: {:?}",
-            list.iter().map(|m| m.about.address).collect::<Vec<_>>()
+            list.iter().map(|m| &m.about.address).collect::<Vec<_>>()
         );
-        self.publish_list(&list);
+        self.publish_list(&list, is_known);
     }
 
     /// Tells the workers what has become of the endpoints.
     pub(super) fn publish(&self) {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        self.publish_list(&list);
+        let is_known = self.snapshot.borrow().is_known;
+        self.publish_list(&list, is_known);
     }
 
-    fn publish_list(&self, list: &[Arc<Member>]) {
-        let snapshot = Snapshot::of(&self.config, list.to_vec());
+    fn publish_list(&self, list: &[Arc<Member>], is_known: bool) {
+        let snapshot = Snapshot::of(&self.config, list.to_vec(), is_known);
         self.snapshot.send_replace(Arc::new(snapshot));
     }
 
@@ -135,12 +161,13 @@ impl Members {
             ejected: count(&|m| m.has(Flag::FAILED_OUTLIER_CHECK)),
             has_health_checks: !self.config.health_checks.is_empty(),
             has_outlier_detection: self.config.outlier_detection.is_some(),
+            has_names: self.config.discovery != Discovery::Static,
         }
     }
 }
 
 impl Snapshot {
-    fn of(config: &Cluster, members: Vec<Arc<Member>>) -> Self {
+    fn of(config: &Cluster, members: Vec<Arc<Member>>, is_known: bool) -> Self {
         let highest = members.iter().map(|m| m.about.priority).max();
         let priorities = 0..highest.map_or(0, |highest| highest + 1);
         let places = |priority: u32| {
@@ -182,7 +209,7 @@ impl Snapshot {
             }
         });
         Self {
-            is_known: true,
+            is_known,
             levels: levels.collect(),
             loads: division.loads,
             members,

@@ -11,9 +11,11 @@ mod balancer;
 mod breakers;
 mod control;
 mod counted;
+mod dial;
 mod dns;
 mod hash_table;
 mod health;
+mod lane;
 mod member;
 mod members;
 mod original_dst;
@@ -34,7 +36,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use pingora_core::upstreams::peer::{BasicPeer, HttpPeer};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
+use weir_config::Address;
 
 pub(crate) use self::balancer::PickContext;
 use self::balancer::{Balancer, Policy};
@@ -42,8 +45,8 @@ pub(crate) use self::breakers::Permit as RetryPermit;
 use self::breakers::{Breakers, Share};
 pub(crate) use self::control::start as start_clusters;
 pub(crate) use self::counted::OpenConnection;
-pub(crate) use self::dns::chosen;
 pub(crate) use self::hash_table::{hash, hash_from};
+use self::lane::{Lane, Lanes};
 pub(crate) use self::member::{Flag, Member};
 use self::members::Snapshot;
 use self::original_dst::OriginalDestinations;
@@ -51,7 +54,8 @@ pub(crate) use self::pool::{Lease, Place, Pool};
 pub(crate) use self::request::EndpointRequest;
 pub(crate) use self::spec::ClusterSpec;
 use self::tls::EndpointTls;
-use crate::http::{CodecOptions, H2Endpoint};
+use crate::http::CodecOptions;
+use crate::proxy_protocol::Originator;
 use crate::telemetry::{ClusterMetrics, EndpointCells};
 
 /// The clusters that are served.
@@ -84,7 +88,7 @@ struct WorkerBreakers {
 
 /// One endpoint of a cluster.
 pub(crate) struct Endpoint {
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// The name that the address was found under.
     pub(crate) host: Option<Arc<str>>,
     spec: Arc<ClusterSpec>,
@@ -92,22 +96,26 @@ pub(crate) struct Endpoint {
     cells: Arc<EndpointCells>,
     /// Requests that one connection carries.
     requests_max: Option<u32>,
-    peer: BasicPeer,
-    /// What its connections have in common in the pool, and with no others: address,
-    /// name and cluster, with all its settings.
-    pooled: HttpPeer,
-    /// Connections that the worker is about to make.
-    opening: Cell<usize>,
+    /// For pingora to connect to, where nothing else comes first on a connection.
+    peer: Option<BasicPeer>,
     tls: Option<EndpointTls>,
-    http2: H2Endpoint,
-    /// Wakes who waits for a connection, when one may have become free.
-    freed: Arc<Notify>,
+    lane: Rc<Lane>,
+    /// Those of clients, if it is to know who they are.
+    lanes: RefCell<Lanes>,
 }
 
 impl Endpoint {
     /// What is said of it, if anything is.
     pub(crate) fn metadata(&self) -> Option<Arc<weir_config::Metadata>> {
         self.member.about.metadata.clone()
+    }
+
+    /// The connections that serve requests of `originator`.
+    fn lane(&self, originator: Originator) -> Rc<Lane> {
+        if self.spec.config.proxy_protocol.is_none() || originator == Originator::Proxy {
+            return Rc::clone(&self.lane);
+        }
+        self.lanes.borrow_mut().get(originator, &self.lane)
     }
 
     fn weight(&self) -> u32 {
@@ -164,23 +172,29 @@ impl Cluster {
     }
 
     fn endpoint(&self, member: &Arc<Member>) -> Rc<Endpoint> {
-        let address = member.about.address;
-        let mut peer = BasicPeer::new(&address.to_string());
-        peer.options.connection_timeout = Some(self.spec.connect_timeout);
-        peer.options
-            .tcp_keepalive
-            .clone_from(&self.spec.tcp_keepalive);
+        let address = member.about.address.clone();
         let host = member.about.host.clone();
         let tls = self.spec.tls.as_ref();
-        let tls = tls.map(|tls| EndpointTls::new(tls, host.as_deref(), address));
+        let tls = tls.map(|tls| EndpointTls::new(tls, host.as_deref(), &address));
+        let is_plain = tls.is_none() && self.spec.config.proxy_protocol.is_none();
+        let peer = address.inet().filter(|_| is_plain).map(|address| {
+            let mut peer = BasicPeer::new(&address.to_string());
+            peer.options.connection_timeout = Some(self.spec.connect_timeout);
+            peer.options
+                .tcp_keepalive
+                .clone_from(&self.spec.tcp_keepalive);
+            peer
+        });
+        // By address, name and cluster, with all its settings.
+        let name = tls.as_ref().map(|tls| tls.name.to_str().into_owned());
+        let mut name = name.unwrap_or_default();
+        let at = address.inet().unwrap_or_else(|| {
+            name.push_str(&address.written());
+            SocketAddr::from(([0, 0, 0, 0], 0))
+        });
+        let mut pooled = HttpPeer::new(at, false, name);
+        pooled.group_key = self.spec.id;
         Rc::new(Endpoint {
-            pooled: {
-                let name = tls.as_ref().map(|tls| tls.name.to_str().into_owned());
-                let mut pooled = HttpPeer::new(address, false, name.unwrap_or_default());
-                pooled.group_key = self.spec.id;
-                pooled
-            },
-            opening: Cell::default(),
             tls,
             address,
             host,
@@ -189,8 +203,8 @@ impl Cluster {
             member: Arc::clone(member),
             requests_max: self.codec.requests_max,
             peer,
-            http2: H2Endpoint::default(),
-            freed: Arc::default(),
+            lane: Lane::new(Originator::Proxy, pooled),
+            lanes: RefCell::default(),
         })
     }
 

@@ -69,7 +69,7 @@ impl Cluster {
             .header()
             .and_then(|name| headers.get(name.as_bytes()));
         let named = named.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        let restored = || connection.is_restored.then_some(connection.local);
+        let restored = || connection.local.inet().filter(|_| connection.is_restored);
         let mut destination: SocketAddr = named.or_else(restored)?;
         if let Some(port) = config.upstream_port_override {
             destination.set_port(port);

@@ -98,6 +98,17 @@ pub(super) struct Monitor {
     local: rates::Counted,
 }
 
+impl Monitor {
+    /// What holds for who takes the endpoint's place, which is counted anew.
+    pub(super) fn handed_on(&self) -> Self {
+        Self {
+            ejected: self.ejected,
+            times: self.times,
+            ..Self::default()
+        }
+    }
+}
+
 /// Counts what came of a request.
 pub(super) fn report(
     members: &Members,

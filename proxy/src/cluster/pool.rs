@@ -2,28 +2,30 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::UniqueIDType;
 use pingora_core::upstreams::peer::Peer;
-use tokio::sync::Notify;
 use tokio::time::timeout;
-use weir_config::UpstreamProtocol;
+use weir_config::{Address, UpstreamProtocol};
 
 use super::breakers::Permit;
 use super::counted::{Counted, OpenConnection};
+use super::lane::Lane;
 use super::{Cluster, Endpoint};
 use crate::http::{AnyUpstream, Connection, H1Upstream, H2Upstream, RawUpstream, UpstreamError};
 use crate::limits::CONNECTIONS_INTERVAL;
+use crate::proxy_protocol::Originator;
 use crate::telemetry::PendingRequest;
 use crate::tls::Purpose;
 
 /// A worker's connections to endpoints.
 pub(crate) struct Pool {
     connector: TransportConnector,
+    /// For connections that are for one client each. They are of no use to anybody else
+    /// when it has gone, and must not take the place of those that are.
+    of_clients: TransportConnector,
     /// Requests that connections have carried whose number is limited, by the
     /// descriptor.
     requests: RefCell<HashMap<UniqueIDType, u32>>,
@@ -35,7 +37,7 @@ pub(crate) struct Lease {
     /// Whether it carried an exchange before: the endpoint may have closed it
     /// in the meantime.
     pub(crate) reused: bool,
-    pub(crate) local: Option<SocketAddr>,
+    pub(crate) local: Option<Address>,
     pub(crate) place: Place,
 }
 
@@ -43,13 +45,12 @@ pub(crate) struct Lease {
 /// been given back.
 pub(crate) struct Place {
     _permit: Permit,
-    /// Who waits for a connection to the endpoint.
-    freed: Arc<Notify>,
+    lane: Rc<Lane>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.freed.notify_one();
+        self.lane.traffic.freed.notify_one();
     }
 }
 
@@ -57,21 +58,24 @@ impl Pool {
     pub(crate) fn new() -> Self {
         Self {
             connector: TransportConnector::new(None),
+            of_clients: TransportConnector::new(None),
             requests: RefCell::default(),
         }
     }
 
-    /// A place for one exchange with an endpoint: on a connection that there is,
-    /// or on a new one, which it certainly is when `fresh`.
+    /// A place for one exchange of `originator` with an endpoint: on a connection that
+    /// there is, or on a new one, which it certainly is when `fresh`.
     pub(crate) async fn connect(
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
+        originator: Originator,
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
+        let lane = endpoint.lane(originator);
         match cluster.spec.protocol {
-            UpstreamProtocol::Http1 => self.connect_h1(cluster, endpoint, fresh).await,
-            UpstreamProtocol::Http2 => self.connect_h2(cluster, endpoint, fresh).await,
+            UpstreamProtocol::Http1 => self.connect_h1(cluster, endpoint, lane, fresh).await,
+            UpstreamProtocol::Http2 => self.connect_h2(cluster, endpoint, lane, fresh).await,
         }
     }
 
@@ -79,32 +83,29 @@ impl Pool {
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
+        lane: Rc<Lane>,
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
-        let idle = if fresh {
-            None
-        } else {
-            self.idle(endpoint).await
-        };
+        let idle = if fresh { None } else { self.idle(&lane).await };
         let (connection, reused) = match idle {
             Some(connection) => (connection, true),
             None => {
                 let _waiting = cluster.waiting()?;
-                let reuse = async || self.idle(endpoint).await;
-                match open_or(cluster, endpoint, reuse).await {
+                let reuse = async || self.idle(&lane).await;
+                match open_or(cluster, &lane, reuse).await {
                     Found::Freed(connection) => (connection, true),
                     Found::Permit(permit) => {
-                        let opened = self.open(cluster, endpoint, permit, Purpose::Http).await;
-                        (opened?, false)
+                        let opened = self.open(cluster, endpoint, &lane, permit, Purpose::Http);
+                        (opened.await?, false)
                     }
                 }
             }
         };
-        let place = match cluster.place(endpoint) {
+        let place = match cluster.place(&lane) {
             Ok(place) => place,
             Err(error) => {
-                self.keep(endpoint, connection);
-                endpoint.freed.notify_one();
+                self.keep(endpoint, &lane, connection);
+                lane.traffic.freed.notify_one();
                 return Err(error);
             }
         };
@@ -129,6 +130,7 @@ impl Pool {
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
+        lane: Rc<Lane>,
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
         let lease = |upstream: H2Upstream, reused, local| {
@@ -136,25 +138,29 @@ impl Pool {
                 upstream: AnyUpstream::H2(Box::new(upstream)),
                 reused,
                 local,
-                place: cluster.place(endpoint)?,
+                place: cluster.place(&lane)?,
             })
         };
         let shared = if fresh {
-            endpoint.http2.stream_after_refusal(&cluster.codec)
+            lane.http2.stream_after_refusal(&cluster.codec)
         } else {
-            endpoint.http2.stream(&cluster.codec)
+            lane.http2.stream(&cluster.codec)
         };
         if let Some(upstream) = shared {
             return lease(upstream, !fresh, None);
         }
         let _waiting = cluster.waiting()?;
-        let reuse = async || endpoint.http2.stream(&cluster.codec);
+        let reuse = async || lane.http2.stream(&cluster.codec);
         // Who waits for a connection that is being made shares it, mostly.
-        let permit = if endpoint.http2.is_connecting() {
+        let permit = if lane.http2.is_connecting() {
             None
         } else {
-            match open_or(cluster, endpoint, reuse).await {
-                Found::Freed(upstream) => return lease(upstream, !fresh, None),
+            match open_or(cluster, &lane, reuse).await {
+                Found::Freed(upstream) => {
+                    // Where there is room for one stream, there is mostly for another.
+                    lane.traffic.freed.notify_one();
+                    return lease(upstream, !fresh, None);
+                }
                 Found::Permit(permit) => Some(permit),
             }
         };
@@ -165,12 +171,12 @@ impl Pool {
                 cluster.metrics.pending_overflow();
                 UpstreamError::Overflow
             })?;
-            let opened = self.open(cluster, endpoint, permit, Purpose::Http).await;
-            let connection = opened?;
+            let opened = self.open(cluster, endpoint, &lane, permit, Purpose::Http);
+            let connection = opened.await?;
             local = connection.local_address();
             Ok(connection)
         };
-        let stream = endpoint.http2.fresh_stream(&cluster.codec, make).await;
+        let stream = lane.http2.fresh_stream(&cluster.codec, make).await;
         let (upstream, reused) = stream?;
         // Who asked for a fresh one has tried before, and does not try again.
         lease(upstream, reused && !fresh, local)
@@ -181,15 +187,17 @@ impl Pool {
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
+        originator: Originator,
     ) -> Result<Lease, UpstreamError> {
+        let lane = endpoint.lane(originator);
         let permit = cluster.breakers.connections.acquire();
         let permit = permit.ok_or_else(|| {
             cluster.metrics.connections_overflow();
             UpstreamError::Overflow
         })?;
-        let place = cluster.place(endpoint)?;
-        let opened = self.open(cluster, endpoint, permit, Purpose::Raw).await;
-        let connection = opened?;
+        let place = cluster.place(&lane)?;
+        let opened = self.open(cluster, endpoint, &lane, permit, Purpose::Raw);
+        let connection = opened.await?;
         let local = connection.local_address();
         let upstream = RawUpstream::new(connection);
         Ok(Lease {
@@ -200,9 +208,17 @@ impl Pool {
         })
     }
 
+    /// Where connections of a lane wait.
+    fn waiting(&self, lane: &Lane) -> &TransportConnector {
+        match lane.originator {
+            Originator::Client(_) => &self.of_clients,
+            Originator::Proxy | Originator::Unknown => &self.connector,
+        }
+    }
+
     /// A connection that waits for an exchange.
-    async fn idle(&self, endpoint: &Endpoint) -> Option<Connection> {
-        let stream = self.connector.reused_stream(&endpoint.pooled).await;
+    async fn idle(&self, lane: &Lane) -> Option<Connection> {
+        let stream = self.waiting(lane).reused_stream(&lane.pooled).await;
         stream.map(Connection::from)
     }
 
@@ -211,18 +227,23 @@ impl Pool {
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
+        lane: &Lane,
         permit: Permit,
         purpose: Purpose,
     ) -> Result<Connection, UpstreamError> {
-        let _opening = Opening::new(endpoint);
-        if endpoint.tls.is_some() {
-            let (mut connection, open) = cluster.dialled(endpoint, permit, purpose).await?;
+        let _opening = Opening::new(lane);
+        let Some(peer) = &endpoint.peer else {
+            let dialled = cluster.dialled(endpoint, lane, permit, purpose).await;
+            let (mut connection, open) = dialled?;
+            if connection.tls().is_none() {
+                return Ok(Counted::stream(connection.into_pingora(), open).into());
+            }
             connection.hold(Box::new(open));
             return Ok(connection);
-        }
-        match self.connector.new_stream(&endpoint.peer).await {
+        };
+        match self.connector.new_stream(peer).await {
             Ok(stream) => {
-                let open = cluster.opened(endpoint, permit);
+                let open = cluster.opened(endpoint, lane, permit);
                 Ok(Counted::stream(stream, open).into())
             }
             Err(error) => {
@@ -233,8 +254,9 @@ impl Pool {
         }
     }
 
-    /// Takes a connection back for the next exchange, if it can carry one.
-    pub(crate) fn release(&self, endpoint: &Endpoint, upstream: H1Upstream) {
+    /// Takes a connection back for the next exchange like the one at `place`, if it can
+    /// carry one.
+    pub(crate) fn release(&self, endpoint: &Endpoint, place: &Place, upstream: H1Upstream) {
         if let Some(connection) = upstream.reuse() {
             let id = connection.id();
             let carried = id.and_then(|id| self.requests.borrow().get(&id).copied());
@@ -243,36 +265,34 @@ impl Pool {
             {
                 return;
             }
-            self.keep(endpoint, connection);
+            self.keep(endpoint, &place.lane, connection);
         }
     }
 
-    fn keep(&self, endpoint: &Endpoint, connection: Connection) {
-        let Some(stream) = connection.into_pingora() else {
-            return;
-        };
-        let key = endpoint.pooled.reuse_hash();
+    fn keep(&self, endpoint: &Endpoint, lane: &Lane, connection: Connection) {
+        let stream = connection.into_pingora();
+        let key = lane.pooled.reuse_hash();
         let idle_timeout = endpoint.spec.idle_timeout;
-        self.connector.release_stream(stream, key, idle_timeout);
+        self.waiting(lane).release_stream(stream, key, idle_timeout);
     }
 }
 
 /// A connection to an endpoint is being made, as long as this lives.
-struct Opening<'e>(&'e Endpoint);
+struct Opening<'l>(&'l Lane);
 
-impl<'e> Opening<'e> {
-    fn new(endpoint: &'e Endpoint) -> Self {
-        endpoint.opening.set(endpoint.opening.get() + 1);
-        Self(endpoint)
+impl<'l> Opening<'l> {
+    fn new(lane: &'l Lane) -> Self {
+        lane.opening.set(lane.opening.get() + 1);
+        Self(lane)
     }
 }
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        let Self(endpoint) = self;
-        endpoint.opening.set(endpoint.opening.get() - 1);
+        let Self(lane) = self;
+        lane.opening.set(lane.opening.get() - 1);
         // Perhaps it is not there after all.
-        endpoint.freed.notify_one();
+        lane.traffic.freed.notify_one();
     }
 }
 
@@ -285,11 +305,11 @@ enum Found<T> {
 }
 
 /// Leave to make a connection or, as long as there are as many as there may be, one
-/// that becomes free: `reuse` looks for it. As in Envoy, an endpoint that the worker
-/// has no connection to gets one in any case.
+/// that becomes free: `reuse` looks for it. As in Envoy, a lane without any gets one in
+/// any case.
 async fn open_or<T>(
     cluster: &Cluster,
-    endpoint: &Endpoint,
+    lane: &Lane,
     reuse: impl AsyncFn() -> Option<T>,
 ) -> Found<T> {
     let connections = &cluster.breakers.connections;
@@ -298,8 +318,8 @@ async fn open_or<T>(
     }
     cluster.metrics.connections_overflow();
     loop {
-        let freed = endpoint.freed.notified();
-        if endpoint.cells.active_connections.get() == 0 && endpoint.opening.get() == 0 {
+        let freed = lane.traffic.freed.notified();
+        if lane.is_empty() {
             return Found::Permit(connections.take());
         }
         // What ends on another worker, or at another endpoint, wakes nobody here.
@@ -318,22 +338,25 @@ impl Cluster {
     pub(crate) async fn dial(
         &self,
         endpoint: &Endpoint,
+        originator: Originator,
     ) -> Result<(Connection, OpenConnection), UpstreamError> {
         let Some(permit) = self.breakers.connections.acquire() else {
             self.metrics.connections_overflow();
             return Err(UpstreamError::Overflow);
         };
-        self.dialled(endpoint, permit, Purpose::Raw).await
+        let lane = endpoint.lane(originator);
+        self.dialled(endpoint, &lane, permit, Purpose::Raw).await
     }
 
     async fn dialled(
         &self,
         endpoint: &Endpoint,
+        lane: &Lane,
         permit: Permit,
         purpose: Purpose,
     ) -> Result<(Connection, OpenConnection), UpstreamError> {
-        match endpoint.dial(self, purpose).await {
-            Ok(connection) => Ok((connection, self.opened(endpoint, permit))),
+        match endpoint.dial(self, &lane.originator, purpose).await {
+            Ok(connection) => Ok((connection, self.opened(endpoint, lane, permit))),
             Err(error) => {
                 self.failed_to_connect(endpoint, &error);
                 Err(error)
@@ -354,19 +377,19 @@ impl Cluster {
     }
 
     /// A place for a request, if there is one.
-    fn place(&self, endpoint: &Endpoint) -> Result<Place, UpstreamError> {
+    fn place(&self, lane: &Rc<Lane>) -> Result<Place, UpstreamError> {
         let Some(permit) = self.breakers.requests.acquire() else {
             self.metrics.pending_overflow();
             return Err(UpstreamError::Overflow);
         };
         Ok(Place {
             _permit: permit,
-            freed: Arc::clone(&endpoint.freed),
+            lane: Rc::clone(lane),
         })
     }
 
-    fn opened(&self, endpoint: &Endpoint, permit: Permit) -> OpenConnection {
-        OpenConnection::new(permit, &endpoint.cells, &self.metrics, &endpoint.freed)
+    fn opened(&self, endpoint: &Endpoint, lane: &Lane, permit: Permit) -> OpenConnection {
+        OpenConnection::new(permit, &endpoint.cells, &self.metrics, &lane.traffic)
     }
 
     fn failed_to_connect(&self, endpoint: &Endpoint, error: &UpstreamError) {

@@ -15,7 +15,11 @@ use crate::http::CodecOptions;
 use crate::telemetry::Page;
 use crate::tls::UpstreamTls;
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// Tells connections in a pool from others.
+pub(super) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// A cluster as configured; shared by all workers. It goes on as long as its
 /// configuration is the same, and everything that is known of its endpoints with it.
@@ -43,23 +47,37 @@ pub(crate) struct ClusterSpec {
 
 impl ClusterSpec {
     /// The cluster of this configuration. Counting goes on from `before`, which had
-    /// the same name.
+    /// the same name; and so does all that is known of endpoints, if nothing but TLS has
+    /// changed.
     pub(crate) fn new(
         config: &Cluster,
         tls: Option<Arc<UpstreamTls>>,
         before: Option<&Self>,
     ) -> Self {
         let counters = before.map(|before| Arc::clone(&before.members.counters));
-        let members = Members::new(config, counters.unwrap_or_default());
+        let same = before.filter(|before| {
+            let mut other = before.config.clone();
+            other.tls.clone_from(&config.tls);
+            other == *config
+        });
+        let known = same.map(|same| same.members.current().members.clone());
+        let members = Members::new(
+            config,
+            counters.unwrap_or_default(),
+            known.unwrap_or_default(),
+        );
         let is_static = config.discovery == Discovery::Static;
         if is_static {
             // A valid configuration has no names here.
             let endpoints = config.endpoints.iter();
             members.replace(
                 endpoints.filter_map(|endpoint| match &endpoint.address.value {
-                    Endpoint::Address(address) => Some(Description::of(endpoint, *address, None)),
+                    Endpoint::Address(address) => {
+                        Some(Description::of(endpoint, address.clone(), None))
+                    }
                     Endpoint::Name { .. } => None,
                 }),
+                true,
             );
         }
         Self {
@@ -74,7 +92,7 @@ impl ClusterSpec {
             connect_timeout: config.connect_timeout,
             protocol: config.protocol,
             tls,
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: next_id(),
             idle_timeout: config.idle_timeout,
             buffer_limit: config.buffer_limit,
             codec: CodecOptions::of_cluster(config),

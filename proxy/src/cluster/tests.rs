@@ -2,18 +2,26 @@ use super::*;
 
 /// A worker's part of the cluster that is described by `keys`.
 fn cluster(keys: &str) -> Cluster {
+    cluster_after(None, keys)
+}
+
+/// The same, after a reload.
+fn cluster_after(before: Option<&Cluster>, keys: &str) -> Cluster {
     let text = format!(
         "listeners: [{{ name: e, address: 127.0.0.1:0 }}]\nclusters: [{{ name: c, {keys} }}]"
     );
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
-    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None, None));
+    let before = before.map(|before| &*before.spec);
+    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None, before));
     Cluster::new(&spec, 1, ClusterMetrics::new("c"))
 }
 
 fn ports(cluster: &Cluster, picks: usize) -> Vec<u16> {
     let pick = |_| cluster.pick(&PickContext::default());
     let picked = (0..picks).filter_map(pick);
-    picked.map(|endpoint| endpoint.address.port()).collect()
+    picked
+        .filter_map(|endpoint| endpoint.address.port())
+        .collect()
 }
 
 fn count(ports: &[u16], wanted: u16) -> usize {
@@ -24,7 +32,7 @@ fn count(ports: &[u16], wanted: u16) -> usize {
 fn mark(cluster: &Cluster, port: u16, flag: member::Flag, value: bool) {
     let members = &cluster.spec.members;
     for member in &members.current().members {
-        if member.about.address.port() == port {
+        if member.about.address.port() == Some(port) {
             member.set(flag, value);
         }
     }
@@ -57,7 +65,7 @@ fn the_one_with_fewer_requests_is_preferred() {
     let _requests: Vec<_> = (0..10).map(|_| cluster.request(&busy)).collect();
     let ports = ports(&cluster, 400);
     // It is drawn alone once in four times.
-    let picked = count(&ports, busy.address.port());
+    let picked = count(&ports, busy.address.port().unwrap());
     assert!((50..150).contains(&picked), "{picked}");
 }
 
@@ -111,14 +119,14 @@ fn what_was_tried_is_passed_over_as_long_as_there_is_something_else() {
         let cluster = cluster(&format!(
             "endpoints: [127.0.0.1:1, 127.0.0.1:2], lb_policy: {policy}"
         ));
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port)).into();
         let other = |excluded: &[_]| {
             let context = PickContext {
                 hash: None,
                 excluded,
                 ..PickContext::default()
             };
-            cluster.pick(&context).unwrap().address.port()
+            cluster.pick(&context).unwrap().address.port().unwrap()
         };
         let others = (0..200).filter(|_| other(&[address(1)]) == 2);
         // Chance may have the same one again, but not often.
@@ -138,7 +146,7 @@ fn a_hash_finds_its_endpoint_again() {
                 hash: Some(hash(&n.to_be_bytes())),
                 ..PickContext::default()
             };
-            cluster.pick(&context).unwrap().address.port()
+            cluster.pick(&context).unwrap().address.port().unwrap()
         };
         let before: Vec<_> = (0..200).map(find).collect();
         assert_eq!(before, (0..200).map(find).collect::<Vec<_>>());
@@ -151,4 +159,59 @@ fn a_hash_finds_its_endpoint_again() {
         mark(&cluster, 2, EJECTED, false);
         assert_eq!(before, (0..200).map(find).collect::<Vec<_>>());
     }
+}
+
+const CHECK: &str = "health_checks: [{ tcp: {}, timeout: 1s, interval: 1s, \
+                     unhealthy_threshold: 1, healthy_threshold: 1 }]";
+
+/// The flags of each endpoint.
+fn flags(cluster: &Cluster) -> Vec<String> {
+    let members = &cluster.spec.members.current().members;
+    members.iter().map(|member| member.flags()).collect()
+}
+
+#[test]
+fn with_other_tls_endpoints_are_as_healthy_as_they_were() {
+    let keys = |ca: &str, more: &str| {
+        let endpoints = "endpoints: [127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3]";
+        format!("{endpoints}, {CHECK}, tls: {{ ca: {ca} }}{more}")
+    };
+    let before = cluster(&keys("a.pem", ""));
+    for port in 1..=2 {
+        mark(&before, port, member::Flag::PENDING_ACTIVE_HC, false);
+        mark(&before, port, member::Flag::FAILED_ACTIVE_HC, false);
+    }
+    mark(&before, 2, EJECTED, true);
+    let expected = [
+        "healthy",
+        "/failed_outlier_check",
+        "/failed_active_hc/pending_active_hc",
+    ];
+    assert_eq!(flags(&before), expected);
+    let after = cluster_after(Some(&before), &keys("b.pem", ""));
+    assert_eq!(flags(&after), expected);
+    // Another cluster begins anew.
+    let other = cluster_after(Some(&before), &keys("a.pem", ", idle_timeout: 1s"));
+    assert_eq!(flags(&other), [expected[2]; 3]);
+}
+
+#[test]
+fn a_logical_endpoint_is_as_healthy_wherever_it_is() {
+    let cluster = cluster(&format!(
+        "endpoints: ['web.example:80'], type: logical_dns, {CHECK}"
+    ));
+    let found = |address: &str| {
+        let host = Some("web.example".into());
+        let endpoint = &cluster.spec.config.endpoints[0];
+        let address = weir_config::Address::of_written(address).unwrap();
+        let found = member::Description::of(endpoint, address, host);
+        cluster.spec.members.replace([found], true);
+    };
+    found("127.0.0.1:80");
+    mark(&cluster, 80, member::Flag::PENDING_ACTIVE_HC, false);
+    mark(&cluster, 80, member::Flag::FAILED_ACTIVE_HC, false);
+    found("127.0.0.2:80");
+    assert_eq!(flags(&cluster), ["healthy"]);
+    let members = &cluster.spec.members.current().members;
+    assert_eq!(members[0].about.address.to_string(), "127.0.0.2:80");
 }

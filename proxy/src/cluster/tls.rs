@@ -1,16 +1,13 @@
 //! Encrypted connections to endpoints.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use weir_config::UpstreamProtocol;
+use weir_config::{Address, UpstreamProtocol};
 
-use super::{Cluster, Endpoint};
-use crate::http::{Connection, UpstreamError};
+use super::Cluster;
+use crate::http::UpstreamError;
+use crate::socket::SocketStream;
 use crate::tls::{ConnectError, ConnectErrorKind, Purpose, TlsConnection, UpstreamTls};
 
 /// What an endpoint is to be, for its connections to be encrypted.
@@ -20,7 +17,7 @@ pub(super) struct EndpointTls {
 }
 
 impl EndpointTls {
-    pub(super) fn new(tls: &Arc<UpstreamTls>, host: Option<&str>, address: SocketAddr) -> Self {
+    pub(super) fn new(tls: &Arc<UpstreamTls>, host: Option<&str>, address: &Address) -> Self {
         Self {
             tls: Arc::clone(tls),
             name: tls.name(host, address.ip()),
@@ -28,13 +25,13 @@ impl EndpointTls {
     }
 
     /// Agrees on keys with the endpoint.
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         cluster: &Cluster,
-        tcp: TcpStream,
+        socket: SocketStream,
         purpose: Purpose,
     ) -> Result<TlsConnection, UpstreamError> {
-        let connected = self.tls.connect(tcp, self.name.clone(), purpose).await;
+        let connected = self.tls.connect(socket, self.name.clone(), purpose).await;
         let connected = connected.and_then(|connection| {
             let chosen = connection.facts().alpn.as_deref();
             let fits = match cluster.spec.protocol {
@@ -58,52 +55,5 @@ impl EndpointTls {
                 Err(UpstreamError::Connect(error.reason))
             }
         }
-    }
-}
-
-impl Endpoint {
-    /// A new connection, encrypted if the cluster's are, within its time.
-    pub(super) async fn dial(
-        &self,
-        cluster: &Cluster,
-        purpose: Purpose,
-    ) -> Result<Connection, UpstreamError> {
-        let dialled = async {
-            let tcp = TcpStream::connect(self.address).await;
-            let tcp = tcp.map_err(|error| UpstreamError::Connect(cause(&error)))?;
-            if let Err(error) = tcp.set_nodelay(true) {
-                tracing::debug!("TCP_NODELAY: {error}");
-            }
-            if let Some(keepalive) = &cluster.spec.tcp_keepalive {
-                let keepalive = socket2::TcpKeepalive::new()
-                    .with_time(keepalive.idle)
-                    .with_interval(keepalive.interval)
-                    .with_retries(u32::try_from(keepalive.count).unwrap_or(u32::MAX));
-                let socket = socket2::SockRef::from(&tcp);
-                if let Err(error) = socket.set_tcp_keepalive(&keepalive) {
-                    tracing::debug!("SO_KEEPALIVE: {error}");
-                }
-            }
-            match &self.tls {
-                Some(tls) => tls
-                    .connect(cluster, tcp, purpose)
-                    .await
-                    .map(Connection::from),
-                None => Ok(Connection::from(tcp)),
-            }
-        };
-        let dialled = timeout(cluster.spec.connect_timeout, dialled).await;
-        dialled.unwrap_or(Err(UpstreamError::ConnectTimeout))
-    }
-}
-
-/// Why there is no connection, in the system's words, as Envoy has them.
-fn cause(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => super::pool::REFUSED.to_owned(),
-        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-            super::pool::UNREACHABLE.to_owned()
-        }
-        _ => error.to_string(),
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Active {
     pub(super) upstream: AnyUpstream,
     pub(super) target: Target,
     /// Given back behind the connection.
-    _place: Place,
+    pub(super) place: Place,
     /// The connection was used before and nothing has come back on it: the
     /// endpoint may have closed it before it saw the request.
     pub(super) stale: bool,
@@ -60,7 +60,7 @@ impl Active {
         Self {
             upstream: lease.upstream,
             target,
-            _place: lease.place,
+            place: lease.place,
             stale: lease.reused,
             body_sent: false,
             request_ended: false,

@@ -92,9 +92,9 @@ impl<D: Downstream> Exchange<'_, D> {
         let info = &self.stream.info;
         let hash = forward.hash_policy.hash(
             &self.stream.request_map(),
-            info.client.ip(),
-            info.connection.peer,
-            info.connection.local,
+            &info.client,
+            &info.connection.peer,
+            &info.connection.local,
         );
         self.cookies = hash.cookies;
         hash.value
@@ -143,7 +143,7 @@ impl<D: Downstream> Exchange<'_, D> {
             self.stream.fail_upstream(&UpstreamFailure::NoEndpoint);
             return;
         };
-        self.attempts.chosen(endpoint.address);
+        self.attempts.chosen(&endpoint.address);
         let host = endpoint.host.as_ref().filter(|_| forward.auto_host_rewrite);
         if let Some(host) = host {
             let host = Bytes::copy_from_slice(host.as_bytes());
@@ -224,31 +224,33 @@ impl<D: Downstream> Exchange<'_, D> {
             endpoint: Rc::clone(&endpoint),
         };
         let info = &self.stream.info;
-        info.upstream_chosen(endpoint.address);
+        info.upstream_chosen(&endpoint.address);
         info.upstream_metadata.replace(endpoint.metadata());
         let of_cluster = &self.shared.clusters[cluster];
         let request = of_cluster.request(&endpoint);
         if let Some(trace) = &info.trace {
             let mut headers = self.stream.request_map();
-            request.trace(trace.upstream(&mut headers, &of_cluster.name, endpoint.address));
+            request.trace(trace.upstream(&mut headers, &of_cluster.name, &endpoint.address));
         }
         self.upstream_metrics = Some(request);
         let shared = Rc::clone(self.shared);
         let terminates = self.route_connect() == Some(Connect::Terminate);
+        let originator = info.connection.originator();
         self.endpoint = EndpointState::Connecting(Box::pin(async move {
             let cluster = &shared.clusters[target.cluster];
+            let pool = &shared.pool;
             let lease = if terminates {
-                shared.pool.connect_raw(cluster, &endpoint).await
+                pool.connect_raw(cluster, &endpoint, originator).await
             } else {
-                shared.pool.connect(cluster, &endpoint, fresh).await
+                pool.connect(cluster, &endpoint, originator, fresh).await
             };
             lease.map(|lease| (lease, target))
         }));
     }
 
-    pub(super) fn connected(&mut self, lease: Lease, target: Target) {
+    pub(super) fn connected(&mut self, mut lease: Lease, target: Target) {
         let info = &self.stream.info;
-        info.upstream_ready(lease.local);
+        info.upstream_ready(lease.local.take());
         info.upstream_tls.replace(lease.upstream.tls().cloned());
         // Of an attempt before this one.
         info.upstream_failure.borrow_mut().clear();

@@ -4,13 +4,12 @@
 //! Filters see one response: an attempt that is followed by another ends here. Once
 //! anything of a response has gone on, there is no other attempt.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use weir_abi::{BodyBuffer, HeaderMap};
 use weir_config::defaults::RETRIES;
-use weir_config::{RetryOn, RetryPolicy as Defaults};
+use weir_config::{Address, RetryOn, RetryPolicy as Defaults};
 
 use super::Exchange;
 use super::endpoint::EndpointState;
@@ -29,7 +28,7 @@ pub(super) struct Attempts {
     /// What the endpoint depends on, if the route says so.
     pub(super) hash: Option<u64>,
     /// The endpoints that were chosen, if there may be others.
-    pub(super) tried: Vec<SocketAddr>,
+    pub(super) tried: Vec<Address>,
     /// For one attempt, once the request is complete and there is a connection.
     pub(super) timeout: Option<Duration>,
     /// How long nothing may move at the endpoint.
@@ -71,9 +70,9 @@ enum Decision {
 
 impl Attempts {
     /// This endpoint was chosen.
-    pub(super) fn chosen(&mut self, endpoint: SocketAddr) {
+    pub(super) fn chosen(&mut self, endpoint: &Address) {
         if self.retry.is_some() {
-            self.tried.push(endpoint);
+            self.tried.push(endpoint.clone());
         }
     }
 }

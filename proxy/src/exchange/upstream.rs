@@ -130,7 +130,8 @@ impl<D: Downstream> Exchange<'_, D> {
         if let EndpointState::Active(active) = state
             && let AnyUpstream::H1(upstream) = active.upstream
         {
-            self.shared.pool.release(&active.target.endpoint, *upstream);
+            let (endpoint, place) = (&active.target.endpoint, &active.place);
+            self.shared.pool.release(endpoint, place, *upstream);
         }
     }
 

@@ -276,19 +276,31 @@ impl FilterVm {
     }
 
     /// Has a spare made when nothing else is to be done, if one is wanted.
-    pub(crate) fn prepare_spare(self: &Rc<Self>) {
-        let wanted = self.spec.plugins.iter().any(|plugin| plugin.spare);
-        let wanted = wanted && !self.spec.is_isolated();
-        if !wanted || self.worker.is_none() {
+    fn prepare_spare(self: &Rc<Self>) {
+        if !self.wants_spare() {
             return;
         }
         let vm = Rc::downgrade(self);
         tokio::task::spawn_local(async move {
             tokio::task::yield_now().await;
             if let Some(vm) = vm.upgrade() {
-                vm.make_spare();
+                vm.equip();
             }
         });
+    }
+
+    /// Makes a spare, if one is wanted.
+    pub(crate) fn equip(&self) {
+        if self.wants_spare() {
+            self.make_spare();
+        }
+    }
+
+    /// One that has ended wants none.
+    fn wants_spare(&self) -> bool {
+        let wanted = self.spec.plugins.iter().any(|plugin| plugin.spare);
+        let there = self.worker.is_some() && self.live.borrow().is_some();
+        wanted && there && !self.spec.is_isolated()
     }
 
     fn make_spare(&self) {

@@ -1,8 +1,6 @@
 //! [`Connection`]: the bytes of one connection, whatever carries them.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,13 +8,14 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 use pingora_core::protocols::{UniqueID, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use weir_config::Address;
 
+use crate::socket::SocketStream;
 use crate::tls::{Guard, TlsConnection, TlsFacts};
 
 /// What carries a connection's bytes.
 enum Transport {
-    Tcp(TcpStream),
+    Plain(SocketStream),
     Tls(Box<TlsConnection>),
     /// Made by one of pingora's connectors.
     Pingora(pingora_core::protocols::Stream),
@@ -29,9 +28,9 @@ pub(crate) struct Connection {
     hang_up: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-impl From<TcpStream> for Connection {
-    fn from(tcp: TcpStream) -> Self {
-        Self::new(Transport::Tcp(tcp))
+impl From<SocketStream> for Connection {
+    fn from(socket: SocketStream) -> Self {
+        Self::new(Transport::Plain(socket))
     }
 }
 
@@ -67,12 +66,12 @@ impl Connection {
         self.prefix = bytes;
     }
 
-    /// The connection in pingora's form, if it may wait in a pool.
-    pub(crate) fn into_pingora(self) -> Option<pingora_core::protocols::Stream> {
+    /// The connection in pingora's form, in which it may wait in a pool.
+    pub(crate) fn into_pingora(self) -> pingora_core::protocols::Stream {
         match self.transport {
-            Transport::Pingora(stream) => Some(stream),
-            Transport::Tls(tls) => Some(tls),
-            Transport::Tcp(_) => None,
+            Transport::Pingora(stream) => stream,
+            Transport::Tls(tls) => tls,
+            Transport::Plain(socket) => socket.into(),
         }
     }
 
@@ -87,7 +86,7 @@ impl Connection {
     pub(crate) fn tls(&self) -> Option<&Arc<TlsFacts>> {
         match &self.transport {
             Transport::Tls(tls) => Some(tls.facts()),
-            Transport::Tcp(_) | Transport::Pingora(_) => None,
+            Transport::Plain(_) | Transport::Pingora(_) => None,
         }
     }
 
@@ -96,32 +95,32 @@ impl Connection {
         match &self.transport {
             Transport::Tls(tls) => Some(tls.id()),
             Transport::Pingora(stream) => Some(stream.id()),
-            Transport::Tcp(_) => None,
+            Transport::Plain(_) => None,
         }
     }
 
     /// Its own end.
-    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_address(&self) -> Option<Address> {
         match &self.transport {
-            Transport::Tcp(tcp) => tcp.local_addr().ok(),
+            Transport::Plain(socket) => socket.local_address(),
             Transport::Tls(tls) => tls.local_address(),
             Transport::Pingora(stream) => {
                 let digest = stream.get_socket_digest();
-                digest.and_then(|d| d.local_addr()?.as_inet().copied())
+                digest.and_then(|d| d.local_addr()?.as_inet().copied().map(Address::Ip))
             }
         }
     }
 
     /// The socket, unless one of pingora's connectors has it.
-    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+    pub(crate) fn socket(&self) -> Option<&SocketStream> {
         match &self.transport {
-            Transport::Tcp(tcp) => Some(tcp),
-            Transport::Tls(tls) => Some(tls.tcp()),
+            Transport::Plain(socket) => Some(socket),
+            Transport::Tls(tls) => Some(tls.socket()),
             Transport::Pingora(_) => None,
         }
     }
 
-    /// Reads what is there; `WouldBlock` if nothing is, of which [`Self::tcp`] tells
+    /// Reads what is there; `WouldBlock` if nothing is, of which [`Self::socket`] tells
     /// when that is over.
     pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut read = ReadBuf::new(buffer);
@@ -164,9 +163,9 @@ impl Connection {
     /// nothing. The kernel tells it by a mark on the socket, also when data
     /// waits in front.
     pub(crate) fn poll_hang_up(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let tcp = match &self.transport {
-            Transport::Tcp(tcp) => tcp,
-            Transport::Tls(tls) => tls.tcp(),
+        let socket = match &self.transport {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(tls) => tls.socket(),
             Transport::Pingora(_) => return Poll::Pending,
         };
         let hang_up = match &mut self.hang_up {
@@ -174,9 +173,7 @@ impl Connection {
             none => {
                 // A second descriptor, since the readiness of the first belongs
                 // to whoever reads.
-                let watched = tcp.as_fd().try_clone_to_owned();
-                let watched = watched.and_then(|fd| TcpStream::from_std(fd.into()));
-                match watched {
+                match socket.watched() {
                     Ok(watched) => none.insert(Box::pin(hung_up(watched))),
                     Err(error) => {
                         tracing::debug!("cannot watch a connection: {error}");
@@ -190,7 +187,7 @@ impl Connection {
 }
 
 /// Returns once the other side has closed or broken the connection.
-async fn hung_up(watched: TcpStream) {
+async fn hung_up(watched: SocketStream) {
     // An error is an end, too.
     while let Ok(ready) = watched.ready(Interest::READABLE).await {
         if ready.is_read_closed() || ready.is_error() {
@@ -215,7 +212,7 @@ impl AsyncRead for Connection {
             return Poll::Ready(Ok(()));
         }
         match &mut self.transport {
-            Transport::Tcp(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Transport::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Transport::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
             Transport::Pingora(stream) => Pin::new(stream).poll_read(context, buffer),
         }
@@ -229,7 +226,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.transport {
-            Transport::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Transport::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Transport::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
             Transport::Pingora(stream) => Pin::new(stream).poll_write(context, bytes),
         }
@@ -241,7 +238,7 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.transport {
-            Transport::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(context, slices),
+            Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(context, slices),
             Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(context, slices),
             Transport::Pingora(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
@@ -249,7 +246,7 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         match &self.transport {
-            Transport::Tcp(tcp) => tcp.is_write_vectored(),
+            Transport::Plain(socket) => socket.is_write_vectored(),
             Transport::Tls(tls) => tls.is_write_vectored(),
             Transport::Pingora(stream) => stream.is_write_vectored(),
         }
@@ -257,7 +254,7 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
-            Transport::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
+            Transport::Plain(socket) => Pin::new(socket).poll_flush(context),
             Transport::Tls(tls) => Pin::new(tls).poll_flush(context),
             Transport::Pingora(stream) => Pin::new(stream).poll_flush(context),
         }
@@ -265,7 +262,7 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
-            Transport::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Transport::Tls(tls) => Pin::new(tls).poll_shutdown(context),
             Transport::Pingora(stream) => Pin::new(stream).poll_shutdown(context),
         }

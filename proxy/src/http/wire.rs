@@ -2,12 +2,13 @@
 //! to be written.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 use weir_abi::BodyBuffer;
 
@@ -45,6 +46,9 @@ impl Wire {
 
     /// Reads once; 0 means that the other side has ended its half.
     pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read_size == READ_BYTES_MIN {
+            return self.poll_fill_little(context);
+        }
         if self.input.capacity() - self.input.len() < self.read_size / 2 {
             self.input.reserve(self.read_size);
         }
@@ -56,10 +60,21 @@ impl Wire {
         Poll::Ready(Ok(n))
     }
 
-    /// Gives back what a long message has taken: the next one may be long in
-    /// coming.
+    /// The same where little is said: what waits for it takes no room before it comes.
+    fn poll_fill_little(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [MaybeUninit::uninit(); READ_BYTES_MIN];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut self.connection).poll_read(context, &mut read))?;
+        self.input.extend_from_slice(read.filled());
+        if read.remaining() == 0 {
+            self.read_size *= 2;
+        }
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Gives back what a message has taken: the next one may be long in coming.
     pub(super) fn shrink(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > READ_BYTES_MIN {
+        if self.input.is_empty() {
             self.input = BytesMut::new();
             self.read_size = READ_BYTES_MIN;
         }

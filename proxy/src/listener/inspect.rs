@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use weir_config::{Listener, PLAIN_HTTP};
 
 use super::hello;
 use crate::limits::{INSPECTED_BYTES_AT_FIRST, INSPECTED_HTTP_BYTES, INSPECTED_TLS_BYTES};
+use crate::socket::SocketStream;
 
 /// With what HTTP/2 begins (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -64,8 +64,11 @@ impl Inspection {
 
     /// Looks at what the client says first, and leaves it to be read. If that has not
     /// been enough, the socket does not tell of it a second time.
-    pub(crate) async fn inspect(self, tcp: &TcpStream) -> Result<Inspected, InspectionError> {
-        let looking = self.look(tcp);
+    pub(crate) async fn inspect(
+        self,
+        connection: &SocketStream,
+    ) -> Result<Inspected, InspectionError> {
+        let looking = self.look(connection);
         match self.timeout {
             Some(limit) => timeout(limit, looking)
                 .await
@@ -74,12 +77,12 @@ impl Inspection {
         }
     }
 
-    async fn look(self, tcp: &TcpStream) -> Result<Inspected, InspectionError> {
+    async fn look(self, connection: &SocketStream) -> Result<Inspected, InspectionError> {
         let mut look = Look::new(self);
         loop {
-            let ready = tcp.ready(Interest::READABLE).await?;
+            let ready = connection.ready(Interest::READABLE).await?;
             // Bytes that are not enough wait for the next to come, not for themselves.
-            let result = tcp.try_io(Interest::READABLE, || match look.at(tcp) {
+            let result = connection.try_io(Interest::READABLE, || match look.at(connection) {
                 Err(InspectionError::Io(error)) => Err(error),
                 Ok(None) if !ready.is_read_closed() => Err(io::ErrorKind::WouldBlock.into()),
                 result => Ok(result),
@@ -108,9 +111,9 @@ impl Look {
     }
 
     /// What the bytes that have come tell, if they are enough.
-    fn at(&mut self, tcp: &TcpStream) -> Result<Option<Inspected>, InspectionError> {
+    fn at(&mut self, connection: &SocketStream) -> Result<Option<Inspected>, InspectionError> {
         loop {
-            let peeked = recv(tcp.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_PEEK);
+            let peeked = recv(connection.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_PEEK);
             let length = peeked.map_err(io::Error::from)?;
             if length == 0 {
                 return Err(InspectionError::Gone);

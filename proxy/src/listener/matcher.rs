@@ -1,8 +1,8 @@
 //! [`ChainMatcher`]: which filter chain a connection is for.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use weir_config::{Cidr, FilterChainMatch, Listener, SourceType, TransportProtocol};
+use weir_config::{Address, Cidr, FilterChainMatch, Listener, SourceType, TransportProtocol};
 
 use super::Inspected;
 
@@ -19,10 +19,10 @@ pub(crate) struct ChainMatcher {
 /// What is known of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
-    pub(crate) destination: SocketAddr,
-    pub(crate) source: SocketAddr,
+    pub(crate) destination: &'a Address,
+    pub(crate) source: &'a Address,
     /// The peer, whatever a proxy in front says.
-    pub(crate) direct_source: IpAddr,
+    pub(crate) direct_source: &'a Address,
     pub(crate) inspected: &'a Inspected,
 }
 
@@ -57,19 +57,25 @@ impl ChainMatcher {
 
     fn specific(&self, asked: &Asked<'_>) -> Option<usize> {
         let (destination, source) = (asked.destination, asked.source);
-        let destination_ip = destination.ip().to_canonical();
-        let source_ip = source.ip().to_canonical();
-        let direct = asked.direct_source.to_canonical();
+        let ip = |address: &Address| address.ip().map(|ip| ip.to_canonical());
+        let (destination_ip, source_ip) = (ip(destination), ip(source));
+        let direct = ip(asked.direct_source);
         // Other addresses of the loopback device are none of Envoy's.
         let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let is_local = loopback.contains(&source_ip) || source_ip == destination_ip;
+        // A Unix socket is as near.
+        let is_loopback = source_ip.is_none_or(|ip| loopback.contains(&ip));
+        let is_local = is_loopback || source_ip == destination_ip;
         let inspected = asked.inspected;
         let mut left: Vec<_> = self.matches.iter().enumerate().collect();
         let mut narrow = |rank: &dyn Fn(&FilterChainMatch) -> Rank| {
             let best = left.iter().filter_map(|(_, chain)| rank(chain)).max();
             left.retain(|(_, chain)| best.is_some() && rank(chain) == best);
         };
-        narrow(&|chain| exact(chain.destination_port, |port| port == destination.port()));
+        narrow(&|chain| {
+            exact(chain.destination_port, |port| {
+                destination.port() == Some(port)
+            })
+        });
         narrow(&|chain| longest_prefix(&chain.prefix_ranges, destination_ip));
         narrow(&|chain| server_name(&chain.server_names, &inspected.server_name));
         narrow(&|chain| {
@@ -87,7 +93,7 @@ impl ChainMatcher {
         narrow(&|chain| longest_prefix(&chain.source_prefix_ranges, source_ip));
         narrow(&|chain| match chain.source_ports.as_slice() {
             [] => Some(0),
-            ports => ports.contains(&source.port()).then_some(1),
+            ports => ports.contains(&source.port()?).then_some(1),
         });
         left.first().map(|(place, _)| *place)
     }
@@ -101,10 +107,11 @@ fn exact<T>(wanted: Option<T>, is: impl Fn(T) -> bool) -> Rank {
 }
 
 /// A prefix of no bits is more than nothing.
-fn longest_prefix(ranges: &[Cidr], address: IpAddr) -> Rank {
+fn longest_prefix(ranges: &[Cidr], address: Option<IpAddr>) -> Rank {
     if ranges.is_empty() {
         return Some(0);
     }
+    let address = address?;
     let fitting = ranges.iter().filter(|range| range.contains(address));
     fitting.map(|range| usize::from(range.bits()) + 1).max()
 }
@@ -151,11 +158,23 @@ listeners:
         ChainMatcher::of(&config.listeners[0])
     }
 
-    fn asked(inspected: &Inspected) -> Asked<'_> {
+    /// What [`Asked`] refers to: destination, source, and who has connected.
+    fn ends(texts: [&str; 3]) -> [Address; 3] {
+        texts.map(|text| Address::of_written(text).unwrap())
+    }
+
+    fn from_afar() -> [Address; 3] {
+        ends(["10.1.2.3:443", "192.0.2.7:5000", "198.51.100.1:1"])
+    }
+
+    fn asked<'a>(
+        [destination, source, direct_source]: &'a [Address; 3],
+        inspected: &'a Inspected,
+    ) -> Asked<'a> {
         Asked {
-            destination: "10.1.2.3:443".parse().unwrap(),
-            source: "192.0.2.7:5000".parse().unwrap(),
-            direct_source: "198.51.100.1".parse().unwrap(),
+            destination,
+            source,
+            direct_source,
             inspected,
         }
     }
@@ -171,7 +190,8 @@ listeners:
     #[test]
     fn each_condition_decides_before_the_next() {
         let hello = tls("a.shop.example", &["h2", "http/1.1"]);
-        let asked = asked(&hello);
+        let ends = from_afar();
+        let asked = asked(&ends, &hello);
         for chains in [
             ["destination_port: 443", "prefix_ranges: [10.1.2.3]"],
             [
@@ -201,7 +221,8 @@ listeners:
     #[test]
     fn what_says_the_most_goes_first() {
         let hello = tls("a.shop.example", &["h2", "http/1.1"]);
-        let asked = asked(&hello);
+        let ends = from_afar();
+        let asked = asked(&ends, &hello);
         for (general, special) in [
             (
                 "prefix_ranges: [10.0.0.0/8]",
@@ -234,7 +255,7 @@ listeners:
     fn what_is_excluded_does_not_come_back() {
         let hello = tls("other.example", &[]);
         let chains = ["destination_port: 443, server_names: [shop.example]", ""];
-        assert_eq!(matcher(&chains).find(&asked(&hello)), None);
+        assert_eq!(matcher(&chains).find(&asked(&from_afar(), &hello)), None);
     }
 
     #[test]
@@ -247,7 +268,32 @@ listeners:
             ("workshop.example", None),
             ("", None),
         ] {
-            assert_eq!(only.find(&asked(&tls(name, &[]))), found, "{name}");
+            assert_eq!(
+                only.find(&asked(&from_afar(), &tls(name, &[]))),
+                found,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_is_near_and_has_no_address_or_port() {
+        let socket = ends(["unix:/run/edge.sock"; 3]);
+        let nothing = Inspected::default();
+        for condition in [
+            "destination_port: 443",
+            "prefix_ranges: [0.0.0.0/0]",
+            "direct_source_prefix_ranges: [\"::/0\"]",
+            "source_type: external",
+            "source_prefix_ranges: [0.0.0.0/0]",
+            "source_ports: [5000]",
+        ] {
+            let matcher = matcher(&[condition, "source_type: same_ip_or_loopback"]);
+            assert_eq!(
+                matcher.find(&asked(&socket, &nothing)),
+                Some(1),
+                "{condition}"
+            );
         }
     }
 }

@@ -3,16 +3,20 @@
 use std::net::SocketAddr;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use weir_config::Address;
+
+use crate::socket::SocketStream;
 
 /// The address that `connection` was for, if that is not where it has come in: `bound`
 /// is the listener's, which takes connections for any address if it is `transparent`.
+/// Nobody redirects those of Unix sockets.
 pub(crate) fn original_dst(
-    connection: &TcpStream,
-    bound: SocketAddr,
+    connection: &SocketStream,
+    bound: &Address,
     transparent: bool,
 ) -> Option<SocketAddr> {
-    let local = canonical(connection.local_addr().ok()?);
+    let bound = bound.inet()?;
+    let local = canonical(connection.local_address()?.inet()?);
     if transparent {
         // What was for the listener itself would come back to it without end.
         let is_own = local.port() == bound.port()

@@ -178,9 +178,12 @@ impl Guard {
         match &self.via {
             Some(endpoints) if is_origin => endpoints
                 .iter()
-                .map(|endpoint| match endpoint {
-                    Endpoint::Address(address) => (address.ip().to_string(), address.port()),
-                    Endpoint::Name { host, port } => (host.clone(), *port),
+                .filter_map(|endpoint| match endpoint {
+                    Endpoint::Address(address) => {
+                        let address = address.inet()?;
+                        Some((address.ip().to_string(), address.port()))
+                    }
+                    Endpoint::Name { host, port } => Some((host.clone(), *port)),
                 })
                 .collect(),
             _ => vec![(host.to_owned(), port)],

@@ -6,6 +6,7 @@
 //! worker. Only then do workers serve the new one, each with its next stream. If
 //! anything fails, nothing has changed.
 
+mod admin_socket;
 mod background;
 mod changes;
 mod files;
@@ -14,26 +15,26 @@ mod takeover;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
-use weir_config::{Config, ConfigErrors};
+use weir_config::{Address, Config, ConfigErrors, FileMode};
 
+use self::admin_socket::AdminSocket;
 use self::background::aside;
 pub(crate) use self::background::compete;
 pub(crate) use self::changes::Changes;
 use self::files::Files;
-use self::sockets::Sockets;
+use self::sockets::{SocketFiles, Sockets};
 use self::takeover::{Door, Listening, Predecessor, Role};
 pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState, Process};
@@ -42,6 +43,7 @@ use crate::generation::{Drain, Generation, ListenerKey, ListenerSpec};
 use crate::health::Health;
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
 use crate::rollout::{self, RolloutState, Rollouts};
+use crate::socket::SocketFile;
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
@@ -83,14 +85,17 @@ pub(crate) type Served = Arc<ArcSwapOption<Configuration>>;
 #[derive(Debug, PartialEq, Eq)]
 struct Fixed {
     workers: Option<NonZeroUsize>,
-    admin: Option<SocketAddr>,
+    admin: Option<(Address, Option<FileMode>)>,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Self {
         Self {
             workers: config.workers,
-            admin: config.admin.as_ref().map(|admin| admin.address.value),
+            admin: config
+                .admin
+                .as_ref()
+                .map(|admin| (admin.address.value.clone(), admin.mode)),
         }
     }
 
@@ -124,7 +129,7 @@ struct Bound {
 fn bind(
     config: &Config,
     mut generation: Generation,
-    bound: &HashMap<ListenerKey, SocketAddr>,
+    bound: &HashMap<ListenerKey, Address>,
     inherited: &mut Listening,
     workers: usize,
 ) -> Result<Bound, ConfigErrors> {
@@ -169,7 +174,9 @@ pub(crate) struct Fleet {
     first: Bound,
     fixed: Fixed,
     metrics: Vec<Arc<WorkerMetrics>>,
-    admin: Option<(std::net::TcpListener, AdminState)>,
+    admin: Option<(AdminSocket, AdminState)>,
+    /// What is left of the process before, and is nobody's once it has been replaced.
+    left: Vec<String>,
     paths: Paths,
     before: Option<Predecessor>,
     generations: Arc<Generations>,
@@ -227,23 +234,21 @@ impl Fleet {
             },
         };
         let fixed = Fixed::of(config);
-        let rest = inherited.map(|inherited| inherited.into_rest(fixed.admin));
-        let (admin_before, before) = rest.unzip();
         let admin = config.admin.as_ref().map(|admin| {
-            if let Some(listener) = admin_before.flatten() {
-                return Ok(listener);
-            }
-            let bound = std::net::TcpListener::bind(admin.address.value);
-            bound.map_err(|error| {
+            let before = inherited.as_mut().and_then(|i| i.admin(&admin.address));
+            let socket = AdminSocket::bind(admin, before);
+            socket.map_err(|error| {
                 let message = format!("the admin cannot bind {}: {error}", admin.address);
                 config.error(admin.address.span, message)
             })
         });
+        let (left, before) = inherited.map(Inherited::into_rest).unzip();
         Ok(Self {
             first,
             fixed,
             metrics,
-            admin: admin.transpose()?.map(|listener| (listener, state)),
+            admin: admin.transpose()?.map(|socket| (socket, state)),
+            left: left.unwrap_or_default(),
             paths,
             before,
             generations,
@@ -304,26 +309,34 @@ impl Fleet {
             drain_times: ends.drain_times.clone(),
             current: None,
             is_drained: false,
+            files: Arc::default(),
         };
         crew.roll_out(self.first).await?;
         self.health.serve();
         let mut admin = None;
-        if let Some((listener, state)) = self.admin {
-            admin = Some(listener.try_clone()?);
-            admin::start(listener, state, ends.replaced.subscribe())?;
+        if let Some((socket, state)) = self.admin {
+            admin::start(socket.socket.try_clone()?, state, ends.replaced.subscribe())?;
+            admin = Some(socket);
         }
         if let Some(before) = self.before {
             let replaced = tokio::task::spawn_blocking(|| before.replace()).await;
             replaced.map_err(io::Error::other)??;
             tracing::info!("has taken over from another process");
+            crew.adopt_files();
+            if let Some(admin) = &mut admin {
+                admin.adopt_file();
+            }
+            for path in self.left {
+                drop(SocketFile::of(Path::new(&path)));
+            }
         }
         let door = self.paths.takeover.as_deref().map(Door::open);
         let door = door.transpose()?;
-        if let Some(listener) = &admin {
-            let address = listener.local_addr()?;
+        if let Some(admin) = &admin {
+            let address = &admin.address;
             tracing::info!(%address, "admin");
             if let Some(path) = self.paths.admin_address {
-                std::fs::write(path, format!("{address}\n"))?;
+                std::fs::write(path, format!("{}\n", address.written()))?;
             }
         }
         let reloader = Reloader {
@@ -333,6 +346,7 @@ impl Fleet {
             load: self.load,
             admin,
             door,
+            draining: ends.drain.subscribe(),
             replaced: ends.replaced.clone(),
         };
         tokio::select! {
@@ -355,6 +369,13 @@ struct Crew {
     current: Option<Arc<Generation>>,
     /// Listeners were told to end: a reload would open them again.
     is_drained: bool,
+    /// Of the listeners that there are, as far as this process serves them.
+    files: Arc<Mutex<SocketFiles>>,
+}
+
+/// Sockets' files, for who changes them.
+fn locked(files: &Mutex<SocketFiles>) -> MutexGuard<'_, SocketFiles> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Crew {
@@ -383,7 +404,8 @@ impl Crew {
         let generation = Arc::new(generation);
         let all_cells = Generations::cells(self.orders.len());
         let mut replies = Vec::with_capacity(self.orders.len());
-        let each = self.orders.iter().zip(sockets).zip(&all_cells);
+        let Sockets { workers, files } = sockets;
+        let each = self.orders.iter().zip(workers).zip(&all_cells);
         for ((orders, sockets), cells) in each {
             let (reply, replied) = oneshot::channel();
             let rollout = Rollout {
@@ -417,6 +439,7 @@ impl Crew {
             replies.push(replied);
         }
         all(replies).await?;
+        self.keep_files(files, &generation);
         let workers = self.orders.len();
         let before = self.current.as_deref().into_iter();
         let known: Vec<_> = before.flat_map(Generation::addresses).collect();
@@ -443,6 +466,43 @@ impl Crew {
         Ok(())
     }
 
+    /// Takes over the files of the listeners that are new; those of listeners that there
+    /// are no more go.
+    fn keep_files(&self, new: SocketFiles, generation: &Generation) {
+        let mut files = locked(&self.files);
+        files.extend(new);
+        files.retain(|key, _| generation.bound.contains_key(key));
+        let before = self.current.as_deref();
+        let before = |key: &ListenerKey| before?.listeners.iter().find(|l| l.key() == *key);
+        for listener in &generation.listeners {
+            let key = listener.key();
+            let was = before(&key).and_then(|before| before.mode);
+            if let (Some(file), Some(mode)) = (files.get(&key), listener.mode)
+                && was != Some(mode)
+                && let Err(error) = file.set_mode(mode)
+            {
+                let name = listener.name.as_str();
+                tracing::error!(listener = name, "cannot set the mode: {error}");
+            }
+        }
+    }
+
+    /// The process before has left its files to this one.
+    fn adopt_files(&self) {
+        let Some(generation) = &self.current else {
+            return;
+        };
+        let mut files = locked(&self.files);
+        for listener in &generation.listeners {
+            let key = listener.key();
+            let path = listener.address.unix().and_then(|name| name.path());
+            if let Some(path) = path.filter(|_| !files.contains_key(&key)) {
+                let file = SocketFile::adopt(Path::new(path), listener.mode);
+                files.extend(file.map(|file| (key, file)));
+            }
+        }
+    }
+
     /// Has listeners end; which ones.
     fn drain_listeners(&mut self, draining: Draining) -> String {
         let Some(generation) = &self.current else {
@@ -461,11 +521,13 @@ impl Crew {
         }
         self.is_drained = true;
         let names = names.join(", ");
-        let close = |orders: &[mpsc::UnboundedSender<Order>], keys: &[ListenerKey]| {
+        let files = Arc::clone(&self.files);
+        let close = move |orders: &[mpsc::UnboundedSender<Order>], keys: &[ListenerKey]| {
             for orders in orders {
                 // A worker that has gone accepts nothing.
                 let _ = orders.send(Order::Close(keys.to_vec()));
             }
+            locked(&files).retain(|key, _| !keys.contains(key));
         };
         if !draining.graceful {
             close(&self.orders, &keys);
@@ -497,6 +559,21 @@ async fn all(replies: Vec<oneshot::Receiver<Result<(), WorkerError>>>) -> Result
     result
 }
 
+/// Files that another process may be about to take over: they stay, even if this one
+/// ends meanwhile.
+struct Lent {
+    listeners: SocketFiles,
+    admin: Option<SocketFile>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let listeners = std::mem::take(&mut self.listeners).into_values();
+        let all = listeners.chain(self.admin.take());
+        all.for_each(SocketFile::leave);
+    }
+}
+
 /// Reloads when that is asked for.
 struct Reloader {
     crew: Crew,
@@ -504,8 +581,9 @@ struct Reloader {
     files: Files,
     load: Arc<Load>,
     /// The admin's socket, for another process.
-    admin: Option<std::net::TcpListener>,
+    admin: Option<AdminSocket>,
     door: Option<Door>,
+    draining: watch::Receiver<bool>,
     replaced: watch::Sender<bool>,
 }
 
@@ -513,6 +591,7 @@ impl Reloader {
     /// Serves requests, signals, changes of files and processes that take over, one
     /// after the other.
     async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut hangup: Signal) {
+        let (mut draining, mut drains) = (self.draining.clone(), false);
         loop {
             let (asked, cause) = tokio::select! {
                 Some(request) = requests.recv() => match request {
@@ -522,6 +601,12 @@ impl Reloader {
                         continue;
                     }
                 },
+                () = begun(&mut draining), if !drains => {
+                    // Workers accept no more.
+                    locked(&self.crew.files).clear();
+                    drains = true;
+                    continue;
+                }
                 _ = hangup.recv() => (None, "SIGHUP"),
                 () = self.files.changed(FILES_INTERVAL) => (None, "a change of a file"),
                 connection = knocked(self.door.as_ref()) => {
@@ -544,7 +629,7 @@ impl Reloader {
     }
 
     /// Whether another process serves from now on.
-    async fn hand_over(&self, connection: io::Result<UnixStream>) -> bool {
+    async fn hand_over(&mut self, connection: io::Result<UnixStream>) -> bool {
         let result = match connection {
             Ok(connection) => self.try_hand_over(connection).await,
             Err(error) => {
@@ -560,19 +645,35 @@ impl Reloader {
         result.is_ok()
     }
 
-    async fn try_hand_over(&self, connection: UnixStream) -> io::Result<()> {
+    async fn try_hand_over(&mut self, connection: UnixStream) -> io::Result<()> {
         let mut sockets = self.crew.sockets().await?;
-        if let (Some(listener), Some(address)) = (&self.admin, self.fixed.admin) {
-            let socket = SockRef::from(listener).try_clone()?;
-            sockets.push((Role::Admin(address), socket));
+        if let (Some(admin), Some((address, _))) = (&self.admin, &self.fixed.admin) {
+            sockets.push((Role::Admin(address.clone()), admin.socket.try_clone()?));
         }
         let handed = move || takeover::hand_over(connection, sockets);
+        let mut lent = self.lend_files();
         let handed = tokio::task::spawn_blocking(handed).await;
-        let connection = handed.map_err(io::Error::other)??;
+        let handed = handed.map_err(io::Error::other).flatten();
+        let connection = handed.inspect_err(|_| self.take_back(&mut lent))?;
+        drop(lent);
         self.replaced.send_replace(true);
         // If it does not hear that, it finds nobody here.
         let _ = takeover::say_goodbye(connection);
         Ok(())
+    }
+
+    fn lend_files(&mut self) -> Lent {
+        Lent {
+            listeners: std::mem::take(&mut *locked(&self.crew.files)),
+            admin: self.admin.as_mut().and_then(|admin| admin.file.take()),
+        }
+    }
+
+    fn take_back(&mut self, lent: &mut Lent) {
+        locked(&self.crew.files).extend(std::mem::take(&mut lent.listeners));
+        if let Some(admin) = &mut self.admin {
+            admin.file = lent.admin.take();
+        }
     }
 
     async fn reload(&mut self, cause: &str) -> Result<String, String> {
@@ -631,6 +732,12 @@ impl Reloader {
         rolled_out.map_err(|error| error.to_string())?;
         Ok(changes.map_or_else(String::new, |c| format!("{}\n{c}", c.summary())))
     }
+}
+
+/// Returns when the process drains.
+async fn begun(draining: &mut watch::Receiver<bool>) {
+    // An error means that it has ended.
+    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// Returns when another process wants to take over.

@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -17,6 +16,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use serde_json::{Value as Json, json};
 use socket2::Socket;
+use weir_config::Address;
 
 use crate::generation::ListenerKey;
 use crate::limits::{
@@ -36,20 +36,20 @@ const GOODBYE: &[u8] = b"goodbye\n";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     /// The admin, with the address that is configured.
-    Admin(SocketAddr),
+    Admin(Address),
     Listener(ListenerKey),
 }
 
 impl Role {
     fn to_json(&self) -> Json {
         match self {
-            Self::Admin(address) => json!({ "admin": address.to_string() }),
+            Self::Admin(address) => json!({ "admin": address.written() }),
             Self::Listener(ListenerKey::Address(address)) => {
-                json!({ "address": address.to_string() })
+                json!({ "address": address.written() })
             }
             Self::Listener(ListenerKey::Name(name)) => json!({ "name": name }),
             Self::Listener(ListenerKey::Unbound(address)) => {
-                json!({ "unbound": address.to_string() })
+                json!({ "unbound": address.written() })
             }
         }
     }
@@ -58,14 +58,14 @@ impl Role {
     fn of_json(role: &Json) -> Option<Self> {
         let text = |key| role.get(key).and_then(Json::as_str);
         if let Some(address) = text("admin") {
-            return address.parse().ok().map(Self::Admin);
+            return Address::of_written(address).map(Self::Admin);
         }
         if let Some(address) = text("address") {
-            let address = address.parse().ok()?;
+            let address = Address::of_written(address)?;
             return Some(Self::Listener(ListenerKey::Address(address)));
         }
         if let Some(address) = text("unbound") {
-            let address = address.parse().ok()?;
+            let address = Address::of_written(address)?;
             return Some(Self::Listener(ListenerKey::Unbound(address)));
         }
         let name = text("name")?.to_owned();
@@ -79,7 +79,7 @@ pub(super) type Listening = HashMap<ListenerKey, Vec<Socket>>;
 /// What a process has got from the one before.
 pub(crate) struct Inherited {
     pub(super) listeners: Listening,
-    admin: Option<(SocketAddr, TcpListener)>,
+    admin: Option<(Address, Socket)>,
     before: Predecessor,
 }
 
@@ -133,11 +133,22 @@ pub(crate) fn inherit(path: &Path) -> io::Result<Option<Inherited>> {
 }
 
 impl Inherited {
-    /// The admin's socket, if it is the one for this address, and the process that
-    /// all of it is from. What has not been taken is closed.
-    pub(super) fn into_rest(self, admin: Option<SocketAddr>) -> (Option<TcpListener>, Predecessor) {
-        let listener = self.admin.filter(|(address, _)| Some(*address) == admin);
-        (listener.map(|(_, listener)| listener), self.before)
+    /// The admin's socket, if it is the one for this address.
+    pub(super) fn admin(&mut self, address: &Address) -> Option<Socket> {
+        let admin = self.admin.take_if(|(of, _)| of == address);
+        admin.map(|(_, socket)| socket)
+    }
+
+    /// The process that all of it is from. What has not been taken is closed; these are
+    /// the paths of files that are left of it.
+    pub(super) fn into_rest(self) -> (Vec<String>, Predecessor) {
+        let listeners = self.listeners.into_keys().filter_map(|key| match key {
+            ListenerKey::Address(address) => Some(address),
+            ListenerKey::Name(_) | ListenerKey::Unbound(_) => None,
+        });
+        let all = listeners.chain(self.admin.map(|(address, _)| address));
+        let path = |address: Address| address.unix()?.path().map(str::to_owned);
+        (all.filter_map(path).collect(), self.before)
     }
 }
 
@@ -277,14 +288,19 @@ fn receive(connection: &UnixStream) -> io::Result<Vec<OwnedFd>> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
     fn roles_are_the_same_after_the_way() {
-        let address: SocketAddr = "[::1]:80".parse().unwrap();
+        let inet = Address::of_written("[::1]:80").unwrap();
+        let unix = Address::of_written("unix:/run/weir.sock").unwrap();
         for role in [
-            Role::Admin(address),
-            Role::Listener(ListenerKey::Address(address)),
+            Role::Admin(inet.clone()),
+            Role::Admin(unix.clone()),
+            Role::Listener(ListenerKey::Address(inet)),
+            Role::Listener(ListenerKey::Address(unix)),
             Role::Listener(ListenerKey::Name("edge".to_owned())),
         ] {
             assert_eq!(Role::of_json(&role.to_json()), Some(role));
@@ -318,7 +334,7 @@ mod tests {
                 let address = sockets[0].local_addr().unwrap().as_socket().unwrap();
                 assert_eq!(*key, ListenerKey::Name(address.to_string()));
             }
-            inherited.into_rest(None).1.replace().unwrap();
+            inherited.into_rest().1.replace().unwrap();
         });
     }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use weir_abi::HeaderMap;
-use weir_config::HttpOptions;
+use weir_config::{Address, HttpOptions};
 
 use super::append;
 use crate::stream::ConnectionInfo;
@@ -15,7 +15,7 @@ pub(crate) fn client(
     headers: &HeaderMap,
     options: &HttpOptions,
     connection: &ConnectionInfo,
-) -> SocketAddr {
+) -> Address {
     let hops = options.xff_num_trusted_hops as usize;
     let skipped = if options.use_remote_address {
         hops.checked_sub(1)
@@ -23,7 +23,10 @@ pub(crate) fn client(
         Some(hops)
     };
     let told = skipped.and_then(|skipped| from_the_right(headers, skipped));
-    told.map_or(connection.peer, |ip| SocketAddr::new(ip, 0))
+    told.map_or_else(
+        || connection.peer.clone(),
+        |ip| SocketAddr::new(ip, 0).into(),
+    )
 }
 
 pub(super) fn prepare(headers: &mut HeaderMap, options: &HttpOptions, connection: &ConnectionInfo) {
@@ -35,21 +38,27 @@ pub(super) fn prepare(headers: &mut HeaderMap, options: &HttpOptions, connection
         return;
     }
     let client = client(headers, options, connection).ip();
-    if !options.skip_xff_append {
-        let peer = connection.peer.ip().to_canonical().to_string();
+    // As in Envoy, Unix sockets leave no trace.
+    if let Some(peer) = connection.peer.ip().filter(|_| !options.skip_xff_append) {
+        let peer = peer.to_canonical().to_string();
         append(headers, "x-forwarded-for", &peer, ",");
     }
     // Nobody in front is trusted to say it.
     if hops == 0 || !headers.contains(b"x-forwarded-proto") {
         headers.replace("x-forwarded-proto", connection.scheme());
     }
-    if options.append_x_forwarded_port && (hops == 0 || !headers.contains(b"x-forwarded-port")) {
-        headers.replace("x-forwarded-port", connection.local.port().to_string());
+    if let Some(port) = connection.local.port()
+        && options.append_x_forwarded_port
+        && (hops == 0 || !headers.contains(b"x-forwarded-port"))
+    {
+        headers.replace("x-forwarded-port", port.to_string());
     }
-    headers.replace(
-        "x-envoy-external-address",
-        client.to_canonical().to_string(),
-    );
+    if let Some(client) = client {
+        headers.replace(
+            "x-envoy-external-address",
+            client.to_canonical().to_string(),
+        );
+    }
 }
 
 /// The address in `x-forwarded-for` that has `skipped` others to its right.

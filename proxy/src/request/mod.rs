@@ -151,8 +151,8 @@ mod tests {
     fn prepared(options: &HttpOptions, headers: &[(&'static str, &'static str)]) -> Vec<String> {
         let connection = ConnectionInfo {
             id: 1,
-            peer: SocketAddr::from(([198, 51, 100, 7], 50_000)),
-            local: SocketAddr::from(([192, 0, 2, 1], 8080)),
+            peer: SocketAddr::from(([198, 51, 100, 7], 50_000)).into(),
+            local: SocketAddr::from(([192, 0, 2, 1], 8080)).into(),
             is_restored: false,
             filter_state: std::rc::Rc::default(),
             tls: None,

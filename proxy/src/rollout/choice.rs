@@ -43,8 +43,9 @@ pub(crate) enum Chosen {
 }
 
 impl Versions {
-    /// Chooses for a stream with these request headers, of this client.
-    pub(crate) fn choose(&self, headers: &HeaderMap, client: IpAddr) -> Chosen {
+    /// Chooses for a stream with these request headers, of this client, if it has an
+    /// address.
+    pub(crate) fn choose(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Chosen {
         if self.state.verdict().is_some() {
             self.cells.stable_began();
             return Chosen::Stable;
@@ -72,7 +73,7 @@ impl Versions {
 }
 
 /// Whether the canary takes a stream.
-fn takes(canary: &Canary, filter: &str, headers: &HeaderMap, client: IpAddr) -> bool {
+fn takes(canary: &Canary, filter: &str, headers: &HeaderMap, client: Option<IpAddr>) -> bool {
     let seed = XxHash64::oneshot(0, filter.as_bytes());
     let hash = |value: &[u8]| XxHash64::oneshot(seed, value);
     let known = match &canary.sticky_by {
@@ -80,7 +81,7 @@ fn takes(canary: &Canary, filter: &str, headers: &HeaderMap, client: IpAddr) -> 
             .get(name.to_ascii_lowercase().as_bytes())
             .map(|value| hash(value)),
         Some(StickyBy::Cookie(name)) => find_cookie(headers, name).map(hash),
-        Some(StickyBy::Source) => Some(match client.to_canonical() {
+        Some(StickyBy::Source) => client.map(|client| match client.to_canonical() {
             IpAddr::V4(address) => hash(&address.octets()),
             IpAddr::V6(address) => hash(&address.octets()),
         }),
@@ -96,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const CLIENT: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     fn canary(weight: &str, sticky_by: &str) -> Canary {
         let text = format!(

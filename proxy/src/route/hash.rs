@@ -1,11 +1,9 @@
 //! [`HashPolicies`]: what of a request decides on its endpoint, as in Envoy
 //! (`hash_policy.cc`).
 
-use std::net::{IpAddr, SocketAddr};
-
 use bytes::Bytes;
 use weir_abi::HeaderMap;
-use weir_config::{CookieHash, HashPolicy, HashSource};
+use weir_config::{Address, CookieHash, HashPolicy, HashSource};
 
 use crate::cluster;
 
@@ -48,9 +46,9 @@ impl HashPolicies {
     pub(crate) fn hash(
         &self,
         request: &HeaderMap,
-        client: IpAddr,
-        peer: SocketAddr,
-        local: SocketAddr,
+        client: &Address,
+        peer: &Address,
+        local: &Address,
     ) -> RequestHash {
         let mut hash = RequestHash::default();
         for policy in &self.0 {
@@ -66,7 +64,9 @@ impl HashPolicies {
                         cluster::hash(value.as_bytes())
                     }),
                 },
-                HashSource::SourceIp => Some(cluster::hash(client.to_string().as_bytes())),
+                HashSource::SourceIp => client
+                    .ip()
+                    .map(|client| cluster::hash(client.to_string().as_bytes())),
                 HashSource::QueryParameter(name) => {
                     let path = request.get(b":path").map_or(&b""[..], |path| path);
                     parameter(path, name.as_bytes()).map(cluster::hash)
@@ -139,6 +139,7 @@ fn parameter<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use super::*;
@@ -150,8 +151,9 @@ mod tests {
     fn hash(policies: &[HashPolicy], headers: &[(&str, &str)]) -> RequestHash {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let request: HeaderMap = headers.iter().map(owned).collect();
-        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        HashPolicies::new(policies).hash(&request, [10, 0, 0, 1].into(), at(1), at(2))
+        let at = |ip: [u8; 4], port| SocketAddr::from((ip, port)).into();
+        let (client, peer) = (at([10, 0, 0, 1], 0), at([127, 0, 0, 1], 1));
+        HashPolicies::new(policies).hash(&request, &client, &peer, &at([127, 0, 0, 1], 2))
     }
 
     #[test]

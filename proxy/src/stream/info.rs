@@ -1,17 +1,17 @@
 //! What is known about a stream besides its messages: addresses, times, sizes.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use weir_config::{Direction, Metadata, Node};
+use weir_config::{Address, Direction, Metadata, Node};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::listener::Inspected;
+use crate::proxy_protocol::Originator;
 use crate::route::{Chosen, Route};
 use crate::tls::TlsFacts;
 use crate::trace::RequestTrace;
@@ -21,10 +21,10 @@ use crate::trace::RequestTrace;
 pub(crate) struct ConnectionInfo {
     /// Number of the connection, unique in the process.
     pub(crate) id: u64,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Address,
     /// Where it is for: an address of this process, or the one that it was for before
     /// it came here.
-    pub(crate) local: SocketAddr,
+    pub(crate) local: Address,
     /// Whether `local` is not where it has come in.
     pub(crate) is_restored: bool,
     /// What filters have set for the length of the connection.
@@ -50,6 +50,11 @@ impl ConnectionInfo {
             Some(_) => "https",
             None => "http",
         }
+    }
+
+    /// On whose account connections to endpoints are made for it.
+    pub(crate) fn originator(&self) -> Originator {
+        Originator::client(&self.peer, &self.local)
     }
 }
 
@@ -91,7 +96,7 @@ pub(crate) struct StreamInfo {
     pub(crate) connection: ConnectionInfo,
     /// Who the client is: the peer, or whom proxies in front have told of, without
     /// a port then.
-    pub(crate) client: SocketAddr,
+    pub(crate) client: Address,
     pub(crate) protocol: Protocol,
     pub(crate) facts: Arc<Facts>,
     started: Instant,
@@ -104,8 +109,8 @@ pub(crate) struct StreamInfo {
     pub(crate) response_code: Cell<Option<u16>>,
     response_code_details: RefCell<Bytes>,
     flags: Cell<ResponseFlags>,
-    pub(crate) upstream: Cell<Option<SocketAddr>>,
-    pub(crate) upstream_local: Cell<Option<SocketAddr>>,
+    pub(crate) upstream: RefCell<Option<Address>>,
+    pub(crate) upstream_local: RefCell<Option<Address>>,
     /// What is said of the endpoint, if anything is.
     pub(crate) upstream_metadata: RefCell<Option<Arc<Metadata>>>,
     pub(crate) upstream_attempts: Cell<u64>,
@@ -136,7 +141,7 @@ pub(crate) struct StreamInfo {
 impl StreamInfo {
     pub(crate) fn new(connection: ConnectionInfo, protocol: Protocol, facts: Arc<Facts>) -> Self {
         Self {
-            client: connection.peer,
+            client: connection.peer.clone(),
             connection,
             protocol,
             facts,
@@ -148,8 +153,8 @@ impl StreamInfo {
             response_code: Cell::default(),
             response_code_details: RefCell::default(),
             flags: Cell::default(),
-            upstream: Cell::default(),
-            upstream_local: Cell::default(),
+            upstream: RefCell::default(),
+            upstream_local: RefCell::default(),
             upstream_metadata: RefCell::default(),
             upstream_attempts: Cell::default(),
             retried: Cell::default(),
@@ -190,15 +195,15 @@ impl StreamInfo {
     }
 
     /// An endpoint was chosen.
-    pub(crate) fn upstream_chosen(&self, endpoint: SocketAddr) {
-        self.upstream.set(Some(endpoint));
+    pub(crate) fn upstream_chosen(&self, endpoint: &Address) {
+        self.upstream.replace(Some(endpoint.clone()));
         self.upstream_attempts.set(self.upstream_attempts.get() + 1);
         self.upstream_chosen.set(Some(Instant::now()));
     }
 
     /// There is a connection to it, from `local`.
-    pub(crate) fn upstream_ready(&self, local: Option<SocketAddr>) {
-        self.upstream_local.set(local);
+    pub(crate) fn upstream_ready(&self, local: Option<Address>) {
+        self.upstream_local.replace(local);
         let took = self.upstream_chosen.get().map(|at| at.elapsed());
         self.upstream_pool_ready.set(took);
     }

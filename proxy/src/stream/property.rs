@@ -27,7 +27,7 @@ pub(super) fn get(
         [name] if *name != b"connection_id" => set_by_filter(stream, name),
         [b"filter_state", key] => of_filter_state(stream, key),
         [b"source", b"address"] => Some(stream.info.client.to_string().into()),
-        [b"source", b"port"] => Some(int(stream.info.client.port().into())),
+        [b"source", b"port"] => stream.info.client.port().map(|port| int(port.into())),
         _ => connection(&stream.info.connection, path),
     };
     value.ok_or(PropertyError::NotFound)
@@ -81,7 +81,7 @@ fn response(stream: &FilteredStream, name: &[u8], visible: bool) -> Option<Prope
 fn connection(connection: &ConnectionInfo, path: &[&[u8]]) -> Option<Property> {
     match path {
         [b"destination", b"address"] => Some(connection.local.to_string().into()),
-        [b"destination", b"port"] => Some(int(connection.local.port().into())),
+        [b"destination", b"port"] => connection.local.port().map(|port| int(port.into())),
         [b"connection_id"] | [b"connection", b"id"] => Some(Property::Uint(connection.id)),
         [b"connection", b"mtls"] => {
             let shown = connection.tls.as_ref().and_then(|tls| tls.peer.as_ref());
@@ -123,13 +123,14 @@ type Names = fn(&CertificateFacts) -> &Vec<String>;
 
 /// Known once an endpoint was chosen.
 fn upstream(info: &StreamInfo, name: &[u8]) -> Option<Property> {
-    let address = info.upstream.get();
+    let address = info.upstream.borrow();
+    let address = address.as_ref();
     match name {
         b"address" => Some(address?.to_string().into()),
-        b"port" => Some(int(address?.port().into())),
+        b"port" => Some(int(address?.port()?.into())),
         // A message without content: no locality is configured.
         b"locality" => address.map(|_| "".into()),
-        b"local_address" => Some(info.upstream_local.get()?.to_string().into()),
+        b"local_address" => Some(info.upstream_local.borrow().as_ref()?.to_string().into()),
         b"num_endpoints" => info
             .cluster_endpoints
             .get()
@@ -157,7 +158,7 @@ fn xds(info: &StreamInfo, name: &[u8], rest: &[&[u8]]) -> Result<Property, Prope
         }
         // They are messages that nobody has set, once there is an endpoint.
         (b"upstream_host_metadata" | b"upstream_host_locality_metadata", [])
-            if info.upstream.get().is_some() =>
+            if info.upstream.borrow().is_some() =>
         {
             Err(PropertyError::NotSerializable)
         }

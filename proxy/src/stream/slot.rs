@@ -131,7 +131,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// For a stream with these request headers, of this client.
-    pub(super) fn new(link: &Link, headers: &HeaderMap, client: IpAddr) -> Self {
+    pub(super) fn new(link: &Link, headers: &HeaderMap, client: Option<IpAddr>) -> Self {
         let stable = Rc::clone(&link.plugin);
         let (plugin, role) = match &link.versions {
             None => (stable, Role::Stable),

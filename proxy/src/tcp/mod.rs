@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use weir_abi::HeaderMap;
 
 use self::relay::Relay;
@@ -81,8 +80,8 @@ async fn serve_plain(
 
 /// Has a connection end by a reset, as the other one has.
 fn reset_on_drop(connection: &Connection) {
-    if let Some(Err(error)) = connection.tcp().map(TcpStream::set_zero_linger) {
-        tracing::debug!("tcp: SO_LINGER: {error}");
+    if let Some(socket) = connection.socket() {
+        socket.reset_on_drop();
     }
 }
 
@@ -119,9 +118,9 @@ async fn connect(
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };
-    info.upstream_chosen(endpoint.address);
+    info.upstream_chosen(&endpoint.address);
     let request = cluster.request(&endpoint);
-    let error = match cluster.dial(&endpoint).await {
+    let error = match cluster.dial(&endpoint, info.connection.originator()).await {
         Ok((connection, open)) => {
             info.upstream_ready(connection.local_address());
             info.upstream_tls.replace(connection.tls().cloned());

@@ -108,8 +108,8 @@ impl Socket {
 
     /// What the kernel knows of it.
     async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        match self.connection.tcp() {
-            Some(tcp) => tcp.ready(interest).await,
+        match self.connection.socket() {
+            Some(socket) => socket.ready(interest).await,
             None => pending().await,
         }
     }

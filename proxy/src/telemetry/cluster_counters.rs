@@ -29,6 +29,10 @@ pub(crate) struct ClusterCounters {
     pub(crate) detected: [Counter; EJECTION_KINDS.len()],
     pub(crate) enforced: [Counter; EJECTION_KINDS.len()],
     pub(crate) membership_changes: Counter,
+    pub(crate) update_attempts: Counter,
+    pub(crate) update_successes: Counter,
+    pub(crate) update_failures: Counter,
+    pub(crate) update_no_rebuild: Counter,
 }
 
 /// What a cluster is like at the moment.
@@ -41,6 +45,7 @@ pub(crate) struct MembershipLevels {
     pub(crate) ejected: usize,
     pub(crate) has_health_checks: bool,
     pub(crate) has_outlier_detection: bool,
+    pub(crate) has_names: bool,
 }
 
 impl ClusterCounters {
@@ -58,6 +63,16 @@ impl ClusterCounters {
         page.level(&f::MEMBERSHIP_HEALTHY, labels, level(levels.healthy));
         let changes = self.membership_changes.get();
         page.count(&f::MEMBERSHIP_CHANGE, labels, changes);
+        if levels.has_names {
+            for (family, counter) in [
+                (&f::UPDATE_ATTEMPT, &self.update_attempts),
+                (&f::UPDATE_SUCCESS, &self.update_successes),
+                (&f::UPDATE_FAILURE, &self.update_failures),
+                (&f::UPDATE_NO_REBUILD, &self.update_no_rebuild),
+            ] {
+                page.count(family, labels, counter.get());
+            }
+        }
         for (breaker, open) in breakers {
             page.level(breaker_family(breaker), labels, (*open).into());
         }

@@ -87,6 +87,10 @@ families! {
         "Connections that a listener has taken";
     LISTENER_CX_OVERFLOW = Counter "envoy_listener_downstream_cx_overflow" ["envoy_listener_address"]
         "Connections that were closed as they came, since there were `max_connections`";
+    LISTENER_CX_GLOBAL_OVERFLOW = Counter "envoy_listener_downstream_global_cx_overflow" ["envoy_listener_address"]
+        "Those that were closed as they came, since few file descriptors were left";
+    LISTENER_ACCEPT_FAILURES = Counter "weir_listener_accept_failures_total" ["envoy_listener_address"]
+        "Tries to accept a connection that failed";
     LISTENER_CX_ACTIVE = Gauge "envoy_listener_downstream_cx_active" ["envoy_listener_address"]
         "Those that are open";
     LISTENER_PROXY_PROTOCOL_ERRORS = Counter "weir_listener_proxy_protocol_errors_total" ["envoy_listener_address"]
@@ -205,6 +209,14 @@ families! {
         "Those that are healthy: checked with success, and not ejected";
     MEMBERSHIP_CHANGE = Counter "envoy_cluster_membership_change" ["envoy_cluster_name"]
         "Changes of the endpoints";
+    UPDATE_ATTEMPT = Counter "envoy_cluster_update_attempt" ["envoy_cluster_name"]
+        "Look-ups of the cluster's names";
+    UPDATE_SUCCESS = Counter "envoy_cluster_update_success" ["envoy_cluster_name"]
+        "Those that have succeeded";
+    UPDATE_FAILURE = Counter "envoy_cluster_update_failure" ["envoy_cluster_name"]
+        "Those that have failed; the name keeps its addresses";
+    UPDATE_NO_REBUILD = Counter "envoy_cluster_update_no_rebuild" ["envoy_cluster_name"]
+        "Those after which the addresses are the same";
     BREAKER_CX_OPEN = Gauge "envoy_cluster_circuit_breakers_default_cx_open" ["envoy_cluster_name"]
         "Whether there are `max_connections`";
     BREAKER_RQ_PENDING_OPEN = Gauge "envoy_cluster_circuit_breakers_default_rq_pending_open" ["envoy_cluster_name"]

@@ -74,6 +74,8 @@ pub(crate) struct ListenerMetrics {
     inspection_timeouts: Counter,
     no_filter_chain: Counter,
     overflow: Counter,
+    global_overflow: Counter,
+    accept_failures: Counter,
     connections: Counter,
     active_connections: Counter,
     http1_requests: Counter,
@@ -102,6 +104,8 @@ impl ListenerMetrics {
             inspection_timeouts: Counter::default(),
             no_filter_chain: Counter::default(),
             overflow: Counter::default(),
+            global_overflow: Counter::default(),
+            accept_failures: Counter::default(),
             connections: Counter::default(),
             active_connections: Counter::default(),
             http1_requests: Counter::default(),
@@ -125,6 +129,16 @@ impl ListenerMetrics {
     /// A connection was one too many.
     pub(crate) fn overflow(&self) {
         self.overflow.add(1);
+    }
+
+    /// A connection was one too many for the process.
+    pub(crate) fn global_overflow(&self) {
+        self.global_overflow.add(1);
+    }
+
+    /// A connection could not be accepted.
+    pub(crate) fn accept_failure(&self) {
+        self.accept_failures.add(1);
     }
 
     /// A connection has not begun with the header that is wanted.
@@ -195,6 +209,10 @@ impl ListenerMetrics {
             self.active_connections.get(),
         );
         page.count(&f::LISTENER_CX_OVERFLOW, address, self.overflow.get());
+        let overflow = self.global_overflow.get();
+        page.count(&f::LISTENER_CX_GLOBAL_OVERFLOW, address, overflow);
+        let failures = self.accept_failures.get();
+        page.count(&f::LISTENER_ACCEPT_FAILURES, address, failures);
         let errors = self.no_proxy_header.get();
         page.count(&f::LISTENER_PROXY_PROTOCOL_ERRORS, address, errors);
         let timeouts = self.inspection_timeouts.get();

@@ -1,12 +1,12 @@
 //! Metrics: each worker counts in cells of its own that no other thread writes;
 //! a scrape adds them up.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 use weir_abi::SharedState;
+use weir_config::Address;
 
 use super::cell::Counter;
 use super::family as f;
@@ -84,7 +84,7 @@ impl WorkerMetrics {
     pub(crate) fn listener(
         &self,
         name: &str,
-        address: SocketAddr,
+        address: &Address,
         tcp: bool,
     ) -> Arc<ListenerMetrics> {
         let address = address.to_string();
@@ -189,7 +189,7 @@ impl Metrics {
     pub(crate) fn listener(
         &self,
         name: &str,
-        address: SocketAddr,
+        address: &Address,
         tcp: bool,
     ) -> Option<ListenerFigures> {
         let address = address.to_string();

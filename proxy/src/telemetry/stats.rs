@@ -30,6 +30,14 @@ const PLAIN_SCOPES: [&str; 6] = [
     "wasm",
 ];
 
+/// What is told together within a cluster or listener.
+const GROUPS: [&str; 4] = [
+    "circuit_breakers.default",
+    "health_check",
+    "outlier_detection",
+    "ssl",
+];
+
 /// Of a histogram, as Envoy computes them.
 const QUANTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0];
 
@@ -104,7 +112,11 @@ fn dotted(family: &str, labels: &Labels) -> String {
         })
     };
     let (scope, stat) = scope.or_else(plain).unwrap_or((String::new(), rest));
-    let mut stat = Cow::Borrowed(stat);
+    let group = GROUPS.iter().find_map(|group| {
+        let stat = stat.strip_prefix(&group.replace('.', "_"))?;
+        Some(format!("{group}.{}", stat.strip_prefix('_')?))
+    });
+    let mut stat = group.map_or(Cow::Borrowed(stat), Cow::Owned);
     for (name, value) in labels {
         match name.as_str() {
             "envoy_response_code_class" => {
@@ -112,12 +124,13 @@ fn dotted(family: &str, labels: &Labels) -> String {
                 stat = format!("{plain}_{value}xx").into();
             }
             "envoy_response_code" => stat = format!("{stat}_{value}").into(),
+            "envoy_ssl_version" => stat = format!("{stat}.{value}").into(),
             _ => {}
         }
     }
     let rest = labels.iter().filter(|(name, _)| {
         let known = SCOPES.iter().any(|(label, _)| name == label);
-        !known && !name.starts_with("envoy_response_code")
+        !known && !name.starts_with("envoy_response_code") && name != "envoy_ssl_version"
     });
     with_labels(scope + &stat, rest)
 }
@@ -294,6 +307,24 @@ mod tests {
                     ("envoy_cluster_name", "a.b"),
                 ]),
                 "cluster.a.b.upstream_rq_5xx",
+            ),
+            (
+                "envoy_cluster_outlier_detection_ejections_active",
+                labels(&[("envoy_cluster_name", "web")]),
+                "cluster.web.outlier_detection.ejections_active",
+            ),
+            (
+                "envoy_cluster_circuit_breakers_default_rq_open",
+                labels(&[("envoy_cluster_name", "web")]),
+                "cluster.web.circuit_breakers.default.rq_open",
+            ),
+            (
+                "envoy_listener_ssl_versions",
+                labels(&[
+                    ("envoy_ssl_version", "TLSv1.3"),
+                    ("envoy_listener_address", "0.0.0.0_80"),
+                ]),
+                "listener.0.0.0.0_80.ssl.versions.TLSv1.3",
             ),
             (
                 "envoy_http_downstream_cx_total",

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,16 +14,17 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+use weir_config::Address;
 
 use super::facts::TlsFacts;
+use crate::socket::SocketStream;
 
 /// An encrypted connection, and what was agreed on it. It may wait in one of
 /// pingora's pools.
 #[derive(Debug)]
 pub(crate) struct TlsConnection {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<SocketStream>,
     facts: Arc<TlsFacts>,
     /// Goes when the connection does.
     guard: Option<Guard>,
@@ -34,7 +34,7 @@ pub(crate) struct TlsConnection {
 pub(crate) type Guard = Box<dyn fmt::Debug + Send + Sync>;
 
 impl TlsConnection {
-    pub(super) fn new(stream: TlsStream<TcpStream>, facts: TlsFacts) -> Self {
+    pub(super) fn new(stream: TlsStream<SocketStream>, facts: TlsFacts) -> Self {
         Self {
             stream,
             facts: Arc::new(facts),
@@ -52,12 +52,12 @@ impl TlsConnection {
     }
 
     /// What carries it.
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &SocketStream {
         self.stream.get_ref().0
     }
 
-    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        self.tcp().local_addr().ok()
+    pub(crate) fn local_address(&self) -> Option<Address> {
+        self.socket().local_address()
     }
 }
 
@@ -119,7 +119,7 @@ impl Shutdown for TlsConnection {
 
 impl UniqueID for TlsConnection {
     fn id(&self) -> UniqueIDType {
-        self.tcp().as_raw_fd()
+        self.socket().as_raw_fd()
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
-    Acceptor, ClientHello, NoClientAuth, ServerSessionMemoryCache, WebPkiClientVerifier,
+    Accepted, Acceptor, ClientHello, NoClientAuth, ServerSessionMemoryCache, WebPkiClientVerifier,
 };
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ServerConfig, SignatureAlgorithm};
-use tokio::net::TcpStream;
+use tokio::io::Interest;
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::StartHandshake;
 use weir_config::{Codec, ConfigError, FilterChain, ListenerTls, Span};
 
 use super::certificate::CertificateFacts;
@@ -21,7 +21,8 @@ use super::names::{NameMatcher, is_wildcard_for};
 use super::pem::{Identity, PemReader};
 use super::verify::NamedClients;
 use super::{Fingerprint, Shown, alpn, provider, versions};
-use crate::limits::TLS_SESSIONS_MAX;
+use crate::limits::{TLS_READ_BYTES, TLS_SESSIONS_MAX};
+use crate::socket::SocketStream;
 
 /// What a listener needs to speak TLS.
 pub(crate) struct DownstreamTls {
@@ -145,8 +146,12 @@ impl DownstreamTls {
     }
 
     /// Agrees on keys with a client.
-    pub(crate) async fn accept(&self, tcp: TcpStream) -> Result<TlsConnection, HandshakeError> {
-        let handshake = self.handshake(tcp);
+    pub(crate) async fn accept(
+        &self,
+        socket: SocketStream,
+    ) -> Result<TlsConnection, HandshakeError> {
+        // What is moved has room twice in the future that it is moved in.
+        let handshake = Box::pin(self.handshake(socket));
         match self.options.handshake_timeout {
             Some(limit) => timeout(limit, handshake)
                 .await
@@ -155,9 +160,8 @@ impl DownstreamTls {
         }
     }
 
-    async fn handshake(&self, tcp: TcpStream) -> Result<TlsConnection, HandshakeError> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await;
-        let hello = hello.map_err(HandshakeError::from)?;
+    async fn handshake(&self, socket: SocketStream) -> Result<TlsConnection, HandshakeError> {
+        let hello = client_hello(socket).await.map_err(HandshakeError::from)?;
         let client = hello.client_hello();
         let server_name = client
             .server_name()
@@ -209,6 +213,43 @@ impl DownstreamTls {
             !offered.any(|name| self.alpn.iter().any(|ours| ours == name))
         })
     }
+}
+
+/// Reads what a client says first. That may never come to its end, so rustls is given
+/// only what has come: it makes room for 4 KiB more whenever it reads.
+async fn client_hello(socket: SocketStream) -> io::Result<StartHandshake<SocketStream>> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        socket.ready(Interest::READABLE).await?;
+        match read_hello(&socket, &mut acceptor) {
+            Ok(Some(accepted)) => return Ok(StartHandshake::from_parts(accepted, socket)),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads once; `None` if that was not all.
+fn read_hello(socket: &SocketStream, acceptor: &mut Acceptor) -> io::Result<Option<Accepted>> {
+    let mut room = [0; TLS_READ_BYTES];
+    let read = socket.try_read(&mut room)?;
+    if read == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut rest = &room[..read];
+    while !rest.is_empty() {
+        acceptor.read_tls(&mut rest)?;
+    }
+    acceptor.accept().map_err(|(error, mut alert)| {
+        let mut bytes = Vec::new();
+        // To a vector it can always be written. Nothing has been sent before, so there
+        // is room for it on the connection.
+        if alert.write_all(&mut bytes).is_ok() {
+            let _ = socket.try_write(&bytes);
+        }
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    })
 }
 
 /// The protocols that a codec can.

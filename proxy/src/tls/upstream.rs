@@ -1,7 +1,7 @@
 //! [`UpstreamTls`]: TLS towards the endpoints of a cluster.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,6 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use weir_config::{Cluster, ConfigError, UpstreamProtocol, Verification};
 
@@ -20,6 +19,7 @@ use super::names::NameMatcher;
 use super::pem::PemReader;
 use super::verify::Endpoints;
 use super::{Fingerprint, Shown, alpn, provider, versions};
+use crate::socket::SocketStream;
 
 /// What a cluster needs to speak TLS.
 pub(crate) struct UpstreamTls {
@@ -145,9 +145,11 @@ impl UpstreamTls {
     }
 
     /// The name that an endpoint is asked for, and that its certificate must be for.
-    pub(crate) fn name(&self, host: Option<&str>, address: IpAddr) -> ServerName<'static> {
+    pub(crate) fn name(&self, host: Option<&str>, address: Option<IpAddr>) -> ServerName<'static> {
         let host = || ServerName::try_from(host?.to_owned()).ok();
         let name = self.sni.clone().or_else(host);
+        // A Unix socket without a name has none that is looked at: see `Verification`.
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         name.unwrap_or_else(|| ServerName::IpAddress(address.into()))
     }
 
@@ -157,7 +159,7 @@ impl UpstreamTls {
     /// When that fails.
     pub(crate) async fn connect(
         &self,
-        tcp: TcpStream,
+        socket: SocketStream,
         name: ServerName<'static>,
         purpose: Purpose,
     ) -> Result<TlsConnection, ConnectError> {
@@ -166,7 +168,7 @@ impl UpstreamTls {
             Purpose::Raw => &self.raw,
         };
         let connector = TlsConnector::from(Arc::clone(config));
-        let stream = connector.connect(name, tcp).await;
+        let stream = connector.connect(name, socket).await;
         let stream = stream.map_err(|error| ConnectError::of(&error))?;
         let local = self.local.as_ref().map(|(facts, _)| Arc::clone(facts));
         let facts = TlsFacts::new(stream.get_ref().1, String::new(), local);

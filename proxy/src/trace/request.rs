@@ -1,7 +1,6 @@
 //! [`RequestTrace`]: what happens to one request that gets spans.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use weir_abi::{Direction, HeaderMap};
+use weir_config::Address;
 
 use super::context::{TRACEPARENT, TraceContext, random};
 use super::span::{self, Clock, Range, micros, number, text};
@@ -89,7 +89,7 @@ impl RequestTrace {
         self: &Rc<Self>,
         headers: &mut HeaderMap,
         cluster: &str,
-        address: SocketAddr,
+        address: &Address,
     ) -> Option<UpstreamSpan> {
         let context = TraceContext {
             span: random()?,
@@ -100,7 +100,7 @@ impl RequestTrace {
             trace: Rc::clone(self),
             context,
             cluster: cluster.to_owned(),
-            address,
+            address: address.clone(),
             began: Instant::now(),
             code: None,
             failed: false,
@@ -185,7 +185,7 @@ impl RequestTrace {
                 "downstream_cluster",
                 or_dash(get("x-envoy-downstream-service-cluster")),
             ),
-            text("peer.address", info.client.ip().to_string()),
+            text("peer.address", info.client.without_port()),
             text("request_size", info.bytes_received.get().to_string()),
             text("response_size", info.bytes_sent.get().to_string()),
             text("response_flags", flags(info)),
@@ -225,7 +225,7 @@ pub(crate) struct UpstreamSpan {
     trace: Rc<RequestTrace>,
     context: TraceContext,
     cluster: String,
-    address: SocketAddr,
+    address: Address,
     began: Instant,
     code: Option<u16>,
     failed: bool,

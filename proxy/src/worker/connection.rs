@@ -1,29 +1,30 @@
 //! Connections of a worker: accepted, and served until they end. A stream is served
 //! by the generation that is the current one when it begins.
 
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use weir_config::{Codec, HttpOptions};
+use weir_config::{Address, Codec, HttpOptions};
 
-use super::proxy_protocol;
 use super::shared::{Acceptor, Alive, Directory, Entrance, Life, Served, Slot};
 use crate::connection_limit::CountedConnection;
 use crate::exchange::Exchange;
 use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
-use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE};
+use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE, LIMIT_WARNING_INTERVAL};
 use crate::listener::{Asked, Inspected, InspectionError, original_dst};
+use crate::proxy_protocol;
+use crate::socket::{Accepted, SocketStream};
 use crate::stream::ConnectionInfo;
-use crate::tcp;
-use crate::telemetry::DownstreamConnection;
+use crate::tcp::{self, TcpProxy};
+use crate::telemetry::{DownstreamConnection, ListenerMetrics};
 
 /// Accepts connections from one of the sockets until the address is given up, or the
 /// process drains.
@@ -33,22 +34,29 @@ pub(super) async fn accept_loop(
     life: Rc<Life>,
     directory: Rc<Directory>,
 ) {
-    let Some(tcp) = acceptor.sockets.get(place) else {
+    let Some(socket) = acceptor.sockets.get(place) else {
         return;
     };
     let (mut draining, mut replaced) = (life.draining.clone(), life.replaced.clone());
     let mut closing = acceptor.closing.subscribe();
+    let mut trouble = Trouble::default();
     loop {
         tokio::select! {
             biased;
             Ok(_) = replaced.wait_for(|replaced| *replaced) => return,
-            accepted = tcp.accept() => match accepted {
-                Ok((connection, peer)) => {
-                    spawn_connection(connection, peer, &acceptor, (&life, &directory));
+            accepted = socket.accept() => match accepted {
+                Ok(accepted) => {
+                    let first_kept = life.first_kept;
+                    let fd = accepted.connection.as_raw_fd();
+                    if first_kept.is_some_and(|first| fd >= first) {
+                        trouble.too_many(&acceptor.entrance().metrics);
+                    } else {
+                        spawn_connection(accepted, &acceptor, (&life, &directory));
+                    }
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: closing connections will help.
-                    tracing::warn!("cannot accept a connection: {error}");
+                    trouble.failed(&acceptor.entrance().metrics, &error);
                     sleep(ACCEPT_RETRY).await;
                 }
             },
@@ -56,6 +64,46 @@ pub(super) async fn accept_loop(
             _ = draining.wait_for(|draining| *draining) => return,
             _ = closing.wait_for(|closing| *closing) => return,
         }
+    }
+}
+
+/// What goes wrong with accepting connections, told once in a while.
+#[derive(Default)]
+struct Trouble {
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    /// A connection was closed, as few descriptors are left.
+    fn too_many(&mut self, metrics: &ListenerMetrics) {
+        metrics.global_overflow();
+        if self.is_due() {
+            tracing::warn!(
+                listener = metrics.name(),
+                "few file descriptors are left: connections are closed as they come; \
+                 raise the hard limit (ulimit -Hn, LimitNOFILE) or set max_connections"
+            );
+        }
+    }
+
+    /// A connection could not be accepted.
+    fn failed(&mut self, metrics: &ListenerMetrics, error: &io::Error) {
+        metrics.accept_failure();
+        if self.is_due() {
+            let listener = metrics.name();
+            tracing::warn!(listener, "cannot accept a connection: {error}");
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self
+            .told
+            .is_none_or(|told| now.duration_since(told) >= LIMIT_WARNING_INTERVAL);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
     }
 }
 
@@ -81,21 +129,22 @@ impl Entrance {
 }
 
 fn spawn_connection(
-    connection: TcpStream,
-    peer: SocketAddr,
+    accepted: Accepted,
     acceptor: &Rc<Acceptor>,
     (life, directory): (&Rc<Life>, &Rc<Directory>),
 ) {
     let entrance = acceptor.entrance();
-    let Ok(local) = connection.local_addr() else {
-        return;
-    };
     let Some(admitted) = entrance.admit() else {
         return;
     };
+    let Accepted {
+        connection,
+        peer,
+        local,
+    } = accepted;
     let info = ConnectionInfo {
         id: entrance.worker.next_connection_id(),
-        peer,
+        peer: peer.clone(),
         local,
         is_restored: false,
         filter_state: Rc::default(),
@@ -106,16 +155,15 @@ fn spawn_connection(
     let (life, directory) = (Rc::clone(life), Rc::clone(directory));
     let acceptor = Rc::clone(acceptor);
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY: {error}");
-        }
+        connection.set_nodelay();
         let arrival = Arrival {
             connection,
             info,
             direct: peer,
             admitted,
         };
-        if let Some((slot, arrival)) = enter(arrival, acceptor, &life, &directory).await {
+        let entered = Box::pin(enter(arrival, acceptor, life, directory)).await;
+        if let Some((slot, arrival)) = entered {
             let Arrival {
                 connection,
                 info,
@@ -131,10 +179,10 @@ fn spawn_connection(
 
 /// A connection of which it is to be seen who serves it.
 struct Arrival {
-    connection: TcpStream,
+    connection: SocketStream,
     info: ConnectionInfo,
     /// The peer, whatever a proxy in front says.
-    direct: SocketAddr,
+    direct: Address,
     admitted: Admitted,
 }
 
@@ -143,35 +191,35 @@ struct Arrival {
 async fn enter(
     mut arrival: Arrival,
     acceptor: Rc<Acceptor>,
-    life: &Life,
-    directory: &Directory,
+    life: Rc<Life>,
+    directory: Rc<Directory>,
 ) -> Option<(Rc<Slot>, Arrival)> {
-    arrival.look_at(&acceptor.entrance(), life).await?;
+    arrival.look_at(&acceptor.entrance(), &life).await?;
     // It may have become another one meanwhile.
     let mut entrance = acceptor.entrance();
     drop(acceptor);
     if entrance.original_dst.hands_over
         && arrival.info.is_restored
-        && let Some(other) = directory.find(arrival.info.local)
+        && let Some(other) = directory.find(&arrival.info.local)
         && other.address != entrance.address
     {
         arrival.admitted = other.admit()?;
         // Where it was going is known.
-        arrival.look_into(&other, life).await?;
-        entrance = directory.find(arrival.info.local).unwrap_or(other);
+        arrival.look_into(&other, &life).await?;
+        entrance = directory.find(&arrival.info.local).unwrap_or(other);
     }
     let info = &arrival.info;
     let nothing = Inspected::default();
     let chain = entrance.matcher.find(&Asked {
-        destination: info.local,
-        source: info.peer,
-        direct_source: arrival.direct.ip(),
+        destination: &info.local,
+        source: &info.peer,
+        direct_source: &arrival.direct,
         inspected: info.inspected.as_deref().unwrap_or(&nothing),
     });
     let slot = chain.and_then(|chain| entrance.slots.get(chain));
     if slot.is_none() {
         entrance.metrics.no_filter_chain();
-        let (listener, peer) = (entrance.metrics.name(), arrival.direct);
+        let (listener, peer) = (entrance.metrics.name(), &arrival.direct);
         tracing::debug!(listener, %peer, "no filter chain is for the connection");
     }
     Some((Rc::clone(slot?), arrival))
@@ -182,9 +230,9 @@ impl Arrival {
     async fn look_at(&mut self, entrance: &Entrance, life: &Life) -> Option<()> {
         let how = entrance.original_dst;
         if how.restores {
-            let original = original_dst(&self.connection, entrance.address, how.transparent);
+            let original = original_dst(&self.connection, &entrance.address, how.transparent);
             if let Some(original) = original {
-                self.info.local = original;
+                self.info.local = original.into();
                 self.info.is_restored = true;
             }
         }
@@ -193,7 +241,7 @@ impl Arrival {
 
     /// Finds out what its first bytes tell; `None` if it is to be closed.
     async fn look_into(&mut self, entrance: &Entrance, life: &Life) -> Option<()> {
-        let (listener, peer) = (entrance.metrics.name(), self.direct);
+        let (listener, peer) = (entrance.metrics.name(), &self.direct);
         let patience = || async {
             ended(life, &entrance.retired).await;
             sleep(DRAIN_IDLE_GRACE).await;
@@ -205,9 +253,10 @@ impl Arrival {
             };
             match told {
                 Ok(Some(ends)) => {
-                    self.info.peer = ends.client;
-                    self.info.is_restored |= self.info.local != ends.destination;
-                    self.info.local = ends.destination;
+                    let destination = ends.destination.into();
+                    self.info.peer = ends.client.into();
+                    self.info.is_restored |= self.info.local != destination;
+                    self.info.local = destination;
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -242,8 +291,7 @@ impl Arrival {
 
     /// Has the socket tell again of bytes that were looked at, and not enough.
     fn register_anew(&mut self) -> Option<()> {
-        let socket = self.connection.as_fd().try_clone_to_owned();
-        match socket.and_then(|socket| TcpStream::from_std(socket.into())) {
+        match self.connection.watched() {
             Ok(connection) => self.connection = connection,
             Err(error) => {
                 tracing::debug!(peer = %self.direct, "cannot watch a connection: {error}");
@@ -255,7 +303,7 @@ impl Arrival {
 }
 
 /// Serves a connection that is for a filter chain, until it ends.
-async fn serve(connection: TcpStream, info: ConnectionInfo, slot: &Rc<Slot>) {
+async fn serve(connection: SocketStream, info: ConnectionInfo, slot: &Rc<Slot>) {
     let Some(served) = slot.current() else {
         return;
     };
@@ -263,21 +311,9 @@ async fn serve(connection: TcpStream, info: ConnectionInfo, slot: &Rc<Slot>) {
         return;
     }
     match served.listener.tcp {
-        Some(proxy) => {
-            let _alive = Alive::stream(&served.shared);
-            let serving = async {
-                let Some((connection, info)) = begin(connection, info, &served, slot).await else {
-                    return;
-                };
-                tcp::serve(connection, info, proxy, &served.listener, &served.shared).await;
-            };
-            tokio::select! {
-                () = serving => {}
-                () = served.shared.is_over() => {}
-            }
-        }
+        Some(proxy) => Box::pin(serve_tcp(connection, info, proxy, &served, slot)).await,
         None => {
-            let begun = begin(connection, info, &served, slot).await;
+            let begun = Box::pin(begin(connection, info, &served, slot)).await;
             let http = Arc::clone(&served.listener.http);
             let codec = Rc::clone(&served.listener.codec);
             // It may live longer than the generation that it began with.
@@ -289,9 +325,29 @@ async fn serve(connection: TcpStream, info: ConnectionInfo, slot: &Rc<Slot>) {
     }
 }
 
+/// Relays a client's connection to an endpoint.
+async fn serve_tcp(
+    connection: SocketStream,
+    info: ConnectionInfo,
+    proxy: TcpProxy,
+    served: &Served,
+    slot: &Slot,
+) {
+    let _alive = Alive::stream(&served.shared);
+    let serving = async {
+        if let Some((connection, info)) = begin(connection, info, served, slot).await {
+            tcp::serve(connection, info, proxy, &served.listener, &served.shared).await;
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = served.shared.is_over() => {}
+    }
+}
+
 /// Encrypts a connection, where its filter chain is to; `None` if that has failed.
 async fn begin(
-    connection: TcpStream,
+    connection: SocketStream,
     mut info: ConnectionInfo,
     served: &Served,
     slot: &Slot,
@@ -313,15 +369,17 @@ async fn begin(
         }
         Err(error) => {
             metrics.refused(&error);
-            let peer = info.peer;
+            let peer = &info.peer;
             tracing::debug!(listener = listener.metrics.name(), %peer, "TLS: {error}");
             None
         }
     }
 }
 
-/// Serves one exchange after the other on a client's connection, which speaks as its
-/// listener did when it began.
+/// Serves a client's connection, which speaks as its listener did when it began.
+///
+/// It may wait for a long time. What it does meanwhile has a future of its own, so that
+/// it takes no room before and after.
 async fn serve_connection(
     connection: Connection,
     info: ConnectionInfo,
@@ -330,25 +388,39 @@ async fn serve_connection(
     slot: &Rc<Slot>,
 ) {
     let agreed = info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
-    let is_http2 = match http.codec {
-        Codec::Auto => agreed == Some(b"h2"),
-        Codec::Http2 => true,
-        Codec::Http1 => false,
-    };
-    if is_http2 {
-        return serve_http2(connection, info, http, codec, slot).await;
-    }
     // What was agreed on is what is spoken.
-    let maybe_http2 = http.codec == Codec::Auto && agreed.is_none();
-    let mut downstream = H1Downstream::new(connection, Rc::clone(codec), maybe_http2);
-    loop {
+    let (is_http2, maybe_http2) = match http.codec {
+        Codec::Auto => (agreed == Some(b"h2"), agreed.is_none()),
+        Codec::Http2 => (true, false),
+        Codec::Http1 => (false, false),
+    };
+    let speaks_http2 = if is_http2 {
+        Some(connection)
+    } else {
+        let downstream = H1Downstream::new(connection, Rc::clone(codec), maybe_http2);
+        Box::pin(serve_http1(downstream, &info, http, slot)).await
+    };
+    if let Some(connection) = speaks_http2 {
+        Box::pin(serve_http2(connection, &info, http, codec, slot)).await;
+    }
+}
+
+/// Serves one exchange after the other on a client's connection; gives the connection
+/// back if the client turns out to speak HTTP/2.
+async fn serve_http1(
+    mut downstream: H1Downstream,
+    info: &ConnectionInfo,
+    http: &HttpOptions,
+    slot: &Rc<Slot>,
+) -> Option<Connection> {
+    let patience = loop {
         let readable = tokio::select! {
             readable = downstream.readable() => readable,
             () = idle_at_the_end(slot) => false,
             () = passed(http.idle_timeout) => false,
         };
         if !readable {
-            return downstream.close(Duration::ZERO).await;
+            break Duration::ZERO;
         }
         let next = tokio::select! {
             next = downstream.read_request() => next,
@@ -357,23 +429,22 @@ async fn serve_connection(
             }
         };
         match next {
-            Next::Closed => return,
-            Next::Http2 => {
-                let connection = downstream.into_connection();
-                return serve_http2(connection, info, http, codec, slot).await;
-            }
+            Next::Closed => return None,
+            Next::Http2 => return Some(downstream.into_connection()),
             next => {
-                let whole = serve_exchange(&mut downstream, next, info.clone(), slot).await;
+                let exchange = serve_exchange(&mut downstream, next, info.clone(), slot);
+                let whole = Box::pin(exchange).await;
                 if !whole {
-                    return;
+                    return None;
                 }
             }
         }
         if !downstream.is_reusable() {
-            let patience = http.delayed_close_timeout.unwrap_or_default();
-            return downstream.close(patience).await;
+            break http.delayed_close_timeout.unwrap_or_default();
         }
-    }
+    };
+    downstream.close(patience).await;
+    None
 }
 
 /// Returns when `limit` is over; without a limit, never.
@@ -427,7 +498,7 @@ async fn serve_exchange<D: Downstream>(
 /// Serves the streams of a client's HTTP/2 connection, each by a task of its own.
 async fn serve_http2(
     connection: Connection,
-    info: ConnectionInfo,
+    info: &ConnectionInfo,
     http: &HttpOptions,
     codec: &CodecOptions,
     slot: &Rc<Slot>,
@@ -439,7 +510,7 @@ async fn serve_http2(
         });
     };
     let idle = http.idle_timeout;
-    let ending = at_the_end(slot);
+    let ending = pin!(at_the_end(slot));
     if let Err(error) = accept_h2(connection, codec, ending, idle, begin).await {
         tracing::debug!("HTTP/2 connection: {error}");
     }

@@ -8,7 +8,6 @@
 //! begun, it ends.
 
 mod connection;
-mod proxy_protocol;
 mod shared;
 
 use std::cell::{Cell, RefCell};
@@ -16,25 +15,26 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, Socket};
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, LocalSet, yield_now};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use self::connection::accept_loop;
 use self::shared::{Acceptor, Directory, Entrance, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
+use crate::descriptors;
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
 use crate::generation::{
     ChainSpec, FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
 };
 use crate::http::CodecOptions;
-use crate::limits::{LISTEN_BACKLOG, VM_CARE_INTERVAL};
+use crate::limits::VM_CARE_INTERVAL;
 use crate::rollout::{Link, Versions};
+use crate::socket::SocketListener;
 use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, Reports, WorkerMetrics};
 
 /// What a worker is started with.
@@ -159,6 +159,8 @@ struct Worker {
 struct Generations {
     current: Option<Serving>,
     retired: Vec<Retired>,
+    /// Those that are over, until their VMs have ended.
+    over: Vec<Serving>,
 }
 
 impl Worker {
@@ -169,6 +171,7 @@ impl Worker {
             life: Rc::new(Life {
                 draining: spec.draining,
                 replaced: spec.replaced,
+                first_kept: descriptors::first_kept(),
                 alive: Cell::new(0),
                 ended: Notify::new(),
             }),
@@ -182,7 +185,7 @@ impl Worker {
     }
 
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let keeper = tokio::task::spawn_local(look_after(Rc::clone(&self.generations)));
+        let keeper = spawn_local(look_after(Rc::clone(&self.generations)));
         let mut draining = self.life.draining.clone();
         loop {
             let order = tokio::select! {
@@ -249,23 +252,28 @@ impl Worker {
             None => Rc::clone(self.latest.insert(Latest::new(Rc::clone(&shared)))),
         };
         let mut vms: Vec<Rc<FilterVm>> = Vec::with_capacity(generation.vms.len());
+        let is_serving = self.generations.borrow().current.is_some();
+        let mut pace = Pace::default();
         for spec in &generation.vms {
-            let vm = match self.generations.borrow().vm(spec) {
+            let kept = self.generations.borrow().vm(spec);
+            let vm = match kept {
                 Some(vm) => vm,
                 None => {
+                    if is_serving {
+                        pace.keep().await;
+                    }
                     let metrics = Rc::new(self.metrics.vm(spec));
                     let latest = Some(Rc::clone(&latest));
-                    Rc::new(FilterVm::start(Arc::clone(spec), metrics, latest)?)
+                    let start = || FilterVm::start(Arc::clone(spec), metrics, latest);
+                    Rc::new(pace.time(start)?)
                 }
             };
             vms.push(vm);
-            yield_now().await;
         }
         let mut access_logs = access_logs.into_iter();
         let listeners = generation.listeners.iter().map(|spec| {
             let key = spec.key();
-            let address = generation.bound.get(&key).copied();
-            let address = address.unwrap_or(spec.address);
+            let address = generation.bound.get(&key).unwrap_or(&spec.address);
             let metrics = self.metrics.listener(&spec.name, address, spec.is_tcp());
             let slots = spec
                 .chains
@@ -286,7 +294,7 @@ impl Worker {
                 proxy_protocol: spec.proxy_protocol,
                 inspection: spec.inspection,
                 original_dst: spec.original_dst,
-                address,
+                address: address.clone(),
                 matcher: Arc::clone(&spec.matcher),
                 slots,
                 retired: self.retired(&key),
@@ -408,7 +416,7 @@ impl Worker {
         // What can fail comes first.
         let mut opened = HashMap::new();
         for (key, sockets) in sockets {
-            let sockets = sockets.into_iter().map(listen);
+            let sockets = sockets.into_iter().map(SocketListener::listen);
             opened.insert(key, sockets.collect::<io::Result<Vec<_>>>()?);
         }
         if let Some(latest) = &self.latest {
@@ -448,7 +456,7 @@ impl Worker {
                 let accept = |place| {
                     let (acceptor, life) = (Rc::clone(&acceptor), Rc::clone(&self.life));
                     let directory = Rc::clone(&self.directory);
-                    tokio::task::spawn_local(accept_loop(acceptor, place, life, directory))
+                    spawn_local(accept_loop(acceptor, place, life, directory))
                 };
                 let tasks = (0..acceptor.sockets.len()).map(accept).collect();
                 self.acceptors.insert(key, (acceptor, tasks));
@@ -465,7 +473,7 @@ impl Worker {
             retired.extend(entrance.slots.iter().map(Rc::downgrade));
         }
         self.list_acceptors();
-        vms.iter().for_each(FilterVm::prepare_spare);
+        spawn_local(equip(vms.iter().map(Rc::downgrade).collect()));
         let serving = Serving {
             generation,
             shared,
@@ -491,7 +499,7 @@ impl Worker {
     fn list_acceptors(&self) {
         let entrances = self.acceptors.values().map(|(acceptor, _)| {
             let entrance = acceptor.entrance.borrow();
-            (entrance.address, Rc::clone(&entrance))
+            (entrance.address.clone(), Rc::clone(&entrance))
         });
         self.directory.replace(entrances.collect());
     }
@@ -519,9 +527,11 @@ impl Worker {
             latest.set_coming(None);
         }
         if let Some(ready) = self.ready.take() {
-            let generations = self.generations.borrow();
-            let is_new = |vm: &&Rc<FilterVm>| !generations.uses(vm);
-            ready.vms.iter().filter(is_new).for_each(|vm| vm.stop());
+            self.generations.borrow_mut().over.push(Serving {
+                generation: ready.generation,
+                shared: ready.shared,
+                vms: ready.vms,
+            });
         }
     }
 }
@@ -558,7 +568,7 @@ impl Generations {
     }
 
     /// Ends what has been replaced and has no streams any more, or has had them for
-    /// long enough.
+    /// long enough: it is over when its VMs have ended.
     fn end_retired(&mut self, now: Instant) {
         for retired in &self.retired {
             if retired.has_had_long_enough(now) {
@@ -566,12 +576,24 @@ impl Generations {
             }
         }
         let over = |retired: &mut Retired| retired.is_over(now);
-        let ended: Vec<_> = self.retired.extract_if(.., over).collect();
-        for Retired { serving, .. } in ended {
-            let unused = serving.vms.iter().filter(|vm| !self.uses(vm));
-            unused.for_each(|vm| vm.stop());
-            serving.shared.cells.end();
+        let ended = self.retired.extract_if(.., over);
+        self.over.extend(ended.map(|retired| retired.serving));
+    }
+
+    /// Ends one VM of those that nobody needs any more; false if there is none.
+    fn end_one(&mut self) -> bool {
+        while let Some(over) = self.over.last_mut() {
+            let Some(vm) = over.vms.pop() else {
+                over.shared.cells.end();
+                bury(self.over.pop().map(|over| over.generation));
+                continue;
+            };
+            if !self.uses(&vm) {
+                vm.stop();
+                return true;
+            }
         }
+        false
     }
 
     fn look_after(&mut self) {
@@ -587,7 +609,8 @@ impl Generations {
 
     fn stop(&mut self) {
         let retired = self.retired.drain(..).map(|retired| retired.serving);
-        for serving in self.current.take().into_iter().chain(retired) {
+        let over = self.over.drain(..);
+        for serving in self.current.take().into_iter().chain(retired).chain(over) {
             serving.vms.iter().for_each(|vm| vm.stop());
         }
     }
@@ -597,12 +620,52 @@ impl Generations {
 async fn look_after(generations: Rc<RefCell<Generations>>) {
     loop {
         generations.borrow_mut().look_after();
+        let mut pace = Pace::default();
+        while pace.time(|| generations.borrow_mut().end_one()) {
+            pace.keep().await;
+        }
         sleep(VM_CARE_INTERVAL).await;
     }
 }
 
-fn listen(socket: Socket) -> io::Result<TcpListener> {
-    socket.listen(LISTEN_BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+/// Frees a generation, and with it the code of its filters, where requests do not wait
+/// for that.
+fn bury(generation: Option<Arc<Generation>>) {
+    tokio::task::spawn_blocking(|| drop(generation));
+}
+
+/// Makes the spares that these VMs want.
+async fn equip(vms: Vec<Weak<FilterVm>>) {
+    let mut pace = Pace::default();
+    for vm in vms {
+        pace.keep().await;
+        if let Some(vm) = vm.upgrade() {
+            pace.time(|| vm.equip());
+        }
+    }
+}
+
+/// The pace of work that requests wait for meanwhile, done bit by bit: between two bits,
+/// the worker serves for as long as the last one took.
+#[derive(Default)]
+struct Pace {
+    last: Duration,
+}
+
+impl Pace {
+    /// Does one bit.
+    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = work();
+        self.last = began.elapsed();
+        done
+    }
+
+    /// Serves, before the next bit.
+    async fn keep(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        if !last.is_zero() {
+            sleep(last).await;
+        }
+    }
 }

@@ -5,15 +5,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use weir_abi::HeaderMap;
-use weir_config::{Callouts, HttpOptions, ProxyProtocol};
+use weir_config::{Address, Callouts, HttpOptions, ProxyProtocol};
 
 use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
@@ -24,6 +24,7 @@ use crate::http::CodecOptions;
 use crate::listener::{ChainMatcher, Inspection};
 use crate::rollout::Link;
 use crate::route::RouteTable;
+use crate::socket::SocketListener;
 use crate::stream::{Facts, FilteredStream, LogView};
 use crate::tcp::TcpProxy;
 use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, WorkerMetrics};
@@ -35,6 +36,8 @@ pub(crate) struct Life {
     pub(super) draining: watch::Receiver<bool>,
     /// Another process accepts connections in place of this one.
     pub(super) replaced: watch::Receiver<bool>,
+    /// The first descriptor that is not for a client's connection.
+    pub(super) first_kept: Option<RawFd>,
     /// Connections and streams.
     pub(super) alive: Cell<usize>,
     pub(super) ended: Notify,
@@ -234,7 +237,7 @@ pub(super) struct Entrance {
     pub(super) inspection: Option<Inspection>,
     pub(super) original_dst: OriginalDst,
     /// Where it is bound.
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     /// Which of `slots` a connection is for.
     pub(super) matcher: Arc<ChainMatcher>,
     pub(super) slots: Vec<Rc<Slot>>,
@@ -255,7 +258,7 @@ pub(super) struct Acceptor {
     /// Where new connections come in.
     pub(super) entrance: RefCell<Rc<Entrance>>,
     pub(super) closing: watch::Sender<bool>,
-    pub(super) sockets: Vec<TcpListener>,
+    pub(super) sockets: Vec<SocketListener>,
 }
 
 impl Acceptor {
@@ -268,22 +271,25 @@ impl Acceptor {
 /// The listeners of a worker by their addresses, for connections that were for one and
 /// have come in by another. It stays while they end.
 #[derive(Default)]
-pub(super) struct Directory(RefCell<HashMap<SocketAddr, Rc<Entrance>>>);
+pub(super) struct Directory(RefCell<HashMap<Address, Rc<Entrance>>>);
 
 impl Directory {
-    pub(super) fn replace(&self, all: HashMap<SocketAddr, Rc<Entrance>>) {
+    pub(super) fn replace(&self, all: HashMap<Address, Rc<Entrance>>) {
         self.0.replace(all);
     }
 
     /// The listener with this address, or else with its port and any address.
-    pub(super) fn find(&self, address: SocketAddr) -> Option<Rc<Entrance>> {
-        let any: IpAddr = match address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    pub(super) fn find(&self, address: &Address) -> Option<Rc<Entrance>> {
+        let any = |address: SocketAddr| {
+            let ip: IpAddr = match address {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            Address::Ip(SocketAddr::new(ip, address.port()))
         };
         let all = self.0.borrow();
-        let any = SocketAddr::new(any, address.port());
-        all.get(&address).or_else(|| all.get(&any)).cloned()
+        let of_any = || all.get(&any(address.inet()?));
+        all.get(address).or_else(of_any).cloned()
     }
 }
 

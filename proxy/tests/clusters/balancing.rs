@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
+use weir_conformance::server::{Failure, Server, endpoints};
 use weir_conformance::{Weir, eventually};
 
-use super::server::{Failure, Server, endpoints};
 use super::{bodies, config, count};
 
 #[test]

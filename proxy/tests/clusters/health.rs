@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use weir_conformance::server::{Failure, Server, endpoints};
 use weir_conformance::{Weir, eventually};
 
-use super::server::{Failure, Server, endpoints};
 use super::tonic_server::GrpcServer;
 use super::{bodies, config, count};
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use weir_conformance::server::{Failure, Server, endpoints};
 use weir_conformance::{Client, Weir, eventually};
 
-use super::server::{Failure, Server, endpoints};
 use super::{bodies, config, count};
 
 /// Clients that send one request after the other.
@@ -115,6 +115,53 @@ fn is_ejected_and_comes_back(failure: Failure) {
     load.more(300);
     assert_eq!(load.failed(), settled);
     load.end();
+}
+
+/// With retries, nobody notices that one of three fails under load, nor that it comes
+/// back.
+fn costs_no_request(failure: Failure) {
+    let mut servers = three();
+    let keys = format!(
+        "  endpoints: {}\n  connect_timeout: 500ms\n  {DETECTION}\n  \
+         circuit_breakers: {{ max_retries: 100 }}\n  \
+         health_checks: [{{ interval: 200ms, timeout: 500ms, no_traffic_interval: 200ms, unhealthy_threshold: 2, \
+         healthy_threshold: 1, http: {{ path: /healthz }} }}]",
+        endpoints(&servers)
+    );
+    let retry = ", timeout: 20s, retry_policy: { retry_on: '5xx,reset,connect-failure', \
+                 num_retries: 3, per_try_timeout: 2s }";
+    let weir = Weir::start(&config(2, retry, &keys));
+    let healthy = "envoy_cluster_membership_healthy";
+    weir.eventually_metric(healthy, 3);
+    let load = Load::start(&weir);
+    load.more(100);
+    servers[1].fail(failure);
+    weir.eventually_metric(healthy, 2);
+    load.more(100);
+    assert!(weir.metric("envoy_cluster_upstream_rq_retry") > 0);
+    servers[1].recover();
+    let before = servers[1].requests();
+    eventually("it gets requests again", || {
+        (servers[1].requests() > before + 20).then_some(())
+    });
+    weir.eventually_metric(healthy, 3);
+    assert_eq!(load.failed(), 0);
+    load.end();
+}
+
+#[test]
+fn a_killed_endpoint_costs_no_request_that_may_be_retried() {
+    costs_no_request(Failure::Killed);
+}
+
+#[test]
+fn a_stalled_endpoint_costs_no_request_that_may_be_retried() {
+    costs_no_request(Failure::Stalled);
+}
+
+#[test]
+fn a_black_holed_endpoint_costs_no_request_that_may_be_retried() {
+    costs_no_request(Failure::BlackHoled);
 }
 
 #[test]

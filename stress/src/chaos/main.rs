@@ -1,5 +1,5 @@
 //! `weir-chaos`: a filter that loops, leaks, traps and lies, beside filters that do
-//! their work.
+//! their work; and clients and endpoints that are as bad.
 //!
 //! What is measured is what the others notice. Only what must hold on any machine
 //! makes a run fail: that no healthy request fails, that memory does not grow, that
@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod connections;
 mod gateway;
 mod healthy;
 mod isolation;
@@ -14,13 +15,14 @@ mod leaks;
 mod recovery;
 mod reloads;
 mod swap;
+mod upstreams;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Runs Weir with filters that misbehave.
+/// Runs Weir with filters, clients and endpoints that misbehave.
 #[derive(Parser)]
 struct Arguments {
     /// The program.
@@ -29,6 +31,9 @@ struct Arguments {
     /// The module of the filter hello.
     #[arg(long)]
     hello: PathBuf,
+    /// Envoy's program, to be put to the same tests.
+    #[arg(long)]
+    envoy: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -77,6 +82,10 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// Connections that wait, that are slow, and that are bad, beside healthy ones.
+    Connections(connections::Plan),
+    /// One of three endpoints fails under load, and comes back.
+    Upstreams(upstreams::Plan),
     /// What it costs that no stream shares an instance with another.
     Isolation {
         /// Rounds, in each of which each kind has its turn.
@@ -92,6 +101,7 @@ fn main() -> ExitCode {
     let Arguments {
         weir,
         hello,
+        envoy,
         command,
     } = Arguments::parse();
     let result = gateway::Programs::new(weir, &hello).and_then(|programs| match command {
@@ -104,6 +114,8 @@ fn main() -> ExitCode {
             rounds,
             seconds,
         } => swap::run(&programs, modules, rounds, seconds),
+        Command::Connections(plan) => connections::run(&programs, &plan, envoy.as_deref()),
+        Command::Upstreams(plan) => upstreams::run(&programs, &plan, envoy.as_deref()),
         Command::Isolation { rounds, seconds } => isolation::run(&programs, rounds, seconds),
     });
     match result {

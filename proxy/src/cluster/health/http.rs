@@ -1,17 +1,16 @@
 //! Health checks by HTTP, and the connections that HTTP and gRPC make them on.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use weir_abi::HeaderMap;
-use weir_config::{HttpHealthCheck, Statuses, UpstreamProtocol};
+use weir_config::{Address, HttpHealthCheck, Statuses, UpstreamProtocol};
 
 use super::Verdict;
 use super::exchange::{Answer, exchange};
 use crate::cluster::spec::ClusterSpec;
 use crate::http::{CodecOptions, Connection, H1Upstream, H2Endpoint, UpstreamError};
+use crate::proxy_protocol::Originator;
 use crate::stream::parse_status;
 use crate::tls::Purpose;
 
@@ -22,7 +21,7 @@ pub(super) const USER_AGENT: &str = "Weir/HC";
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) cluster: &'a ClusterSpec,
-    pub(super) address: SocketAddr,
+    pub(super) address: &'a Address,
     /// The name that the address was found under.
     pub(super) host: Option<&'a str>,
     /// Whether a connection may be used that is there.
@@ -39,13 +38,13 @@ impl Target<'_> {
 
     /// A connection, encrypted as those of requests are.
     async fn connect(&self) -> Result<Connection, UpstreamError> {
-        let connected = TcpStream::connect(self.address).await;
-        let tcp = connected.map_err(|error| UpstreamError::Connect(error.to_string()))?;
+        let connected = self.cluster.connect(self.address, &Originator::Proxy).await;
+        let socket = connected.map_err(|error| UpstreamError::Connect(error.to_string()))?;
         let Some(tls) = &self.cluster.tls else {
-            return Ok(tcp.into());
+            return Ok(socket.into());
         };
         let name = tls.name(self.host, self.address.ip());
-        let connected = tls.connect(tcp, name, Purpose::Http).await;
+        let connected = tls.connect(socket, name, Purpose::Http).await;
         connected
             .map(Connection::from)
             .map_err(|error| UpstreamError::Connect(error.reason))

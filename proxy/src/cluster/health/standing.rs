@@ -24,6 +24,14 @@ pub(super) enum Change {
 }
 
 impl Standing {
+    /// Of an endpoint that has been `checked` before, or has not.
+    pub(super) fn new(checked: bool) -> Self {
+        Self {
+            checked,
+            ..Self::default()
+        }
+    }
+
     /// Whether the endpoint has not been checked.
     pub(super) fn is_first(&self) -> bool {
         !self.checked

@@ -1,26 +1,34 @@
 //! Health checks by a connection, and bytes on it.
 
 use std::io;
-use std::net::SocketAddr;
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use weir_config::TcpHealthCheck;
+use weir_config::{Address, TcpHealthCheck};
 
 use super::Verdict;
+use crate::cluster::spec::ClusterSpec;
 use crate::limits::HEALTH_CHECK_BODY_BYTES;
+use crate::proxy_protocol::Originator;
 
 /// Asks an endpoint by TCP.
-pub(super) async fn check(check: &TcpHealthCheck, address: SocketAddr) -> Verdict {
-    match talk(check, address).await {
+pub(super) async fn check(
+    check: &TcpHealthCheck,
+    cluster: &ClusterSpec,
+    address: &Address,
+) -> Verdict {
+    match talk(check, cluster, address).await {
         Ok(verdict) => verdict,
         Err(error) => Verdict::Network(error.to_string()),
     }
 }
 
-async fn talk(check: &TcpHealthCheck, address: SocketAddr) -> io::Result<Verdict> {
-    let mut connection = TcpStream::connect(address).await?;
+async fn talk(
+    check: &TcpHealthCheck,
+    cluster: &ClusterSpec,
+    address: &Address,
+) -> io::Result<Verdict> {
+    let mut connection = cluster.connect(address, &Originator::Proxy).await?;
     connection.write_all(&check.send).await?;
     if check.receive.is_empty() {
         return Ok(Verdict::Healthy);

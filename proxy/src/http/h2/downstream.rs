@@ -1,5 +1,6 @@
 //! HTTP/2 from clients.
 
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ const IDLE_LOOKS: u32 = 5;
 pub(crate) async fn accept(
     connection: Connection,
     options: &CodecOptions,
-    draining: impl Future<Output = ()>,
+    mut draining: Pin<&mut impl Future<Output = ()>>,
     idle_timeout: Option<Duration>,
     mut begin: impl FnMut(H2Downstream, Next),
 ) -> Result<(), h2::Error> {
@@ -60,9 +61,10 @@ pub(crate) async fn accept(
     if http2.allow_connect {
         builder.enable_connect_protocol();
     }
-    let mut draining = std::pin::pin!(draining);
+    // Of its own, so that it takes no room afterwards.
+    let handshake = Box::pin(builder.handshake::<_, Bytes>(connection));
     let mut connection = tokio::select! {
-        connection = builder.handshake::<_, Bytes>(connection) => connection?,
+        connection = handshake => connection?,
         () = &mut draining => return Ok(()),
         () = passed(idle_timeout) => return Ok(()),
     };

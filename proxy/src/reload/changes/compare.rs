@@ -186,6 +186,7 @@ fn filter_chains(
 /// What else is different in a listener, in the words of its keys.
 fn listener(old: &ListenerSpec, new: &ListenerSpec) -> Vec<String> {
     let different = [
+        ("mode", old.mode != new.mode),
         ("original_dst", old.original_dst != new.original_dst),
         ("inspect", old.inspection != new.inspection),
         ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),

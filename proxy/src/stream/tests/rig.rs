@@ -142,11 +142,11 @@ impl Chain {
         headers: &[(&'static str, &'static str)],
         limit: usize,
     ) -> Run {
-        let local = ([127, 0, 0, 1], 80).into();
+        let local = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
         let connection = ConnectionInfo {
             id: 1,
-            peer: local,
-            local,
+            peer: local.into(),
+            local: local.into(),
             is_restored: false,
             filter_state: Rc::default(),
             tls: None,

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value as Json};
 use weir_abi::{Direction, HeaderMap};
 use weir_config::{
-    Field, HeaderField, JsonFormat, Operator, Piece, Template, TimePiece, TlsField, TlsOf,
+    Address, Field, HeaderField, JsonFormat, Operator, Piece, Template, TimePiece, TlsField, TlsOf,
 };
 
 use crate::stream::{FilteredStream, StreamInfo, parse_status};
@@ -107,7 +107,8 @@ fn value(operator: &Operator, subject: &LogSubject<'_>) -> Value {
 fn field(field: &Field, subject: &LogSubject<'_>) -> Value {
     let info = subject.info;
     let bytes = |headers: &HeaderMap| Value::Number(headers.byte_size() as u64);
-    let address = |address: Option<std::net::SocketAddr>| some(address.map(|a| a.to_string()));
+    let address = |address: Option<&Address>| some(address.map(Address::to_string));
+    let without_port = |address: &Address| Value::Text(address.without_port());
     match field {
         Field::StartTime(pieces) => Value::Text(time(pieces, info.start_time())),
         Field::Request(name) => header(Some(subject.request), name),
@@ -147,21 +148,21 @@ fn field(field: &Field, subject: &LogSubject<'_>) -> Value {
             let millis = info.elapsed().as_millis();
             Value::Number(u64::try_from(millis).unwrap_or(u64::MAX))
         }
-        Field::UpstreamHost => address(info.upstream.get()),
+        Field::UpstreamHost => address(info.upstream.borrow().as_ref()),
         Field::UpstreamCluster => some(info.cluster.borrow().as_deref().map(str::to_owned)),
-        Field::UpstreamLocalAddress => address(info.upstream_local.get()),
+        Field::UpstreamLocalAddress => address(info.upstream_local.borrow().as_ref()),
         Field::UpstreamRequestAttemptCount => Value::Number(info.upstream_attempts.get()),
-        Field::DownstreamRemoteAddress => address(Some(info.client)),
-        Field::DownstreamRemoteAddressWithoutPort => Value::Text(info.client.ip().to_string()),
-        Field::DownstreamDirectRemoteAddress => address(Some(info.connection.peer)),
-        Field::DownstreamDirectRemoteAddressWithoutPort => {
-            Value::Text(info.connection.peer.ip().to_string())
-        }
-        Field::DownstreamLocalAddress => address(Some(info.connection.local)),
-        Field::DownstreamLocalAddressWithoutPort => {
-            Value::Text(info.connection.local.ip().to_string())
-        }
-        Field::DownstreamLocalPort => Value::Number(info.connection.local.port().into()),
+        Field::DownstreamRemoteAddress => address(Some(&info.client)),
+        Field::DownstreamRemoteAddressWithoutPort => without_port(&info.client),
+        Field::DownstreamDirectRemoteAddress => address(Some(&info.connection.peer)),
+        Field::DownstreamDirectRemoteAddressWithoutPort => without_port(&info.connection.peer),
+        Field::DownstreamLocalAddress => address(Some(&info.connection.local)),
+        Field::DownstreamLocalAddressWithoutPort => without_port(&info.connection.local),
+        // As in Envoy, a Unix socket's is empty, not missing.
+        Field::DownstreamLocalPort => match info.connection.local.port() {
+            Some(port) => Value::Number(port.into()),
+            None => Value::Text(String::new()),
+        },
         Field::ConnectionId => Value::Number(info.connection.id),
         Field::RouteName => {
             let route = info.route.borrow();

@@ -40,7 +40,7 @@ pub(super) fn line(stream: &FilteredStream) -> String {
         Value(&request, b"x-request-id"),
         Value(&request, b":authority"),
     );
-    let _ = match info.upstream.get() {
+    let _ = match &*info.upstream.borrow() {
         Some(upstream) => writeln!(line, "\"{upstream}\""),
         None => writeln!(line, "\"-\""),
     };

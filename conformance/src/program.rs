@@ -1,0 +1,46 @@
+//! Programs of others that tests need.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The packages of Debian that have them.
+const PACKAGES: [(&str, &str); 7] = [
+    ("curl", "curl"),
+    ("h2load", "nghttp2-client"),
+    ("ip", "iproute2"),
+    ("ip6tables", "iptables"),
+    ("iptables", "iptables"),
+    ("nginx", "nginx libnginx-mod-stream"),
+    ("openssl", "openssl"),
+];
+
+/// Where daemons are, which need not be on the path of every user.
+const SBIN: &str = "/usr/sbin";
+
+/// A program.
+///
+/// Panics when it is not there: a test that cannot run must say so.
+pub fn program(name: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+    folders.push(SBIN.into());
+    let mut places = folders.into_iter().map(|folder| folder.join(name));
+    let Some(place) = places.find(|place| place.is_file()) else {
+        let package = PACKAGES.iter().find(|(program, _)| *program == name);
+        let package = package.map_or(name, |(_, package)| package);
+        panic!(
+            "{name} is missing; `cargo xtask test` installs it where it may, or \
+             `sudo apt-get install {package}`"
+        );
+    };
+    let mut command = Command::new(place);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs `PROGRAM ARGS…` in `folder` to its end; arguments are parted by spaces.
+pub fn run_program(folder: &Path, name: &str, arguments: &str) -> Output {
+    let mut command = program(name);
+    command.args(arguments.split_whitespace());
+    command.current_dir(folder).output().unwrap()
+}

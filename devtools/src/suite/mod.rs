@@ -1,0 +1,14 @@
+//! Weir's own form of a test suite: YAML that tells what happens to a filter and what
+//! is expected of it.
+
+mod check;
+mod data;
+mod expect;
+mod matcher;
+mod read;
+mod run;
+mod step;
+
+pub(crate) use self::matcher::{original, regex};
+pub(crate) use self::read::Suite;
+pub(crate) use self::run::run;

@@ -1,0 +1,596 @@
+//! The commands of `weir filter`, as those who write filters see them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value as Json;
+
+/// What a command has come to.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn weir_filter() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_weir-filter"))
+}
+
+fn run(arguments: &[&str]) -> Ran {
+    let output = weir_filter().args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn passed(self) -> String {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        self.out
+    }
+
+    #[track_caller]
+    fn failed(self) -> String {
+        assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
+        self.out + &self.err
+    }
+}
+
+#[track_caller]
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no `{part}` in:\n{text}");
+    }
+}
+
+/// The module of one of Weir's own filters.
+fn module(name: &str) -> String {
+    let folder = std::env::var_os("WEIR_FILTERS_DIR").expect("WEIR_FILTERS_DIR");
+    let path = Path::new(&folder).join(name).with_extension("wasm");
+    path.display().to_string()
+}
+
+/// A folder with the suites of these tests and the module that they are for.
+struct Suites(tempfile::TempDir);
+
+impl Suites {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suites");
+        for file in fs::read_dir(from).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap();
+            fs::copy(&path, folder.path().join(name)).unwrap();
+        }
+        let wasm = wat::parse_file(folder.path().join("tester.wat")).unwrap();
+        fs::write(folder.path().join("tester.wasm"), wasm).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+#[test]
+fn the_suites_of_all_filters_pass() {
+    let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../filters");
+    let mut count = 0;
+    for folder in fs::read_dir(filters).unwrap() {
+        let suite = folder.unwrap().path().join("tests.yaml");
+        if suite.is_file() {
+            let name = suite
+                .parent()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap();
+            let plugin = module(name);
+            let out = run(&["test", suite.to_str().unwrap(), "--plugin", &plugin]).passed();
+            has(&out, &["... ok", "test result: ok."]);
+            count += 1;
+        }
+    }
+    assert!(count >= 7, "{count}");
+}
+
+#[test]
+fn a_failure_tells_what_was_expected_what_came_and_where() {
+    let suites = Suites::new();
+    let text = "configuration: { request: a, response: b }\n\
+        tests:\n\
+        \x20 - name: right\n\
+        \x20   steps: [{ request: GET / }]\n\
+        \x20 - name: wrong\n\
+        \x20   steps:\n\
+        \x20     - request: GET /\n\
+        \x20       expect:\n\
+        \x20         request: { headers: { x-hello: { contains: c } } }\n\
+        \x20         held: request\n\
+        \x20         log: [{ matches: never }]\n";
+    let path = suites.write("suite.yaml", text);
+    let out = run(&["test", &path, "--plugin", &module("hello")]).failed();
+    has(
+        &out,
+        &[
+            "test right ... ok\ntest wrong ... FAILED\n",
+            "suite.yaml:9:33: `x-hello` of the request\n  expected: what contains `c`\n    actual: `a`\n",
+            "suite.yaml:10:17: held by the filter\n  expected: request\n    actual: nothing\n",
+            "suite.yaml:11:19: the log\n  expected: a line: what matches `never`\n    \
+             actual: nothing was logged\n",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored;",
+        ],
+    );
+    let only = [
+        "test",
+        &path,
+        "--plugin",
+        &module("hello"),
+        "--only",
+        "right",
+    ];
+    has(&run(&only).passed(), &["1 passed; 0 failed"]);
+}
+
+#[test]
+fn a_suite_that_is_not_valid_is_refused_with_its_place() {
+    let suites = Suites::new();
+    for (text, place, message) in [
+        ("tests: []\nplugn: x\n", "2:1", "did you mean `plugin`?"),
+        (
+            "tests: [{ name: a, steps: [{ request: / }] }]\n",
+            "1:39",
+            "expected a method and a path",
+        ),
+        (
+            "tests: [{ name: a, steps: [{ end: true, body: x }] }]\n",
+            "1:41",
+            "`body` means nothing beside `end`",
+        ),
+        (
+            "tests: [{ name: a, steps: [{ expect: { log: [{ matches: '(' }] } }] }]\n",
+            "1:57",
+            "this is not a regular expression",
+        ),
+        ("plugin: none.wasm\ntests: []\n", "1:1", "cannot read"),
+        ("tests: []\n", "1:1", "the suite names no `plugin`"),
+    ] {
+        let path = suites.write("suite.yaml", text);
+        let err = run(&["test", &path]).failed();
+        has(&err, &[&format!("suite.yaml:{place}: "), message]);
+    }
+}
+
+#[test]
+fn a_suite_with_every_field_of_the_plugin_tester_runs_as_it_says() {
+    let suites = Suites::new();
+    let out = run(&["test", "--proto", &suites.path("tester.textproto")]).passed();
+    has(
+        &out,
+        &[
+            "test all phases ... ok\n",
+            "bench all phases/plugin_lifecycle ... ",
+            "bench all phases/stream_lifecycle ... ",
+            "bench all phases/request_body ... ",
+            "test an answer ends it ... ok\n",
+            "2 passed; 0 failed",
+        ],
+    );
+    let log = fs::read_to_string(suites.path("plugin.log")).unwrap();
+    has(
+        &log,
+        &["--- Starting test: all phases ---\nconfigured\ncreated\nend\nrefused\n"],
+    );
+    let quiet = [
+        "test",
+        "--proto",
+        &suites.path("tester.textproto"),
+        "--bench=false",
+    ];
+    let out = run(&quiet).passed();
+    assert!(!out.contains("bench "), "{out}");
+    let no_tests = [
+        "test",
+        "--proto",
+        &suites.path("tester.textproto"),
+        "--test=false",
+    ];
+    has(
+        &run(&no_tests).passed(),
+        &["test all phases ... ignored\nbench "],
+    );
+}
+
+#[test]
+fn the_plugin_testers_form_in_yaml_means_the_same() {
+    let suites = Suites::new();
+    let out = run(&["test", "--yaml", &suites.path("tester.yaml")]).passed();
+    has(&out, &["test all phases ... ok\n"]);
+    let text =
+        "env: { wasm_path: tester.wasm }\ntest:\n  - name: a\n    plugin_init: { lgo: [] }\n";
+    let err = run(&["test", "--yaml", &suites.write("bad.yaml", text)]).failed();
+    has(
+        &err,
+        &["bad.yaml:4:20: ", "no field `lgo`", "did you mean `log`?"],
+    );
+}
+
+#[test]
+fn failures_in_the_plugin_testers_form_have_their_place() {
+    let suites = Suites::new();
+    let log = suites.path("own.log");
+    let arguments = [
+        "test",
+        "--proto",
+        &suites.path("wrong.textproto"),
+        "--logfile",
+        &log,
+        "--loglevel",
+        "INFO",
+    ];
+    let out = run(&arguments).failed();
+    has(
+        &out,
+        &[
+            "wrong.textproto:4:17: [plugin_init] a line of the log\n  \
+             expected: one that is `never said`\n    actual: `configured`\n",
+            "wrong.textproto:8:7: [request_headers] header `x-twice`\n  expected: `3`\n    actual: `2`\n",
+            "wrong.textproto:9:7: [request_headers] header `:path`\n  expected: nothing\n    actual: `/`\n",
+            "wrong.textproto:10:7: [request_headers] a header\n  expected: one that matches `x-.*: 9`\n",
+            "wrong.textproto:11:7: [request_headers] an immediate response\n  expected: one\n    \
+             actual: the callback goes on\n",
+            "wrong.textproto:14:50: [request_body] the body\n  expected: one that is `b`\n    actual: `a|`\n",
+            "wrong.textproto:18:3: [request_headers] an immediate response\n  expected: nothing\n    \
+             actual: status 403\n",
+            "wrong.textproto:24:26: [request_headers] the status of the immediate response\n  \
+             expected: 401\n    actual: 403\n",
+            "the gRPC status of the immediate response\n  expected: 16\n    actual: 7\n",
+            "the details of the immediate response\n  expected: `because`\n    actual: `denied`\n",
+            "wrong.textproto:31:3: `num_chunks` and `chunk_size` go with one body only\n",
+            "wrong.textproto:33:1: the filter has failed: proxy_on_request_headers failed (trap)",
+            "0 passed; 5 failed",
+        ],
+    );
+    has(&fs::read_to_string(log).unwrap(), &["configured\n"]);
+    let err = run(&[
+        "test",
+        "--proto",
+        &suites.write("bad.textproto", "test { nam: 1 }"),
+    ])
+    .failed();
+    has(&err, &["bad.textproto:1:8: field 'nam' not found"]);
+}
+
+#[test]
+fn a_trace_has_every_call_in_words() {
+    let suites = Suites::new();
+    let proto = suites.path("tester.textproto");
+    let out = run(&["test", "--proto", &proto, "--bench=false", "--trace"]).passed();
+    has(
+        &out,
+        &[
+            "-> proxy_on_context_create(parent: 1) of context 2",
+            "proxy_log(info, message: \"configured\") = Ok",
+            "<- proxy_on_configure = true",
+            "proxy_get_property(path: a.b) = Ok \"from the test\"",
+            "proxy_get_property(path: plugin_name) = NotFound",
+            "proxy_add_header_map_value(RequestHeaders, name: \"x-twice\", value: \"2\") = Ok",
+            "proxy_set_buffer_bytes(HttpRequestBody, start: 1000000, length: 0, value: \"|\") = Ok",
+            "proxy_send_local_response(status: 403, details: \"denied\", body: \"no\", \
+             headers: {x-why: policy}, grpc_status: 7) = Ok",
+            "grpc_status: -1) = BadArgument",
+            "<- proxy_on_request_headers = StopIteration",
+        ],
+    );
+}
+
+#[test]
+fn a_report_for_ci_systems_tells_of_every_test() {
+    let suites = Suites::new();
+    let junit = suites.path("report.xml");
+    run(&[
+        "test",
+        "--proto",
+        &suites.path("wrong.textproto"),
+        "--junit",
+        &junit,
+    ])
+    .failed();
+    let xml = fs::read_to_string(junit).unwrap();
+    has(
+        &xml,
+        &[
+            "tests=\"5\" failures=\"5\"",
+            "name=\"a trap\"",
+            "<failure message=\"[request_headers] header `x-twice`\">",
+            "</testsuites>",
+        ],
+    );
+}
+
+#[test]
+fn tests_run_again_when_a_file_has_changed() {
+    let suites = Suites::new();
+    let text = |path: &str| {
+        format!(
+            "tests:\n  - name: one\n    steps: [{{ request: GET {path}, expect: {{ reply: null }} }}]\n"
+        )
+    };
+    let path = suites.write("suite.yaml", &text("/"));
+    let mut child = weir_filter()
+        .args([
+            "test",
+            &path,
+            "--plugin",
+            &suites.path("tester.wasm"),
+            "--watch",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut wait_for = |wanted: &str| {
+        let found = lines.by_ref().any(|line| line.unwrap().contains(wanted));
+        assert!(found, "no `{wanted}`");
+    };
+    wait_for("test one ... ok");
+    wait_for("waiting for a change");
+    suites.write(
+        "suite.yaml",
+        "tests: [{ name: other, expect: { refused: true } }]\n",
+    );
+    wait_for("test other ... FAILED");
+    wait_for("waiting for a change");
+    suites.write("suite.yaml", &text("/again"));
+    wait_for("test one ... ok");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn inspection_tells_what_is_in_a_module() {
+    let out = run(&["inspect", &module("hello")]).passed();
+    has(
+        &out,
+        &[
+            "ABI version  0.2.1",
+            "language     Rust",
+            "SDK          proxy-wasm-rust-sdk",
+            "signature    none",
+            "Weir                               loads",
+            "Envoy 1.40, Istio, Envoy Gateway   loads",
+            "env.proxy_replace_header_map_value           sets a header",
+            "proxy_on_configure                           the plugin is configured",
+            "custom `producers`",
+        ],
+    );
+    let json = run(&["inspect", &module("hello"), "--format", "json"]).passed();
+    let json: Json = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["abi_version"], "0.2.1");
+    assert_eq!(
+        json["language"].as_str().unwrap().split(' ').next(),
+        Some("Rust")
+    );
+    let bytes = fs::metadata(module("hello")).unwrap().len();
+    assert_eq!(json["bytes"], bytes);
+    assert!(json["memories"][0]["initial_bytes"].as_u64().unwrap() >= 65_536);
+    let sections = json["sections"].as_array().unwrap();
+    assert!(sections.iter().any(|section| section["name"] == "code"));
+}
+
+#[test]
+fn inspection_says_of_each_host_why_it_cannot_load_a_module() {
+    let suites = Suites::new();
+    let text = r#"(module
+      (import "env" "proxy_redis_init" (func (param i32 i32) (result i32)))
+      (import "env" "proxy_get_log_level" (func (param i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_sync" (func (param i32) (result i32)))
+      (memory (export "memory") 1 4)
+      (func (export "proxy_abi_version_0_2_0"))
+      (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
+    let path = suites.path("redis.wasm");
+    fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
+    fs::write(format!("{path}.sig"), "signature").unwrap();
+    let json = run(&["inspect", &path, "--format", "json"]).passed();
+    let json: Json = serde_json::from_str(&json).unwrap();
+    let why = |host: &str| {
+        let hosts = json["hosts"].as_array().unwrap();
+        let named = |h: &&Json| h["name"].as_str().unwrap().starts_with(host);
+        hosts.iter().find(named).unwrap()["why_not"].to_string()
+    };
+    has(&why("Weir"), &["proxy_redis_init"]);
+    has(
+        &why("Envoy"),
+        &[
+            "it has no `env.proxy_redis_init`",
+            "`proxy_get_log_level` for ABI 0.2.1 only; this is 0.2.0",
+        ],
+    );
+    assert!(!why("Higress").contains("redis"), "{}", why("Higress"));
+    has(
+        &why("Kong"),
+        &["it has no `wasi_snapshot_preview1.fd_sync`"],
+    );
+    has(&why("APISIX"), &["it has no `env.proxy_get_log_level`"]);
+    assert_eq!(json["signature"]["beside"], format!("{path}.sig"));
+    assert_eq!(json["memories"][0]["maximum_bytes"], 4 * 65_536);
+    let err = run(&["inspect", &suites.path("tester.wat")]).failed();
+    has(&err, &["tester.wat: this is not a WebAssembly binary"]);
+}
+
+#[test]
+fn a_price_list_has_every_callback_and_hostcall_and_compares() {
+    let suites = Suites::new();
+    let config = suites.write("config.json", "{\"request\":\"a\",\"response\":\"b\"}");
+    let hello = module("hello");
+    let arguments = [
+        "bench",
+        &hello,
+        "--config",
+        &config,
+        "--baseline",
+        &hello,
+        "--format",
+        "json",
+    ];
+    let json: Json = serde_json::from_str(&run(&arguments).passed()).unwrap();
+    for list in [&json, &json["baseline"]] {
+        let prices = list["prices"].as_array().unwrap();
+        let price = |what: &str| prices.iter().find(|price| price["what"] == what).unwrap();
+        for what in [
+            "compile",
+            "instantiate",
+            "start and configure",
+            "stream",
+            "callback proxy_on_configure",
+            "callback proxy_on_request_headers",
+            "hostcall proxy_replace_header_map_value",
+            "memory of a VM",
+        ] {
+            assert!(price(what)["amount"].as_u64().unwrap() > 0, "{what}");
+        }
+        assert_eq!(
+            price("callback proxy_on_request_headers")["per_stream"],
+            1.0
+        );
+        assert_eq!(
+            price("hostcall proxy_replace_header_map_value")["per_stream"],
+            2.0
+        );
+        price("memory of a stream");
+        price("allocations");
+    }
+    let table = run(&["bench", &hello, "--config", &config, "--baseline", &hello]).passed();
+    has(
+        &table,
+        &["baseline", "change", "callback proxy_on_log", " %"],
+    );
+    let refused = run(&["bench", &hello]).failed();
+    has(
+        &refused,
+        &[
+            "hello.wasm: ",
+            "proxy_on_configure refused the configuration",
+        ],
+    );
+}
+
+/// Makes a project, and gives its folder and the commands that were printed.
+fn new_project(folder: &Path, lang: &str) -> (PathBuf, Vec<String>) {
+    let path = folder.join(lang);
+    let arguments = [
+        "new",
+        "--lang",
+        lang,
+        "my-filter",
+        "--path",
+        path.to_str().unwrap(),
+    ];
+    let out = run(&arguments).passed();
+    let commands = out.lines().filter_map(|line| line.strip_prefix("    "));
+    (path.clone(), commands.map(str::to_owned).collect())
+}
+
+/// Runs the printed commands up to the tests, with `weir-filter` for `weir filter`.
+fn build_and_test(folder: &Path, commands: &[String], setup: &str) {
+    let own = env!("CARGO_BIN_EXE_weir-filter");
+    let commands: Vec<_> = commands[1..commands.len() - 1]
+        .iter()
+        .filter(|command| !command.starts_with("rustup") && !setup.contains(&command[..7]))
+        .map(|command| command.replace("weir filter", own))
+        .collect();
+    assert!(
+        commands.last().unwrap().contains("test tests.yaml"),
+        "{commands:?}"
+    );
+    for command in &commands {
+        let output = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}:\n{text}");
+    }
+}
+
+#[test]
+fn a_new_project_in_rust_builds_and_its_tests_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, commands) = new_project(folder.path(), "rust");
+    build_and_test(&path, &commands, "");
+}
+
+#[test]
+fn a_new_project_in_go_builds_and_its_tests_pass() {
+    if Command::new("go").arg("version").output().is_err() {
+        eprintln!("there is no Go here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, commands) = new_project(folder.path(), "go");
+    build_and_test(&path, &commands, "");
+}
+
+#[test]
+fn a_new_project_in_assemblyscript_builds_and_its_tests_pass() {
+    // What the guest of the conformance tests is built with.
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/guests");
+    let modules = guests.join("assemblyscript/node_modules").canonicalize();
+    let Ok(modules) = modules else {
+        eprintln!("there is no AssemblyScript here");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (path, commands) = new_project(folder.path(), "assemblyscript");
+    std::os::unix::fs::symlink(modules, path.join("node_modules")).unwrap();
+    build_and_test(&path, &commands, "npm install");
+}
+
+#[test]
+fn a_new_project_in_c_builds_and_its_tests_pass() {
+    if Command::new("clang").arg("--version").output().is_err() {
+        eprintln!("there is no clang here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, commands) = new_project(folder.path(), "c");
+    build_and_test(&path, &commands, "");
+}
+
+#[test]
+fn a_project_is_made_once_and_under_a_name_that_all_languages_take() {
+    let folder = tempfile::tempdir().unwrap();
+    new_project(folder.path(), "c");
+    let path = folder.path().join("c");
+    let again = [
+        "new",
+        "--lang",
+        "c",
+        "my-filter",
+        "--path",
+        path.to_str().unwrap(),
+    ];
+    has(&run(&again).failed(), &["is there already"]);
+    for name in ["My-filter", "9lives", "a--b", "a_b", "end-"] {
+        has(
+            &run(&["new", "--lang", "rust", name]).failed(),
+            &["is no name for a filter"],
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! Answers preflights and lets browsers read responses of other origins. What it
+//! does and how it is configured stands in its README.
+
+mod config;
+mod filter;
+mod origin;
+mod policy;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::<filter::Root>::default());
+}}

@@ -1,0 +1,20 @@
+//! What several filters in this workspace know of HTTP: where credentials are in a
+//! request, cookies, query strings, networks, counters, and values that workers share.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod cookie;
+mod counter;
+mod headers;
+mod network;
+pub mod query;
+pub mod shared;
+mod source;
+mod uri;
+
+pub use counter::Counter;
+pub use headers::{Headers, Request, Response};
+pub use network::{Network, NotANetwork, address};
+pub use source::Source;
+pub use uri::realm;

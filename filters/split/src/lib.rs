@@ -1,0 +1,12 @@
+//! Gives each request to one of several versions, by header, cookie or chance. What
+//! it does and how it is configured stands in its README.
+
+mod config;
+mod filter;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::<filter::Root>::default());
+}}

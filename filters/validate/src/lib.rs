@@ -1,0 +1,14 @@
+//! Refuses requests that are too large or do not fit a JSON Schema. What it does and
+//! how it is configured stands in its README.
+
+mod config;
+mod filter;
+mod refusal;
+mod schema;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::<filter::Root>::default());
+}}
