@@ -202,6 +202,13 @@ impl FromYaml for Listener {
             let message = "a listener without `bind_to_port` needs a port to be found by";
             fields.problems.push(Problem::new(address.span, message));
         }
+        for key in ["original_dst", "transparent"] {
+            if address.unix().is_some() && fields.node(key).is_some() {
+                let message = format!("`{key}` has no effect on a Unix socket");
+                let problem = Problem::new(fields.key_span(key), message);
+                fields.problems.push(problem);
+            }
+        }
         Self {
             name,
             mode,

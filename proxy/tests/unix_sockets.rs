@@ -1,7 +1,7 @@
 //! Listeners, endpoints and the admin on Unix sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -174,6 +174,42 @@ fn http2_and_tls_are_spoken_on_unix_sockets() {
     // It is kept for the next request.
     assert_eq!(tunnel.handshakes().len(), 1);
     assert_eq!(tunnel.agreed().server_name.as_deref(), Some("web.example"));
+}
+
+#[test]
+fn what_a_client_says_first_chooses_the_filter_chain() {
+    let (_folder, path) = folder();
+    let (authority, edge) = (Authority::new("ca"), format!("{path}/edge.sock"));
+    let config = format!(
+        "admin: {{ address: 127.0.0.1:0 }}
+listeners:
+- name: edge
+  address: 'unix:{edge}'
+  filter_chains:
+  - {{ match: {{ destination_port: 80 }}, {} }}
+  - match: {{ server_names: [shop.example] }}
+    tls: {{ certificates: [{{ cert: edge.pem, key: edge.key }}] }}
+    {}
+  - {{ match: {{ application_protocols: [http/1.1], source_type: same_ip_or_loopback }}, {} }}
+",
+        direct("port"),
+        direct("shop"),
+        direct("plain")
+    );
+    let weir = Weir::start_with(&config, |folder| {
+        authority.issue(&["shop.example"]).write(folder, "edge");
+    });
+    let client = authority.client(None);
+    let tunnel = Tunnel::encrypt(weir.listener("edge"), "shop.example", client);
+    assert_eq!(Client::connect(tunnel.address).get("/").text(), "shop");
+    // It is looked at again with each byte.
+    let mut client = UnixStream::connect(&edge).unwrap();
+    for byte in b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n" {
+        client.write_all(&[*byte]).unwrap();
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nplain"), "{answer}");
 }
 
 #[test]

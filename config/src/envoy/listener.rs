@@ -30,18 +30,19 @@ const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v
 /// `listeners[]`.
 pub(super) fn read(message: &Message<'_, '_>) -> Listener {
     let (address, mode) = address::bound(message);
+    let transparent = message.flag("transparent").unwrap_or(false);
     let name = message.text("name").filter(|name| !name.is_empty());
     let mut listener = Listener {
         // Envoy makes up a name; the address says more.
         name: name.unwrap_or_else(|| Spanned::new(address.value.to_string(), address.span)),
-        address,
-        mode,
         filter_chains: Vec::new(),
         default_filter_chain: None,
         inspect: Inspection::default(),
         original_dst: false,
         use_original_dst: message.flag("use_original_dst").unwrap_or(false),
-        transparent: message.flag("transparent").unwrap_or(false),
+        transparent: transparent && address.unix().is_none(),
+        address,
+        mode,
         bind_to_port: bind_to_port(message),
         proxy_protocol: None,
         max_connections: None,
@@ -100,7 +101,8 @@ fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
             // Older configurations say no more than the name.
             (None, _) if name == TLS_INSPECTOR_NAME => tls = true,
             (Some(HTTP_INSPECTOR), _) => http = true,
-            (Some(ORIGINAL_DST), _) => listener.original_dst = true,
+            // Nobody redirects connections to Unix sockets.
+            (Some(ORIGINAL_DST), _) => listener.original_dst = listener.address.unix().is_none(),
             (Some(PROXY_PROTOCOL), Some(Typed { message, .. })) => {
                 message.inert("stat_prefix");
                 message.only("allow_requests_without_proxy_protocol", false);

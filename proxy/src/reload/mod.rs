@@ -493,7 +493,7 @@ impl Crew {
             return;
         };
         let mut files = locked(&self.files);
-        for listener in &generation.listeners {
+        for listener in generation.listeners.iter().filter(|l| l.is_bound) {
             let key = listener.key();
             let path = listener.address.unix().and_then(|name| name.path());
             if let Some(path) = path.filter(|_| !files.contains_key(&key)) {
