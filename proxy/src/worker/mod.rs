@@ -8,6 +8,7 @@
 //! begun, it ends.
 
 mod connection;
+mod pace;
 mod shared;
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::{SockRef, Socket};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -23,6 +24,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use self::connection::accept_loop;
+use self::pace::Pace;
 use self::shared::{Acceptor, Directory, Entrance, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
@@ -641,31 +643,6 @@ async fn equip(vms: Vec<Weak<FilterVm>>) {
         pace.keep().await;
         if let Some(vm) = vm.upgrade() {
             pace.time(|| vm.equip());
-        }
-    }
-}
-
-/// The pace of work that requests wait for meanwhile, done bit by bit: between two bits,
-/// the worker serves for as long as the last one took.
-#[derive(Default)]
-struct Pace {
-    last: Duration,
-}
-
-impl Pace {
-    /// Does one bit.
-    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let began = Instant::now();
-        let done = work();
-        self.last = began.elapsed();
-        done
-    }
-
-    /// Serves, before the next bit.
-    async fn keep(&mut self) {
-        let last = std::mem::take(&mut self.last);
-        if !last.is_zero() {
-            sleep(last).await;
         }
     }
 }
