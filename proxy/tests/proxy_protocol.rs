@@ -258,26 +258,31 @@ fn a_client_without_an_address_is_unknown_to_endpoints() {
     }
 }
 
+/// Takes headers of version 2 for IPv4 off connections, tells of them, and passes the rest
+/// on.
+fn in_front_of(server: SocketAddr) -> (Peer, mpsc::Receiver<[u8; 28]>) {
+    let (told, headers) = mpsc::channel();
+    let told = Mutex::new(told);
+    let endpoint = Peer::start(move |mut connection| {
+        let mut header = [0; 28];
+        connection.read_exact(&mut header).unwrap();
+        told.lock().unwrap().send(header).unwrap();
+        let mut server = TcpStream::connect(server).unwrap();
+        let (mut from, mut to) = (server.try_clone().unwrap(), connection.try_clone().unwrap());
+        // What breaks is the test's to notice.
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        let _ = std::io::copy(&mut connection, &mut server);
+    });
+    (endpoint, headers)
+}
+
 #[test]
 fn the_header_to_an_endpoint_stands_in_front_of_tls() {
     let authority = Authority::new("ca");
     let echo = Upstream::echo();
     let identity = authority.issue(&["127.0.0.1"]);
     let tunnel = Tunnel::decrypt(echo.address, authority.server(&identity, false));
-    let decrypted = tunnel.address;
-    let (told, headers) = mpsc::channel();
-    let told = Mutex::new(told);
-    // Takes the header off, and passes the rest on.
-    let endpoint = Peer::start(move |mut connection| {
-        let mut header = [0; 28];
-        connection.read_exact(&mut header).unwrap();
-        told.lock().unwrap().send(header).unwrap();
-        let mut server = TcpStream::connect(decrypted).unwrap();
-        let (mut from, mut to) = (server.try_clone().unwrap(), connection.try_clone().unwrap());
-        // What breaks is the test's to notice.
-        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-        let _ = std::io::copy(&mut connection, &mut server);
-    });
+    let (endpoint, headers) = in_front_of(tunnel.address);
     let keys = "proxy_protocol: { version: v2 }, tls: { ca: ca.pem }";
     let config = announcing(&endpoint.address.to_string(), ROUTE, keys);
     let weir = Weir::start_with(&config, |folder| {
@@ -302,19 +307,7 @@ fn clients_share_no_http2_connection_to_endpoints_that_are_to_know_them() {
             .send_response(http::Response::new(()), true)
             .unwrap();
     });
-    let server = upstream.address;
-    let (told, headers) = mpsc::channel();
-    let told = Mutex::new(told);
-    let endpoint = Peer::start(move |mut connection| {
-        let mut header = [0; 28];
-        connection.read_exact(&mut header).unwrap();
-        told.lock().unwrap().send(header).unwrap();
-        let mut server = TcpStream::connect(server).unwrap();
-        let (mut from, mut to) = (server.try_clone().unwrap(), connection.try_clone().unwrap());
-        // What breaks is the test's to notice.
-        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-        let _ = std::io::copy(&mut connection, &mut server);
-    });
+    let (endpoint, headers) = in_front_of(upstream.address);
     let keys = "proxy_protocol: { version: v2 }, protocol: http2";
     let weir = Weir::start(&announcing(&endpoint.address.to_string(), ROUTE, keys));
     let edge = weir.listener("edge");

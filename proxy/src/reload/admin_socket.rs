@@ -7,7 +7,6 @@ use std::path::Path;
 use socket2::Socket;
 use weir_config::{Address, Admin, FileMode};
 
-use crate::limits::LISTEN_BACKLOG;
 use crate::socket::{SocketFile, bind_unix};
 
 /// The admin's socket.
@@ -29,12 +28,7 @@ impl AdminSocket {
         let (socket, file) = match (before, &admin.address.value) {
             (Some(socket), _) => (socket, None),
             (None, Address::Ip(address)) => (TcpListener::bind(address)?.into(), None),
-            (None, Address::Unix(name)) => {
-                let (socket, file) = bind_unix(name, admin.mode)?;
-                // As by TCP, who asks early waits.
-                socket.listen(LISTEN_BACKLOG)?;
-                (socket, file)
-            }
+            (None, Address::Unix(name)) => bind_unix(name, admin.mode)?,
         };
         let bound = socket.local_addr()?.as_socket().map(Address::Ip);
         Ok(Self {

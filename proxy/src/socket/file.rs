@@ -20,8 +20,7 @@ pub(crate) struct SocketFile {
     inode: (u64, u64),
 }
 
-/// Binds a Unix socket, and listens if it has a file. One that nobody listens at is
-/// replaced.
+/// Binds a Unix socket, and listens. A file that nobody listens at is replaced.
 ///
 /// # Errors
 /// When somebody does, or when there is something else.
@@ -30,21 +29,20 @@ pub(crate) fn bind_unix(
     mode: Option<FileMode>,
 ) -> io::Result<(Socket, Option<SocketFile>)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    let Some(path) = name.path().map(Path::new) else {
-        socket.bind(&system_address(name)?)?;
-        return Ok((socket, None));
-    };
-    make_way(name, path)?;
+    let path = name.path().map(Path::new);
+    if let Some(path) = path {
+        make_way(name, path)?;
+    }
     socket.bind(&system_address(name)?)?;
-    let file = SocketFile::of(path)?;
+    let file = path.map(SocketFile::of).transpose()?;
     // Nobody can connect before it listens.
-    if let Some(mode) = mode {
+    if let (Some(file), Some(mode)) = (&file, mode) {
         file.set_mode(mode)?;
     }
     // Another process, or another spelling of the path, must not take the file for one
     // that nobody listens at. Who connects waits until connections are accepted.
     socket.listen(LISTEN_BACKLOG)?;
-    Ok((socket, Some(file)))
+    Ok((socket, file))
 }
 
 /// Removes what a process has left that is gone.
