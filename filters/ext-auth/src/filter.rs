@@ -1,43 +1,29 @@
-//! The root and stream contexts: who is asked, and what comes of it.
+//! The filter and its streams: who is asked, and what comes of it.
 
 use std::rc::Rc;
 
-use log::{error, warn};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::Filter;
+use log::warn;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::{Config, Service};
 use crate::verdict::{Answer, Poll, Verdict};
 
-#[derive(Default)]
-pub(crate) struct Root {
-    config: Option<Rc<Config>>,
-}
+impl Filter for Config {
+    const NAME: &'static str = "ext-auth";
 
-impl Context for Root {}
+    type Config = Self;
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.config = Some(Rc::new(config)),
-            Err(reason) => {
-                error!("ext-auth: configuration refused: {reason}");
-                return false;
-            }
-        }
-        true
+    fn new(config: Self) -> Self {
+        config
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let config = Rc::clone(self.config.as_ref()?);
-        Some(Box::new(Stream {
-            config,
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            config: self,
             state: State::Done,
-        }))
+        })
     }
 }
 
