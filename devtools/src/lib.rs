@@ -2,7 +2,7 @@
 //!
 //! [`Filter`] is the commands: a look inside a module, declarative tests without a
 //! network in the form of Weir's own or in that of the Service Extensions plugin tester,
-//! a price list, and new projects.
+//! a price list, and new projects. [`WireSuite`] plays the same tests over sockets.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -23,3 +23,4 @@ mod trace;
 mod watch;
 
 pub use cli::Filter;
+pub use suite::wire::{Server, Surroundings, WireSuite, WireTest};

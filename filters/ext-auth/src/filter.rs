@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::config::{Config, Service};
-use crate::verdict::{Answer, Poll, Verdict};
+use crate::verdict::{Answer, Poll, Verdict, is_passed_on};
 
 impl Filter for Config {
     const NAME: &'static str = "ext-auth";
@@ -118,6 +118,7 @@ impl Stream {
     fn call(&self, service: &Service, more: &[(&str, &str)]) -> Option<u32> {
         let header = |name: &str| self.get_http_request_header(name).unwrap_or_default();
         let (method, path) = (header(":method"), header(":path"));
+        let (scheme, authority) = (header(":scheme"), header(":authority"));
         let sent: Vec<_> = self.config.send.iter().map(|n| (&**n, header(n))).collect();
         let mut headers = vec![
             (":method", "GET"),
@@ -125,6 +126,10 @@ impl Stream {
             (":authority", service.authority()),
             ("x-original-method", &method),
             ("x-original-path", &path),
+            ("x-forwarded-method", &method),
+            ("x-forwarded-proto", &scheme),
+            ("x-forwarded-host", &authority),
+            ("x-forwarded-uri", &path),
         ];
         let sent = sent.iter().filter(|(_, value)| !value.is_empty());
         headers.extend(sent.map(|(name, value)| (*name, &**value)));
@@ -160,8 +165,13 @@ impl Stream {
             }
             Verdict::Deny(code) => {
                 self.state = State::Done;
+                let headers = self.get_http_call_response_headers_bytes();
+                let text = headers.iter().filter_map(|(name, value)| {
+                    Some((name.as_str(), std::str::from_utf8(value).ok()?))
+                });
+                let headers = text.filter(|(name, _)| is_passed_on(name)).collect();
                 let body = self.get_http_call_response_body(0, body);
-                self.send_http_response(code, vec![], body.as_deref());
+                self.send_http_response(code, headers, body.as_deref());
             }
             Verdict::Unavailable => {
                 self.without_answer();

@@ -71,11 +71,14 @@ impl HttpContext for Stream {
         let address = self.get_property(vec!["source", "address"]);
         let address = address.unwrap_or_default();
         let forwarded_for = self.get_http_request_header_bytes("x-forwarded-for");
+        let country = http.country_header(&address);
+        let country = country.and_then(|header| Request.get(header));
         let target = Request.get(":path");
         let let_in = self.0.config.lets_in_request(
             http,
             &address,
             forwarded_for.as_deref(),
+            country.as_deref(),
             target.as_deref(),
         );
         if let_in {

@@ -2,7 +2,9 @@
 //! it does and how it is configured stands in its README.
 
 mod config;
+mod country;
 mod filter;
+mod list;
 
 use proxy_wasm::types::LogLevel;
 
