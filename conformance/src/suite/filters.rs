@@ -235,7 +235,10 @@ impl Stage {
 
 fn case(module: &str, number: usize, test: &WireTest<'_>) -> Result<Case> {
     let text = String::from_utf8_lossy(test.configuration());
-    let mut manager = json!({ "server_header_transformation": "PASS_THROUGH" });
+    let mut manager = json!({
+        "server_header_transformation": "PASS_THROUGH",
+        "upgrade_configs": [{ "upgrade_type": "websocket" }],
+    });
     if test.names_client() {
         manager["use_remote_address"] = json!(true);
     }

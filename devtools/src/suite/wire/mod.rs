@@ -6,13 +6,14 @@ mod play;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 pub use self::server::Server;
 use super::check::Checks;
 use super::read::{Suite, Test};
 use super::step::{Action, Answer, Step};
+use crate::driver::Properties;
 use crate::report::Failure;
 
 /// A suite in Weir's own form, whose tests are to be played over sockets.
@@ -123,7 +124,7 @@ impl WireTest<'_> {
         if !self.test.shared_data.is_empty() {
             return Some("shared data is there from the start".to_owned());
         }
-        self.test.steps.iter().find_map(obstacle)
+        far_away(&self.test.properties).or_else(|| self.test.steps.iter().find_map(obstacle))
     }
 
     /// Plays the test: what was expected and did not come.
@@ -151,14 +152,15 @@ fn obstacle(step: &Step) -> Option<String> {
         Action::Enqueue(_) => Some("another VM puts items into a queue".to_owned()),
         Action::Answer(_, Answer::Grpc { .. }) => Some("gRPC answers".to_owned()),
         Action::Answer(_, Answer::Addresses(_)) => Some("a name is looked up".to_owned()),
-        Action::Connect(properties) => match play::source(properties) {
-            Some(IpAddr::V4(address)) if !address.is_loopback() => {
-                Some(format!("a client at {address}"))
-            }
-            _ => None,
-        },
+        Action::Request(_, properties) | Action::Connect(properties) => far_away(properties),
         _ => None,
     }
+}
+
+/// That a client comes from elsewhere than this machine.
+fn far_away(properties: &Properties) -> Option<String> {
+    let address = play::source(properties).filter(|address| !address.is_loopback())?;
+    Some(format!("a client at {address}"))
 }
 
 fn texts(checks: Checks<'_>) -> Vec<String> {

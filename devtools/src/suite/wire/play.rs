@@ -319,7 +319,9 @@ impl Line {
     fn send(&mut self, direction: usize, message: &Message) -> io::Result<()> {
         let mut text = Vec::new();
         if let Some(headers) = &message.headers {
-            let has_body = message.more || !message.body.is_empty() || message.trailers.is_some();
+            // What follows an upgrade is no body.
+            let follows = message.more && headers.get(b"upgrade").is_none();
+            let has_body = follows || !message.body.is_empty() || message.trailers.is_some();
             let framed = headers.get(b"content-length").is_some();
             match direction {
                 0 => request_line(&mut text, headers),
