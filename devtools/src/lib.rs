@@ -23,3 +23,4 @@ mod trace;
 mod watch;
 
 pub use cli::Filter;
+pub use hostcalls::signature;
