@@ -9,7 +9,6 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root::default()));
 }}
 
-// ANCHOR: receive
 #[derive(Default)]
 struct Root {
     queue: u32,
@@ -18,6 +17,7 @@ struct Root {
 impl Context for Root {}
 
 impl RootContext for Root {
+    // ANCHOR: receive
     fn on_configure(&mut self, _size: usize) -> bool {
         self.queue = self.register_shared_queue("paths");
         true

@@ -12,7 +12,6 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root::default()));
 }}
 
-// ANCHOR: tick
 #[derive(Default)]
 struct Root {
     closed: Rc<Cell<bool>>,
@@ -21,6 +20,7 @@ struct Root {
 impl Context for Root {}
 
 impl RootContext for Root {
+    // ANCHOR: tick
     fn on_configure(&mut self, _size: usize) -> bool {
         self.set_tick_period(Duration::from_secs(5));
         true
