@@ -56,6 +56,15 @@ impl Book {
         self.chapters.iter().map(|chapter| &*chapter.path)
     }
 
+    /// The files that the chapters are made of: their own, and the documents that they show.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let chapters = self.chapters.iter();
+        chapters.flat_map(|chapter| {
+            let documents = chapter.documents.iter();
+            std::iter::once(&chapter.path).chain(documents).map(|path| &**path)
+        })
+    }
+
     /// What a chapter says, with all that it shows of other files, and with links that
     /// hold in the book.
     ///

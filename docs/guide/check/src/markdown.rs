@@ -41,9 +41,7 @@ fn line(text: &str, at: usize) -> usize {
 pub fn links(text: &str) -> Vec<Link> {
     let mut links = Vec::new();
     for (event, range) in events(text) {
-        let (Event::Start(Tag::Link { dest_url, .. }) | Event::Start(Tag::Image { dest_url, .. })) =
-            event
-        else {
+        let Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) = event else {
             continue;
         };
         let target = dest_url.to_string();

@@ -34,14 +34,14 @@ fn document(path: &str) -> String {
 fn module(name: &str) -> PathBuf {
     let example = format!("guide/{name}");
     let is_example = root().join(format!("docs/guide/examples/{name}.tests.yaml"));
-    weir_conformance::filter(if is_example.exists() { &example } else { name })
+    weir_conformance::filter(if is_example.exists() { &*example } else { name })
 }
 
 /// The cells of the rows of a table whose first cell is code.
 fn rows(text: &str) -> Vec<Vec<String>> {
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     // A bar in code is no end of a cell.
-    let cells = |row: &str| {
+    let cells = |row: &str| -> Vec<String> {
         let row = row.replace("\\|", "\u{1}");
         let cells = row.trim().trim_matches('|').split('|');
         cells.map(|cell| cell.trim().replace('\u{1}', "|")).collect()
