@@ -1,8 +1,9 @@
 //! `cargo xtask book`: makes pages of the authors' guide.
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::layout;
 use crate::process::{self, cargo};
@@ -38,27 +39,27 @@ pub(crate) fn try_run() -> Result<Vec<String>> {
     }
 }
 
-fn build(mdbook: &std::path::Path) -> Result<()> {
-    // What mdBook calls, built where its output can be seen.
+fn build(mdbook: &Path) -> Result<()> {
     process::build(
         cargo()
             .current_dir(layout::root())
-            .args(["build", "--package", "weir-guide"]),
+            // The whole workspace, as the tests build it: nothing is built twice.
+            .args(["build", "--workspace", "--bins"]),
     )?;
+    let guide = layout::root().join("target/debug/weir-guide");
     let pages = layout::root().join("target/book");
     step("mdbook build docs/guide", || {
         process::run(
             Command::new(mdbook)
                 .arg("build")
-                .arg(layout::root().join("docs/guide")),
+                .arg(layout::root().join("docs/guide"))
+                .env(
+                    "MDBOOK_PREPROCESSOR__WEIR__COMMAND",
+                    format!("{} preprocess", guide.display()),
+                ),
         )
     })?;
-    process::run(
-        Command::new(layout::root().join("target/debug/weir-guide"))
-            .arg("check")
-            .arg(&pages),
-    )
-    .context("the guide")?;
+    process::run(Command::new(guide).arg("check").arg(&pages))?;
     println!("    {}", pages.join("index.html").display());
     Ok(())
 }

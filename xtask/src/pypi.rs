@@ -64,7 +64,9 @@ impl Package {
             fs::create_dir_all(folder)?;
             let requirements = folder.join("requirements.txt");
             let hashes = self.wheels.iter();
-            let hashes: String = hashes.map(|hash| format!(" --hash=sha256:{hash}")).collect();
+            let hashes: String = hashes
+                .map(|hash| format!(" --hash=sha256:{hash}"))
+                .collect();
             fs::write(&requirements, format!("{}{hashes}\n", self.requirement))?;
             let options = [
                 "install",
@@ -81,8 +83,7 @@ impl Package {
                 .arg(folder)
                 .arg("-r")
                 .arg(&requirements);
-            run_quietly(&mut install)
-                .with_context(|| format!("cannot fetch {}", self.requirement))
+            run_quietly(&mut install).with_context(|| format!("cannot fetch {}", self.requirement))
         })
     }
 }

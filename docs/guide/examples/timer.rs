@@ -28,7 +28,8 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let (closed, _) = self.get_shared_data("closed");
-        self.closed.set(closed.is_some_and(|closed| closed == b"yes"));
+        self.closed
+            .set(closed.is_some_and(|closed| closed == b"yes"));
     }
     // ANCHOR_END: tick
 

@@ -61,7 +61,9 @@ impl Book {
         let chapters = self.chapters.iter();
         chapters.flat_map(|chapter| {
             let documents = chapter.documents.iter();
-            std::iter::once(&chapter.path).chain(documents).map(|path| &**path)
+            std::iter::once(&chapter.path)
+                .chain(documents)
+                .map(|path| &**path)
         })
     }
 
@@ -94,9 +96,9 @@ impl Book {
     fn relinked(&self, text: &str, from: &Path) -> Result<String> {
         let mut changed = text.to_owned();
         for link in links(text).into_iter().rev() {
-            let target = self.in_book(&link.target, from).with_context(|| {
-                format!("{}: the link to {}", from.display(), link.target)
-            })?;
+            let target = self
+                .in_book(&link.target, from)
+                .with_context(|| format!("{}: the link to {}", from.display(), link.target))?;
             changed.replace_range(link.range, &target);
         }
         Ok(changed)
@@ -124,7 +126,10 @@ impl Book {
         };
         let path = file.strip_prefix(root());
         let path = path.context("it leads out of the repository")?;
-        Ok(format!("{REPOSITORY}/{kind}/main/{}{fragment}", path.display()))
+        Ok(format!(
+            "{REPOSITORY}/{kind}/main/{}{fragment}",
+            path.display()
+        ))
     }
 }
 

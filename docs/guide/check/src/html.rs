@@ -23,7 +23,11 @@ struct Page {
 pub fn broken_links(folder: &Path) -> Result<Vec<String>> {
     let mut pages = BTreeMap::new();
     collect(&tidy(folder), &mut pages)?;
-    ensure!(!pages.is_empty(), "there are no pages in {}", folder.display());
+    ensure!(
+        !pages.is_empty(),
+        "there are no pages in {}",
+        folder.display()
+    );
     let mut broken = Vec::new();
     for (path, page) in &pages {
         for link in &page.links {
@@ -41,7 +45,10 @@ fn collect(folder: &Path, pages: &mut BTreeMap<PathBuf, Page>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, pages)?;
-        } else if path.extension().is_some_and(|extension| extension == "html") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "html")
+        {
             let text = fs::read_to_string(&path)?;
             pages.insert(path, Page::of(&text)?);
         }
@@ -78,5 +85,32 @@ fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> 
     match pages.get(&target) {
         Some(page) => fragment.is_empty() || page.ids.contains(fragment),
         None => target.exists(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_no_page_and_to_no_place_in_one_are_broken() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let page = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+        page(
+            "a.html",
+            r##"<h1 id="top"><a href="#top">A</a> <a href="#none">N</a>"##,
+        )?;
+        page(
+            "b.html",
+            r#"<a class="x" href="a.html#top">A</a> <a href="a.html#no">B</a>
+            <img src="c.png"> <a href="https://example.com/none">E</a>"#,
+        )?;
+        let broken = broken_links(folder.path())?;
+        let links: Vec<_> = broken
+            .iter()
+            .filter_map(|line| line.split(": ").nth(1))
+            .collect();
+        assert_eq!(links, ["#none", "a.html#no", "c.png"]);
+        Ok(())
     }
 }

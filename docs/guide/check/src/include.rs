@@ -26,13 +26,11 @@ pub(crate) fn expanded(text: &str, chapter: &Path) -> Result<String> {
             Some(name) => {
                 let shown = part(name, chapter)
                     .with_context(|| format!("{} includes {name}", chapter.display()))?;
-                out.push_str(&shown);
+                out.push_str(shown.trim_end_matches('\n'));
             }
             None => out.push_str(line),
         }
-        if !out.ends_with('\n') {
-            out.push('\n');
-        }
+        out.push('\n');
     }
     Ok(out)
 }
@@ -46,11 +44,16 @@ fn part(name: &str, chapter: &Path) -> Result<String> {
     let text = fs::read_to_string(&path).context("it cannot be read")?;
     let marks = |line: &&str| !line.contains("ANCHOR: ") && !line.contains("ANCHOR_END: ");
     let Some(anchor) = anchor else {
-        return Ok(text.lines().filter(marks).map(|line| format!("{line}\n")).collect());
+        return Ok(text
+            .lines()
+            .filter(marks)
+            .map(|line| format!("{line}\n"))
+            .collect());
     };
     let is = |kind: &str| {
         let mark = format!("{kind}: {anchor}");
-        text.lines().position(|line| line.trim_end().ends_with(&mark))
+        text.lines()
+            .position(|line| line.trim_end().ends_with(&mark))
     };
     let start = is("ANCHOR").context("the anchor is not there")?;
     let end = is("ANCHOR_END").context("the anchor has no end")?;
@@ -70,17 +73,15 @@ mod tests {
 
     #[test]
     fn a_part_is_what_stands_between_its_anchors_moved_to_the_left() -> Result<()> {
-        let folder = std::env::temp_dir().join(format!("weir-guide-{}", std::process::id()));
-        fs::create_dir_all(&folder)?;
+        let folder = tempfile::tempdir()?;
         let code = "fn a() {\n    // ANCHOR: x\n    b();\n    // ANCHOR: y\n\n        c();\n    \
                     // ANCHOR_END: y\n    // ANCHOR_END: x\n}\n";
-        fs::write(folder.join("code.rs"), code)?;
-        let chapter = folder.join("chapter.md");
-        let text = "Look:\n{{#include code.rs:x}}\nand\n{{#include code.rs:y}}\n";
+        fs::write(folder.path().join("code.rs"), code)?;
+        let chapter = folder.path().join("chapter.md");
+        let text = "Look:\n\n{{#include code.rs:x}}\n\nand\n{{#include code.rs:y}}\n";
         let shown = expanded(text, &chapter)?;
         let missing = expanded("{{#include code.rs:z}}", &chapter);
-        fs::remove_dir_all(&folder)?;
-        assert_eq!(shown, "Look:\nb();\n\n    c();\nand\n\nc();\n");
+        assert_eq!(shown, "Look:\n\nb();\n\n    c();\n\nand\n\nc();\n");
         assert!(missing.is_err());
         Ok(())
     }

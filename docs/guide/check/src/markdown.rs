@@ -32,7 +32,10 @@ fn events(text: &str) -> impl Iterator<Item = (Event<'_>, Range<usize>)> {
 }
 
 fn line(text: &str, at: usize) -> usize {
-    1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
+    1 + text.as_bytes()[..at]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
 }
 
 /// The links of a text, in their order. One whose target does not stand beside it, as
@@ -139,7 +142,10 @@ mod tests {
             .map(|link| (text[link.range].to_owned(), link.line))
             .collect();
         let expected = [("c.md#d", 1), ("h", 3), ("j.png", 5)];
-        assert_eq!(found, expected.map(|(target, line)| (target.to_owned(), line)));
+        assert_eq!(
+            found,
+            expected.map(|(target, line)| (target.to_owned(), line))
+        );
     }
 
     #[test]

@@ -11,7 +11,12 @@ fn the_tables_have_every_callback() {
     let text = document("docs/guide/src/callbacks.md");
     let told: BTreeSet<_> = rows(&text)
         .iter()
-        .flat_map(|row| code(&row[0]).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|row| {
+            code(&row[0])
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .collect();
     let (_, never) = text.split_once("\n## Never called\n").unwrap();
     for callback in Callback::all() {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
 use weir_conformance::{in_own_network, weir_binary};
 use weir_guide::{fences, root};
 
@@ -72,6 +73,8 @@ fn pattern(expected: &[String], all: bool) -> Regex {
 /// A reader at a terminal.
 struct Reader {
     folder: PathBuf,
+    /// What curl does here, as it does at a terminal: shows no progress.
+    home: TempDir,
     running: Vec<Child>,
 }
 
@@ -81,8 +84,11 @@ impl Reader {
         let modules = weir_conformance::filter("hello");
         fs::create_dir(folder.join("target")).unwrap();
         symlink(modules.parent().unwrap(), folder.join("target/filters")).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(".curlrc"), "silent\nshow-error\n").unwrap();
         Self {
             folder: folder.to_owned(),
+            home,
             running: Vec::new(),
         }
     }
@@ -101,6 +107,7 @@ impl Reader {
             .env("CARGO_NET_OFFLINE", "true")
             .env("CARGO_TERM_COLOR", "never")
             .env("NO_COLOR", "1")
+            .env("CURL_HOME", self.home.path())
             .env_remove("CARGO_TARGET_DIR")
             .stdin(Stdio::null())
             .stdout(input.try_clone().unwrap())
@@ -157,7 +164,9 @@ impl Reader {
             return Ok(());
         }
         let expected = step.expected.join("\n");
-        Err(format!("{status}\n--- expected\n{expected}\n--- printed\n{printed}"))
+        Err(format!(
+            "{status}\n--- expected\n{expected}\n--- printed\n{printed}"
+        ))
     }
 }
 

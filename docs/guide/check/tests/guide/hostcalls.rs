@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{code, document, rows};
 
 /// What the operations of the conformance suite's probe call.
-const OPERATIONS: [(&str, &str); 44] = [
+const OPERATIONS: [(&str, &str); 45] = [
     ("add", "proxy_add_header_map_value"),
     ("buffer_status", "proxy_get_buffer_status"),
     ("call_status", "proxy_get_status"),
@@ -50,6 +50,7 @@ const OPERATIONS: [(&str, &str); 44] = [
     ("shared_set", "proxy_set_shared_data"),
     ("tick_period", "proxy_set_tick_period_milliseconds"),
     ("time", "proxy_get_current_time_nanoseconds"),
+    ("write", "proxy_set_buffer_bytes"),
 ];
 
 /// Hostcalls by name: signature and statuses.
@@ -128,8 +129,8 @@ fn every_status_is_one() {
             let is_status = (0..=12)
                 .filter_map(weir_abi::Status::from_wire)
                 .any(|status| format!("{status:?}") == word);
-            let is_other = word.starts_with(|c: char| c.is_lowercase() || c == ':')
-                || word == "GrpcService";
+            let is_other =
+                word.starts_with(|c: char| c.is_lowercase() || c == ':') || word == "GrpcService";
             assert!(is_status || is_other, "{name}: {word}");
         }
     }

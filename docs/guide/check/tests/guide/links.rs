@@ -69,9 +69,9 @@ fn links_of_all_documents_lead_to_files_and_headings_that_there_are() {
             if !target.exists() {
                 broken.push(format!("{place}: there is no such file"));
             } else if !fragment.is_empty() {
-                let found = headings.entry(target.clone()).or_insert_with(|| {
-                    anchors(&fs::read_to_string(&target).unwrap_or_default())
-                });
+                let found = headings
+                    .entry(target.clone())
+                    .or_insert_with(|| anchors(&fs::read_to_string(&target).unwrap_or_default()));
                 if !found.contains(fragment) {
                     broken.push(format!("{place}: there is no such heading"));
                 }

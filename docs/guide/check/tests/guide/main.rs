@@ -34,7 +34,7 @@ fn document(path: &str) -> String {
 fn module(name: &str) -> PathBuf {
     let example = format!("guide/{name}");
     let is_example = root().join(format!("docs/guide/examples/{name}.tests.yaml"));
-    weir_conformance::filter(if is_example.exists() { &*example } else { name })
+    weir_conformance::filter(if is_example.exists() { &example } else { name })
 }
 
 /// The cells of the rows of a table whose first cell is code.
@@ -44,7 +44,9 @@ fn rows(text: &str) -> Vec<Vec<String>> {
     let cells = |row: &str| -> Vec<String> {
         let row = row.replace("\\|", "\u{1}");
         let cells = row.trim().trim_matches('|').split('|');
-        cells.map(|cell| cell.trim().replace('\u{1}', "|")).collect()
+        cells
+            .map(|cell| cell.trim().replace('\u{1}', "|"))
+            .collect()
     };
     rows.map(cells).collect()
 }

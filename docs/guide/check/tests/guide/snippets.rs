@@ -50,7 +50,12 @@ const CHECKED: [&str; 8] = [
 fn no_block_of_code_is_left_unchecked() {
     for (path, text) in chapters() {
         for fence in fences(&text) {
-            let place = format!("{}, block {:?} of line {}", path.display(), fence.info, fence.line);
+            let place = format!(
+                "{}, block {:?} of line {}",
+                path.display(),
+                fence.info,
+                fence.line
+            );
             let info = fence.info.as_deref();
             let info = info.unwrap_or_else(|| panic!("{place}: indented code has no kind"));
             let known = CHECKED.contains(&info) || LANGUAGES.contains(&info);
@@ -71,7 +76,9 @@ fn programs_are_parts_of_files_that_are_built() {
             }
             let place = format!("{}, block of line {}", path.display(), fence.line);
             for line in fence.body.lines() {
-                let name = line.strip_prefix("{{#include ").and_then(|l| l.strip_suffix("}}"));
+                let name = line
+                    .strip_prefix("{{#include ")
+                    .and_then(|l| l.strip_suffix("}}"));
                 let name = name.unwrap_or_else(|| panic!("{place}: code of its own: {line}"));
                 let file = name.split(':').next().unwrap();
                 let file = tidy(&path.parent().unwrap().join(file));
@@ -101,8 +108,9 @@ fn blocks(kind: &str) -> Vec<(String, String)> {
 
 /// Puts the modules that a configuration names into the folder in which it is checked.
 fn modules(config: &str, folder: &Path) {
-    let words = config.split(|c: char| c.is_whitespace() || "{}\"',".contains(c));
-    for file in words.filter(|word| word.ends_with(".wasm")) {
+    let files = config.split("filename: ").skip(1);
+    let files = files.filter_map(|rest| rest.split(|c: char| " }\n".contains(c)).next());
+    for file in files {
         let target = folder.join(file);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         let name = Path::new(file).file_stem().unwrap().to_str().unwrap();
