@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use weir_conformance::{in_own_network, weir_binary};
 use weir_guide::{fences, root};
 
-use crate::{chapters, document};
+use crate::{chapters, document, followed_by};
 
 /// How long a command may take: one of them compiles a filter and all that it needs.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -208,6 +208,9 @@ fn commands_print_what_is_shown() {
     in_own_network(|| {
         let mut count = 0;
         for (path, text) in chapters() {
+            if followed_by(&path).is_some() {
+                continue;
+            }
             count += follow(&path.display().to_string(), &text);
         }
         assert!(count > 5, "{count}");

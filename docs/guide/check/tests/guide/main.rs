@@ -18,6 +18,20 @@ fn book() -> Book {
     Book::load(&root().join("docs/guide/src")).unwrap()
 }
 
+/// Chapters whose commands need more than a folder, such as a registry, and the test that
+/// follows them.
+const FOLLOWED_ELSEWHERE: [(&str, &str); 2] = [
+    ("dev.md", "proxy/tests/dev.rs"),
+    ("publishing.md", "proxy/tests/publishing.rs"),
+];
+
+/// The test that follows a chapter, if it is none of those here.
+fn followed_by(chapter: &Path) -> Option<&'static str> {
+    let name = chapter.file_name().unwrap();
+    let mut tests = FOLLOWED_ELSEWHERE.iter();
+    tests.find_map(|(chapter, test)| (name == *chapter).then_some(*test))
+}
+
 /// The chapters with what they say.
 fn chapters() -> Vec<(PathBuf, String)> {
     let book = book();

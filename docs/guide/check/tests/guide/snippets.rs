@@ -14,12 +14,12 @@
 //! | `console fails` | the same, and the last one fails |
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use weir_conformance::{check, run};
 use weir_guide::{fences, root, tidy};
 
-use crate::{book, chapters, examples, module};
+use crate::{book, chapters, document, examples, followed_by, module};
 
 /// Folders whose programs are built, and run by tests.
 const BUILT: [&str; 3] = ["docs/guide/examples", "filters", "devtools/templates"];
@@ -59,6 +59,8 @@ fn no_block_of_code_is_left_unchecked() {
             let info = fence.info.as_deref();
             let info = info.unwrap_or_else(|| panic!("{place}: indented code has no kind"));
             let known = CHECKED.contains(&info) || LANGUAGES.contains(&info);
+            // What is printed stands apart from the command there.
+            let known = known || info == "text" && followed_by(&path).is_some();
             assert!(known, "{place}: nothing checks code of this kind");
             assert!(!fence.body.trim().is_empty(), "{place}: empty");
         }
@@ -92,10 +94,24 @@ fn programs_are_parts_of_files_that_are_built() {
     assert!(count > 10, "{count}");
 }
 
+#[test]
+fn chapters_that_are_followed_elsewhere_are() {
+    for path in book().chapters() {
+        if let Some(test) = followed_by(path) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(
+                document(test).contains(&format!("guide/src/{name}")),
+                "{test}"
+            );
+        }
+    }
+}
+
 /// Blocks of this kind, with their places.
 fn blocks(kind: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
-    for (path, text) in chapters() {
+    let here = |(path, _): &(PathBuf, String)| followed_by(path).is_none();
+    for (path, text) in chapters().into_iter().filter(here) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         for fence in fences(&text) {
             if fence.info.as_deref() == Some(kind) {
