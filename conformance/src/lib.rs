@@ -90,7 +90,7 @@ impl Drop for Over<'_> {
 /// The `weir` binary of the build that this test belongs to.
 ///
 /// Panics when it has not been built.
-fn weir_binary() -> PathBuf {
+pub fn weir_binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // <target>/<profile>/deps/<test>
     let folder = test.parent().and_then(std::path::Path::parent).unwrap();

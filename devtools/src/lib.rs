@@ -23,4 +23,5 @@ mod trace;
 mod watch;
 
 pub use cli::Filter;
+pub use hostcalls::signature;
 pub use suite::wire::{Server, Surroundings, WireSuite, WireTest};
