@@ -9,7 +9,8 @@ use super::inspect::Format;
 use crate::bench::{self, Subject, Traffic};
 
 #[derive(Debug, Args)]
-pub(super) struct Bench {
+#[allow(missing_docs)] // The command's own words would be lost.
+pub struct Bench {
     /// The module.
     file: PathBuf,
     /// A file with the filter's configuration.
