@@ -37,7 +37,7 @@ pub use self::program::{program, run_program};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};
-pub use self::weir::{Weir, check, check_env, run};
+pub use self::weir::{Weir, check, check_env, command, run};
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -18,7 +18,8 @@ const BODY: usize = 1024;
 const MAGIC: &[u8] = b"\0asm";
 
 #[derive(Debug, Args)]
-pub(super) struct Bench {
+#[allow(missing_docs)] // The command's own words would be lost.
+pub struct Bench {
     /// The module, which gets requests like those of a browser; or a suite, whose
     /// `benches` say what it gets.
     file: PathBuf,
