@@ -13,6 +13,7 @@ use wasmparser::{Parser, Payload};
 pub struct SourceFrame {
     /// As it is in the source.
     pub function: String,
+    /// As the compiler was given it, mostly absolute.
     pub file: String,
     /// From 1.
     pub line: u32,

@@ -128,7 +128,7 @@ impl<'a> Registry<'a> {
     }
 
     /// The signatures of the image whose manifest has this digest, not yet verified.
-    pub(super) fn signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
+    pub(crate) fn signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
         let mut signatures = self.bundles(sha256)?;
         signatures.extend(self.simple_signatures(sha256)?);
         signatures.truncate(IMAGE_SIGNATURES_MAX);
