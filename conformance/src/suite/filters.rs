@@ -241,6 +241,7 @@ fn case(module: &str, number: usize, test: &WireTest<'_>) -> Result<Case> {
     });
     if test.names_client() {
         manager["use_remote_address"] = json!(true);
+        manager["skip_xff_append"] = json!(true);
     }
     let protocol = if test.is_tcp() { "tcp" } else { "h1" };
     let case: CaseFile = serde_json::from_value(json!({
@@ -312,8 +313,8 @@ impl<'s> Running<'s> {
         let admin = self.proxy.borrow().admin();
         let stats = Client::connect(admin).get("/stats").text();
         let prefix = format!("wasmcustom.{name}: ");
-        let line = stats.lines().find_map(|line| line.strip_prefix(&prefix));
-        line.and_then(|value| value.trim().parse().ok())
-            .unwrap_or(0)
+        let lines = stats.lines().filter_map(|line| line.strip_prefix(&prefix));
+        // Where each plugin has one of its own, all together are what there is elsewhere.
+        lines.filter_map(|value| value.trim().parse::<u64>().ok()).sum()
     }
 }
