@@ -315,6 +315,8 @@ impl<'s> Running<'s> {
         let prefix = format!("wasmcustom.{name}: ");
         let lines = stats.lines().filter_map(|line| line.strip_prefix(&prefix));
         // Where each plugin has one of its own, all together are what there is elsewhere.
-        lines.filter_map(|value| value.trim().parse::<u64>().ok()).sum()
+        lines
+            .filter_map(|value| value.trim().parse::<u64>().ok())
+            .sum()
     }
 }
