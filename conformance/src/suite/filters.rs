@@ -311,12 +311,12 @@ impl<'s> Running<'s> {
 
     fn metric(&self, name: &str) -> u64 {
         let admin = self.proxy.borrow().admin();
-        let stats = Client::connect(admin).get("/stats").text();
+        let mut client = Client::connect_as(admin, admin.to_string());
+        let stats = client.get("/stats").text();
         let prefix = format!("wasmcustom.{name}: ");
-        let lines = stats.lines().filter_map(|line| line.strip_prefix(&prefix));
-        // Where each plugin has one of its own, all together are what there is elsewhere.
-        lines
-            .filter_map(|value| value.trim().parse::<u64>().ok())
-            .sum()
+        let value = stats.lines().find_map(|line| line.strip_prefix(&prefix));
+        value
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0)
     }
 }
