@@ -241,6 +241,7 @@ fn case(module: &str, number: usize, test: &WireTest<'_>) -> Result<Case> {
     });
     if test.names_client() {
         manager["use_remote_address"] = json!(true);
+        manager["skip_xff_append"] = json!(true);
     }
     let protocol = if test.is_tcp() { "tcp" } else { "h1" };
     let case: CaseFile = serde_json::from_value(json!({
@@ -310,10 +311,12 @@ impl<'s> Running<'s> {
 
     fn metric(&self, name: &str) -> u64 {
         let admin = self.proxy.borrow().admin();
-        let stats = Client::connect(admin).get("/stats").text();
+        let mut client = Client::connect_as(admin, admin.to_string());
+        let stats = client.get("/stats").text();
         let prefix = format!("wasmcustom.{name}: ");
-        let line = stats.lines().find_map(|line| line.strip_prefix(&prefix));
-        line.and_then(|value| value.trim().parse().ok())
+        let value = stats.lines().find_map(|line| line.strip_prefix(&prefix));
+        value
+            .and_then(|value| value.trim().parse().ok())
             .unwrap_or(0)
     }
 }

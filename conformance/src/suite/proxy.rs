@@ -110,7 +110,7 @@ impl Kind {
     fn said(&self, line: &str) -> Option<String> {
         match self {
             Self::Envoy(_) => envoy::said(line),
-            Self::Weir(_) => weir::guest_line(line).map(|line| line.text),
+            Self::Weir(_) => weir::said(line),
         }
     }
 
