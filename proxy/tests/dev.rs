@@ -289,11 +289,12 @@ fn each_request_is_shown_with_what_each_filter_does_to_it() {
         folder(&config, &[("headers", &headers), ("body", &body)]),
         &[],
     );
-    let printed = dev.printed("body: no project is found above");
-    assert!(
-        printed.contains("headers: no project is found above"),
-        "{printed}"
-    );
+    let mut printed = dev.printed(": no project is found above");
+    printed += &dev.printed(": no project is found above");
+    for name in ["headers", "body"] {
+        let found = format!("{name}: no project is found above");
+        assert!(printed.contains(&found), "{printed}");
+    }
     assert!(
         printed.contains("`--build headers=COMMAND` tells how"),
         "{printed}"
@@ -320,9 +321,12 @@ fn each_request_is_shown_with_what_each_filter_does_to_it() {
       ~ body: 12 -> 12 bytes
         -hello, world
         +hello, Weir!
+      ~ body: 0 -> 12 bytes
+        +hello, Weir!
     headers
       ~ x-powered-by: PHP -> Weir
 ";
+    // It replaces the end of the body, too, which comes by itself.
     assert_eq!(rest, expected);
     assert!(dev.text(".stderr").is_empty(), "{}", dev.text(".stderr"));
 }

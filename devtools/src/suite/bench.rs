@@ -22,8 +22,15 @@ impl Test {
     /// Streams and connections that begin in one round; a round without any counts as
     /// one.
     pub(crate) fn streams(&self) -> u64 {
+        u64::try_from(self.begun().count())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    /// The names of these.
+    fn begun(&self) -> impl Iterator<Item = &String> {
         let begins = self.steps.iter().filter(|step| step.action.begins());
-        u64::try_from(begins.count()).unwrap_or(u64::MAX).max(1)
+        begins.map(|step| &step.stream)
     }
 }
 
@@ -45,12 +52,21 @@ impl<'s> Rounds<'s> {
         }
         let trouble = world.trouble();
         match (world.driver().cloned(), trouble) {
-            (Some(driver), None) => Ok(Self {
-                bench,
-                world,
-                driver,
-                checked: false,
-            }),
+            (Some(driver), None) => {
+                // Where the steps begin a stream of the same name, this one is over.
+                let names = bench.before.iter().filter(|step| step.action.begins());
+                let names = names.map(|step| &step.stream);
+                let again = |name: &&_| bench.begun().any(|begun| begun == *name);
+                for name in names.filter(again) {
+                    world.end_stream(&driver, name);
+                }
+                Ok(Self {
+                    bench,
+                    world,
+                    driver,
+                    checked: false,
+                })
+            }
             (_, Some(trouble)) => Err(trouble),
             (None, None) => Err("the filter does not start".to_owned()),
         }
@@ -68,8 +84,8 @@ impl<'s> Rounds<'s> {
             }
         }
         self.checked = true;
-        for step in self.bench.steps.iter().filter(|step| step.action.begins()) {
-            self.world.end_stream(&self.driver, &step.stream);
+        for name in self.bench.begun() {
+            self.world.end_stream(&self.driver, name);
         }
         self.world.trouble().map_or(Ok(()), Err)
     }
