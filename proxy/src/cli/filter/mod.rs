@@ -50,7 +50,7 @@ impl Filter {
 #[derive(Args)]
 struct RegistryOptions {
     /// A Docker `config.json` with the credentials for the registry, in place of
-    /// $DOCKER_CONFIG/config.json or ~/.docker/config.json. Helpers that it names are
+    /// `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`. Helpers that it names are
     /// not run.
     #[arg(long, value_name = "FILE")]
     auth: Option<PathBuf>,
