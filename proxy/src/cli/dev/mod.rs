@@ -65,30 +65,23 @@ impl Dev {
             thread::spawn(move || printer.run(&told));
         }
         check_names(&builds, &source)?;
-        let load = {
-            let builds = builds.clone();
-            move |previous: Option<&Generation>, looked_at: &mut Vec<PathBuf>| {
-                looked_at.push(source.path().to_owned());
-                let (config, folder) = source.parse()?;
-                let named = named(&config, folder);
-                looked_at.extend(named.keys().cloned());
-                builds.follow(
-                    named
-                        .iter()
-                        .map(|(path, name)| (name.as_str(), path.clone())),
-                );
-                *modules.lock().unwrap_or_else(PoisonError::into_inner) = named;
-                source.load(previous, looked_at)
-            }
+        let dev = Loader {
+            builds: builds.clone(),
+            source,
+            modules,
         };
         let (since, (config, generation)) = loop {
-            let since = SystemTime::now();
             let mut looked_at = Vec::new();
-            match load(None, &mut looked_at) {
+            // What is built here was not changed by anybody after it was read.
+            let built = dev.build(&mut looked_at);
+            let since = SystemTime::now();
+            match built.and_then(|()| dev.load(None, &mut looked_at)) {
                 Ok(loaded) => break (since, loaded),
                 Err(error) => {
                     let mut watched = Watched::default();
-                    looked_at.iter().for_each(|path| watched.add(path));
+                    looked_at
+                        .iter()
+                        .for_each(|path| watched.add_read(path, since));
                     complain(&error);
                     println!("waiting for a change");
                     watched.wait();
@@ -97,7 +90,8 @@ impl Dev {
         };
         let load = Box::new(
             move |previous: Option<&Generation>, looked_at: &mut Vec<PathBuf>| {
-                load(previous, looked_at).map_err(|error| error.to_string())
+                dev.load(previous, looked_at)
+                    .map_err(|error| error.to_string())
             },
         );
         let prepared = server::prepare(&config, generation, since, None, Paths::default(), load);
@@ -106,6 +100,39 @@ impl Dev {
         let result = prepared.map(server::Prepared::run);
         builds.end();
         result.map_err(Error::from)
+    }
+}
+
+/// Reads the configuration, and has the modules in it built.
+struct Loader {
+    builds: Builds,
+    source: Source,
+    /// Those that the configuration has named last.
+    modules: Arc<Mutex<Modules>>,
+}
+
+impl Loader {
+    /// Builds the modules that are new in the configuration. `looked_at` gets the files.
+    fn build(&self, looked_at: &mut Vec<PathBuf>) -> Result<(), Error> {
+        looked_at.push(self.source.path().to_owned());
+        let (config, folder) = self.source.parse()?;
+        let named = named(&config, folder);
+        looked_at.extend(named.keys().cloned());
+        let names = named.iter();
+        self.builds
+            .follow(names.map(|(path, name)| (name.as_str(), path.clone())));
+        *self.modules.lock().unwrap_or_else(PoisonError::into_inner) = named;
+        Ok(())
+    }
+
+    /// The same, and tries the configuration out.
+    fn load(
+        &self,
+        previous: Option<&Generation>,
+        looked_at: &mut Vec<PathBuf>,
+    ) -> Result<(Config, Generation), Error> {
+        self.build(looked_at)?;
+        self.source.load(previous, looked_at)
     }
 }
 
