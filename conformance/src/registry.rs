@@ -63,6 +63,8 @@ pub enum Login {
     /// With a token, which is handed out to anybody or to the one with user and
     /// password; the realm, if it is not that of the registry itself.
     Token(Option<(String, String)>, Option<String>),
+    /// With a token that is handed out to anybody and good for so many requests.
+    Fleeting(usize),
 }
 
 /// What becomes of uploads.
@@ -514,7 +516,22 @@ fn refusal(state: &State, seen: &Seen) -> Option<Reply> {
                 "Bearer realm=\"{realm}\",service=\"registry\",scope=\"x\""
             ))
         }
-        Login::Token(..) => None,
+        Login::Fleeting(_) if seen.path.starts_with("/token") => {
+            let number = state.seen.iter().filter(|s| s.path.starts_with("/token"));
+            let token = format!("{TOKEN}{}", number.count());
+            Some(Reply::bytes(json!({ "token": token }).to_string()))
+        }
+        Login::Fleeting(times) if seen.path.starts_with("/v2/") => {
+            let used = state
+                .seen
+                .iter()
+                .filter(|s| s.authorization.as_deref() == shown);
+            if shown.is_some() && used.count() <= *times {
+                return None;
+            }
+            challenge(&format!("Bearer realm=\"{}\"", state.realm))
+        }
+        Login::Token(..) | Login::Fleeting(_) => None,
     }
 }
 

@@ -421,6 +421,8 @@ pub fn run(folder: &Path, args: &[&str]) -> Output {
         .args(args)
         .current_dir(folder)
         .env("WEIR_LOG", "off")
+        // Not that of whoever runs the tests.
+        .env("DOCKER_CONFIG", folder)
         .output()
         .unwrap()
 }

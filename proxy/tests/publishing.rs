@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use weir_conformance::guests::numbered;
-use weir_conformance::registry::{Login, Registry, Reply, Uploads, sha256};
+use weir_conformance::registry::{Login, Registry, Reply, Seen, Uploads, sha256};
 use weir_conformance::{Weir, check, run, run_program};
 
 /// A folder with a module, `filter.wasm`, and with keys as `openssl` makes them.
@@ -381,6 +381,37 @@ fn what_a_registry_does_not_take_at_once_is_uploaded_in_pieces() {
     assert_eq!(patches(), 2);
     let path = format!("/v2/auth/blobs/sha256:{}", sha256(&large));
     assert_eq!(registry.stored(&path).unwrap(), large);
+}
+
+#[test]
+fn a_token_that_expires_in_the_middle_of_an_upload_is_followed_by_another() {
+    let (registry, workshop) = (Registry::start(), Workshop::new());
+    registry.login(Login::Fleeting(2));
+    let image = registry.oci("auth:1");
+    let pieces = ["--layout", "cncf", "--chunk-size", "10"];
+    workshop.push(&image, &pieces).passed();
+    let path = format!("/v2/auth/blobs/sha256:{}", sha256(&numbered(1)));
+    assert_eq!(registry.stored(&path).unwrap(), numbered(1));
+    // One that is never good is not asked for again and again.
+    registry.login(Login::Fleeting(0));
+    registry.seen();
+    let refused = workshop.push(&image, &[]).failed();
+    assert!(refused.contains("401 Unauthorized"), "{refused}");
+    let is_token = |seen: &&Seen| seen.path.starts_with("/token");
+    let tokens = registry.seen().iter().filter(is_token).count();
+    assert!((1..=2).contains(&tokens), "{tokens}");
+}
+
+#[test]
+fn a_file_of_docker_that_is_broken_is_not_passed_over() {
+    let (registry, workshop) = (Registry::start(), Workshop::new());
+    let image = registry.oci("acme/auth:1");
+    workshop.write("config.json", "{\"credsStore\": \"desktop\"}");
+    workshop.push(&image, &[]).passed();
+    workshop.write("config.json", "{\"auths\": {");
+    let broken = workshop.push(&image, &[]).failed();
+    assert!(broken.contains("config.json"), "{broken}");
+    assert!(broken.contains("line 1 is not JSON"), "{broken}");
 }
 
 /// A section that says nothing, of so many bytes and a few.

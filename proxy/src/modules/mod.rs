@@ -478,7 +478,9 @@ impl Job<'_> {
         };
         let file = self.folder.join(&secret.value);
         let found = small_file(&file).map_err(|error| error.to_string());
-        let found = found.and_then(|text| Credentials::find(&text, host, path));
+        let found = found.and_then(|text| {
+            Credentials::find(&text, host, path).map_err(|error| error.to_string())
+        });
         found.map_err(|why| FetchError::Secret { path: file, why })
     }
 }

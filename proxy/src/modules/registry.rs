@@ -260,16 +260,17 @@ impl<'a> Registry<'a> {
         };
         let shown = self.authorization.borrow().clone();
         let answer = ask(shown.as_deref())?;
-        if answer.status() != StatusCode::UNAUTHORIZED || shown.is_some() {
+        if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
+        // A token may have been good for what came before, and have expired.
         match self.authorize(answer.headers())? {
-            Some(authorization) => {
+            Some(authorization) if shown.as_ref() != Some(&authorization) => {
                 let answer = ask(Some(&authorization));
                 *self.authorization.borrow_mut() = Some(authorization);
                 answer
             }
-            None => Ok(answer),
+            _ => Ok(answer),
         }
     }
 

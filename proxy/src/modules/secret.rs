@@ -17,26 +17,38 @@ pub(super) enum Credentials {
     Token(String),
 }
 
+/// What is wrong with a `config.json`.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SecretError {
+    #[error("line {0} is not JSON")]
+    NotJson(usize),
+    #[error("it has no `auths`, as a Docker `config.json` has")]
+    NoAuths,
+    #[error("`auths` is not an object")]
+    NoObject,
+    #[error("an `auth` is not `user:password` in base64")]
+    NoPair,
+}
+
 /// Docker Hub, as `docker login` has called it from the beginning.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 impl Credentials {
-    /// The ones for a repository, out of the text of a `config.json`; the error says
-    /// what is wrong with that. Helpers that it names are not run.
+    /// The ones for a repository, out of the text of a `config.json`. Helpers that it
+    /// names are not run.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
     pub(super) fn find(
         text: &[u8],
         registry: &str,
         repository: &str,
-    ) -> Result<Option<Self>, String> {
+    ) -> Result<Option<Self>, SecretError> {
         // The text has passwords in it: an error must not repeat what it found.
-        let config: Json = serde_json::from_slice(text)
-            .map_err(|error| format!("line {} is not JSON", error.line()))?;
-        let Some(auths) = config.get("auths") else {
-            return Err("it has no `auths`, as a Docker `config.json` has".to_owned());
-        };
-        let Some(auths) = auths.as_object() else {
-            return Err("`auths` is not an object".to_owned());
-        };
+        let config: Json =
+            serde_json::from_slice(text).map_err(|error| SecretError::NotJson(error.line()))?;
+        let auths = config.get("auths").ok_or(SecretError::NoAuths)?;
+        let auths = auths.as_object().ok_or(SecretError::NoObject)?;
         // The longest key that fits counts, so that repositories can differ.
         let fitting = auths
             .iter()
@@ -47,7 +59,7 @@ impl Credentials {
         }
     }
 
-    fn read(auth: &Json) -> Result<Option<Self>, String> {
+    fn read(auth: &Json) -> Result<Option<Self>, SecretError> {
         let text = |key| {
             let text = auth.get(key).and_then(Json::as_str).unwrap_or_default();
             (!text.is_empty()).then(|| text.to_owned())
@@ -62,9 +74,7 @@ impl Credentials {
             let plain = STANDARD.decode(auth.trim()).ok();
             let plain = plain.and_then(|plain| String::from_utf8(plain).ok());
             let pair = plain.as_deref().and_then(|plain| plain.split_once(':'));
-            let Some((user, password)) = pair else {
-                return Err("an `auth` is not `user:password` in base64".to_owned());
-            };
+            let (user, password) = pair.ok_or(SecretError::NoPair)?;
             return Ok(Some(Self::Password {
                 user: user.to_owned(),
                 password: password.trim_end_matches('\0').to_owned(),
@@ -155,7 +165,8 @@ mod tests {
         ] {
             let error = Credentials::find(text.as_bytes(), "r.io", "a")
                 .err()
-                .unwrap();
+                .unwrap()
+                .to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

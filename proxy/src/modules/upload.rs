@@ -1,5 +1,6 @@
 //! The other way: what is put into a registry (OCI distribution specification, "Push").
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::client::{Answer, Ask, Client, Content};
 use super::error::FetchError;
 use super::manifest;
 use super::registry::{Access, Registry, verify};
-use super::secret::Credentials;
+use super::secret::{Credentials, SecretError};
 use super::{certificates_in, registry_at, sha256, small_file};
 use crate::limits::UPLOAD_CHUNK_BYTES;
 
@@ -81,14 +82,18 @@ fn credentials(
     by_name: bool,
     image: &ImageReference,
 ) -> Result<Option<Credentials>, FetchError> {
-    let read = small_file(path).map_err(|error| error.to_string());
-    let found = read.and_then(|text| Credentials::find(&text, &image.registry, &image.repository));
-    match found {
-        Err(_) if !by_name => Ok(None),
-        found => found.map_err(|why| FetchError::Secret {
-            path: path.to_owned(),
-            why,
-        }),
+    let wrong = |why: String| FetchError::Secret {
+        path: path.to_owned(),
+        why,
+    };
+    let text = match small_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !by_name => return Ok(None),
+        read => read.map_err(|error| wrong(error.to_string()))?,
+    };
+    match Credentials::find(&text, &image.registry, &image.repository) {
+        // Docker's own file need not have any.
+        Err(SecretError::NoAuths) if !by_name => Ok(None),
+        found => found.map_err(|error| wrong(error.to_string())),
     }
 }
 
