@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod budget;
 mod conformance;
 mod debian;
 mod demo;
@@ -28,6 +29,8 @@ usage: cargo xtask <command>
             then the micro benches; with --quick, all scenarios in a few minutes;
             with --only SCENARIO some of them, with --starts N, --rounds N,
             --seconds N how often and how long; with --save, into docs/performance
+  budget    count the instructions of ten operations, and compare them with
+            benches/budget.json; with --update, write that file
   chaos healthy, chaos leaks, chaos recovery, chaos isolation, chaos reloads, chaos swap
             run Weir with a filter that loops, leaks, traps and lies, and see what
             others notice; with --help, how much
@@ -61,6 +64,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bench", ref rest @ ..] => bench::run(rest),
+        ["budget"] => budget::run(false).map(|missing| {
+            missing.iter().for_each(|line| println!("{line}"));
+        }),
+        ["budget", "--update"] => budget::run(true).map(drop),
         ["chaos", ref rest @ ..] => stress::chaos(rest),
         ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),
         ["demo"] => demo::run(false),
