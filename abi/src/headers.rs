@@ -83,7 +83,7 @@ impl HeaderMap {
     pub fn get(&self, name: &[u8]) -> Option<&Bytes> {
         self.entries
             .iter()
-            .find(|(k, _)| k.eq_ignore_ascii_case(name))
+            .find(|(k, _)| is_named(k, name))
             .map(|(_, v)| v)
     }
 
@@ -91,7 +91,7 @@ impl HeaderMap {
     pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
         self.entries
             .iter()
-            .filter(move |(k, _)| k.eq_ignore_ascii_case(name))
+            .filter(move |(k, _)| is_named(k, name))
             .map(|(_, v)| v)
     }
 
@@ -162,7 +162,7 @@ impl HeaderMap {
         let before = self.entries.len();
         let (mut pseudo, mut bytes) = (self.pseudo, self.bytes);
         self.entries.retain(|(k, v)| {
-            let keep = !k.eq_ignore_ascii_case(name);
+            let keep = !is_named(k, name);
             if !keep {
                 bytes -= k.len() + v.len();
                 pseudo -= usize::from(is_pseudo(k));
@@ -203,6 +203,12 @@ impl<K: Into<Bytes>, V: Into<Bytes>> FromIterator<(K, V)> for HeaderMap {
         }
         map
     }
+}
+
+/// Whether `key`, in lower case, is what `name` asks for, in any. Mostly that is in lower
+/// case too.
+fn is_named(key: &[u8], name: &[u8]) -> bool {
+    key.len() == name.len() && (key == name || key.eq_ignore_ascii_case(name))
 }
 
 fn is_pseudo(name: &[u8]) -> bool {
