@@ -13,6 +13,7 @@ mod exposition;
 pub mod frames;
 pub mod guests;
 pub mod h2;
+mod loopback;
 mod namespace;
 mod peer;
 mod program;
@@ -29,13 +30,14 @@ mod weir;
 pub use self::client::{Client, Response};
 pub use self::dns::{DnsAnswer, DnsQuestion, DnsServer};
 pub use self::exposition::Exposition;
+pub use self::loopback::{nobody, own_ip};
 pub use self::namespace::{configure, in_own_network};
 pub use self::peer::{Peer, read_head};
 pub use self::program::{program, run_program};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};
-pub use self::weir::{Weir, check, check_env, run};
+pub use self::weir::{Weir, check, check_env, command, run};
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,7 +90,7 @@ impl Drop for Over<'_> {
 /// The `weir` binary of the build that this test belongs to.
 ///
 /// Panics when it has not been built.
-fn weir_binary() -> PathBuf {
+pub fn weir_binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // <target>/<profile>/deps/<test>
     let folder = test.parent().and_then(std::path::Path::parent).unwrap();

@@ -13,6 +13,11 @@ pub(crate) fn filters() -> PathBuf {
     root().join("filters")
 }
 
+/// The filters that the guide shows.
+pub(crate) fn guide_examples() -> PathBuf {
+    root().join("docs/guide/examples")
+}
+
 /// The guests in other languages.
 pub(crate) fn guests() -> PathBuf {
     root().join("conformance/guests")

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod budget;
 mod conformance;
 mod debian;
@@ -15,6 +16,7 @@ mod lint;
 mod module;
 mod process;
 mod progress;
+mod pypi;
 mod stress;
 mod test;
 mod toolchain;
@@ -31,6 +33,7 @@ usage: cargo xtask <command>
             --seconds N how often and how long; with --save, into docs/performance
   budget    count the instructions of ten operations, and compare them with
             benches/budget.json; with --update, write that file
+  book      make pages of the guide for those who write filters, in target/book
   chaos healthy, chaos leaks, chaos recovery, chaos isolation, chaos reloads, chaos swap
             run Weir with a filter that loops, leaks, traps and lies, and see what
             others notice; with --help, how much
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
             missing.iter().for_each(|line| println!("{line}"));
         }),
         ["budget", "--update"] => budget::run(true).map(drop),
+        ["book"] => book::run(),
         ["chaos", ref rest @ ..] => stress::chaos(rest),
         ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),
         ["demo"] => demo::run(false),

@@ -9,6 +9,7 @@
 //! ([`iterate`]). Whatever filters ask for (continue, close, a local response)
 //! comes back as an [`Event`] in one queue, handled in order between callbacks.
 
+mod compare;
 mod context;
 mod event;
 mod filter_state;
@@ -22,9 +23,11 @@ pub(crate) mod protobuf;
 mod reply;
 mod shadow;
 mod slot;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watch;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -34,6 +37,7 @@ use std::time::Instant;
 
 use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
+pub(crate) use self::compare::{HeaderChange, HeaderChanges};
 use self::event::Event;
 pub(crate) use self::filter_state::FilterState;
 pub(crate) use self::flags::ResponseFlags;
@@ -43,6 +47,8 @@ pub(crate) use self::log_view::LogView;
 pub(crate) use self::metadata::of_node;
 pub(crate) use self::reply::{UpstreamFailure, grpc_status};
 use self::slot::{Presence, Slot};
+pub(crate) use self::tap::Look;
+pub(crate) use self::watch::Action;
 use crate::http::reset;
 use crate::rollout::Link;
 
@@ -106,6 +112,8 @@ pub(crate) struct FilteredStream {
     reset_code: Cell<u32>,
     /// Response headers have been handed to the client's connection.
     headers_sent: Cell<bool>,
+    /// It was answered with a 400 that does not come from the upstream.
+    bad_request: Cell<bool>,
     /// The request as it came was HEAD: no response to it has a body.
     is_head: bool,
     /// The request as it came was gRPC: local responses speak gRPC, too.
@@ -125,7 +133,8 @@ impl FilteredStream {
         let is_head = headers.get(b":method").is_some_and(|m| m == "HEAD");
         let is_grpc = reply::is_grpc(&headers);
         let client = info.client.ip();
-        let slot = |link| Slot::new(link, &headers, client);
+        let tapped = info.tap.is_some();
+        let slot = |link| Slot::new(link, &headers, client, tapped);
         Rc::new(Self {
             slots: chain.iter().map(slot).collect(),
             info,
@@ -143,6 +152,7 @@ impl FilteredStream {
             request_over: Cell::new(false),
             reset_code: Cell::new(reset::INTERNAL_ERROR),
             headers_sent: Cell::new(false),
+            bad_request: Cell::new(false),
             is_head,
             is_grpc,
             buffer_limit: Cell::new(buffer_limit),
@@ -207,6 +217,11 @@ impl FilteredStream {
         self.headers_sent.set(true);
     }
 
+    /// Whether Weir, a route or a filter has found the request bad.
+    pub(crate) fn is_bad_request(&self) -> bool {
+        self.bad_request.get()
+    }
+
     /// Whether the sender of `direction` should pause: some filter holds as
     /// much as it may.
     pub(crate) fn is_over_watermark(&self, direction: Direction) -> bool {
@@ -267,6 +282,7 @@ impl FilteredStream {
             }
         }
         self.finish_shadows();
+        self.tell_tap();
         let took = self.info.elapsed();
         for slot in &self.slots {
             slot.responded(took);
