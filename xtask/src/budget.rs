@@ -25,7 +25,7 @@ const PROCESSOR_FLAGS: [&str; 9] = [
 ];
 
 /// The function in which instructions count.
-const COUNTED: &str = "weir_budget::counted*";
+const COUNTED: &str = "weir_budget::counted";
 
 /// Compares, or with `update` writes the file. Returns a line for why that could not be
 /// done.

@@ -108,9 +108,10 @@ async fn make_due(
     let timer = Timer::new()?;
     let distance = Duration::from_secs(1) / schedule.rate.max(1);
     let mut next = started;
-    while next < started + schedule.duration {
+    let end = started + schedule.duration;
+    while next < end {
         let now = Instant::now();
-        while next <= now {
+        while next <= now && next < end {
             tally.borrow_mut().due.push_back(next);
             more.notify_one();
             next += distance;
