@@ -83,7 +83,7 @@ impl HeaderMap {
     pub fn get(&self, name: &[u8]) -> Option<&Bytes> {
         self.entries
             .iter()
-            .find(|(k, _)| k.eq_ignore_ascii_case(name))
+            .find(|(k, _)| is_named(k, name))
             .map(|(_, v)| v)
     }
 
@@ -91,7 +91,7 @@ impl HeaderMap {
     pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
         self.entries
             .iter()
-            .filter(move |(k, _)| k.eq_ignore_ascii_case(name))
+            .filter(move |(k, _)| is_named(k, name))
             .map(|(_, v)| v)
     }
 
@@ -134,43 +134,37 @@ impl HeaderMap {
     /// Puts one value in the place of all values of `name`: where the first of
     /// them stands, or else at the end.
     pub fn overwrite(&mut self, name: &'static str, value: impl Into<Bytes>) {
-        let mut value = Some(value.into());
-        let mut bytes = self.bytes;
-        self.entries.retain_mut(|(k, v)| {
-            if k != name.as_bytes() {
-                return true;
-            }
-            bytes -= v.len();
-            let first = value.take();
-            match &first {
-                Some(value) => {
-                    bytes += value.len();
-                    v.clone_from(value);
-                }
-                None => bytes -= k.len(),
-            }
-            first.is_some()
-        });
-        self.bytes = bytes;
-        if let Some(value) = value {
+        let value = value.into();
+        let Some(first) = self.entries.iter().position(|(k, _)| k == name.as_bytes()) else {
             self.push(Bytes::from_static(name.as_bytes()), value);
-        }
+            return;
+        };
+        let there = &mut self.entries[first].1;
+        self.bytes = self.bytes - there.len() + value.len();
+        *there = value;
+        self.remove_from(first + 1, name.as_bytes());
     }
 
     /// Removes all values of `name`; returns whether there was one.
     pub fn remove(&mut self, name: &[u8]) -> bool {
-        let before = self.entries.len();
-        let (mut pseudo, mut bytes) = (self.pseudo, self.bytes);
-        self.entries.retain(|(k, v)| {
-            let keep = !k.eq_ignore_ascii_case(name);
-            if !keep {
-                bytes -= k.len() + v.len();
-                pseudo -= usize::from(is_pseudo(k));
-            }
-            keep
-        });
-        (self.pseudo, self.bytes) = (pseudo, bytes);
-        self.entries.len() != before
+        self.remove_from(0, name)
+    }
+
+    /// The same, of the entries from `start` on. Mostly there is none: they are only
+    /// moved from where there is one.
+    fn remove_from(&mut self, start: usize, name: &[u8]) -> bool {
+        let mut later = self.entries[start..].iter();
+        let Some(first) = later.position(|(k, _)| is_named(k, name)) else {
+            return false;
+        };
+        let removed = self
+            .entries
+            .extract_if(start + first.., |(k, _)| is_named(k, name));
+        for (name, value) in removed {
+            self.bytes -= name.len() + value.len();
+            self.pseudo -= usize::from(is_pseudo(&name));
+        }
+        true
     }
 
     /// Removes every entry.
@@ -205,12 +199,19 @@ impl<K: Into<Bytes>, V: Into<Bytes>> FromIterator<(K, V)> for HeaderMap {
     }
 }
 
+/// Whether `key`, in lower case, is what `name` asks for, in any. Mostly that is in lower
+/// case too.
+fn is_named(key: &[u8], name: &[u8]) -> bool {
+    key.len() == name.len() && (key == name || key.eq_ignore_ascii_case(name))
+}
+
 fn is_pseudo(name: &[u8]) -> bool {
     name.first() == Some(&b':')
 }
 
+/// Mostly all is in lower case, so all bytes are looked at, many at a time.
 fn lower_case(name: Bytes) -> Bytes {
-    if name.iter().any(u8::is_ascii_uppercase) {
+    if (name.iter()).fold(false, |found, byte| found | byte.is_ascii_uppercase()) {
         name.to_ascii_lowercase().into()
     } else {
         name

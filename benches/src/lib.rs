@@ -1,6 +1,9 @@
-//! What the benches stand on: [`memory`], a proxy of nothing but memory, for the
-//! micro benches; [`load`], a load generator and an upstream, for the load bench.
-#![forbid(unsafe_code)]
+//! What the benches stand on: [`memory`], a proxy of nothing but memory, [`guest`], what
+//! runs in it, and [`rig`], both together, for the micro benches and the budget of
+//! instructions; [`load`], load generators and an upstream, for the load bench.
+#![deny(unsafe_code)]
 
+pub mod guest;
 pub mod load;
 pub mod memory;
+pub mod rig;

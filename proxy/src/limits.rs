@@ -230,6 +230,9 @@ pub(crate) const ARCHIVE_OVERHEAD_BYTES: usize = 1 << 20;
 /// Modules that are fetched at the same time.
 pub(crate) const FETCHES_AT_ONCE: usize = 4;
 
+/// Connections to endpoints that wait for another exchange, on each worker.
+pub(crate) const IDLE_CONNECTIONS_MAX: usize = 128;
+
 /// Clients of whom it is remembered that they have had connections of their own to an
 /// endpoint, before those without any are forgotten.
 pub(crate) const LANES_KEPT: usize = 64;

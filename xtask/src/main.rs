@@ -4,6 +4,7 @@
 
 mod bench;
 mod book;
+mod budget;
 mod conformance;
 mod debian;
 mod demo;
@@ -26,8 +27,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  bench     measure what filters cost; with --quick, for half a minute and
-            without the micro benches
+  bench     measure Weir beside Envoy and nginx, for three quarters of an hour, and
+            then the micro benches; with --quick, all scenarios in a few minutes;
+            with --only SCENARIO some of them, with --starts N, --rounds N,
+            --seconds N how often and how long; with --save, into docs/performance
+  budget    count the instructions of ten operations, and compare them with
+            benches/budget.json; with --update, write that file
   book      make pages of the guide for those who write filters, in target/book
   chaos healthy, chaos leaks, chaos recovery, chaos isolation, chaos reloads, chaos swap
             run Weir with a filter that loops, leaks, traps and lies, and see what
@@ -61,8 +66,11 @@ usage: cargo xtask <command>
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["bench"] => bench::run(false),
-        ["bench", "--quick"] => bench::run(true),
+        ["bench", ref rest @ ..] => bench::run(rest),
+        ["budget"] => budget::run(false).map(|missing| {
+            missing.iter().for_each(|line| println!("{line}"));
+        }),
+        ["budget", "--update"] => budget::run(true).map(drop),
         ["book"] => book::run(),
         ["chaos", ref rest @ ..] => stress::chaos(rest),
         ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),

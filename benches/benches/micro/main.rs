@@ -4,10 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod callback;
-mod guest;
 mod hostcall;
+mod native;
 mod pairs;
-mod rig;
 mod start;
 mod stream;
 
@@ -18,6 +17,7 @@ fn main() {
     hostcall::bench(&mut criterion);
     callback::bench(&mut criterion);
     stream::bench(&mut criterion);
+    native::bench(&mut criterion);
     pairs::bench(&mut criterion);
     start::bench(&mut criterion);
     criterion.final_summary();

@@ -23,7 +23,7 @@ const REQUEST: &[u8] = b"GET /catalogue/shoes?size=42 HTTP/1.1\r\n\
     cookie: session=9f86d081884c7d659a2feaa0c55ad015; theme=dark\r\n";
 
 /// Room for a response as they usually are; more is found when needed.
-const RESPONSE_SIZE: usize = 4096;
+pub(super) const RESPONSE_SIZE: usize = 4096;
 
 /// What all connections have seen so far.
 pub(super) struct Tally {
@@ -89,13 +89,16 @@ async fn ask(deadline: Instant, plan: &Plan, tally: &RefCell<Tally>) -> io::Resu
     Ok(())
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let connection = TcpStream::connect(address).await?;
     connection.set_nodelay(true)?;
     Ok(connection)
 }
 
-async fn read_response(connection: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Response> {
+pub(super) async fn read_response(
+    connection: &mut TcpStream,
+    buffer: &mut BytesMut,
+) -> io::Result<Response> {
     loop {
         if connection.read_buf(buffer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -22,7 +22,13 @@ impl Latencies {
     /// there is none.
     #[must_use]
     pub fn percentile(&self, percent: usize) -> Duration {
-        let rank = (self.sorted.len() * percent).div_ceil(100);
+        self.per_mille(10 * percent)
+    }
+
+    /// As [`Self::percentile`], in thousandths.
+    #[must_use]
+    pub fn per_mille(&self, per_mille: usize) -> Duration {
+        let rank = (self.sorted.len() * per_mille).div_ceil(1000);
         let found = self.sorted.get(rank.saturating_sub(1));
         found.copied().unwrap_or_default()
     }
@@ -45,5 +51,7 @@ mod tests {
         assert_eq!(percentile(&[7, 3], 50), 3);
         assert_eq!(percentile(&[7, 3], 99), 7);
         assert_eq!(percentile(&[], 99), 0);
+        let thousand = Latencies::new((1..=1000).map(Duration::from_millis).collect());
+        assert_eq!(thousand.per_mille(999).as_millis(), 999);
     }
 }

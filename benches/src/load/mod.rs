@@ -1,9 +1,11 @@
-//! A closed loop: a number of connections, each of which sends its next request
-//! when it has the response to the one before. The server sets the pace, so what
-//! is found is its throughput when busy, and latency under just that load.
+//! Two ways to load a server. A closed loop, [`run`]: a number of connections, each of
+//! which sends its next request when it has the response to the one before. The server
+//! sets the pace, so what is found is its throughput when busy, and latency under just
+//! that load. And an [open loop](open), which keeps a pace of its own.
 
 mod client;
 mod latencies;
+pub mod open;
 mod response;
 pub mod upstream;
 

@@ -3,8 +3,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// Runs `plan` against what `serve` does with a listener.
-fn run_against<F>(plan: Plan, serve: impl FnOnce(TcpListener) -> F + Send + 'static) -> Outcome
+/// Where `serve` does what it does with a listener.
+pub(super) fn serving<F>(serve: impl FnOnce(TcpListener) -> F + Send + 'static) -> SocketAddr
 where
     F: Future,
 {
@@ -17,6 +17,14 @@ where
             serve(TcpListener::from_std(listener).unwrap()).await;
         });
     });
+    address
+}
+
+fn run_against<F>(plan: Plan, serve: impl FnOnce(TcpListener) -> F + Send + 'static) -> Outcome
+where
+    F: Future,
+{
+    let address = serving(serve);
     run(&Plan { address, ..plan }).unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use tokio::sync::Notify;
 
 use super::spec::next_id;
@@ -21,8 +21,9 @@ use crate::telemetry::Counter;
 pub(super) struct Lane {
     /// On whose account they are made.
     pub(super) originator: Originator,
+    pooled: HttpPeer,
     /// What they have in common in the pool, and with no others.
-    pub(super) pooled: HttpPeer,
+    pub(super) key: u64,
     /// Connections that the worker is about to make.
     pub(super) opening: Cell<usize>,
     pub(super) http2: H2Endpoint,
@@ -42,6 +43,7 @@ impl Lane {
     pub(super) fn new(originator: Originator, pooled: HttpPeer) -> Rc<Self> {
         Rc::new(Self {
             originator,
+            key: pooled.reuse_hash(),
             pooled,
             opening: Cell::default(),
             http2: H2Endpoint::default(),

@@ -15,6 +15,7 @@ mod dial;
 mod dns;
 mod hash_table;
 mod health;
+mod idle;
 mod lane;
 mod member;
 mod members;

@@ -1,17 +1,14 @@
 //! [`Pool`]: a worker's connections to endpoints.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::UniqueIDType;
-use pingora_core::upstreams::peer::Peer;
 use tokio::time::timeout;
 use weir_config::{Address, UpstreamProtocol};
 
 use super::breakers::Permit;
-use super::counted::{Counted, OpenConnection};
+use super::counted::OpenConnection;
+use super::idle::Idle;
 use super::lane::Lane;
 use super::{Cluster, Endpoint};
 use crate::http::{AnyUpstream, Connection, H1Upstream, H2Upstream, RawUpstream, UpstreamError};
@@ -23,12 +20,11 @@ use crate::tls::Purpose;
 /// A worker's connections to endpoints.
 pub(crate) struct Pool {
     connector: TransportConnector,
-    /// For connections that are for one client each. They are of no use to anybody else
-    /// when it has gone, and must not take the place of those that are.
-    of_clients: TransportConnector,
-    /// Requests that connections have carried whose number is limited, by the
-    /// descriptor.
-    requests: RefCell<HashMap<UniqueIDType, u32>>,
+    /// Connections that wait for an exchange.
+    idle: Idle,
+    /// Those that are for one client each. They are of no use to anybody else when it has
+    /// gone, and must not take the place of those that are.
+    idle_of_clients: Idle,
 }
 
 /// A connection for one exchange.
@@ -58,8 +54,8 @@ impl Pool {
     pub(crate) fn new() -> Self {
         Self {
             connector: TransportConnector::new(None),
-            of_clients: TransportConnector::new(None),
-            requests: RefCell::default(),
+            idle: Idle::new(),
+            idle_of_clients: Idle::new(),
         }
     }
 
@@ -86,12 +82,12 @@ impl Pool {
         lane: Rc<Lane>,
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
-        let idle = if fresh { None } else { self.idle(&lane).await };
-        let (connection, reused) = match idle {
+        let idle = if fresh { None } else { self.idle(&lane) };
+        let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
             None => {
                 let _waiting = cluster.waiting()?;
-                let reuse = async || self.idle(&lane).await;
+                let reuse = || self.idle(&lane);
                 match open_or(cluster, &lane, reuse).await {
                     Found::Freed(connection) => (connection, true),
                     Found::Permit(permit) => {
@@ -109,13 +105,7 @@ impl Pool {
                 return Err(error);
             }
         };
-        if endpoint.requests_max.is_some()
-            && let Some(id) = connection.id()
-        {
-            let mut requests = self.requests.borrow_mut();
-            let carried = requests.entry(id).or_default();
-            *carried = if reused { *carried + 1 } else { 1 };
-        }
+        connection.begin_exchange();
         let local = connection.local_address();
         let upstream = H1Upstream::new(connection, Rc::clone(&cluster.codec));
         Ok(Lease {
@@ -150,7 +140,7 @@ impl Pool {
             return lease(upstream, !fresh, None);
         }
         let _waiting = cluster.waiting()?;
-        let reuse = async || lane.http2.stream(&cluster.codec);
+        let reuse = || lane.http2.stream(&cluster.codec);
         // Who waits for a connection that is being made shares it, mostly.
         let permit = if lane.http2.is_connecting() {
             None
@@ -209,17 +199,16 @@ impl Pool {
     }
 
     /// Where connections of a lane wait.
-    fn waiting(&self, lane: &Lane) -> &TransportConnector {
+    fn waiting(&self, lane: &Lane) -> &Idle {
         match lane.originator {
-            Originator::Client(_) => &self.of_clients,
-            Originator::Proxy | Originator::Unknown => &self.connector,
+            Originator::Client(_) => &self.idle_of_clients,
+            Originator::Proxy | Originator::Unknown => &self.idle,
         }
     }
 
     /// A connection that waits for an exchange.
-    async fn idle(&self, lane: &Lane) -> Option<Connection> {
-        let stream = self.waiting(lane).reused_stream(&lane.pooled).await;
-        stream.map(Connection::from)
+    fn idle(&self, lane: &Lane) -> Option<Connection> {
+        self.waiting(lane).take(lane.key)
     }
 
     /// Makes a connection.
@@ -235,16 +224,15 @@ impl Pool {
         let Some(peer) = &endpoint.peer else {
             let dialled = cluster.dialled(endpoint, lane, permit, purpose).await;
             let (mut connection, open) = dialled?;
-            if connection.tls().is_none() {
-                return Ok(Counted::stream(connection.into_pingora(), open).into());
-            }
             connection.hold(Box::new(open));
             return Ok(connection);
         };
         match self.connector.new_stream(peer).await {
             Ok(stream) => {
                 let open = cluster.opened(endpoint, lane, permit);
-                Ok(Counted::stream(stream, open).into())
+                let mut connection = Connection::from(stream);
+                connection.hold(Box::new(open));
+                Ok(connection)
             }
             Err(error) => {
                 let error = refused(error);
@@ -258,10 +246,9 @@ impl Pool {
     /// carry one.
     pub(crate) fn release(&self, endpoint: &Endpoint, place: &Place, upstream: H1Upstream) {
         if let Some(connection) = upstream.reuse() {
-            let id = connection.id();
-            let carried = id.and_then(|id| self.requests.borrow().get(&id).copied());
-            if let (Some(max), Some(carried)) = (endpoint.requests_max, carried)
-                && carried >= max
+            if endpoint
+                .requests_max
+                .is_some_and(|max| connection.exchanges() >= max)
             {
                 return;
             }
@@ -270,10 +257,8 @@ impl Pool {
     }
 
     fn keep(&self, endpoint: &Endpoint, lane: &Lane, connection: Connection) {
-        let stream = connection.into_pingora();
-        let key = lane.pooled.reuse_hash();
         let idle_timeout = endpoint.spec.idle_timeout;
-        self.waiting(lane).release_stream(stream, key, idle_timeout);
+        self.waiting(lane).keep(lane.key, connection, idle_timeout);
     }
 }
 
@@ -307,11 +292,7 @@ enum Found<T> {
 /// Leave to make a connection or, as long as there are as many as there may be, one
 /// that becomes free: `reuse` looks for it. As in Envoy, a lane without any gets one in
 /// any case.
-async fn open_or<T>(
-    cluster: &Cluster,
-    lane: &Lane,
-    reuse: impl AsyncFn() -> Option<T>,
-) -> Found<T> {
+async fn open_or<T>(cluster: &Cluster, lane: &Lane, reuse: impl Fn() -> Option<T>) -> Found<T> {
     let connections = &cluster.breakers.connections;
     if let Some(permit) = connections.acquire() {
         return Found::Permit(permit);
@@ -324,7 +305,7 @@ async fn open_or<T>(
         }
         // What ends on another worker, or at another endpoint, wakes nobody here.
         let _ = timeout(CONNECTIONS_INTERVAL, freed).await;
-        if let Some(found) = reuse().await {
+        if let Some(found) = reuse() {
             return Found::Freed(found);
         }
         if let Some(permit) = connections.acquire() {

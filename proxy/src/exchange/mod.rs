@@ -279,6 +279,13 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         if self.stream.poll_events(context).is_ready() {
             return Poll::Ready(Happening::Progress);
         }
+        // What has come together goes out together.
+        if self.unflushed
+            && self.endpoint_has_more()
+            && let Poll::Ready(happening) = self.poll_endpoint(context)
+        {
+            return Poll::Ready(happening);
+        }
         if self.unflushed
             && let Poll::Ready(flushed) = self.downstream.poll_flush(context)
         {
@@ -295,6 +302,11 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             return Poll::Ready(happening);
         }
         self.timers.poll(context).map(Happening::Expired)
+    }
+
+    /// Whether more of the response has been read from the endpoint already.
+    fn endpoint_has_more(&self) -> bool {
+        matches!(&self.endpoint, EndpointState::Active(active) if active.upstream.has_more())
     }
 
     fn poll_endpoint(&mut self, context: &mut Context<'_>) -> Poll<Happening> {

@@ -79,6 +79,10 @@ impl Upstream for AnyUpstream {
         either!(self, u => u.poll_read(context))
     }
 
+    fn has_more(&self) -> bool {
+        either!(self, u => u.has_more())
+    }
+
     fn reset(&mut self, code: u32) {
         either!(self, u => u.reset(code));
     }

@@ -1,17 +1,18 @@
 //! [`Connection`]: the bytes of one connection, whatever carries them.
 
+use std::any::Any;
+use std::cell::OnceCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
-use pingora_core::protocols::{UniqueID, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use weir_config::Address;
 
 use crate::socket::SocketStream;
-use crate::tls::{Guard, TlsConnection, TlsFacts};
+use crate::tls::{TlsConnection, TlsFacts};
 
 /// What carries a connection's bytes.
 enum Transport {
@@ -26,7 +27,16 @@ pub(crate) struct Connection {
     prefix: Bytes,
     transport: Transport,
     hang_up: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Its own end, once somebody has asked for it.
+    local: OnceCell<Option<Address>>,
+    /// Exchanges that it has carried, or carries.
+    exchanges: u32,
+    /// Goes when the connection does.
+    guard: Option<Guard>,
 }
+
+/// Something that lives as long as a connection, whoever has it.
+pub(crate) type Guard = Box<dyn Any>;
 
 impl From<SocketStream> for Connection {
     fn from(socket: SocketStream) -> Self {
@@ -42,13 +52,7 @@ impl From<TlsConnection> for Connection {
 
 impl From<pingora_core::protocols::Stream> for Connection {
     fn from(stream: pingora_core::protocols::Stream) -> Self {
-        if !stream.as_any().is::<TlsConnection>() {
-            return Self::new(Transport::Pingora(stream));
-        }
-        match stream.into_any().downcast() {
-            Ok(tls) => Self::new(Transport::Tls(tls)),
-            Err(_) => unreachable!("it is what it was a moment before"),
-        }
+        Self::new(Transport::Pingora(stream))
     }
 }
 
@@ -58,6 +62,9 @@ impl Connection {
             prefix: Bytes::new(),
             transport,
             hang_up: None,
+            local: OnceCell::new(),
+            exchanges: 0,
+            guard: None,
         }
     }
 
@@ -66,20 +73,9 @@ impl Connection {
         self.prefix = bytes;
     }
 
-    /// The connection in pingora's form, in which it may wait in a pool.
-    pub(crate) fn into_pingora(self) -> pingora_core::protocols::Stream {
-        match self.transport {
-            Transport::Pingora(stream) => stream,
-            Transport::Tls(tls) => tls,
-            Transport::Plain(socket) => socket.into(),
-        }
-    }
-
-    /// Keeps `guard` as long as the encrypted connection is there, whoever has it.
+    /// Keeps `guard` as long as the connection is there.
     pub(crate) fn hold(&mut self, guard: Guard) {
-        if let Transport::Tls(tls) = &mut self.transport {
-            tls.hold(guard);
-        }
+        self.guard = Some(guard);
     }
 
     /// What was agreed on it, if it is encrypted.
@@ -90,25 +86,27 @@ impl Connection {
         }
     }
 
-    /// What pingora's pools know it by.
-    pub(crate) fn id(&self) -> Option<UniqueIDType> {
-        match &self.transport {
-            Transport::Tls(tls) => Some(tls.id()),
-            Transport::Pingora(stream) => Some(stream.id()),
-            Transport::Plain(_) => None,
-        }
+    /// Another exchange begins on it.
+    pub(crate) fn begin_exchange(&mut self) {
+        self.exchanges = self.exchanges.saturating_add(1);
+    }
+
+    /// Exchanges that have begun on it.
+    pub(crate) fn exchanges(&self) -> u32 {
+        self.exchanges
     }
 
     /// Its own end.
     pub(crate) fn local_address(&self) -> Option<Address> {
-        match &self.transport {
+        let find = || match &self.transport {
             Transport::Plain(socket) => socket.local_address(),
             Transport::Tls(tls) => tls.local_address(),
             Transport::Pingora(stream) => {
                 let digest = stream.get_socket_digest();
                 digest.and_then(|d| d.local_addr()?.as_inet().copied().map(Address::Ip))
             }
-        }
+        };
+        self.local.get_or_init(find).clone()
     }
 
     /// The socket, unless one of pingora's connectors has it.

@@ -95,25 +95,49 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 }
 
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
+}
+
+/// Which bytes a token may have.
+const TOKEN: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+
+/// Which bytes a host and a port may have.
+const AUTHORITY: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=:@[]%");
+
+const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut place = 0;
+    while place < others.len() {
+        table[others[place] as usize] = true;
+        place += 1;
+    }
+    table
+}
+
+/// Whether all bytes are `good`. It looks at all of them, and so at many at a time.
+fn all(bytes: &[u8], good: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |so_far, byte| so_far & good(*byte))
 }
 
 /// Whether `value` has no control characters but tabs. Bytes from 0x80 on are
 /// nobody's business.
 pub(super) fn is_value(value: &[u8]) -> bool {
-    value.iter().all(|b| !b.is_ascii_control() || *b == b'\t')
+    all(value, |b| !b.is_ascii_control() | (b == b'\t'))
 }
 
 /// Whether `value` can stand in a request line or as a pseudo-header.
 pub(super) fn is_target(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|b| *b > b' ' && *b != 0x7f)
+    !value.is_empty() && all(value, |b| (b > b' ') & (b != 0x7f))
 }
 
 /// Whether `value` is made of what a host and a port may contain.
 pub(super) fn is_authority(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@[]%".contains(b))
+    value.iter().all(|b| AUTHORITY[usize::from(*b)])
 }
 
 /// A name for a message, on one line.

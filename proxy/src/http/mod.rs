@@ -218,6 +218,12 @@ pub(crate) trait Upstream {
         context: &mut Context<'_>,
     ) -> Poll<Result<ResponsePiece, UpstreamError>>;
 
+    /// Whether more of the response has been read already. Reading may come to nothing
+    /// all the same.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// Breaks the exchange off; on HTTP/2 with this error code.
     fn reset(&mut self, code: u32);
 }

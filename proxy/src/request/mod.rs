@@ -56,6 +56,9 @@ impl Rejected {
     }
 }
 
+/// What the names of all headers of [`CONTROL`] and [`HOP`] begin with.
+const ENVOYS: &[u8] = b"x-envoy-";
+
 /// Headers that control Envoy, and are not for those outside to set.
 const CONTROL: [&str; 16] = [
     "x-envoy-retriable-status-codes",
@@ -98,15 +101,8 @@ pub(crate) fn prepare(
         return Err(Rejected::Host);
     }
     path::prepare(headers, options)?;
-    if options.strip_envoy_headers || options.use_remote_address {
-        for name in CONTROL {
-            headers.remove(name.as_bytes());
-        }
-    }
-    if options.use_remote_address {
-        for name in HOP {
-            headers.remove(name.as_bytes());
-        }
+    if headers.iter().any(|(name, _)| name.starts_with(ENVOYS)) {
+        remove_envoys(headers, options);
     }
     forwarded::prepare(headers, options, connection);
     client_cert::prepare(headers, options, connection);
@@ -126,6 +122,19 @@ pub(crate) fn prepare(
         }
     }
     Ok(())
+}
+
+fn remove_envoys(headers: &mut HeaderMap, options: &HttpOptions) {
+    if options.strip_envoy_headers || options.use_remote_address {
+        for name in CONTROL {
+            headers.remove(name.as_bytes());
+        }
+    }
+    if options.use_remote_address {
+        for name in HOP {
+            headers.remove(name.as_bytes());
+        }
+    }
 }
 
 /// Adds `value` to the first value of a header.

@@ -1,8 +1,8 @@
 //! `x-request-id`: a random UUID (RFC 9562, version 4).
 
-use std::fmt::Write as _;
-
 use crate::random;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A new id; empty when the system has no random numbers.
 pub(super) fn generate() -> String {
@@ -12,12 +12,13 @@ pub(super) fn generate() -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut id = String::with_capacity(36);
-    for (index, byte) in bytes.iter().enumerate() {
+    for (index, byte) in bytes.into_iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
             id.push('-');
         }
-        // Writing to a string cannot fail.
-        let _ = write!(id, "{byte:02x}");
+        for digit in [byte >> 4, byte & 0xf] {
+            id.push(char::from(HEX[usize::from(digit)]));
+        }
     }
     id
 }

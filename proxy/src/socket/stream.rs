@@ -133,21 +133,6 @@ impl AsRawFd for SocketStream {
     }
 }
 
-impl From<SocketStream> for pingora_core::protocols::Stream {
-    fn from(socket: SocketStream) -> Self {
-        use pingora_core::protocols::l4::stream::Stream;
-        use pingora_core::protocols::{GetSocketDigest, SocketDigest};
-        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-        let mut stream = match socket {
-            SocketStream::Tcp(tcp) => Stream::from(tcp),
-            SocketStream::Unix(unix) => Stream::from(unix),
-        };
-        // It tells the address of this end.
-        stream.set_socket_digest(digest);
-        Box::new(stream)
-    }
-}
-
 impl AsyncRead for SocketStream {
     fn poll_read(
         self: Pin<&mut Self>,

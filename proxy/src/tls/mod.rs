@@ -20,7 +20,7 @@ use rustls::crypto::CryptoProvider;
 use weir_config::{TlsVersion, TlsVersions};
 
 pub(crate) use self::certificate::CertificateFacts;
-pub(crate) use self::connection::{Guard, TlsConnection};
+pub(crate) use self::connection::TlsConnection;
 pub(crate) use self::downstream::{DownstreamTls, HandshakeError};
 pub(crate) use self::facts::TlsFacts;
 pub(crate) use self::pem::PemReader;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use weir_config::{Address, Codec, HttpOptions};
 
+use super::patience::Patience;
 use super::shared::{Acceptor, Alive, Directory, Entrance, Life, Served, Slot};
 use crate::connection_limit::CountedConnection;
 use crate::exchange::Exchange;
@@ -413,16 +414,20 @@ async fn serve_http1(
     http: &HttpOptions,
     slot: &Rc<Slot>,
 ) -> Option<Connection> {
+    let mut idle = Patience::default();
     let patience = loop {
         let readable = tokio::select! {
+            biased;
             readable = downstream.readable() => readable,
             () = idle_at_the_end(slot) => false,
-            () = passed(http.idle_timeout) => false,
+            () = idle.ends_after(http.idle_timeout) => false,
         };
         if !readable {
             break Duration::ZERO;
         }
         let next = tokio::select! {
+            // Mostly all of it has come: nothing else is looked at then.
+            biased;
             next = downstream.read_request() => next,
             () = passed(http.request_headers_timeout.or(http.idle_timeout)) => {
                 downstream.time_out()
@@ -488,6 +493,7 @@ async fn serve_exchange<D: Downstream>(
         }
     };
     let whole = tokio::select! {
+        biased;
         () = serving => true,
         () = shared.is_over() => false,
     };

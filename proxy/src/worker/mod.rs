@@ -9,6 +9,7 @@
 
 mod connection;
 mod pace;
+mod patience;
 mod shared;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,7 @@
 //! `cargo xtask guests`: builds the guests of the tests.
 
 mod assemblyscript;
+mod bench;
 mod go;
 mod probe;
 
@@ -22,6 +23,11 @@ pub(crate) fn run() -> Result<()> {
     build().map(drop)
 }
 
+/// Builds the filters that proxies are measured with.
+pub(crate) fn build_bench() -> Result<()> {
+    bench::build()
+}
+
 /// Builds the probe of the conformance suite.
 pub(crate) fn build_probe() -> Result<()> {
     probe::build()
@@ -30,6 +36,7 @@ pub(crate) fn build_probe() -> Result<()> {
 /// Builds them all, and returns a line for each that had to be skipped.
 pub(crate) fn build() -> Result<Vec<String>> {
     build_probe()?;
+    build_bench()?;
     let assemblyscript = (
         "guest-assemblyscript",
         assemblyscript::build as fn(&Path) -> _,

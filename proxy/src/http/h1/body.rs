@@ -51,6 +51,15 @@ impl BodyReader {
         matches!(self, Self::Ended)
     }
 
+    /// Whether `input` has more of the body, or the end is still to be told.
+    pub(super) fn has_more(&self, input: &[u8]) -> bool {
+        match self {
+            Self::Length(_) | Self::Chunked(_) | Self::UntilClose => !input.is_empty(),
+            Self::AtEnd(_) => true,
+            Self::Ended => false,
+        }
+    }
+
     /// Takes what `input` has of the body. The end comes by itself, after the
     /// last data.
     ///

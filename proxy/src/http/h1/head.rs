@@ -73,9 +73,28 @@ struct FieldSpan {
 }
 
 /// A field in a head whose names are in lower case.
-struct Field {
-    name: Bytes,
-    value: Bytes,
+struct Field<'h> {
+    head: &'h Bytes,
+    span: &'h FieldSpan,
+}
+
+impl<'h> Field<'h> {
+    fn name(&self) -> &'h [u8] {
+        &self.head[self.span.name.clone()]
+    }
+
+    fn value(&self) -> &'h [u8] {
+        &self.head[self.span.value.clone()]
+    }
+
+    /// The name as a share of the head, which is dearer than a look at it.
+    fn share_name(&self) -> Bytes {
+        self.head.slice(self.span.name.clone())
+    }
+
+    fn share_value(&self) -> Bytes {
+        self.head.slice(self.span.value.clone())
+    }
 }
 
 /// Fields that decide about the message and its connection.
@@ -161,13 +180,14 @@ pub(super) fn request(
     }
     headers.add(":method", method);
     let mut expects_continue = false;
-    for Field { name, value } in all() {
-        if name == "expect" && value.eq_ignore_ascii_case(b"100-continue") {
+    for field in all() {
+        let (name, value) = (field.name(), field.value());
+        if name == b"expect" && value.eq_ignore_ascii_case(b"100-continue") {
             expects_continue = !http10;
-        } else if name == "te" && has_token(&value, b"trailers") {
-            headers.add(name, "trailers");
-        } else if name != "host" && control.goes_on(&name, upgrades) {
-            headers.add(name, value);
+        } else if name == b"te" && has_token(value, b"trailers") {
+            headers.add("te", "trailers");
+        } else if name != b"host" && control.goes_on(name, upgrades) {
+            headers.add(field.share_name(), field.share_value());
         }
     }
     Ok(RequestLineAndFields {
@@ -215,18 +235,19 @@ pub(super) fn response(
     }
     let mut headers = HeaderMap::with_capacity(spans.len() + 4);
     headers.add(":status", code.to_string());
-    for Field { name, value } in fields_of(&raw, &spans) {
+    for field in fields_of(&raw, &spans) {
+        let name = field.name();
         // Filters see what the endpoint said of its connection, as in Envoy; it goes
         // no further than that.
-        let hidden = match &name[..] {
+        let hidden = match name {
             b"keep-alive" | b"proxy-connection" => true,
             b"upgrade" => !granted,
             // A 204 may say that it has none.
             b"content-length" => code == 204,
-            _ => control.nominated.contains(&name),
+            _ => control.nominates(name),
         };
         if !hidden {
-            headers.add(name, value);
+            headers.add(field.share_name(), field.share_value());
         }
     }
     Ok(StatusLineAndFields {
@@ -256,7 +277,8 @@ pub(super) fn trailers(mut raw: BytesMut, count_max: usize) -> Result<HeaderMap,
         _ => return Err(HeadError::Malformed("trailers")),
     };
     let raw = lower_names(&mut raw, &spans);
-    Ok(fields_of(&raw, &spans).map(|f| (f.name, f.value)).collect())
+    let fields = fields_of(&raw, &spans);
+    Ok(fields.map(|f| (f.share_name(), f.share_value())).collect())
 }
 
 /// Most headers that a message can have, whatever is configured.
@@ -317,24 +339,22 @@ fn lower_names(raw: &mut BytesMut, spans: &[FieldSpan]) -> Bytes {
     raw.split().freeze()
 }
 
-fn fields_of(raw: &Bytes, spans: &[FieldSpan]) -> impl Iterator<Item = Field> {
-    spans.iter().map(|span| Field {
-        name: raw.slice(span.name.clone()),
-        value: raw.slice(span.value.clone()),
-    })
+fn fields_of<'h>(head: &'h Bytes, spans: &'h [FieldSpan]) -> impl Iterator<Item = Field<'h>> {
+    spans.iter().map(move |span| Field { head, span })
 }
 
 impl Control {
-    fn of(fields: impl Iterator<Item = Field>) -> Result<Self, HeadError> {
+    fn of<'h>(fields: impl Iterator<Item = Field<'h>>) -> Result<Self, HeadError> {
         let mut control = Self::default();
         let mut coding_unknown = false;
-        for Field { name, value } in fields {
-            match &name[..] {
+        for field in fields {
+            let value = field.value();
+            match field.name() {
                 b"content-length" => {
                     if control.content_length.is_some() {
                         return Err(HeadError::Malformed("two content-lengths"));
                     }
-                    let length = length::parse(&value);
+                    let length = length::parse(value);
                     control.content_length =
                         Some(length.ok_or(HeadError::Malformed("content-length"))?);
                 }
@@ -342,18 +362,18 @@ impl Control {
                     coding_unknown |= control.chunked || !value.eq_ignore_ascii_case(b"chunked");
                     control.chunked = true;
                 }
-                b"connection" => control.connection(&value),
+                b"connection" => control.connection(value),
                 b"upgrade" => {
                     if control.upgrade.is_some() {
                         return Err(HeadError::Malformed("two upgrades"));
                     }
-                    control.upgrade = Some(value);
+                    control.upgrade = Some(field.share_value());
                 }
                 b"host" => {
                     if control.host.is_some() {
                         return Err(HeadError::Malformed("two hosts"));
                     }
-                    control.host = Some(value);
+                    control.host = Some(field.share_value());
                 }
                 _ => {}
             }
@@ -367,7 +387,7 @@ impl Control {
         Ok(control)
     }
 
-    fn connection(&mut self, value: &Bytes) {
+    fn connection(&mut self, value: &[u8]) {
         for token in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
             if token.eq_ignore_ascii_case(b"close") {
                 self.close = true;
@@ -401,14 +421,18 @@ impl Control {
     }
 
     /// Whether a field goes beyond this connection.
-    fn goes_on(&self, name: &Bytes, upgrade: bool) -> bool {
-        if upgrade && (name == "connection" || name == "upgrade") {
+    fn goes_on(&self, name: &[u8], upgrade: bool) -> bool {
+        if upgrade && matches!(name, b"connection" | b"upgrade") {
             return true;
         }
         !fields::is_hop_by_hop(name)
-            && name != "te"
-            && name != "http2-settings"
-            && !self.nominated.contains(name)
+            && !matches!(name, b"te" | b"http2-settings")
+            && !self.nominates(name)
+    }
+
+    /// Whether the connection has said that a field concerns nobody else.
+    fn nominates(&self, name: &[u8]) -> bool {
+        self.nominated.iter().any(|nominated| nominated == name)
     }
 }
 

@@ -211,6 +211,10 @@ impl Upstream for H1Upstream {
         }
     }
 
+    fn has_more(&self) -> bool {
+        matches!(&self.response, Response::Body(body) if body.has_more(&self.wire.input))
+    }
+
     fn reset(&mut self, _code: u32) {
         // Dropping the connection is all that HTTP/1 has.
         self.keep_alive = false;

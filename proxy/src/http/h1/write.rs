@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use base64::Engine;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use weir_abi::{BodyBuffer, HeaderMap};
 
@@ -48,11 +48,11 @@ pub(super) fn request(
     if !fields::is_target(target) {
         return Err(HeadError::InvalidPseudo(":path"));
     }
-    let mut out = BytesMut::with_capacity(map.byte_size() + 4 * map.len() + 64);
-    out.put_slice(method);
-    out.put_u8(b' ');
-    out.put_slice(target);
-    out.put_slice(b" HTTP/1.1\r\n");
+    let mut out = Vec::with_capacity(map.byte_size() + 4 * map.len() + 64);
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(authority) = map.get(b":authority") {
         if !fields::is_authority(authority) {
             return Err(HeadError::InvalidPseudo(":authority"));
@@ -86,8 +86,8 @@ pub(super) fn request(
         field(&mut out, b"transfer-encoding", b"chunked");
         BodyWriter::Chunked
     };
-    out.put_slice(b"\r\n");
-    Ok((out.freeze(), body))
+    out.extend_from_slice(b"\r\n");
+    Ok((out.into(), body))
 }
 
 const WEBSOCKET_KEY: &[u8] = b"sec-websocket-key";
@@ -157,8 +157,8 @@ pub(super) fn response(
         field(&mut out, b"transfer-encoding", b"chunked");
         BodyWriter::Chunked
     };
-    out.put_slice(b"\r\n");
-    Ok((out.freeze(), body))
+    out.extend_from_slice(b"\r\n");
+    Ok((out.into(), body))
 }
 
 /// A body of declared length, which may be the end of its message already.
@@ -179,17 +179,17 @@ pub(super) fn informational(map: &HeaderMap) -> Option<Bytes> {
             field(&mut out, name, value);
         }
     }
-    out.put_slice(b"\r\n");
-    Some(out.freeze())
+    out.extend_from_slice(b"\r\n");
+    Some(out.into())
 }
 
-fn status_line(map: &HeaderMap, code: u16, http10: bool) -> BytesMut {
-    let mut out = BytesMut::with_capacity(map.byte_size() + 4 * map.len() + 64);
-    out.put_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-    out.put_slice(code.to_string().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(reason_phrase(code).as_bytes());
-    out.put_slice(b"\r\n");
+fn status_line(map: &HeaderMap, code: u16, http10: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(map.byte_size() + 4 * map.len() + 64);
+    out.extend_from_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(code.to_string().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(code).as_bytes());
+    out.extend_from_slice(b"\r\n");
     out
 }
 
@@ -205,11 +205,11 @@ pub(super) fn reason_phrase(code: u16) -> &'static str {
     }
 }
 
-fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 impl BodyWriter {
@@ -246,13 +246,13 @@ impl BodyWriter {
         match std::mem::replace(self, Self::Ended) {
             Self::Plain(length) => length.finish(),
             Self::Chunked => {
-                let mut out = BytesMut::with_capacity(64);
-                out.put_slice(b"0\r\n");
+                let mut out = Vec::with_capacity(64);
+                out.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers.into_iter().flat_map(fields::outgoing_trailers) {
                     field(&mut out, name, value);
                 }
-                out.put_slice(b"\r\n");
-                wire.push(out.freeze());
+                out.extend_from_slice(b"\r\n");
+                wire.push(out.into());
                 Ok(())
             }
             Self::Omitted | Self::Ended => Ok(()),

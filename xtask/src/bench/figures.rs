@@ -1,0 +1,124 @@
+//! What a run came to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::load::{Load, Paced};
+use super::server::Memory;
+
+/// What is measured: its name in the file, and its decimals in a table.
+pub(super) struct Figure {
+    pub(super) name: &'static str,
+    pub(super) decimals: usize,
+}
+
+const fn figure(name: &'static str, decimals: usize) -> Figure {
+    Figure { name, decimals }
+}
+
+/// CPU time per request.
+pub(super) const CPU: Figure = figure("cpu_us", 1);
+/// In a closed loop.
+pub(super) const RATE: Figure = figure("requests_per_second", 0);
+/// CPU time in a closed loop: near 100 the proxy was what set the pace.
+pub(super) const CORE: Figure = figure("core_percent", 0);
+/// Of the requests in a closed loop.
+pub(super) const FAILED: Figure = figure("failed_percent", 2);
+/// Latencies at a fixed pace.
+pub(super) const P50: Figure = figure("p50_us", 0);
+pub(super) const P99: Figure = figure("p99_us", 0);
+pub(super) const P999: Figure = figure("p999_us", 0);
+/// Resident memory after the load, and its highest.
+pub(super) const MEMORY: Figure = figure("memory_mib", 1);
+pub(super) const PEAK: Figure = figure("peak_mib", 1);
+/// Until the first answer.
+pub(super) const START: Figure = figure("start_ms", 0);
+
+/// All that was measured of one proxy in one scenario, by the figure's name.
+#[derive(Default)]
+pub(super) struct Samples(BTreeMap<&'static str, Vec<f64>>);
+
+impl Samples {
+    fn push(&mut self, figure: &Figure, value: f64) {
+        self.0.entry(figure.name).or_default().push(value);
+    }
+
+    pub(super) fn closed(&mut self, load: &Load, cpu_time: Duration) {
+        let requests = load.requests.max(1) as f64;
+        let elapsed = load.elapsed.as_secs_f64();
+        self.push(&CPU, micros(cpu_time) / requests);
+        self.push(&RATE, requests / elapsed);
+        self.push(&CORE, 100.0 * cpu_time.as_secs_f64() / elapsed);
+        self.push(&FAILED, 100.0 * load.failed as f64 / requests);
+    }
+
+    pub(super) fn paced(&mut self, paced: &Paced) {
+        self.push(&P50, micros(paced.p50));
+        self.push(&P99, micros(paced.p99));
+        self.push(&P999, micros(paced.p999));
+    }
+
+    pub(super) fn start(&mut self, start: Duration) {
+        self.push(&START, start.as_secs_f64() * 1e3);
+    }
+
+    pub(super) fn memory(&mut self, memory: Memory) {
+        let mebibytes = |bytes| bytes as f64 / f64::from(1 << 20);
+        self.push(&MEMORY, mebibytes(memory.now));
+        self.push(&PEAK, mebibytes(memory.peak));
+    }
+
+    /// Median of what was measured so far, 0 if nothing was.
+    pub(super) fn median(&self, figure: &Figure) -> f64 {
+        spread(self.0.get(figure.name).map_or(&[], Vec::as_slice))
+            .map_or(0.0, |[_, median, _]| median)
+    }
+
+    /// Each figure as `[lowest, median, highest]`.
+    pub(super) fn to_json(&self) -> Value {
+        let spreads = self.0.iter().filter_map(|(name, values)| {
+            let rounded = spread(values)?.map(|value| (value * 1000.0).round() / 1000.0);
+            Some(((*name).to_owned(), json!(rounded)))
+        });
+        Value::Object(spreads.collect())
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// Lowest, median (the lower one of two) and highest.
+fn spread(values: &[f64]) -> Option<[f64; 3]> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let median = sorted.get(sorted.len().saturating_sub(1) / 2)?;
+    Some([*sorted.first()?, *median, *sorted.last()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_per_request_and_per_core() {
+        let mut samples = Samples::default();
+        let load = Load {
+            requests: 1000,
+            failed: 10,
+            elapsed: Duration::from_millis(500),
+        };
+        samples.closed(&load, Duration::from_millis(250));
+        let medians = [CPU, RATE, CORE, FAILED].map(|figure| samples.median(&figure));
+        assert_eq!(medians, [250.0, 2000.0, 50.0, 1.0]);
+    }
+
+    #[test]
+    fn spread_is_of_all_values() {
+        assert_eq!(spread(&[30.0, 20.0, 90.0]), Some([20.0, 30.0, 90.0]));
+        assert_eq!(spread(&[2.0, 1.0]), Some([1.0, 1.0, 2.0]));
+        assert_eq!(spread(&[]), None);
+    }
+}

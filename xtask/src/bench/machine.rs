@@ -1,0 +1,48 @@
+//! Where and with what was measured.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{load, server};
+use crate::envoy;
+use crate::process::output_of;
+
+pub(super) fn describe() -> Result<Value> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown", |(_, model)| model);
+    let cores = std::thread::available_parallelism()?;
+    let first_line = |command: &mut Command| {
+        let told = command.output().ok();
+        let told = told.map(|told| [told.stdout, told.stderr].concat());
+        let told = String::from_utf8_lossy(&told.unwrap_or_default()).into_owned();
+        told.lines()
+            .find(|line| !line.is_empty())
+            .unwrap_or("?")
+            .trim()
+            .to_owned()
+    };
+    let version = |program: &str| output_of(Command::new(program).arg("--version"));
+    let envoy = version(&envoy::find()?.display().to_string()).unwrap_or_default();
+    let nginx = Command::new("nginx")
+        .arg("-v")
+        .env("PATH", server::path_with_sbin())
+        .output()
+        .map(|told| String::from_utf8_lossy(&told.stderr).trim().to_owned());
+    Ok(json!({
+        "date": output_of(Command::new("date").args(["-u", "+%F"])).unwrap_or_default(),
+        "processor": format!("{model}, {cores} cores; the proxy on one, load and upstream on another"),
+        "system": first_line(Command::new("uname").args(["-srm"])),
+        "Weir": version(&server::weir()).unwrap_or_default(),
+        "commit": output_of(Command::new("git").args(["rev-parse", "--short", "HEAD"])).unwrap_or_default(),
+        "Envoy": envoy.rsplit(": ").next().unwrap_or_default().trim(),
+        "nginx": nginx.unwrap_or_default(),
+        "load": format!("{}, weir-load", load::versions()),
+        "compiler": first_line(Command::new("rustc").arg("--version")),
+    }))
+}

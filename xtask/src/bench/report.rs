@@ -1,0 +1,228 @@
+//! The figures of all scenarios as tables, and where they are kept.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use super::figures::{CORE, CPU, FAILED, Figure, MEMORY, P50, P99, P999, PEAK, RATE, START};
+use super::plot;
+use super::scenario::{Kind, SCENARIOS};
+use crate::layout;
+
+/// Between these lines of the document stands what is made here.
+const BEGIN: &str = "<!-- figures -->\n";
+const END: &str = "<!-- end of figures -->\n";
+
+/// A table: its heading, what a cell holds, and whether with lowest and highest.
+struct Table {
+    heading: &'static str,
+    figures: &'static [Figure],
+    spread: bool,
+}
+
+const TABLES: [Table; 7] = [
+    Table {
+        heading: "CPU per request, us",
+        figures: &[CPU],
+        spread: true,
+    },
+    Table {
+        heading: "Requests per second, closed loop",
+        figures: &[RATE],
+        spread: true,
+    },
+    Table {
+        heading: "CPU meanwhile, % of a core",
+        figures: &[CORE],
+        spread: false,
+    },
+    Table {
+        heading: "Latency at 70 % of what the slower of Weir and Envoy can do, us: \
+                  p99 / p50 / p99.9",
+        figures: &[P99, P50, P999],
+        spread: false,
+    },
+    Table {
+        heading: "Memory after the load, MiB: resident / peak",
+        figures: &[MEMORY, PEAK],
+        spread: false,
+    },
+    Table {
+        heading: "From the start of the process to the first answer, ms",
+        figures: &[START],
+        spread: true,
+    },
+    Table {
+        heading: "Requests that failed, %",
+        figures: &[FAILED],
+        spread: true,
+    },
+];
+
+/// All results: those of this run, and of others the scenarios that it did not have.
+pub(super) struct Report(Value);
+
+impl Report {
+    pub(super) fn new(machine: Value) -> Self {
+        Self(json!({ "machine": machine, "scenarios": {} }))
+    }
+
+    /// Adds what an earlier run has left in the document's folder.
+    pub(super) fn with_earlier(machine: Value) -> Result<Self> {
+        let path = layout::root().join("docs/performance.json");
+        let mut report = Self::new(machine);
+        if path.exists() {
+            let earlier: Value = serde_json::from_slice(&fs::read(&path)?)
+                .with_context(|| format!("{} is no JSON", path.display()))?;
+            report.0["scenarios"] = earlier["scenarios"].clone();
+        }
+        Ok(report)
+    }
+
+    pub(super) fn add(&mut self, name: &str, result: Value) {
+        self.0["scenarios"][name] = result;
+    }
+
+    /// The tables, in Markdown.
+    pub(super) fn tables(&self) -> String {
+        let mut text = String::new();
+        for table in TABLES {
+            // Writing to a string does not fail.
+            let _ = self.table(&table, &mut text);
+        }
+        text
+    }
+
+    fn table(&self, table: &Table, text: &mut String) -> std::fmt::Result {
+        let mut rows = String::new();
+        for scenario in SCENARIOS {
+            let result = &self.0["scenarios"][scenario.name];
+            let cells = [Kind::Weir, Kind::Envoy, Kind::Nginx]
+                .map(|kind| cell(&result["proxies"][kind.name()], table));
+            if cells[0].is_none() || is_all_well(result, table) {
+                continue;
+            }
+            let [weir, envoy, nginx] = cells.map(Option::unwrap_or_default);
+            let ratio = ratio(&result["proxies"], &table.figures[0]);
+            let title = scenario.title;
+            writeln!(rows, "| {title} | {weir} | {envoy} | {nginx} | {ratio} |")?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let heading = table.heading;
+        writeln!(text, "\n**{heading}**\n")?;
+        writeln!(
+            text,
+            "| | Weir | Envoy | nginx | Weir / Envoy |\n|---|---|---|---|---|"
+        )?;
+        text.push_str(&rows);
+        Ok(())
+    }
+
+    /// Writes the file, the plot, and the tables into the document.
+    pub(super) fn save(&self) -> Result<()> {
+        let docs = layout::root().join("docs");
+        let mut text = serde_json::to_string_pretty(&self.0)?;
+        text.push('\n');
+        fs::write(docs.join("performance.json"), text)?;
+        fs::write(docs.join("performance.svg"), plot::of_cpu(&self.bars()))?;
+        let path = docs.join("performance.md");
+        let document = fs::read_to_string(&path)?;
+        let around = document.split_once(BEGIN).and_then(|(before, rest)| {
+            let (_, after) = rest.split_once(END)?;
+            Some((before, after))
+        });
+        let (before, after) =
+            around.with_context(|| format!("{} lacks {BEGIN}", path.display()))?;
+        let (machine, tables) = (self.machine(), self.tables());
+        let document = format!("{before}{BEGIN}\n{machine}{tables}\n{END}{after}");
+        fs::write(path, document)?;
+        Ok(())
+    }
+
+    /// Of each scenario, its title and each proxy's CPU per request.
+    fn bars(&self) -> Vec<(&'static str, [f64; 3])> {
+        let bars = SCENARIOS.iter().map(|scenario| {
+            let proxies = &self.0["scenarios"][scenario.name]["proxies"];
+            let cpu = [Kind::Weir, Kind::Envoy, Kind::Nginx]
+                .map(|kind| median(&proxies[kind.name()], &CPU).unwrap_or(0.0));
+            (scenario.title, cpu)
+        });
+        bars.filter(|(_, cpu)| cpu[0] > 0.0).collect()
+    }
+
+    fn machine(&self) -> String {
+        let empty = Map::new();
+        let machine = self.0["machine"].as_object().unwrap_or(&empty);
+        let lines = machine.iter().filter_map(|(name, value)| {
+            let value = value.as_str()?;
+            Some(format!("- {name}: {value}\n"))
+        });
+        lines.collect()
+    }
+}
+
+/// Whether nothing failed where a table tells of failures.
+fn is_all_well(result: &Value, table: &Table) -> bool {
+    let kinds = [Kind::Weir, Kind::Envoy];
+    let highest = |kind: Kind| result["proxies"][kind.name()][FAILED.name][2].as_f64();
+    table.figures[0].name == FAILED.name && kinds.iter().all(|&kind| highest(kind) == Some(0.0))
+}
+
+fn median(proxy: &Value, figure: &Figure) -> Option<f64> {
+    proxy[figure.name][1].as_f64()
+}
+
+fn cell(proxy: &Value, table: &Table) -> Option<String> {
+    let mut cells = Vec::new();
+    for figure in table.figures {
+        let decimals = figure.decimals;
+        let mut cell = format!("{:.decimals$}", median(proxy, figure)?);
+        if table.spread {
+            let bound = |place: usize| proxy[figure.name][place].as_f64();
+            let (lowest, highest) = (bound(0)?, bound(2)?);
+            cell += &format!(" ({lowest:.decimals$}-{highest:.decimals$})");
+        }
+        cells.push(cell);
+    }
+    Some(cells.join(" / "))
+}
+
+fn ratio(proxies: &Value, figure: &Figure) -> String {
+    let of = |kind: Kind| median(&proxies[kind.name()], figure);
+    match (of(Kind::Weir), of(Kind::Envoy)) {
+        (Some(weir), Some(envoy)) if envoy > 0.0 => format!("{:.2}", weir / envoy),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut report = Report::new(json!({ "kernel": "6.1" }));
+        let proxy = |cpu: [f64; 3]| json!({ "cpu_us": cpu, "failed_percent": [0.0, 0.0, 0.0] });
+        let proxies = json!({
+            "Weir": proxy([10.0, 20.0, 25.0]),
+            "Envoy": proxy([30.0, 40.0, 50.0]),
+        });
+        report.add("plain", json!({ "proxies": proxies }));
+        report
+    }
+
+    #[test]
+    fn row_has_medians_spreads_and_ratio() {
+        let row = "| plain proxy | 20.0 (10.0-25.0) | 40.0 (30.0-50.0) |  | 0.50 |\n";
+        assert!(report().tables().contains(row), "{}", report().tables());
+    }
+
+    #[test]
+    fn tables_without_anything_to_tell_are_left_out() {
+        let tables = report().tables();
+        assert_eq!(tables.matches("\n**").count(), 1, "{tables}");
+    }
+}
