@@ -8,7 +8,7 @@ use crate::{envoy, filters, guests, layout};
 /// Prepares everything and runs the suite. Returns a line for what could not be
 /// done.
 pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
-    guests::build_probe()?;
+    let mut missing = guests::build()?;
     filters::run()?;
     process::build(
         cargo()
@@ -25,7 +25,6 @@ pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
         .arg("--weir")
         .arg(programs.join("weir"))
         .args(arguments);
-    let mut missing = Vec::new();
     match envoy::find() {
         Ok(program) => drop(suite.arg("--envoy").arg(program)),
         Err(reason) => {

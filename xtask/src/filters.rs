@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<()> {
             format!("the package in filters/{name} has to be named `{name}` as its folder is")
         })?;
     }
-    Ok(())
+    module::publish(&built.join("tour_rust.wasm"), "tour-rust")
 }
 
 /// The folders that hold a filter, not a library of filters.

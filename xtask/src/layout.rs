@@ -13,7 +13,12 @@ pub(crate) fn filters() -> PathBuf {
     root().join("filters")
 }
 
-/// The guests in other languages.
+/// The same filter in several languages, a folder each.
+pub(crate) fn languages() -> PathBuf {
+    filters().join("languages")
+}
+
+/// The guests of the conformance suite.
 pub(crate) fn guests() -> PathBuf {
     root().join("conformance/guests")
 }

@@ -1,9 +1,10 @@
-//! The guest in `AssemblyScript`, by npm.
+//! The filter in `AssemblyScript`, by npm.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::Result;
 
@@ -18,7 +19,7 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
     {
         return Ok(Guest::Skipped(format!("it needs npm: {reason:#}")));
     }
-    let folder = layout::guests().join("assemblyscript");
+    let folder = layout::languages().join("assemblyscript");
     if !is_installed(&folder) {
         let options = ["ci", "--no-audit", "--no-fund", "--fetch-retries=1"];
         let installed = step("npm ci", || {
@@ -30,7 +31,10 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
             )));
         }
     }
-    step("building guest-assemblyscript", || {
+    if is_fresh(module, &folder) {
+        return Ok(Guest::Built);
+    }
+    step("building tour-assemblyscript", || {
         let arguments = ["exec", "--", "asc", "--target", "release", "--outFile"];
         let arguments = arguments.iter().map(OsStr::new).chain([module.as_os_str()]);
         run_build(Command::new("npm").current_dir(&folder).args(arguments))
@@ -40,10 +44,22 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
 
 /// Whether what is installed is what the lock file asks for, by age.
 fn is_installed(folder: &Path) -> bool {
-    let modified = |file| {
-        fs::metadata(folder.join(file))
-            .and_then(|data| data.modified())
-            .ok()
-    };
-    modified("node_modules/.package-lock.json") > modified("package-lock.json")
+    let installed = modified(&folder.join("node_modules/.package-lock.json"));
+    installed > modified(&folder.join("package-lock.json"))
+}
+
+/// Whether a module is younger than all that it is made from: its compiler keeps nothing.
+fn is_fresh(module: &Path, folder: &Path) -> bool {
+    let sources = [
+        "assembly/index.ts",
+        "asconfig.json",
+        "node_modules/.package-lock.json",
+    ];
+    let built = modified(module);
+    let mut sources = sources.iter().map(|source| modified(&folder.join(source)));
+    sources.all(|source| built > source)
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|data| data.modified()).ok()
 }

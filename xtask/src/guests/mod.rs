@@ -1,8 +1,10 @@
-//! `cargo xtask guests`: builds the guests of the tests.
+//! `cargo xtask guests`: builds the guests of the tests, and the filters in other
+//! languages than Rust.
 
 mod assemblyscript;
 mod go;
 mod probe;
+mod zig;
 
 use std::fs;
 use std::path::Path;
@@ -18,24 +20,27 @@ enum Guest {
     Skipped(String),
 }
 
+/// Builds a module at a path.
+type Build = fn(&Path) -> Result<Guest>;
+
+const GUESTS: [(&str, Build); 6] = [
+    ("tour-c", zig::build_c),
+    ("tour-zig", zig::build_zig),
+    ("tour-javascript", zig::build_javascript),
+    ("guest-javascript", zig::build_javascript_guest),
+    ("tour-assemblyscript", assemblyscript::build),
+    ("tour-go", go::build),
+];
+
 pub(crate) fn run() -> Result<()> {
     build().map(drop)
 }
 
-/// Builds the probe of the conformance suite.
-pub(crate) fn build_probe() -> Result<()> {
-    probe::build()
-}
-
 /// Builds them all, and returns a line for each that had to be skipped.
 pub(crate) fn build() -> Result<Vec<String>> {
-    build_probe()?;
-    let assemblyscript = (
-        "guest-assemblyscript",
-        assemblyscript::build as fn(&Path) -> _,
-    );
+    probe::build()?;
     let mut skipped = Vec::new();
-    for (name, build) in [assemblyscript, ("guest-go", go::build)] {
+    for (name, build) in GUESTS {
         let built = layout::guest_target().join(format!("{name}.wasm"));
         match build(&built)? {
             Guest::Built => module::publish(&built, name)?,

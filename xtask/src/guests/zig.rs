@@ -1,0 +1,158 @@
+//! The filters in C, Zig and JavaScript: all three are compiled by Zig, which is a compiler
+//! of C as well.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use super::Guest;
+use crate::process::{build as run_build, cargo, output_of, run_quietly};
+use crate::progress::step;
+use crate::{layout, pip};
+
+/// Zig as Python's package index has it, and the SHA-256 of the wheels for the platforms
+/// that are known to work.
+const PACKAGE: &str = "ziglang==0.17.1";
+const WHEELS: [&str; 1] = ["ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"];
+
+/// The sources of QuickJS that a filter needs.
+const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
+
+/// How filters in C are compiled: with a libc, names of functions for backtraces, and an
+/// `_initialize` in the place of a `main`.
+const C: [&str; 7] = [
+    "cc",
+    "-target",
+    "wasm32-wasi",
+    "-mexec-model=reactor",
+    "-std=c23",
+    "-O2",
+    "-Wl,--strip-debug",
+];
+
+/// How QuickJS and what calls it are compiled.
+const ENGINE: [&str; 2] = ["-D_GNU_SOURCE", "-DNDEBUG"];
+
+pub(super) fn build_c(module: &Path) -> Result<Guest> {
+    with_zig("tour-c", |zig| {
+        let folder = layout::languages().join("c");
+        zig.args(C).args(["-Wall", "-Wextra", "-Werror", "-o"]);
+        zig.arg(module).arg(folder.join("tour.c"));
+    })
+}
+
+pub(super) fn build_zig(module: &Path) -> Result<Guest> {
+    with_zig("tour-zig", |zig| {
+        let folder = layout::languages().join("zig");
+        let mut emit = OsString::from("-femit-bin=");
+        emit.push(module);
+        zig.arg("build-exe").arg(folder.join("tour.zig")).args([
+            "-target",
+            "wasm32-freestanding",
+            "-O",
+            "ReleaseSmall",
+            "-fno-entry",
+            "-rdynamic",
+        ]);
+        zig.arg(emit);
+    })
+}
+
+pub(super) fn build_javascript(module: &Path) -> Result<Guest> {
+    let script = layout::languages().join("javascript/tour.js");
+    javascript("tour-javascript", &script, module)
+}
+
+/// The filter that tests have fail.
+pub(super) fn build_javascript_guest(module: &Path) -> Result<Guest> {
+    javascript(
+        "guest-javascript",
+        &layout::guests().join("guest.js"),
+        module,
+    )
+}
+
+fn javascript(name: &str, script: &Path, module: &Path) -> Result<Guest> {
+    let languages = layout::languages();
+    let quickjs = match quickjs() {
+        Ok(folder) => folder,
+        Err(reason) => {
+            let reason = format!("the source of QuickJS cannot be fetched: {reason:#}");
+            return Ok(Guest::Skipped(reason));
+        }
+    };
+    // Apart from the script, so that scripts share them.
+    for source in QUICKJS {
+        let compiled = with_zig(source, |zig| {
+            let source = quickjs.join(source);
+            zig.args(C).args(ENGINE).arg("-c").arg("-o");
+            zig.arg(source.with_extension("o")).arg(source);
+        })?;
+        if let skipped @ Guest::Skipped(_) = compiled {
+            return Ok(skipped);
+        }
+    }
+    with_zig(name, |zig| {
+        let host = languages.join("javascript/host");
+        let file = script.file_name().unwrap_or_default().to_string_lossy();
+        zig.args(C).args(ENGINE);
+        zig.arg(format!("-DFILTER_SCRIPT=\"{}\"", script.display()))
+            .arg(format!("-DFILTER_NAME=\"{file}\""))
+            .arg("-I")
+            .arg(languages.join("c"))
+            .arg("-isystem")
+            .arg(&quickjs)
+            .arg("-o")
+            .arg(module)
+            .args(["engine.c", "functions.c"].map(|source| host.join(source)))
+            .args(QUICKJS.map(|source| quickjs.join(source).with_extension("o")));
+    })
+}
+
+/// The folder with the source of QuickJS, which a crate carries.
+fn quickjs() -> Result<PathBuf> {
+    let vendored = layout::guest_target().join("quickjs");
+    let manifest = layout::languages().join("javascript/engine/Cargo.toml");
+    run_quietly(
+        cargo()
+            .args(["vendor", "--locked", "--manifest-path"])
+            .arg(manifest)
+            .arg(&vendored),
+    )?;
+    Ok(vendored.join("rquickjs-sys/quickjs"))
+}
+
+/// Runs Zig as `arguments` says, if it can be had.
+fn with_zig(name: &str, arguments: impl FnOnce(&mut Command)) -> Result<Guest> {
+    let zig = match find() {
+        Ok(zig) => zig,
+        Err(reason) => return Ok(Guest::Skipped(format!("it needs Zig: {reason:#}"))),
+    };
+    step(&format!("building {name}"), || {
+        let cache = layout::guest_target().join("zig");
+        let mut command = Command::new(zig);
+        command
+            .env("ZIG_GLOBAL_CACHE_DIR", &cache)
+            .env("ZIG_LOCAL_CACHE_DIR", &cache);
+        arguments(&mut command);
+        run_build(&mut command)
+    })?;
+    Ok(Guest::Built)
+}
+
+/// The compiler: its version decides what it takes, so no other is used.
+fn find() -> Result<PathBuf> {
+    let folder = layout::toolchains().join(PACKAGE.replace("==", "-"));
+    let zig = folder.join("ziglang/zig");
+    if !runs(&zig) {
+        pip::install(PACKAGE, &WHEELS, &folder)?;
+        ensure!(runs(&zig), "the program in {PACKAGE} does not run here");
+    }
+    Ok(zig)
+}
+
+fn runs(zig: &Path) -> bool {
+    output_of(Command::new(zig).arg("version")).is_some()
+}
