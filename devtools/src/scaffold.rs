@@ -93,11 +93,12 @@ impl Language {
             }
             Self::AssemblyScript => &["npm install", "npm run build"],
             Self::C => {
-                let options = "-target wasm32-wasi -mexec-model=reactor -O2";
+                let options =
+                    "-target wasm32-wasi -mexec-model=reactor -O2 -s -Wl,-z,stack-size=65536";
                 return zig(&format!("cc {options} -o {module} filter.c"));
             }
             Self::Zig => {
-                let options = "-target wasm32-freestanding -O ReleaseSmall -fno-entry -rdynamic";
+                let options = "-target wasm32-freestanding -O ReleaseSmall -fno-entry -rdynamic --stack 65536";
                 return zig(&format!(
                     "build-exe filter.zig {options} -femit-bin={module}"
                 ));

@@ -20,16 +20,15 @@ const WHEELS: [&str; 1] = ["ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188f
 /// The sources of QuickJS that a filter needs.
 const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
 
-/// How filters in C are compiled: with a libc, names of functions for backtraces, and an
-/// `_initialize` in the place of a `main`.
-const C: [&str; 7] = [
+/// How filters in C are compiled: with a libc, and an `_initialize` in the place of a
+/// `main`.
+const C: [&str; 6] = [
     "cc",
     "-target",
     "wasm32-wasi",
     "-mexec-model=reactor",
     "-std=c23",
     "-O2",
-    "-Wl,--strip-debug",
 ];
 
 /// How QuickJS and what calls it are compiled.
@@ -38,7 +37,8 @@ const ENGINE: [&str; 2] = ["-D_GNU_SOURCE", "-DNDEBUG"];
 pub(super) fn build_c(module: &Path) -> Result<Guest> {
     with_zig("tour-c", |zig| {
         let folder = layout::languages().join("c");
-        zig.args(C).args(["-Wall", "-Wextra", "-Werror", "-o"]);
+        zig.args(C).args(["-Wall", "-Wextra", "-Werror"]);
+        zig.args(["-s", "-Wl,-z,stack-size=65536", "-o"]);
         zig.arg(module).arg(folder.join("tour.c"));
     })
 }
@@ -55,6 +55,8 @@ pub(super) fn build_zig(module: &Path) -> Result<Guest> {
             "ReleaseSmall",
             "-fno-entry",
             "-rdynamic",
+            "--stack",
+            "65536",
         ]);
         zig.arg(emit);
     })
@@ -98,6 +100,7 @@ fn javascript(name: &str, script: &Path, module: &Path) -> Result<Guest> {
         let host = languages.join("javascript/host");
         let file = script.file_name().unwrap_or_default().to_string_lossy();
         zig.args(C).args(ENGINE);
+        zig.args(["-s", "-Wl,-z,stack-size=1048576"]);
         zig.arg(format!("-DFILTER_SCRIPT=\"{}\"", script.display()))
             .arg(format!("-DFILTER_NAME=\"{file}\""))
             .arg("-I")
