@@ -49,7 +49,7 @@ pub use callout::{
 };
 pub use capabilities::Capabilities;
 pub use connection::Connection;
-pub use engine::{Deadline, start_watchdog};
+pub use engine::{CompileOptions, Deadline, Effort, start_watchdog};
 pub use failure::{Failure, Frame, Reason};
 pub use header_values::HeaderValues;
 pub use headers::HeaderMap;

@@ -5,7 +5,9 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::callbacks;
-use crate::engine::{CompiledModule, Deadline, ExternType, export_offset, import_offset};
+use crate::engine::{
+    CompileOptions, CompiledModule, Deadline, ExternType, export_offset, import_offset,
+};
 use crate::failure::Failure;
 use crate::imports;
 use crate::limits::MODULE_BYTES_MAX;
@@ -184,18 +186,24 @@ impl Module {
     /// # Errors
     /// [`LoadError`], naming the import or export that is wrong.
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
-        Self::compile_for(wasm, Deadline::default())
+        Self::compile_for(wasm, CompileOptions::default())
     }
 
     /// As [`Module::compile`], for a certain way of ending callbacks that take too
-    /// long.
+    /// long, or beside others who are not to notice it.
     ///
     /// # Errors
     /// As [`Module::compile`].
-    pub fn compile_for(wasm: &[u8], deadline: Deadline) -> Result<Self, LoadError> {
+    pub fn compile_for(wasm: &[u8], options: impl Into<CompileOptions>) -> Result<Self, LoadError> {
         check_size(wasm)?;
-        let compiled = CompiledModule::compile(wasm, deadline).map_err(LoadError::Compile)?;
-        Self::of(compiled, wasm, Sha256::digest(wasm).into(), deadline)
+        let options = options.into();
+        let compiled = CompiledModule::compile(wasm, options).map_err(LoadError::Compile)?;
+        Self::of(
+            compiled,
+            wasm,
+            Sha256::digest(wasm).into(),
+            options.deadline,
+        )
     }
 
     /// Checks what was compiled from `wasm`, whose SHA-256 is `digest`.

@@ -2,7 +2,7 @@
 //! the same address.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::eventually;
+use super::{eventually, own_ip};
 
 /// What an endpoint does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +53,9 @@ struct State {
     connections: Mutex<Vec<TcpStream>>,
 }
 
-static ADDRESSES: AtomicUsize = AtomicUsize::new(1);
-
 impl Server {
     /// One that answers with 200 and its name.
     pub fn start(name: &str) -> Self {
-        let number = ADDRESSES.fetch_add(1, Ordering::SeqCst);
-        // Other test processes may run at the same time.
-        let [low, high, ..] = std::process::id().to_le_bytes();
-        let ip = Ipv4Addr::new(127, 1 + low % 200, high, u8::try_from(number).unwrap());
         let state = Arc::new(State {
             name: name.to_owned(),
             status: AtomicU16::new(200),
@@ -70,7 +64,7 @@ impl Server {
             ..State::default()
         });
         let mut server = Self {
-            address: SocketAddr::from((ip, 0)),
+            address: SocketAddr::from((own_ip(), 0)),
             state,
             socket: None,
             filling: Vec::new(),

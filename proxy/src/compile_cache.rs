@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weir_abi::{Deadline, LoadError, Module, ModuleCache, Outcome};
+use weir_abi::{CompileOptions, LoadError, Module, ModuleCache, Outcome};
 use weir_config::Config;
 
 /// The cache that the configuration names, if it names one. Outlives generations.
@@ -64,9 +64,9 @@ impl CompileCache {
         cache: &ModuleCache,
         name: &str,
         wasm: &[u8],
-        deadline: Deadline,
+        options: CompileOptions,
     ) -> Result<Module, LoadError> {
-        let (module, lookup) = cache.compile_for(wasm, deadline)?;
+        let (module, lookup) = cache.compile_for(wasm, options)?;
         let count = match lookup.outcome {
             Outcome::Hit => &self.hits,
             Outcome::Miss => &self.misses,

@@ -12,8 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use weir_abi::{
-    Capabilities, DataLimits, Deadline, Eviction, HeaderValues, Module, ModuleCache, PluginConfig,
-    QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig, VmLimits,
+    Capabilities, CompileOptions, DataLimits, Deadline, Effort, Eviction, HeaderValues, Module,
+    ModuleCache, PluginConfig, QueueLimits, SharedLimits, SharedState, TimeLimits, VmConfig,
+    VmLimits,
 };
 use weir_config::{
     Address, ByteSize, Callouts, Code, Config, ConfigError, ConfigErrors, DeadlineKind, Direction,
@@ -738,13 +739,19 @@ impl Builder<'_> {
         if let Some((_, module)) = self.modules.iter().find(same) {
             return Ok(module.clone());
         }
+        // While something is served, that is not to suffer.
+        let effort = match self.previous {
+            Some(_) => Effort::Shared,
+            None => Effort::Full,
+        };
+        let options = CompileOptions { deadline, effort };
         let module = match (self.compiled(&binary, deadline), &self.cache) {
             (Some(module), _) => Ok(module),
-            (None, None) => Module::compile_for(&binary, deadline),
+            (None, None) => Module::compile_for(&binary, options),
             (None, Some(cache)) => {
                 let name = file.as_ref().map(|file| file.display().to_string());
                 let name = name.as_deref().unwrap_or("an inline module");
-                self.compile_cache.compile(cache, name, &binary, deadline)
+                self.compile_cache.compile(cache, name, &binary, options)
             }
         };
         let module = module.map_err(|error| config.error(span, error.to_string()))?;

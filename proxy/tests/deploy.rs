@@ -104,11 +104,9 @@ fn probes_get_through_to_the_admin_and_nothing_else_does() {
     let any = config
         .replace("0.0.0.0:8080", "127.0.0.1:0")
         .replace("0.0.0.0:9902", "127.0.0.1:0");
-    // A port that is free: the configuration has to name it twice.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = free.local_addr().unwrap().to_string();
-    drop(free);
-    let weir = Weir::start(&any.replace("127.0.0.1:9901", &admin));
+    // The configuration has to name the port twice: it is that of an address of its own.
+    let admin = weir_conformance::own_ip().to_string();
+    let weir = Weir::start(&any.replace("127.0.0.1:9901", &format!("{admin}:9901")));
     let mut probe =
         weir_conformance::Client::connect_as(weir.listener("operations"), "10.0.0.7:9902");
     assert_eq!(probe.get("/ready").text(), "LIVE\n");

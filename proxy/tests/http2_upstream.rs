@@ -375,10 +375,9 @@ fn requests_that_come_together_share_a_connection() {
     }
     assert_eq!(upstream.connections(), 1);
     // A failure is shared, too.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let weir = Setup::new(address).http2_upstream().start();
+    let weir = Setup::new(weir_conformance::nobody())
+        .http2_upstream()
+        .start();
     for client in &mut (0..10).map(|_| weir.connect()).collect::<Vec<_>>() {
         assert_eq!(client.get("/").status, 503);
     }

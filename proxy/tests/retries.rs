@@ -178,9 +178,7 @@ fn connections_that_break_are_followed_by_another_endpoint() {
 
 #[test]
 fn an_endpoint_that_is_not_there_is_tried_once() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
+    let address = weir_conformance::nobody();
     let good = Upstream::start(|_| Answer::ok("good"));
     let policy = format!("retry_policy: {{ retry_on: connect-failure, {FAST} }}");
     let config = format!(

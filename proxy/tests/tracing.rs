@@ -265,11 +265,9 @@ fn a_context_that_is_not_sampled_is_passed_on_as_it_is() {
 #[test]
 fn what_a_filter_answers_and_what_fails_is_seen() {
     let collector = collector();
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = Upstream::echo();
     let text_of = config(&collector, &upstream, "", "");
-    let dead = gone.local_addr().unwrap().to_string();
-    drop(gone);
+    let dead = weir_conformance::nobody().to_string();
     let weir = Weir::start(&text_of.replace(&upstream.address.to_string(), &dead));
     let mut client = weir.connect();
     assert_eq!(client.get("/no").status, 403);

@@ -330,9 +330,7 @@ fn connect_is_refused_where_nothing_allows_it() {
 
 #[test]
 fn a_tunnel_without_an_endpoint_is_answered_with_503() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = gone.local_addr().unwrap();
-    drop(gone);
+    let address = weir_conformance::nobody();
     let weir = Weir::start(&format!(
         "admin: {{ address: 127.0.0.1:0 }}
 listeners:

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use self::folder::Folder;
-use crate::engine::{CompiledModule, Deadline, Identity, SealKey};
+use crate::engine::{CompileOptions, CompiledModule, Identity, SealKey};
 use crate::module::{LoadError, Module, check_size};
 
 /// Why there is no cache, or why it does not keep a module.
@@ -112,9 +112,11 @@ impl ModuleCache {
     pub fn compile_for(
         &self,
         wasm: &[u8],
-        deadline: Deadline,
+        options: impl Into<CompileOptions>,
     ) -> Result<(Module, Lookup), LoadError> {
         check_size(wasm)?;
+        let options = options.into();
+        let deadline = options.deadline;
         let digest: [u8; 32] = Sha256::digest(wasm).into();
         let identity = Identity::new(&digest, deadline);
         let name = file_name(&identity);
@@ -139,7 +141,7 @@ impl ModuleCache {
                 Outcome::Damaged(error.to_string())
             }
         };
-        let compiled = CompiledModule::compile(wasm, deadline).map_err(LoadError::Compile)?;
+        let compiled = CompiledModule::compile(wasm, options).map_err(LoadError::Compile)?;
         let module = Module::of(compiled, wasm, digest, deadline)?;
         let sealed = module.compiled.seal(identity, &self.key);
         let kept = sealed

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::engine::{Deadline, Effort};
 
 const MUCH: u64 = 1 << 30;
 
@@ -53,6 +54,22 @@ fn a_module_is_compiled_once() {
     assert_eq!(outcome(&open(&path), 1), Outcome::Miss);
     assert_eq!(outcome(&open(&path), 1), Outcome::Hit);
     assert_eq!(outcome(&open(&path), 2), Outcome::Miss);
+}
+
+#[test]
+fn what_was_compiled_beside_others_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(&folder.path().join("cache"));
+    let options = CompileOptions {
+        effort: Effort::Shared,
+        ..CompileOptions::default()
+    };
+    let (shared, lookup) = cache.compile_for(&wasm(1), options).unwrap();
+    assert_eq!(lookup.outcome, Outcome::Miss);
+    let (full, lookup) = cache.compile_for(&wasm(1), Deadline::default()).unwrap();
+    assert_eq!(lookup.outcome, Outcome::Hit);
+    let lengths = full.compiled.function_lengths();
+    assert_eq!(shared.compiled.function_lengths(), lengths);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod caller;
 mod clock;
 mod code;
+mod effort;
 mod host_fn;
 mod image;
 mod instance;
@@ -21,6 +22,7 @@ mod tunables;
 
 pub(crate) use caller::{AllocateError, Caller};
 pub use clock::start_watchdog;
+pub use effort::{CompileOptions, Effort};
 pub(crate) use host_fn::{Entry, HostFn, HostFunction, IntoWasm, State};
 pub(crate) use instance::{ALLOCATORS, GuestArgs, GuestFn, Instance, InstanceLimits, Results};
 pub use module::Deadline;

@@ -11,6 +11,7 @@ use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features};
 use wasmer::{Engine, ExternType as WasmerExtern, Type};
 
 use super::code::Code;
+use super::effort::{CompileOptions, Effort};
 use super::polls::Polls;
 use super::signal;
 
@@ -148,9 +149,10 @@ pub(crate) struct Import {
 }
 
 /// An engine for one module, whose functions `polls` rewrites.
-pub(super) fn engine(polls: Polls) -> Engine {
+pub(super) fn engine(polls: Polls, effort: Effort) -> Engine {
     let mut compiler = Cranelift::new();
     compiler.push_middleware(Arc::new(polls));
+    effort.limit(&mut compiler);
     let mut features = Features::new();
     // A guest that waits for another thread would wait for ever.
     features.threads(false);
@@ -168,12 +170,12 @@ pub(crate) struct CompiledModule {
 
 impl CompiledModule {
     /// Compiles `wasm`; the error is the compiler's own sentence.
-    pub(crate) fn compile(wasm: &[u8], deadline: Deadline) -> Result<Self, String> {
+    pub(crate) fn compile(wasm: &[u8], options: CompileOptions) -> Result<Self, String> {
         catch_unwind(AssertUnwindSafe(|| {
-            let deadline = deadline.available();
+            let deadline = options.deadline.available();
             let polls = Polls::new(deadline);
             let changes_more = polls.changes_more();
-            let engine = engine(polls);
+            let engine = engine(polls, options.effort);
             let module = wasmer::Module::new(&engine, wasm).map_err(|e| e.to_string())?;
             let changes_more = changes_more.load(Ordering::Relaxed);
             Ok(Self::of(engine, module, deadline, changes_more))

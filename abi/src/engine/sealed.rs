@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use wasmer_types::target::Target;
 
+use super::effort::Effort;
 use super::module::{self, CompiledModule, Deadline};
 use super::polls::Polls;
 
@@ -35,7 +36,7 @@ impl Identity {
     /// CPU with its features.
     pub(crate) fn new(wasm: &[u8; 32], deadline: Deadline) -> Self {
         let deadline = deadline.available();
-        let engine = module::engine(Polls::new(deadline));
+        let engine = module::engine(Polls::new(deadline), Effort::Full);
         let target = Target::default();
         let parts = [
             format!("{deadline:?}"),
@@ -128,7 +129,7 @@ impl CompiledModule {
         bytes.truncate(code);
         let deadline = deadline.available();
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let engine = module::engine(Polls::new(deadline));
+            let engine = module::engine(Polls::new(deadline), Effort::Full);
             // SAFETY: the bytes are those that `seal` got from `serialize`, since the
             // MAC over them fits and nobody else has the key; by their identity, it
             // was the same engine with the same settings, for this CPU.
@@ -159,7 +160,7 @@ mod tests {
     const WASM: &[u8] = b"\0asm\x01\0\0\0";
 
     fn sealed(identity: Identity, key: &SealKey) -> Vec<u8> {
-        let module = CompiledModule::compile(WASM, Deadline::Off).unwrap();
+        let module = CompiledModule::compile(WASM, Deadline::Off.into()).unwrap();
         module.seal(identity, key).unwrap()
     }
 

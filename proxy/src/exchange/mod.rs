@@ -187,9 +187,6 @@ impl<'a, D: Downstream> Exchange<'a, D> {
                 .location()
                 .map(|location| ("location".into(), location));
             let headers = headers.into_iter().collect();
-            if rejected.status() == 400 {
-                self.downstream.close_after_response();
-            }
             self.stream
                 .reject(rejected.status(), &rejected.to_string(), headers, "");
         } else if self.switch.as_ref().filter(refused).is_some() {

@@ -98,7 +98,9 @@ impl<D: Downstream> Exchange<'_, D> {
         // An unread rest of the request would be taken for the next one.
         let unread = self.request == RequestReader::Reading && self.switch.is_none();
         let ending = self.shared.is_draining() || self.listener.is_retired();
-        if unread || ending || self.request == RequestReader::Gone {
+        // As in Envoy, who sends what is bad is not listened to any longer.
+        let bad = self.stream.is_bad_request();
+        if unread || ending || bad || self.request == RequestReader::Gone {
             self.downstream.close_after_response();
         }
         if self.downstream.closes_after_response() {

@@ -106,6 +106,8 @@ pub(crate) struct FilteredStream {
     reset_code: Cell<u32>,
     /// Response headers have been handed to the client's connection.
     headers_sent: Cell<bool>,
+    /// It was answered with a 400 that does not come from the upstream.
+    bad_request: Cell<bool>,
     /// The request as it came was HEAD: no response to it has a body.
     is_head: bool,
     /// The request as it came was gRPC: local responses speak gRPC, too.
@@ -143,6 +145,7 @@ impl FilteredStream {
             request_over: Cell::new(false),
             reset_code: Cell::new(reset::INTERNAL_ERROR),
             headers_sent: Cell::new(false),
+            bad_request: Cell::new(false),
             is_head,
             is_grpc,
             buffer_limit: Cell::new(buffer_limit),
@@ -205,6 +208,11 @@ impl FilteredStream {
     /// from here on the response cannot be replaced.
     pub(crate) fn set_headers_sent(&self) {
         self.headers_sent.set(true);
+    }
+
+    /// Whether Weir, a route or a filter has found the request bad.
+    pub(crate) fn is_bad_request(&self) -> bool {
+        self.bad_request.get()
     }
 
     /// Whether the sender of `direction` should pause: some filter holds as

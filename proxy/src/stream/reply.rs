@@ -298,6 +298,9 @@ impl FilteredStream {
     /// Headers and body of a local response. For a gRPC request it is a
     /// trailers-only reply: status and message stand in the headers.
     fn compose(&self, response: &LocalResponse, author: Author) -> (HeaderMap, Bytes) {
+        if response.code == 400 {
+            self.bad_request.set(true);
+        }
         let mut headers = HeaderMap::with_capacity(response.headers.len() + 4);
         headers.add(":status", response.code.to_string());
         let route = self.info.route.borrow();

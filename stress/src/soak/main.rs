@@ -114,8 +114,7 @@ fn run(arguments: &Arguments) -> Result<String> {
         tokio::spawn(http2::serve(http2, chance.clone()));
         anyhow::Ok(addresses)
     })?;
-    // Nobody listens there: the listener is dropped at once.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let nobody = weir_conformance::nobody();
     let module = guest::module(arguments.count, arguments.seed, arguments.only)?;
     let configuration = format!(
         "workers: 1\nadmin: {{ address: 127.0.0.1:0 }}\nlisteners:\n- name: edge\n  \
