@@ -98,7 +98,7 @@ impl Language {
                 return zig(&format!("cc {options} -o {module} filter.c"));
             }
             Self::Zig => {
-                let options = "-target wasm32-freestanding -O ReleaseSmall -fno-entry -rdynamic --stack 65536";
+                let options = "-target wasm32-freestanding -O ReleaseSafe -fstrip -fno-entry -rdynamic --stack 65536";
                 return zig(&format!(
                     "build-exe filter.zig {options} -femit-bin={module}"
                 ));

@@ -37,12 +37,12 @@ pub(crate) fn run() -> Result<()> {
         let file = layout::modules().join(format!("{module}.wasm"));
         let prices = Prices::measure(&file)?;
         println!(
-            "| {language} | {} KiB | {} ms | {} µs | {} KiB | {} µs | {:.0} |",
+            "| {language} | {} KiB | {} ms | {} µs | {} KiB | {:.1} µs | {:.0} |",
             std::fs::metadata(&file)?.len().div_ceil(1024),
             prices.amount("compile")? / 1_000_000,
             (prices.amount("instantiate")? + prices.amount("start and configure")?) / 1_000,
             prices.amount("memory of a VM")? / 1024,
-            prices.amount("stream")? / 1_000,
+            prices.amount("stream")? as f64 / 1_000.0,
             prices.hostcalls(),
         );
     }

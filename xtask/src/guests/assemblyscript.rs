@@ -1,14 +1,12 @@
 //! The filter in `AssemblyScript`, by npm.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
 
 use anyhow::Result;
 
-use super::Guest;
+use super::{Guest, is_fresh};
 use crate::process::{build as run_build, output_of, run_quietly};
 use crate::progress::step;
 use crate::{debian, layout};
@@ -31,7 +29,13 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
             )));
         }
     }
-    if is_fresh(module, &folder) {
+    let sources = [
+        "assembly/index.ts",
+        "asconfig.json",
+        "node_modules/.package-lock.json",
+    ];
+    // The compiler keeps nothing.
+    if is_fresh(module, &sources.map(|source| folder.join(source))) {
         return Ok(Guest::Built);
     }
     step("building tour-assemblyscript", || {
@@ -44,22 +48,6 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
 
 /// Whether what is installed is what the lock file asks for, by age.
 fn is_installed(folder: &Path) -> bool {
-    let installed = modified(&folder.join("node_modules/.package-lock.json"));
-    installed > modified(&folder.join("package-lock.json"))
-}
-
-/// Whether a module is younger than all that it is made from: its compiler keeps nothing.
-fn is_fresh(module: &Path, folder: &Path) -> bool {
-    let sources = [
-        "assembly/index.ts",
-        "asconfig.json",
-        "node_modules/.package-lock.json",
-    ];
-    let built = modified(module);
-    let mut sources = sources.iter().map(|source| modified(&folder.join(source)));
-    sources.all(|source| built > source)
-}
-
-fn modified(file: &Path) -> Option<SystemTime> {
-    fs::metadata(file).and_then(|data| data.modified()).ok()
+    let installed = folder.join("node_modules/.package-lock.json");
+    is_fresh(&installed, &[folder.join("package-lock.json")])
 }

@@ -7,7 +7,7 @@ mod probe;
 mod zig;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -54,4 +54,11 @@ pub(crate) fn build() -> Result<Vec<String>> {
         }
     }
     Ok(skipped)
+}
+
+/// Whether a file is there, and younger than all that it is made from.
+fn is_fresh(file: &Path, sources: &[PathBuf]) -> bool {
+    let modified = |file: &Path| fs::metadata(file).and_then(|data| data.modified()).ok();
+    let made = modified(file);
+    sources.iter().all(|source| made > modified(source))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::Guest;
+use super::{Guest, is_fresh};
 use crate::process::{build as run_build, cargo, output_of, run_quietly};
 use crate::progress::step;
 use crate::{layout, pip};
@@ -52,7 +52,8 @@ pub(super) fn build_zig(module: &Path) -> Result<Guest> {
             "-target",
             "wasm32-freestanding",
             "-O",
-            "ReleaseSmall",
+            "ReleaseSafe",
+            "-fstrip",
             "-fno-entry",
             "-rdynamic",
             "--stack",
@@ -87,10 +88,15 @@ fn javascript(name: &str, script: &Path, module: &Path) -> Result<Guest> {
     };
     // Apart from the script, so that scripts share them.
     for source in QUICKJS {
-        let compiled = with_zig(source, |zig| {
-            let source = quickjs.join(source);
+        let source = quickjs.join(source);
+        let object = source.with_extension("o");
+        let recipe = layout::root().join("xtask/src/guests/zig.rs");
+        if is_fresh(&object, &[source.clone(), recipe]) {
+            continue;
+        }
+        let compiled = with_zig("QuickJS", |zig| {
             zig.args(C).args(ENGINE).arg("-c").arg("-o");
-            zig.arg(source.with_extension("o")).arg(source);
+            zig.arg(object).arg(source);
         })?;
         if let skipped @ Guest::Skipped(_) = compiled {
             return Ok(skipped);
@@ -117,14 +123,18 @@ fn javascript(name: &str, script: &Path, module: &Path) -> Result<Guest> {
 /// The folder with the source of QuickJS, which a crate carries.
 fn quickjs() -> Result<PathBuf> {
     let vendored = layout::guest_target().join("quickjs");
-    let manifest = layout::languages().join("javascript/engine/Cargo.toml");
-    run_quietly(
-        cargo()
-            .args(["vendor", "--locked", "--manifest-path"])
-            .arg(manifest)
-            .arg(&vendored),
-    )?;
-    Ok(vendored.join("rquickjs-sys/quickjs"))
+    let package = vendored.join("rquickjs-sys");
+    let engine = layout::languages().join("javascript/engine");
+    let checksums = package.join(".cargo-checksum.json");
+    if !is_fresh(&checksums, &[engine.join("Cargo.lock")]) {
+        run_quietly(
+            cargo()
+                .args(["vendor", "--locked", "--manifest-path"])
+                .arg(engine.join("Cargo.toml"))
+                .arg(&vendored),
+        )?;
+    }
+    Ok(package.join("quickjs"))
 }
 
 /// Runs Zig as `arguments` says, if it can be had.
