@@ -37,7 +37,7 @@ pub use self::program::{program, run_program};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};
-pub use self::weir::{Weir, check, check_env, run};
+pub use self::weir::{Weir, check, check_env, command, run};
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +90,7 @@ impl Drop for Over<'_> {
 /// The `weir` binary of the build that this test belongs to.
 ///
 /// Panics when it has not been built.
-fn weir_binary() -> PathBuf {
+pub fn weir_binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // <target>/<profile>/deps/<test>
     let folder = test.parent().and_then(std::path::Path::parent).unwrap();

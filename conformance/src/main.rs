@@ -11,6 +11,7 @@ use tokio::task::LocalSet;
 use weir_conformance::suite::case::{Case, Group};
 use weir_conformance::suite::diff::diff;
 use weir_conformance::suite::differences;
+use weir_conformance::suite::filters;
 use weir_conformance::suite::hostcalls;
 use weir_conformance::suite::open::{Open, Verdicts};
 use weir_conformance::suite::proxy::Kind;
@@ -128,8 +129,20 @@ async fn run(options: &Options) -> Result<bool> {
             print!("\n{}", table(what, rows));
         }
     }
+    let programs = [
+        options.envoy.clone().map(Kind::Envoy),
+        options.weir.clone().map(Kind::Weir),
+    ];
+    let suites = filters::Settings {
+        proxies: programs.into_iter().flatten().collect(),
+        filters: &home.join("../filters"),
+        modules: &options.modules,
+        scratch: &options.scratch,
+        only: options.only.as_deref(),
+    };
+    let expected = filters::run(&home.join("suites.yaml"), &suites).await?;
     let mut rows = rows.iter().chain(&statuses);
-    Ok(rows.all(|row| row.different == 0))
+    Ok(expected && rows.all(|row| row.different == 0))
 }
 
 /// Compares both proxies on cases made by chance. Where they differ, Envoy is run

@@ -65,9 +65,21 @@ pub enum Login {
     Token(Option<(String, String)>, Option<String>),
 }
 
+/// What becomes of uploads.
+#[derive(Debug, Clone, Default)]
+pub struct Uploads {
+    /// Bytes that are taken at once; what is larger gets 413.
+    pub at_once: Option<usize>,
+    /// Where they go, if not to the registry itself.
+    pub elsewhere: Option<String>,
+    /// The registry says that it has something else than what has come.
+    pub lies: bool,
+}
+
 /// A request that came in.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    pub method: String,
     /// With the query.
     pub path: String,
     pub authorization: Option<String>,
@@ -80,6 +92,9 @@ struct State {
     realm: String,
     replies: HashMap<String, Reply>,
     login: Login,
+    uploads: Uploads,
+    /// What has come of each upload that is under way.
+    uploading: HashMap<String, Vec<u8>>,
     seen: Vec<Seen>,
     is_down: bool,
 }
@@ -149,6 +164,8 @@ impl Registry {
                 realm: format!("{scheme}://localhost:{}/token", address.port()),
                 replies: HashMap::new(),
                 login: Login::Nobody,
+                uploads: Uploads::default(),
+                uploading: HashMap::new(),
                 seen: Vec::new(),
                 is_down: false,
             })),
@@ -195,6 +212,19 @@ impl Registry {
         self.state().login = login;
     }
 
+    /// Has uploads treated so.
+    pub fn uploads(&self, uploads: Uploads) {
+        self.state().uploads = uploads;
+    }
+
+    /// The bytes that a path answers with.
+    pub fn stored(&self, path: &str) -> Option<Vec<u8>> {
+        match self.state().replies.get(path)? {
+            Reply::Bytes(_, bytes) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
     /// Closes every connection from now on, or no longer.
     pub fn down(&self, is_down: bool) {
         self.state().is_down = is_down;
@@ -207,23 +237,15 @@ impl Registry {
 
     /// Stores bytes under their digest; gives that.
     pub fn push_blob(&self, repository: &str, bytes: &[u8]) -> String {
-        let digest = digest(bytes);
-        let path = format!("/v2/{repository}/blobs/{digest}");
-        self.set(&path, Reply::bytes(bytes));
-        digest
+        self.state().store_blob(repository, bytes)
     }
 
     /// Stores a manifest under its digest and a tag; gives the digest.
     pub fn push_manifest(&self, repository: &str, tag: &str, manifest: &Json) -> String {
         let bytes = manifest.to_string().into_bytes();
-        let digest = digest(&bytes);
         let media_type = manifest["mediaType"].as_str().unwrap_or("text/plain");
-        let lines = format!("content-type: {media_type}\r\ndocker-content-digest: {digest}\r\n");
-        let reply = Reply::Bytes(lines, bytes);
-        for name in [tag, &digest] {
-            self.set(&format!("/v2/{repository}/manifests/{name}"), reply.clone());
-        }
-        digest
+        self.state()
+            .store_manifest(repository, tag, media_type, bytes)
     }
 
     /// Stores an image with a module; gives its digest.
@@ -281,35 +303,150 @@ impl Registry {
     }
 }
 
+impl State {
+    fn store_blob(&mut self, repository: &str, bytes: &[u8]) -> String {
+        let digest = digest(bytes);
+        let path = format!("/v2/{repository}/blobs/{digest}");
+        self.replies.insert(path, Reply::bytes(bytes));
+        digest
+    }
+
+    fn store_manifest(
+        &mut self,
+        repository: &str,
+        tag: &str,
+        media_type: &str,
+        bytes: Vec<u8>,
+    ) -> String {
+        let digest = digest(&bytes);
+        let lines = format!("content-type: {media_type}\r\ndocker-content-digest: {digest}\r\n");
+        let reply = Reply::Bytes(lines, bytes);
+        for name in [tag, &digest] {
+            let path = format!("/v2/{repository}/manifests/{name}");
+            self.replies.insert(path, reply.clone());
+        }
+        digest
+    }
+
+    /// What a request gets that writes.
+    fn write(&mut self, seen: &Seen, bytes: Vec<u8>, head: &Head) -> Reply {
+        let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
+        let rest = path.strip_prefix("/v2/").unwrap_or_default();
+        if let Some((repository, tag)) = rest.split_once("/manifests/") {
+            let media_type = head.content_type.as_deref().unwrap_or_default();
+            let stored = self.store_manifest(repository, tag, media_type, bytes);
+            return self.created(&stored);
+        }
+        let Some((repository, upload)) = rest.split_once("/blobs/uploads/") else {
+            return Reply::Status(404);
+        };
+        if seen.method == "POST" {
+            let upload = format!("{path}{}", self.uploading.len());
+            self.uploading.insert(upload.clone(), Vec::new());
+            return self.accepted(&upload);
+        }
+        assert!(!upload.is_empty(), "{seen:?}");
+        if self.uploads.at_once.is_some_and(|max| bytes.len() > max) {
+            return Reply::Status(413);
+        }
+        let Some(come) = self.uploading.get_mut(path) else {
+            return Reply::Status(404);
+        };
+        if seen.method == "PATCH" {
+            let range = format!("{}-{}", come.len(), come.len() + bytes.len() - 1);
+            if head.content_range.as_deref() != Some(&range) {
+                return Reply::Status(416);
+            }
+            come.extend(bytes);
+            return self.accepted(path);
+        }
+        come.extend(bytes);
+        let come = self.uploading.remove(path).unwrap();
+        if !query.ends_with(&format!("digest={}", digest(&come))) {
+            return Reply::Status(400);
+        }
+        let stored = self.store_blob(repository, &come);
+        self.created(&stored)
+    }
+
+    fn accepted(&self, upload: &str) -> Reply {
+        let at = self.uploads.elsewhere.as_deref().unwrap_or_default();
+        raw(&format!(
+            "HTTP/1.1 202 Accepted\r\nlocation: {at}{upload}?state=1\r\n"
+        ))
+    }
+
+    fn created(&self, stored: &str) -> Reply {
+        let other = digest(b"something else");
+        let stored = if self.uploads.lies { &other } else { stored };
+        raw(&format!(
+            "HTTP/1.1 201 Created\r\ndocker-content-digest: {stored}\r\n"
+        ))
+    }
+}
+
+/// An answer without a body, given its first lines.
+fn raw(head: &str) -> Reply {
+    let head = format!("raw\r\n{head}content-length: 0\r\n\r\n");
+    Reply::Bytes(head, Vec::new())
+}
+
+/// What is in the head of a request.
+#[derive(Default)]
+struct Head {
+    authorization: Option<String>,
+    content_type: Option<String>,
+    content_range: Option<String>,
+}
+
 fn handle(connection: impl Read + Write, state: &Mutex<State>) -> io::Result<()> {
     let mut connection = BufReader::new(connection);
     let mut line = String::new();
     connection.read_line(&mut line)?;
-    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let (mut authorization, mut length) = (None, 0);
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let (mut head, mut length) = (Head::default(), 0);
     loop {
         let mut line = String::new();
         if connection.read_line(&mut line)? <= 2 {
             break;
         }
         let (name, value) = line.split_once(": ").unwrap_or_default();
+        let value = value.trim_end().to_owned();
         match name.to_ascii_lowercase().as_str() {
-            "authorization" => authorization = Some(value.trim_end().to_owned()),
-            "content-length" => length = value.trim_end().parse().unwrap_or(0),
+            "authorization" => head.authorization = Some(value),
+            "content-type" => head.content_type = Some(value),
+            "content-range" => head.content_range = Some(value),
+            "content-length" => length = value.parse().unwrap_or(0),
             _ => {}
         }
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
     let seen = Seen {
+        method,
         path,
-        authorization,
+        authorization: head.authorization.clone(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
+    let has_no_body = seen.method == "HEAD";
     let reply = {
         let mut state = state.lock().unwrap();
         state.seen.push(seen.clone());
-        refusal(&state, &seen).unwrap_or_else(|| answer(&mut state, &seen.path))
+        refusal(&state, &seen).unwrap_or_else(|| match seen.method.as_str() {
+            "GET" | "HEAD" => answer(&mut state, &seen.path),
+            _ => state.write(&seen, body, &head),
+        })
+    };
+    let reply = match reply {
+        Reply::Bytes(lines, body) if has_no_body && !lines.starts_with("raw") => raw(&format!(
+            "HTTP/1.1 200 OK\r\n{lines}x-length: {}\r\n",
+            body.len()
+        )),
+        reply => reply,
     };
     write(connection.get_mut(), reply)
 }
@@ -337,8 +474,12 @@ fn basic(user: &str, password: &str) -> String {
 fn refusal(state: &State, seen: &Seen) -> Option<Reply> {
     let shown = seen.authorization.as_deref();
     let challenge = |value: &str| {
+        let body =
+            "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"authentication required\"}]}";
+        let length = body.len();
         let head = format!(
-            "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {value}\r\ncontent-length: 0\r\n\r\n"
+            "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: {value}\r\n\
+             content-length: {length}\r\n\r\n{body}"
         );
         Some(Reply::Bytes(format!("raw\r\n{head}"), Vec::new()))
     };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::Weir;
 
 /// One worker, one listener `edge`, one cluster; the access log goes to standard
-/// output. Requests to `/short` may take 300 ms.
+/// output. Requests to `/short` may take 1 s.
 pub struct Setup {
     upstream: SocketAddr,
     filters: Vec<String>,
@@ -73,7 +73,7 @@ impl Setup {
                address: 127.0.0.1:0\n  \
                access_log: {{ path: stdout }}\n{}{filters}  \
                routes:\n  \
-               - {{ match: {{ prefix: /short }}, cluster: web, timeout: 300ms }}\n  \
+               - {{ match: {{ prefix: /short }}, cluster: web, timeout: 1s }}\n  \
                - {{ match: {{ prefix: / }}, cluster: web, timeout: 60s }}\n\
              clusters:\n\
              - name: web\n  endpoints: [\"{}\"]\n{}",

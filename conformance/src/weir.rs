@@ -410,9 +410,14 @@ fn reached(address: &str) -> SocketAddr {
     }
 }
 
+/// `weir`, to be run as a test wants it.
+pub fn command() -> Command {
+    Command::new(weir_binary())
+}
+
 /// Runs `weir ARGS…` in `folder` to its end.
 pub fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new(weir_binary())
+    command()
         .args(args)
         .current_dir(folder)
         .env("WEIR_LOG", "off")

@@ -32,6 +32,16 @@ pub(crate) enum Argument {
     Address,
 }
 
+impl Argument {
+    /// How many parameters it takes.
+    fn width(self) -> usize {
+        match self {
+            Bytes(_) | Pairs(_) | Path(_) | BytesOut | PairsOut | Pieces => 2,
+            _ => 1,
+        }
+    }
+}
+
 /// A function that guests may import.
 #[derive(Debug)]
 pub(crate) struct Described {
@@ -370,6 +380,40 @@ pub(crate) fn described(name: &str) -> Option<&'static Described> {
     HOSTCALLS.iter().chain(WASI).find(|d| d.name == name)
 }
 
+/// The signature of a hostcall, as the guide for authors writes it: what it takes, and
+/// behind an arrow what it gives besides its status, as
+/// `(map, name: bytes) -> bytes`. Numbers are as wide as the ABI's; `None` for a function
+/// of which nothing is known but its type.
+#[must_use]
+pub fn signature(hostcall: &weir_abi::HostcallType) -> Option<String> {
+    let (mut takes, mut gives) = (Vec::new(), Vec::new());
+    let mut widths = hostcall.parameters.iter();
+    for argument in described(hostcall.name)?.arguments {
+        let width = widths.nth(argument.width() - 1)?;
+        match argument {
+            Bytes(name) => takes.push(format!("{name}: bytes")),
+            Pairs(name) => takes.push(format!("{name}: pairs")),
+            Path(name) => takes.push(format!("{name}: path")),
+            Number(name) => takes.push(format!("{name}: u{width}")),
+            Signed(name) => takes.push(format!("{name}: i{width}")),
+            Flag(name) => takes.push(format!("{name}: bool")),
+            Level => takes.push("level".to_owned()),
+            Map => takes.push("map".to_owned()),
+            Buffer => takes.push("buffer".to_owned()),
+            Stream => takes.push("stream".to_owned()),
+            Metric => takes.push("kind: metric".to_owned()),
+            Pieces => takes.push("pieces".to_owned()),
+            Address => takes.push("address".to_owned()),
+            BytesOut => gives.push("bytes".to_owned()),
+            PairsOut => gives.push("pairs".to_owned()),
+            U32Out(name) => gives.push(format!("{name}: u32")),
+            U64Out(name) => gives.push(format!("{name}: u64")),
+        }
+    }
+    let arrow = if gives.is_empty() { "" } else { " -> " };
+    Some(format!("({}){arrow}{}", takes.join(", "), gives.join(", ")))
+}
+
 /// What a function means, for a person.
 pub(crate) fn meaning(namespace: &str, name: &str) -> &'static str {
     match described(name) {
@@ -467,14 +511,6 @@ const EXPORTS: &[(&str, &str)] = &[
 mod tests {
     use super::*;
 
-    /// How many parameters an argument takes.
-    fn width(argument: &Argument) -> usize {
-        match argument {
-            Bytes(_) | Pairs(_) | Path(_) | BytesOut | PairsOut | Pieces => 2,
-            _ => 1,
-        }
-    }
-
     #[test]
     fn every_hostcall_is_described_with_all_its_arguments() {
         for hostcall in weir_abi::hostcalls() {
@@ -482,7 +518,7 @@ mod tests {
                 assert!(hostcall.namespace.starts_with("wasi_"), "{}", hostcall.name);
                 continue;
             };
-            let width: usize = described.arguments.iter().map(width).sum();
+            let width: usize = described.arguments.iter().map(|a| a.width()).sum();
             assert_eq!(width, hostcall.parameters.len(), "{}", hostcall.name);
         }
     }

@@ -81,7 +81,7 @@ impl Language {
     }
 
     /// The commands that build it, in the project's folder.
-    fn build(self, module: &str) -> Vec<String> {
+    pub(crate) fn build(self, module: &str) -> Vec<String> {
         let commands: &[&str] = match self {
             Self::Rust => &[
                 "rustup target add wasm32-wasip1",

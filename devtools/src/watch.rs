@@ -7,21 +7,21 @@ use std::time::{Duration, SystemTime};
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a file was like when it was looked at: `None` when there is none.
-type Stamp = Option<(SystemTime, u64)>;
+pub(crate) type Stamp = Option<(SystemTime, u64)>;
 
 /// Files that are watched, and what they were like before they were read.
 #[derive(Default)]
-pub(crate) struct Watched(Vec<(PathBuf, Stamp)>);
+pub struct Watched(Vec<(PathBuf, Stamp)>);
 
 impl Watched {
     /// Watches a file that is about to be read.
-    pub(crate) fn add(&mut self, path: &Path) {
+    pub fn add(&mut self, path: &Path) {
         self.0.push((path.to_owned(), stamp(path)));
     }
 
     /// Waits until one of them has changed and is complete: a toolchain that is still
     /// writing it does not count.
-    pub(crate) fn wait(&self) {
+    pub fn wait(&self) {
         let changed = || self.0.iter().any(|(path, before)| stamp(path) != *before);
         while !changed() {
             std::thread::sleep(INTERVAL);
@@ -36,7 +36,9 @@ impl Watched {
         loop {
             std::thread::sleep(INTERVAL);
             let next = now();
-            if next == last && next.iter().all(Option::is_some) {
+            let mut pairs = next.iter().zip(&self.0);
+            let is_complete = pairs.all(|(now, (_, before))| now.is_some() || before.is_none());
+            if next == last && is_complete {
                 return;
             }
             last = next;
@@ -44,7 +46,7 @@ impl Watched {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
+pub(crate) fn stamp(path: &Path) -> Stamp {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
 }

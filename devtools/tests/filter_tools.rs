@@ -85,27 +85,65 @@ impl Suites {
     }
 }
 
+/// The suites of Weir's filters, by the names of these.
+fn suites_of_filters() -> Vec<(String, String)> {
+    let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../filters");
+    let folders = fs::read_dir(filters).unwrap();
+    let folders = folders.map(|folder| folder.unwrap());
+    let suites = folders.map(|folder| {
+        let name = folder.file_name().into_string().unwrap();
+        (name, folder.path().join("tests.yaml"))
+    });
+    let suites = suites.filter(|(_, suite)| suite.is_file());
+    let suites = suites.map(|(name, suite)| (name, suite.display().to_string()));
+    let suites: Vec<_> = suites.collect();
+    assert!(suites.len() >= 19, "{suites:?}");
+    suites
+}
+
 #[test]
 fn the_suites_of_all_filters_pass() {
-    let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../filters");
-    let mut count = 0;
-    for folder in fs::read_dir(filters).unwrap() {
-        let suite = folder.unwrap().path().join("tests.yaml");
-        if suite.is_file() {
-            let name = suite
-                .parent()
-                .unwrap()
-                .file_name()
-                .unwrap()
-                .to_str()
-                .unwrap();
-            let plugin = module(name);
-            let out = run(&["test", suite.to_str().unwrap(), "--plugin", &plugin]).passed();
-            has(&out, &["... ok", "test result: ok."]);
-            count += 1;
+    for (name, suite) in suites_of_filters() {
+        let out = run(&["test", &suite, "--plugin", &module(&name)]).passed();
+        has(&out, &["... ok", "test bench ", "test result: ok."]);
+    }
+}
+
+#[test]
+fn the_benches_of_all_filters_reach_what_costs() {
+    // Besides the callbacks of headers: those that no bench of a module alone reaches.
+    let reached = |name: &str| -> &[&str] {
+        match name {
+            "jwt-auth" => &["http_call_response", "tick", "request_body"],
+            "ext-auth" => &["http_call_response"],
+            "grpc-auth" => &["grpc_receive", "grpc_close", "tick", "log"],
+            "audit" => &["queue_ready", "log"],
+            "ip-allow" => &["new_connection", "downstream_data"],
+            "compress" | "redact" => &["response_body"],
+            "validate" => &["request_body"],
+            "ai-gateway" => &["request_body", "response_body", "log"],
+            _ => &["request_headers"],
+        }
+    };
+    for (name, suite) in suites_of_filters() {
+        let plugin = module(&name);
+        let arguments = ["bench", &suite, "--plugin", &plugin, "--quick"];
+        let arguments: Vec<_> = arguments.into_iter().chain(["--format", "json"]).collect();
+        let json: Json = serde_json::from_str(&run(&arguments).passed()).unwrap();
+        let benches = json["benches"].as_array().unwrap();
+        let prices: Vec<_> = benches
+            .iter()
+            .flat_map(|bench| bench["prices"].as_array().unwrap())
+            .collect();
+        let reached = reached(&name)
+            .iter()
+            .map(|callback| format!("callback proxy_on_{callback}"));
+        for what in reached.chain(["stream".to_owned(), "instantiate".to_owned()]) {
+            let price = prices.iter().find(|price| price["what"] == *what);
+            let price = price.unwrap_or_else(|| panic!("{name}: no {what}"));
+            assert!(price["amount"].as_u64().unwrap() > 0, "{name}: {what}");
         }
     }
-    assert!(count >= 7, "{count}");
 }
 
 #[test]
@@ -487,6 +525,79 @@ fn a_price_list_has_every_callback_and_hostcall_and_compares() {
             "proxy_on_configure refused the configuration",
         ],
     );
+}
+
+#[test]
+fn a_bench_of_a_suite_prices_what_its_steps_bring_about() {
+    let suites = Suites::new();
+    let text = "configuration: { request: a, response: b }\n\
+        benches:\n\
+        \x20 - name: both ways\n\
+        \x20   before: [{ request: GET /first }]\n\
+        \x20   steps:\n\
+        \x20     - request: GET /\n\
+        \x20       expect: { request: { headers: { x-hello: a } } }\n\
+        \x20     - response: 200\n\
+        \x20     - request: GET /\n\
+        \x20       stream: another\n\
+        \x20 - name: the request alone\n\
+        \x20   steps: [{ request: GET / }]\n";
+    let path = suites.write("suite.yaml", text);
+    let hello = module("hello");
+    let bench = ["bench", &path, "--plugin", &hello, "--quick"];
+    let with = |more: &[&str]| run(&[&bench[..], more].concat());
+    let json: Json = serde_json::from_str(&with(&["--format", "json"]).passed()).unwrap();
+    let benches = json["benches"].as_array().unwrap();
+    let price = |bench: &Json, what: &str| {
+        let prices = bench["prices"].as_array().unwrap();
+        prices.iter().find(|price| price["what"] == what).cloned()
+    };
+    let [both, alone] = &benches[..] else {
+        panic!("{benches:?}");
+    };
+    assert_eq!(both["bench"], "both ways");
+    for (what, per_stream) in [
+        ("request_headers", 1.0),
+        ("response_headers", 0.5),
+        ("done", 1.0),
+    ] {
+        let price = price(both, &format!("callback proxy_on_{what}")).unwrap();
+        assert_eq!(price["per_stream"], per_stream, "{what}");
+    }
+    assert!(price(alone, "callback proxy_on_response_headers").is_none());
+    let out = with(&["--only", "alone", "--baseline", &hello]).passed();
+    has(&out, &["bench the request alone\n", "baseline", " %"]);
+    assert!(!out.contains("both ways"), "{out}");
+
+    // What is wrong is told with its place.
+    for (from, to, words) in [
+        ("x-hello: a", "x-hello: c", "wrong.yaml:7:"),
+        ("request: a,", "reqest: a,", "refused the configuration"),
+        (
+            "[{ request: GET / }]",
+            "[]",
+            "a bench without `steps` measures nothing",
+        ),
+        ("benches:", "tests:", "unknown key `before` in a test"),
+    ] {
+        let path = suites.write("wrong.yaml", &text.replace(from, to));
+        let bench = ["bench", &path, "--plugin", &hello, "--quick"];
+        has(&run(&bench).failed(), &[words]);
+    }
+    let none = suites.write("none.yaml", "tests: []\n");
+    has(
+        &run(&["bench", &none]).failed(),
+        &["the suite has no `benches`"],
+    );
+    let body = with(&["--body", "7"]).failed();
+    has(&body, &["`--body` is for modules"]);
+    has(
+        &run(&["bench", &hello, "--only", "x"]).failed(),
+        &["`--only` is for suites"],
+    );
+    // The tests of a suite play its benches, too.
+    let out = run(&["test", &path, "--plugin", &hello]).passed();
+    has(&out, &["test bench both ways ... ok", "2 passed"]);
 }
 
 /// Makes a project, and gives its folder and the commands that were printed.

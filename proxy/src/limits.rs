@@ -212,6 +212,13 @@ pub(crate) const BUNDLE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer with a token.
 pub(crate) const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of what a registry says when it refuses something.
+pub(crate) const REFUSAL_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a piece of an upload, where a registry does not take it as a whole and does
+/// not say how small pieces may be.
+pub(crate) const UPLOAD_CHUNK_BYTES: usize = 4 << 20;
+
 /// Bytes of a file with credentials or certificates: room for all that a
 /// distribution trusts.
 pub(crate) const SECRET_BYTES_MAX: u64 = 4 << 20;
@@ -229,6 +236,23 @@ pub(crate) const LANES_KEPT: usize = 64;
 
 /// Bytes of an answer to a health check that are looked at.
 pub(crate) const HEALTH_CHECK_BODY_BYTES: usize = 64 * 1024;
+
+/// What may wait to be printed by `weir dev`; more is dropped and counted, a worker
+/// never waits.
+pub(crate) const TAP_QUEUE: usize = 1024;
+
+/// Effects of filters that are kept of one stream: as much as a person reads.
+pub(crate) const TAP_EFFECTS: usize = 64;
+
+/// Bytes of a body that are kept to be compared.
+pub(crate) const TAP_BODY_BYTES: usize = 4 * 1024;
+
+/// Lines of a difference that are printed.
+pub(crate) const TAP_DIFF_LINES: usize = 20;
+
+/// Characters of a header's value or a line that are printed.
+pub(crate) const TAP_LINE_CHARS: usize = 160;
+
 /// Requests whose spans may wait to be sent; those of more are dropped and counted, a
 /// worker never waits.
 pub(crate) const TRACE_QUEUE: usize = 4 * 1024;

@@ -3,14 +3,16 @@
 
 mod tonic_server;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
 
 use tonic::{Code, Status};
 use tonic_server::GrpcServer;
 use weir_conformance::h2::{H2Upstream, send_all};
 use weir_conformance::tls::Authority;
-use weir_conformance::{Answer, Client, Request, Tunnel, Upstream, Weir, eventually, filter};
+use weir_conformance::{
+    Answer, Client, Request, Tunnel, Upstream, Weir, eventually, filter, nobody,
+};
 
 /// A Weir in front of `web`, with one filter.
 struct Setup {
@@ -78,12 +80,6 @@ impl Setup {
             self.web,
         ))
     }
-}
-
-/// An address at which nobody listens.
-fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn status(code: u16, body: &str) -> Answer {

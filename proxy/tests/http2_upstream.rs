@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
+use tokio::sync::Notify;
 use weir_conformance::guests::body_reader;
 use weir_conformance::h2::{H2Upstream, connect, get, read, request, run, send_all};
 use weir_conformance::{Setup, Weir};
@@ -122,7 +123,8 @@ fn reset_codes_are_kept() {
                 "/within" => {
                     let mut stream = respond.send_response(response(200), false).unwrap();
                     send_all(&mut stream, "part".into(), false).await.unwrap();
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    // What is not on its way yet goes with the stream.
+                    PART_CAME.notified().await;
                     stream.send_reset(Reason::from(13));
                 }
                 _ => {
@@ -136,11 +138,17 @@ fn reset_codes_are_kept() {
         },
     );
     static LAST_RESET: AtomicUsize = AtomicUsize::new(0);
+    static PART_CAME: Notify = Notify::const_new();
     let weir = start(&upstream);
     run(async {
         let mut client = connect(weir.listener("edge")).await;
         assert_eq!(get(&mut client, "/before", &[]).await.unwrap().status, 503);
-        let error = get(&mut client, "/within", &[]).await.unwrap_err();
+        let within = request("GET", "/within", &[]);
+        let (answer, _) = client.send_request(within, true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "part");
+        PART_CAME.notify_one();
+        let error = body.data().await.unwrap().unwrap_err();
         assert_eq!(error.reason(), Some(Reason::from(13)));
         let (answer, mut stream) = client
             .send_request(request("POST", "/wait", &[]), false)

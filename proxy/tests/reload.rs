@@ -182,7 +182,7 @@ fn vms_that_are_as_before_are_kept() {
     weir.eventually_metric("weir_wasm_vm_starts_total", 8);
     let report = weir.reload_with(&two(&direct("x"), ""));
     assert!(report.contains("2 VMs kept, 0 new"), "{report}");
-    let report = weir.reload_with(&two(ROUTE, "limits: { callback: 50ms },"));
+    let report = weir.reload_with(&two(ROUTE, "limits: { callback: 5s },"));
     assert!(report.contains("1 VMs kept, 1 new"), "{report}");
     weir.eventually_metric("weir_wasm_vm_starts_total", 12);
     // The old ones go.

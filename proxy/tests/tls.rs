@@ -501,7 +501,7 @@ fn keys_of_every_form_are_read() {
 fn who_never_ends_the_handshake_is_cut_and_keeps_nobody_waiting() {
     let (authority, upstream) = (Authority::new("ca"), Upstream::echo());
     let identity = authority.issue(&["edge.example"]);
-    let weir = weir(&upstream, ", handshake_timeout: 300ms", &identity);
+    let weir = weir(&upstream, ", handshake_timeout: 2s", &identity);
     let address = weir.listener("edge");
     let began = Instant::now();
     let mut silent: Vec<_> = (0..20)
@@ -519,7 +519,7 @@ fn who_never_ends_the_handshake_is_cut_and_keeps_nobody_waiting() {
         // A reset is an end, too.
         let _ = silent.read_to_end(&mut rest);
     }
-    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert!(began.elapsed() >= Duration::from_secs(2));
     let timeouts = "envoy_listener_downstream_cx_transport_socket_connect_timeout";
     weir.eventually_metric(timeouts, 20);
     weir.eventually_metric("envoy_listener_downstream_cx_active", 0);

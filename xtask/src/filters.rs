@@ -1,4 +1,4 @@
-//! `cargo xtask filters`: builds Weir's own filters.
+//! `cargo xtask filters`: builds Weir's own filters, and those that the guide shows.
 
 use std::fs;
 
@@ -11,17 +11,19 @@ use crate::{layout, module, process};
 pub(crate) fn run() -> Result<()> {
     let names = names()?;
     let toolchain = Toolchain::find()?;
+    let build = |options: &[&str]| {
+        process::build(
+            toolchain
+                .cargo_build()
+                .current_dir(layout::filters())
+                .args(options)
+                .arg("--target-dir")
+                .arg(layout::guest_target()),
+        )
+    };
     step(
         &format!("building {} for {TARGET}", names.join(", ")),
-        || {
-            process::build(
-                toolchain
-                    .cargo_build()
-                    .current_dir(layout::filters())
-                    .arg("--target-dir")
-                    .arg(layout::guest_target()),
-            )
-        },
+        || build(&[]),
     )?;
     let built = layout::guest_target().join(TARGET).join("release");
     for name in names {
@@ -30,7 +32,26 @@ pub(crate) fn run() -> Result<()> {
             format!("the package in filters/{name} has to be named `{name}` as its folder is")
         })?;
     }
-    module::publish(&built.join("tour_rust.wasm"), "tour-rust")
+    module::publish(&built.join("tour_rust.wasm"), "tour-rust")?;
+    step("building the examples of the guide", || {
+        build(&["--package", "guide-examples", "--examples"])
+    })?;
+    for name in examples()? {
+        let artifact = format!("examples/{}.wasm", name.replace('-', "_"));
+        module::publish(&built.join(artifact), &format!("guide/{name}"))?;
+    }
+    Ok(())
+}
+
+/// The examples of the guide: each has a suite of tests.
+fn examples() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for file in fs::read_dir(layout::guide_examples())? {
+        let name = file?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(".tests.yaml").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The folders that hold a filter, not a library of filters.

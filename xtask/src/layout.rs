@@ -18,6 +18,11 @@ pub(crate) fn languages() -> PathBuf {
     filters().join("languages")
 }
 
+/// The filters that the guide shows.
+pub(crate) fn guide_examples() -> PathBuf {
+    root().join("docs/guide/examples")
+}
+
 /// The guests of the conformance suite.
 pub(crate) fn guests() -> PathBuf {
     root().join("conformance/guests")

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod book;
 mod conformance;
 mod debian;
 mod demo;
@@ -13,9 +14,9 @@ mod languages;
 mod layout;
 mod lint;
 mod module;
-mod pip;
 mod process;
 mod progress;
+mod pypi;
 mod stress;
 mod test;
 mod toolchain;
@@ -28,6 +29,7 @@ usage: cargo xtask <command>
 
   bench     measure what filters cost; with --quick, for half a minute and
             without the micro benches
+  book      make pages of the guide for those who write filters, in target/book
   chaos healthy, chaos leaks, chaos recovery, chaos isolation, chaos reloads, chaos swap
             run Weir with a filter that loops, leaks, traps and lies, and see what
             others notice; with --help, how much
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bench"] => bench::run(false),
         ["bench", "--quick"] => bench::run(true),
+        ["book"] => book::run(),
         ["chaos", ref rest @ ..] => stress::chaos(rest),
         ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),
         ["demo"] => demo::run(false),

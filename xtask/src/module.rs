@@ -23,8 +23,8 @@ pub(crate) fn publish(built: &Path, name: &str) -> Result<()> {
     let Some(abi) = abi_version(&code) else {
         bail!("{} is not a proxy-wasm module", built.display());
     };
-    fs::create_dir_all(layout::modules())?;
     let path = layout::modules().join(format!("{name}.wasm"));
+    fs::create_dir_all(path.parent().unwrap_or(&path))?;
     if fs::read(&path).ok().as_deref() != Some(&code[..]) {
         let unfinished = path.with_extension("part");
         fs::write(&unfinished, &code)?;

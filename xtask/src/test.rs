@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::process::{self, cargo};
 use crate::progress::Progress;
-use crate::{conformance, debian, filters, guests, layout, lint, stress};
+use crate::{book, conformance, debian, filters, guests, layout, lint, stress};
 
 /// What the tests run, or serve: `weir_conformance::program` says which needs what.
 const PACKAGES: [&str; 7] = [
@@ -32,6 +32,7 @@ pub(crate) fn run() -> Result<()> {
     progress.phase("guests of the tests", guests::build);
     progress.phase("unit tests of the filters", whole(test_filters));
     progress.phase("tests of the workspace", whole(test_workspace));
+    progress.phase("pages of the guide", book::try_run);
     progress.phase("conformance with Envoy", || conformance::run(&[]));
     progress.phase("streams made by chance", || {
         conformance::run(&["--random", "1", "--count", "300"])

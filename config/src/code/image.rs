@@ -1,6 +1,7 @@
 //! `oci://registry/repository:tag`: a module in an OCI registry.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Characters of a repository's name, as the distribution specification has it.
 const REPOSITORY_MAX: usize = 255;
@@ -29,6 +30,11 @@ impl ImageReference {
             .as_deref()
             .or(self.tag.as_deref())
             .unwrap_or("latest")
+    }
+
+    /// Whether the registry can only be this machine.
+    pub fn is_loopback(&self) -> bool {
+        super::remote::is_loopback_authority(&self.registry)
     }
 
     /// Reads what follows `oci://`; the error says what is wrong, and what to do.
@@ -86,6 +92,19 @@ impl ImageReference {
             tag: tag.map(str::to_owned),
             digest: digest.map(str::to_ascii_lowercase),
         })
+    }
+}
+
+impl FromStr for ImageReference {
+    type Err = String;
+
+    /// From `oci://registry/repository:tag`; the error says what is wrong, and what to
+    /// do.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("oci://").ok_or_else(|| {
+            format!("`{text}` is not an image: write `oci://registry/repository:tag`")
+        })?;
+        Self::parse(rest).map_err(|(message, help)| format!("{message}: {help}"))
     }
 }
 

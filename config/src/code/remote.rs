@@ -165,13 +165,17 @@ impl ModuleUri {
 
     /// Whether the host can only be this machine.
     fn is_loopback(&self) -> bool {
-        let authority = self.authority();
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => host,
-            _ => authority,
-        };
-        is_loopback(host.trim_start_matches('[').trim_end_matches(']'))
+        is_loopback_authority(self.authority())
     }
+}
+
+/// Whether a host, perhaps with a port, can only be this machine.
+pub(super) fn is_loopback_authority(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => authority,
+    };
+    is_loopback(host.trim_start_matches('[').trim_end_matches(']'))
 }
 
 /// Whether a host, without port and brackets, can only be this machine.

@@ -36,6 +36,8 @@ pub struct Places<'a> {
     pub scratch: &'a Path,
     /// An address where nobody listens.
     pub nobody: SocketAddr,
+    /// Clusters beside those of the cases.
+    pub more: &'a [(String, SocketAddr)],
 }
 
 /// Name of a case's listener, cluster and VMs.
@@ -63,6 +65,8 @@ pub fn bootstrap(
 ) -> Result<Value> {
     let mut listeners = Vec::new();
     let mut clusters = vec![cluster("dead", places.nobody, Protocol::H1)];
+    let more = places.more.iter();
+    clusters.extend(more.map(|(name, endpoint)| cluster(name, *endpoint, Protocol::H1)));
     for (case, upstream) in cases.iter().zip(upstreams) {
         let name = unique_name(group, case);
         let mut own = cluster(&name, *upstream, case.upstream_protocol);

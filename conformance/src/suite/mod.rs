@@ -6,6 +6,7 @@ pub mod case;
 pub mod client;
 pub mod diff;
 pub mod differences;
+pub mod filters;
 mod guest;
 pub mod h1;
 mod h2_text;

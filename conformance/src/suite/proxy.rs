@@ -81,8 +81,47 @@ impl Kind {
     ///
     /// With the end of its log, if it does not start.
     pub async fn start(&self, bootstrap: &Path, folder: &Path) -> Result<Proxy> {
+        let (proxy, ready) = self.launch(bootstrap, folder).await?;
+        ready?;
+        Ok(proxy)
+    }
+
+    /// Starts the proxy with a `bootstrap` that it is to refuse; gives what guests have
+    /// logged, or none if it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such program.
+    pub async fn refusal(&self, bootstrap: &Path, folder: &Path) -> Result<Option<Vec<String>>> {
+        let (mut proxy, ready) = self.launch(bootstrap, folder).await?;
+        if ready.is_ok() {
+            return Ok(None);
+        }
+        // Until the log is complete.
+        while proxy.guest_lines.recv().await.is_some() {}
+        let log = fs::read(self.log_file(folder))?;
+        let log = String::from_utf8_lossy(&log);
+        Ok(Some(
+            log.lines().filter_map(|line| self.said(line)).collect(),
+        ))
+    }
+
+    /// What a guest says in a line of the log, on whatever thread.
+    fn said(&self, line: &str) -> Option<String> {
+        match self {
+            Self::Envoy(_) => envoy::said(line),
+            Self::Weir(_) => weir::said(line),
+        }
+    }
+
+    fn log_file(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.log", self.name()))
+    }
+
+    /// A process, and whether it has become ready.
+    async fn launch(&self, bootstrap: &Path, folder: &Path) -> Result<(Proxy, Result<()>)> {
         let admin_file = folder.join(format!("{}.admin", self.name()));
-        let log = folder.join(format!("{}.log", self.name()));
+        let log = self.log_file(folder);
         if admin_file.exists() {
             fs::remove_file(&admin_file)?;
         }
@@ -105,16 +144,17 @@ impl Kind {
             listeners: BTreeMap::new(),
             guest_lines,
         };
-        if let Err(error) = self.wait_until_ready(&mut proxy, &admin_file).await {
+        let ready = self.wait_until_ready(&mut proxy, &admin_file).await;
+        let ready = ready.map_err(|error| {
             let log = fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<_> = log.lines().rev().take(20).collect();
             let last = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
-            return Err(error.context(format!(
+            error.context(format!(
                 "{} does not start; its log ends\n{last}",
                 self.name()
-            )));
-        }
-        Ok(proxy)
+            ))
+        });
+        Ok((proxy, ready))
     }
 
     /// Copies the proxy's log to a file, and sends on what is its guests'.

@@ -112,6 +112,7 @@ impl<'a> Stage<'a> {
             modules,
             scratch: folder,
             nobody: nobody.local_addr()?,
+            more: &[],
         };
         let bootstrap = bootstrap(group, &cases, &addresses, &places)?;
         let file = folder.join("bootstrap.json");

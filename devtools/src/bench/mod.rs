@@ -1,26 +1,20 @@
 //! What a filter costs: a price list, or two side by side.
 
+mod load;
 mod profile;
 mod round;
 mod table;
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Map, Value as Json, json};
-use weir_abi::{HeaderMap, LogLevel, Module};
+use weir_abi::Module;
 
+pub(crate) use self::load::Load;
 use self::profile::Prices;
-use self::round::Load;
 pub(crate) use self::table::table;
-use crate::driver::Setup;
 use crate::measure::Samples;
-
-/// Rounds that are measured, of each of two filters in turn.
-const ROUNDS: usize = 10;
-
-/// Compilations that are measured: they take long.
-const COMPILATIONS: usize = 3;
 
 /// What passes through the filter.
 #[derive(Debug, Clone)]
@@ -31,58 +25,98 @@ pub(crate) struct Traffic {
     pub(crate) body: usize,
 }
 
-/// A filter that is measured.
-pub(crate) struct Subject {
-    pub(crate) file: String,
-    module: Module,
-    setup: Setup,
-    load: Load,
-    compile: Samples,
-    prices: Prices,
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    /// Compilations: they take long.
+    compilations: usize,
+    /// Rounds, of each of two filters in turn.
+    rounds: usize,
+    /// VMs that are started in a round.
+    starts: usize,
+    /// Passes of a round, for each thing that is measured.
+    passes: usize,
+    /// Streams that are open at once to find what one takes of memory.
+    open_streams: u64,
 }
 
-impl Subject {
-    /// Compiles `wasm`.
+impl Effort {
+    /// For prices that mean something.
+    pub(crate) const FULL: Self = Self {
+        compilations: 3,
+        rounds: 10,
+        starts: 5,
+        passes: 200,
+        open_streams: 256,
+    };
+
+    /// To see that all of it runs.
+    pub(crate) const QUICK: Self = Self {
+        compilations: 1,
+        rounds: 1,
+        starts: 1,
+        passes: 3,
+        open_streams: 3,
+    };
+}
+
+/// A module, and what it took to compile it.
+pub(crate) struct Compiled {
+    path: PathBuf,
+    module: Module,
+    took: Samples,
+}
+
+impl Compiled {
+    /// Compiles `wasm`, which `path` has.
     ///
     /// # Errors
     /// Why it cannot be loaded.
-    pub(crate) fn new(
-        path: &Path,
-        wasm: &[u8],
-        configuration: Vec<u8>,
-        traffic: &Traffic,
-    ) -> Result<Self, String> {
-        let mut compile = Samples::default();
+    pub(crate) fn new(path: &Path, wasm: &[u8], effort: Effort) -> Result<Self, String> {
+        let mut took = Samples::default();
         let mut compiled = None;
-        for _ in 0..COMPILATIONS {
+        for _ in 0..effort.compilations {
             let began = Instant::now();
             let module = Module::compile(wasm);
-            compile.push(began.elapsed());
+            took.push(began.elapsed());
             compiled = Some(module.map_err(|error| format!("{}: {error}", path.display()))?);
         }
         let Some(module) = compiled else {
             return Err(format!("{}: nothing was compiled", path.display()));
         };
-        let name = path
-            .file_stem()
-            .map_or("filter".into(), |stem| stem.to_string_lossy());
         Ok(Self {
-            file: path.display().to_string(),
+            path: path.to_owned(),
             module,
-            setup: Setup {
-                log_level: LogLevel::Critical,
-                now: now(),
-                ..Setup::new(&name, configuration)
-            },
-            load: Load::new(traffic),
-            compile,
-            prices: Prices::default(),
+            took,
         })
     }
+}
 
-    fn round(&mut self) -> Result<(), String> {
-        let measured = self.load.round(&self.module, &self.setup, &mut self.prices);
-        measured.map_err(|error| format!("{}: {error}", self.file))
+/// A filter that is measured.
+pub(crate) struct Subject<'c> {
+    compiled: &'c Compiled,
+    load: Load,
+    prices: Prices,
+}
+
+impl<'c> Subject<'c> {
+    pub(crate) fn new(compiled: &'c Compiled, load: Load) -> Self {
+        Self {
+            compiled,
+            load,
+            prices: Prices::default(),
+        }
+    }
+
+    /// The module's file.
+    pub(crate) fn file(&self) -> String {
+        self.compiled.path.display().to_string()
+    }
+
+    fn round(&mut self, effort: Effort) -> Result<(), String> {
+        let module = &self.compiled.module;
+        let measured = round::measure(&self.load, module, effort, &mut self.prices);
+        measured.map_err(|error| format!("{}: {error}", self.file()))
     }
 
     /// Everything that was measured: what, in which unit, how much, and how often on a
@@ -99,7 +133,7 @@ impl Subject {
         };
         let prices = &self.prices;
         let mut list: Vec<Price> = [
-            ("compile", &self.compile),
+            ("compile", &self.compiled.took),
             ("instantiate", &prices.instantiate),
             ("start and configure", &prices.configure),
             ("stream", &prices.stream),
@@ -165,7 +199,7 @@ impl Subject {
             }
             Json::Object(entry)
         });
-        json!({ "file": self.file, "prices": prices.collect::<Vec<_>>() })
+        json!({ "file": self.file(), "prices": prices.collect::<Vec<_>>() })
     }
 }
 
@@ -202,63 +236,20 @@ impl Unit {
 ///
 /// # Errors
 /// Why a filter does not run.
-pub(crate) fn run(subjects: &mut [Subject]) -> Result<(), String> {
-    for _ in 0..ROUNDS {
+pub(crate) fn run(subjects: &mut [Subject<'_>], effort: Effort) -> Result<(), String> {
+    for _ in 0..effort.rounds {
         for subject in &mut *subjects {
-            subject.round()?;
+            subject.round(effort)?;
         }
     }
     Ok(())
 }
 
 /// The price lists for programs.
-pub(crate) fn json(subject: &Subject, baseline: Option<&Subject>) -> Json {
+pub(crate) fn json(subject: &Subject<'_>, baseline: Option<&Subject<'_>>) -> Json {
     let mut json = subject.json();
     if let Some(baseline) = baseline {
         json["baseline"] = baseline.json();
     }
     json
-}
-
-fn now() -> Duration {
-    let now = std::time::SystemTime::now();
-    now.duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-/// Headers of a request as a browser sends it, and these.
-fn request_headers(traffic: &Traffic) -> HeaderMap {
-    let usual = [
-        (":authority", "example.com"),
-        (":path", "/products/42?color=blue"),
-        (":method", "POST"),
-        (":scheme", "https"),
-        ("accept", "text/html,application/json;q=0.9,*/*;q=0.8"),
-        ("accept-encoding", "gzip, br"),
-        ("content-type", "application/json"),
-        (
-            "user-agent",
-            "Mozilla/5.0 (X11; Linux x86_64) weir-filter-bench",
-        ),
-        ("x-request-id", "6f0d1b2e-6f0b-4d0e-9c55-2f1f7a8b9c0d"),
-    ];
-    let mut map: HeaderMap = usual.into_iter().collect();
-    map.add("content-length", traffic.body.to_string());
-    for (name, value) in &traffic.headers {
-        map.replace(name.clone(), value.clone());
-    }
-    map
-}
-
-/// Headers of the response.
-fn response_headers(traffic: &Traffic) -> HeaderMap {
-    let usual = [
-        (":status", "200"),
-        ("content-type", "application/json"),
-        ("cache-control", "no-store"),
-        ("server", "upstream"),
-    ];
-    let mut map: HeaderMap = usual.into_iter().collect();
-    map.add("content-length", traffic.body.to_string());
-    map
 }

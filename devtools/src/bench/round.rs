@@ -1,172 +1,118 @@
-//! [`Load`]: what a round of measurements does.
+//! What a round of measurements does.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use weir_abi::{Direction, HeaderMap, Module, Vm};
+use weir_abi::{Module, Vm};
 
+use super::Effort;
+use super::load::Load;
 use super::profile::{Callbacks, Hostcalls, Prices};
-use super::{Traffic, request_headers, response_headers};
-use crate::driver::{Driver, Exchange, Observer, Properties, Setup, TestHost};
+use crate::driver::{Observer, TestHost};
 
-/// VMs that are started in a round.
-const STARTS: usize = 5;
-
-/// Streams that pass in a round, for each thing that is measured.
-const STREAMS: usize = 200;
-
-/// Streams that are open at once to find what one takes of memory.
-const OPEN_STREAMS: u64 = 256;
-
-/// Time that passes between two streams: timers of filters tick now and then.
-const GAP: Duration = Duration::from_millis(5);
-
-/// The messages of each stream.
-pub(super) struct Load {
-    request: HeaderMap,
-    response: HeaderMap,
-    body: Bytes,
+/// Measures everything once more.
+///
+/// # Errors
+/// Why the filter does not run.
+pub(super) fn measure(
+    load: &Load,
+    module: &Module,
+    effort: Effort,
+    prices: &mut Prices,
+) -> Result<(), String> {
+    for _ in 0..effort.starts {
+        start(load, module, prices)?;
+    }
+    let mut plain = load.start(module, Observer::Nobody)?;
+    let streams = u32::try_from(load.streams()).unwrap_or(u32::MAX);
+    for _ in 0..effort.passes {
+        let began = Instant::now();
+        plain.pass()?;
+        prices.stream.push(began.elapsed() / streams);
+    }
+    callbacks(load, module, effort, prices)?;
+    hostcalls(load, module, effort, prices)?;
+    memory(load, module, effort, prices)
 }
 
-impl Load {
-    pub(super) fn new(traffic: &Traffic) -> Self {
-        let text = b"{\"name\": \"value\", \"list\": [1, 2, 3]}, ";
-        let body: Vec<u8> = text.iter().copied().cycle().take(traffic.body).collect();
-        Self {
-            request: request_headers(traffic),
-            response: response_headers(traffic),
-            body: body.into(),
-        }
-    }
+fn start(load: &Load, module: &Module, prices: &mut Prices) -> Result<(), String> {
+    let setup = load.setup();
+    let began = Instant::now();
+    let host = TestHost::new(setup);
+    let vm = Vm::new(module, setup.vm.clone(), host).map_err(|error| error.to_string())?;
+    let instantiated = began.elapsed();
+    let root = vm.start_plugin(setup.plugin.clone());
+    let both = began.elapsed();
+    root.map_err(|error| match vm.failure() {
+        Some(failure) => failure.to_string(),
+        None => error.to_string(),
+    })?;
+    prices.instantiate.push(instantiated);
+    prices.configure.push(both.saturating_sub(instantiated));
+    Ok(())
+}
 
-    /// Measures everything once more.
-    pub(super) fn round(
-        &self,
-        module: &Module,
-        setup: &Setup,
-        prices: &mut Prices,
-    ) -> Result<(), String> {
-        for _ in 0..STARTS {
-            let began = Instant::now();
-            let host = TestHost::new(setup, false);
-            let vm = Vm::new(module, setup.vm.clone(), host).map_err(|error| error.to_string())?;
-            let instantiated = began.elapsed();
-            let root = vm.start_plugin(setup.plugin.clone());
-            let both = began.elapsed();
-            root.map_err(|error| match vm.failure() {
-                Some(failure) => failure.to_string(),
-                None => error.to_string(),
-            })?;
-            prices.instantiate.push(instantiated);
-            prices.configure.push(both.saturating_sub(instantiated));
+fn callbacks(
+    load: &Load,
+    module: &Module,
+    effort: Effort,
+    prices: &mut Prices,
+) -> Result<(), String> {
+    let meter = Rc::new(Callbacks::default());
+    let mut running = load.start(module, Observer::Meter(Rc::clone(&meter) as _))?;
+    let mut note = |counts: u64| {
+        for (name, took) in meter.take() {
+            let used = prices.callbacks.entry(name).or_default();
+            used.samples.push(took);
+            used.in_streams += counts;
         }
-        let plain = start(module, setup, Observer::Nobody)?;
-        for _ in 0..STREAMS {
-            let began = Instant::now();
-            self.pass(&plain)?;
-            prices.stream.push(began.elapsed());
-        }
-        self.callbacks(module, setup, prices)?;
-        self.hostcalls(module, setup, prices)?;
-        self.memory(module, setup, prices)
-    }
-
-    fn callbacks(&self, module: &Module, setup: &Setup, prices: &mut Prices) -> Result<(), String> {
-        let meter = Rc::new(Callbacks::default());
-        let driver = start(module, setup, Observer::Meter(Rc::clone(&meter) as _))?;
-        let mut note = |counts: u64| {
-            for (name, took) in meter.take() {
-                let used = prices.callbacks.entry(name).or_default();
-                used.samples.push(took);
-                used.in_streams += counts;
-            }
-        };
+    };
+    note(0);
+    for _ in 0..effort.passes {
+        running.pass()?;
+        note(1);
+        running.rest();
         note(0);
-        for _ in 0..STREAMS {
-            self.pass(&driver)?;
-            note(1);
-            driver.advance(GAP);
-            note(0);
-        }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn hostcalls(&self, module: &Module, setup: &Setup, prices: &mut Prices) -> Result<(), String> {
-        let watch = Rc::new(Hostcalls::default());
-        let driver = start(module, setup, Observer::Watch(Rc::clone(&watch) as _))?;
-        let mut note = |counts: u64| {
-            let (calls, allocations, allocated) = watch.take();
-            for (name, took) in calls {
-                let used = prices.hostcalls.entry(name).or_default();
-                used.samples.push(took);
-                used.in_streams += counts;
-            }
-            prices.allocations += allocations * counts;
-            prices.allocated += allocated * counts;
-            prices.streams += counts;
-        };
+fn hostcalls(
+    load: &Load,
+    module: &Module,
+    effort: Effort,
+    prices: &mut Prices,
+) -> Result<(), String> {
+    let watch = Rc::new(Hostcalls::default());
+    let mut running = load.start(module, Observer::Watch(Rc::clone(&watch) as _))?;
+    let mut note = |counts: u64| {
+        let (calls, allocations, allocated) = watch.take();
+        for (name, took) in calls {
+            let used = prices.hostcalls.entry(name).or_default();
+            used.samples.push(took);
+            used.in_streams += counts;
+        }
+        prices.allocations += allocations * counts;
+        prices.allocated += allocated * counts;
+        prices.streams += load.streams() * counts;
+    };
+    note(0);
+    for _ in 0..effort.passes {
+        running.pass()?;
+        note(1);
+        running.rest();
         note(0);
-        for _ in 0..STREAMS {
-            self.pass(&driver)?;
-            note(1);
-            driver.advance(GAP);
-            note(0);
-        }
-        Ok(())
     }
-
-    fn memory(&self, module: &Module, setup: &Setup, prices: &mut Prices) -> Result<(), String> {
-        let driver = start(module, setup, Observer::Nobody)?;
-        let size = || driver.vm.memory_size() as u64;
-        prices.memory_of_vm = size();
-        let open: Vec<_> = (0..OPEN_STREAMS)
-            .map(|_| {
-                let exchange = driver.open(Properties::default());
-                exchange.headers(Direction::Request, self.request.clone(), false);
-                exchange
-            })
-            .collect();
-        let grown = size().saturating_sub(prices.memory_of_vm);
-        prices.memory_of_stream = grown / OPEN_STREAMS;
-        drop(open);
-        driver.stop();
-        healthy(&driver)
-    }
-
-    /// One stream from begin to end. Whom the filter asks agrees.
-    fn pass(&self, driver: &Driver) -> Result<(), String> {
-        let exchange = driver.open(Properties::default());
-        let agree = |exchange: &Exchange| {
-            while let Some(callout) = driver.host.take_callout(|_| true) {
-                // One that has failed is found out below.
-                let _ = callout.agree(&driver.vm);
-            }
-            exchange.settle();
-        };
-        for (direction, headers) in [
-            (Direction::Request, &self.request),
-            (Direction::Response, &self.response),
-        ] {
-            let end = self.body.is_empty();
-            exchange.headers(direction, headers.clone(), end);
-            agree(&exchange);
-            if !end {
-                exchange.body(direction, self.body.clone(), true);
-                agree(&exchange);
-            }
-        }
-        driver.close(&exchange);
-        driver.host.take_log();
-        healthy(driver)
-    }
+    Ok(())
 }
 
-fn start(module: &Module, setup: &Setup, observer: Observer) -> Result<Driver, String> {
-    let host = TestHost::observed(setup, observer);
-    Driver::start(module, setup, &host).map_err(|error| error.to_string())
-}
-
-fn healthy(driver: &Driver) -> Result<(), String> {
-    driver.failure().map_or(Ok(()), Err)
+fn memory(load: &Load, module: &Module, effort: Effort, prices: &mut Prices) -> Result<(), String> {
+    let mut running = load.start(module, Observer::Nobody)?;
+    prices.memory_of_vm = running.memory_size();
+    for _ in 0..effort.open_streams {
+        running.leave_open();
+    }
+    let grown = running.memory_size().saturating_sub(prices.memory_of_vm);
+    prices.memory_of_stream = grown / effort.open_streams;
+    running.stop()
 }

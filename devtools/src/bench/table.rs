@@ -7,11 +7,11 @@ use crate::measure;
 
 /// The price list of a filter, beside that of another if there is one. Writing to a
 /// string cannot fail.
-pub(crate) fn table(subject: &Subject, baseline: Option<&Subject>) -> String {
+pub(crate) fn table(subject: &Subject<'_>, baseline: Option<&Subject<'_>>) -> String {
     let mut out = String::new();
     let prices = subject.prices();
     let Some(baseline) = baseline else {
-        let _ = writeln!(out, "{}", subject.file);
+        let _ = writeln!(out, "{}", subject.file());
         let _ = writeln!(out, "{:48} {:>12} {:>12}", "", "each", "per stream");
         for price in &prices {
             let often = price
@@ -23,7 +23,7 @@ pub(crate) fn table(subject: &Subject, baseline: Option<&Subject>) -> String {
         return out;
     };
     let before = baseline.prices();
-    let _ = writeln!(out, "{} against {}", subject.file, baseline.file);
+    let _ = writeln!(out, "{} against {}", subject.file(), baseline.file());
     let _ = writeln!(
         out,
         "{:48} {:>12} {:>12} {:>8}",

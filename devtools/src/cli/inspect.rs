@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use crate::inspect;
 
 #[derive(Debug, Args)]
-pub(super) struct Inspect {
+#[allow(missing_docs)] // The command's own words would be lost.
+pub struct Inspect {
     /// The module.
     file: PathBuf,
     /// How the report is written.

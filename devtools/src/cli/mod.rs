@@ -10,37 +10,51 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+pub use self::bench::Bench;
+pub use self::inspect::Inspect;
+pub use self::new::New;
+pub use self::test::Test;
+
 /// Tools for people who write filters.
 #[derive(Debug, Args)]
 pub struct Filter {
     #[command(subcommand)]
-    command: Command,
+    command: Tool,
 }
 
+/// A command of `weir filter`, of those that need no network.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Tool {
     /// Make a project for a filter: it builds, tests and runs with the commands that are
     /// printed.
-    New(new::New),
+    New(New),
     /// Tell what is in a module, and which hosts could load it.
-    Inspect(inspect::Inspect),
+    Inspect(Inspect),
     /// Run the tests of a filter, without a network.
     ///
     /// Ends with 0 when all pass, and 1 when one fails or none can be run.
-    Test(test::Test),
+    Test(Test),
     /// Measure what a filter costs: to start, by callback, by hostcall, and in memory.
-    Bench(bench::Bench),
+    Bench(Bench),
 }
 
 impl Filter {
     /// Runs the command that the arguments name; the code is that of the process.
     #[must_use]
     pub fn execute(self) -> ExitCode {
-        let result = match self.command {
-            Command::New(new) => new.execute(),
-            Command::Inspect(inspect) => inspect.execute(),
-            Command::Test(test) => return test.execute(),
-            Command::Bench(bench) => bench.execute(),
+        self.command.execute()
+    }
+}
+
+impl Tool {
+    /// Runs the command; the code is that of the process.
+    #[must_use]
+    pub fn execute(self) -> ExitCode {
+        let result = match self {
+            Self::New(new) => new.execute(),
+            Self::Inspect(inspect) => inspect.execute(),
+            Self::Test(test) => return test.execute(),
+            Self::Bench(bench) => bench.execute(),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error}");

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use crate::scaffold::{self, Commands, Language};
 
 #[derive(Debug, Args)]
-pub(super) struct New {
+#[allow(missing_docs)] // The command's own words would be lost.
+pub struct New {
     /// The language that it is written in.
     #[arg(long, value_enum)]
     lang: Lang,

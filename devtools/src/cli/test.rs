@@ -12,7 +12,8 @@ use crate::test::{self, Choice, Form, Options};
 use crate::watch::Watched;
 
 #[derive(Debug, Args)]
-pub(super) struct Test {
+#[allow(missing_docs)] // The command's own words would be lost.
+pub struct Test {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]

@@ -64,14 +64,20 @@ pub(crate) enum Observer {
     Meter(Rc<dyn Meter>),
 }
 
+impl Observer {
+    /// With `trace`, all that passes between host and filter is written down.
+    pub(crate) fn tracing(trace: bool) -> Self {
+        match trace {
+            true => Self::Tracer(Rc::default()),
+            false => Self::Nobody,
+        }
+    }
+}
+
 impl TestHost {
-    /// With `trace`, all that passes between it and the filter is written down.
-    pub(crate) fn new(setup: &Setup, trace: bool) -> Rc<Self> {
-        let observer = match trace {
-            true => Observer::Tracer(Rc::default()),
-            false => Observer::Nobody,
-        };
-        Self::observed(setup, observer)
+    /// A host that nobody looks on at.
+    pub(crate) fn new(setup: &Setup) -> Rc<Self> {
+        Self::observed(setup, Observer::Nobody)
     }
 
     /// A host that somebody looks on at.

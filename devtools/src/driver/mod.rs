@@ -137,6 +137,14 @@ impl Driver {
         connection
     }
 
+    /// Ends a connection, and forgets it.
+    pub(crate) fn disconnect(&self, connection: &Rc<Tcp>) {
+        connection.end();
+        self.connections
+            .borrow_mut()
+            .retain(|open| !Rc::ptr_eq(open, connection));
+    }
+
     /// Carries out what the filter has asked for between callbacks.
     pub(crate) fn settle(&self) {
         loop {

@@ -25,7 +25,7 @@ pub(super) fn run(
         ..setup.clone()
     };
     let start = || {
-        let host = TestHost::new(&setup, false);
+        let host = TestHost::new(&setup);
         Driver::start(module, &setup, &host).map_err(|error| error.to_string())
     };
     let mut plugin = Samples::default();

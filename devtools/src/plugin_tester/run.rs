@@ -12,7 +12,7 @@ use weir_config::Span;
 use super::bench;
 use super::phases::{Outcome, Phases};
 use super::read::{Expectation, Rule, Steps, StringMatcher, Suite, Test};
-use crate::driver::{Driver, LogLine, Setup, TestHost};
+use crate::driver::{Driver, LogLine, Observer, Setup, TestHost};
 use crate::report::{Failure, TestResult, Verdict};
 use crate::show;
 use crate::suite::original;
@@ -102,7 +102,7 @@ impl Run<'_> {
     }
 
     fn test(&mut self, test: &Test, steps: &Steps, module: &Module, setup: &Setup, trace: bool) {
-        let host = TestHost::new(setup, trace);
+        let host = TestHost::observed(setup, Observer::tracing(trace));
         let bounds = |word: &str| format!("--- {word} test: {} ---", test.name);
         self.append_log(&[bounds("Starting")]);
         let driver = Driver::start(module, setup, &host);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use weir_abi::{Direction, HeaderMap, Side, Space};
 use weir_config::Span;
 
-use super::expect::{self, Expect, Header, Held, LogMatcher, Named, Reply};
+use super::expect::{self, Expect, Header, Held, LogMatcher, Named, Reply, ReplyParts};
 use super::matcher::Matcher;
 use super::read::Suite;
-use super::run::Line;
+use super::world::Line;
 use crate::driver::{Callout, CalloutRequest, Exchange, LogLine, Outcome, Passed, Tcp, TestHost};
 use crate::report::Failure;
 use crate::show;
@@ -25,6 +25,10 @@ impl<'s> Checks<'s> {
             suite,
             failures: Vec::new(),
         }
+    }
+
+    pub(super) fn first(&self) -> Option<&Failure> {
+        self.failures.first()
     }
 
     pub(super) fn into_failures(self) -> Vec<Failure> {
@@ -47,19 +51,24 @@ impl<'s> Checks<'s> {
         }
     }
 
-    fn optional(&mut self, subject: &str, matcher: Option<&Matcher>, value: Option<&[u8]>) {
+    pub(super) fn optional(
+        &mut self,
+        subject: &str,
+        matcher: Option<&Matcher>,
+        value: Option<&[u8]>,
+    ) {
         if let Some(matcher) = matcher {
             self.value(subject, matcher, value);
         }
     }
 
-    fn flag(&mut self, subject: &str, expected: Option<(bool, Span)>, actual: bool) {
+    pub(super) fn flag(&mut self, subject: &str, expected: Option<(bool, Span)>, actual: bool) {
         if let Some((expected, span)) = expected.filter(|(expected, _)| *expected != actual) {
             self.fail(span, subject, &expected.to_string(), &actual.to_string());
         }
     }
 
-    fn headers(&mut self, whose: &str, headers: &[Header], map: Option<&HeaderMap>) {
+    pub(super) fn headers(&mut self, whose: &str, headers: &[Header], map: Option<&HeaderMap>) {
         for Header {
             name,
             values,
@@ -132,7 +141,7 @@ impl<'s> Checks<'s> {
         });
     }
 
-    fn message(&mut self, whose: &str, expected: &expect::Message, passed: &Passed) {
+    pub(super) fn message(&mut self, whose: &str, expected: &expect::Message, passed: &Passed) {
         let headers = passed.headers.as_ref();
         if headers.is_none() && !(expected.headers.is_empty() && expected.status.is_none()) {
             let subject = format!("the headers of {whose}");
@@ -184,20 +193,31 @@ impl<'s> Checks<'s> {
             self.fail(reply.span, subject, "one", &actual);
             return;
         };
+        let headers = response.headers.iter().cloned().collect();
+        self.answer(parts, &response.code.to_string(), &headers, &response.body);
         let whose = "the filter's own answer";
-        let status = response.code.to_string();
-        let subject = format!("the status of {whose}");
-        self.optional(&subject, parts.status.as_ref(), Some(status.as_bytes()));
-        let headers: HeaderMap = response.headers.iter().cloned().collect();
-        self.headers(whose, &parts.headers, Some(&headers));
-        let subject = format!("the body of {whose}");
-        self.optional(&subject, parts.body.as_ref(), Some(&response.body));
         let subject = format!("the details of {whose}");
         self.optional(&subject, parts.details.as_ref(), Some(&response.details));
         let grpc_status = response.grpc_status.map(|status| status.to_string());
         let subject = format!("the gRPC status of {whose}");
         let grpc_status = grpc_status.as_deref().map(str::as_bytes);
         self.optional(&subject, parts.grpc_status.as_ref(), grpc_status);
+    }
+
+    /// What everybody can see of the filter's own answer.
+    pub(super) fn answer(
+        &mut self,
+        parts: &ReplyParts,
+        status: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) {
+        let whose = "the filter's own answer";
+        let subject = format!("the status of {whose}");
+        self.optional(&subject, parts.status.as_ref(), Some(status.as_bytes()));
+        self.headers(whose, &parts.headers, Some(headers));
+        let subject = format!("the body of {whose}");
+        self.optional(&subject, parts.body.as_ref(), Some(body));
     }
 
     fn held(&mut self, expected: &[Held], held: &[Held], span: Span) {
@@ -245,27 +265,46 @@ impl<'s> Checks<'s> {
 
     /// What is expected of the log since the step before.
     pub(super) fn log(&mut self, expected: &[LogMatcher], log: &[LogLine]) {
-        for LogMatcher { level, message } in expected {
+        for matcher in expected {
+            let level = matcher.level;
             let of_level = |line: &&LogLine| level.is_none_or(|level| line.level == level);
-            let mut lines = log.iter().filter(of_level);
-            let accepts =
-                |matcher: &Matcher, line: &LogLine| matcher.accepts(Some(line.message.as_bytes()));
-            let held = match message.negated() {
-                Some(unwanted) => !lines.any(|line| accepts(unwanted, line)),
-                None => lines.any(|line| accepts(message, line)),
-            };
-            if held {
-                continue;
-            }
+            let lines = log
+                .iter()
+                .filter(of_level)
+                .map(|line| line.message.as_str());
+            let all = log.iter().map(|line| line.message.as_str());
+            self.logged(matcher, lines, all);
+        }
+    }
+
+    /// The same of lines whose levels are not known.
+    pub(super) fn log_text(&mut self, expected: &[LogMatcher], log: &[String]) {
+        for matcher in expected {
+            let lines = || log.iter().map(String::as_str);
+            self.logged(matcher, lines(), lines());
+        }
+    }
+
+    /// Whether one of `lines` is as expected; `all` lines are shown if none is.
+    fn logged<'l>(
+        &mut self,
+        expected: &LogMatcher,
+        mut lines: impl Iterator<Item = &'l str>,
+        all: impl Iterator<Item = &'l str>,
+    ) {
+        let LogMatcher { level, message } = expected;
+        let accepts = |matcher: &Matcher, line: &str| matcher.accepts(Some(line.as_bytes()));
+        let held = match message.negated() {
+            Some(unwanted) => !lines.any(|line| accepts(unwanted, line)),
+            None => lines.any(|line| accepts(message, line)),
+        };
+        if !held {
             let level = level.map_or_else(String::new, |level| format!(" at level {level}"));
             let expected = match message.negated() {
                 Some(unwanted) => format!("no line{level} that is {}", unwanted.describe()),
                 None => format!("a line{level}: {}", message.describe()),
             };
-            let lines: Vec<_> = log
-                .iter()
-                .map(|line| format!("`{}`", line.message))
-                .collect();
+            let lines: Vec<_> = all.map(|line| format!("`{line}`")).collect();
             let actual = match lines.is_empty() {
                 true => "nothing was logged".to_owned(),
                 false => lines.join(", "),

@@ -19,18 +19,22 @@ pub(crate) struct Suite {
     /// Path of the module, if the suite names one, and where it does.
     pub(crate) plugin: Option<(PathBuf, Span)>,
     pub(super) tests: Vec<Test>,
+    /// What is measured: the steps of each are played again and again.
+    pub(crate) benches: Vec<Test>,
 }
 
-/// One test.
-pub(super) struct Test {
-    pub(super) name: String,
-    pub(super) ignored: bool,
-    pub(super) setup: Setup,
+/// One test, or one bench.
+pub(crate) struct Test {
+    pub(crate) name: String,
+    pub(crate) ignored: bool,
+    pub(crate) setup: Setup,
     pub(super) shared_data: Vec<(Bytes, Bytes)>,
     /// Properties of every stream.
     pub(super) properties: crate::driver::Properties,
     /// What is expected of the start.
     pub(super) expect: Expect,
+    /// Of a bench: steps that are played once, before it is measured.
+    pub(super) before: Vec<Step>,
     pub(super) steps: Vec<Step>,
     pub(super) span: Span,
 }
@@ -63,7 +67,10 @@ impl Suite {
     pub(crate) fn read(path: &Path, text: &str, configuration: Option<&[u8]>) -> Read<Self> {
         let document = Document::parse(&path.display().to_string(), text)?;
         let folder = fields::folder(path);
-        let known: Vec<_> = ["plugin", "tests"].into_iter().chain(SETTINGS).collect();
+        let known: Vec<_> = ["plugin", "tests", "benches"]
+            .into_iter()
+            .chain(SETTINGS)
+            .collect();
         let fields = Fields::open(document.root(), "a test suite", &known)?;
         let plugin = fields.text("plugin")?;
         let plugin = plugin.map(|plugin| (folder.join(plugin), fields.span("plugin")));
@@ -79,6 +86,7 @@ impl Suite {
             shared_data: Vec::new(),
             properties: crate::driver::Properties::default(),
             expect: Expect::default(),
+            before: Vec::new(),
             steps: Vec::new(),
             span: Span::default(),
         };
@@ -86,22 +94,17 @@ impl Suite {
         if let Some(configuration) = configuration {
             defaults.setup.plugin.configuration = Bytes::copy_from_slice(configuration);
         }
-        let Some(tests) = fields.get("tests") else {
-            let error = document.root().error("a test suite needs the key `tests`");
+        let (tests, benches) = (fields.get("tests"), fields.get("benches"));
+        if tests.is_none() && benches.is_none() {
+            let error = document.root();
+            let error = error.error("a test suite needs the key `tests`, or `benches`");
             return Err(error.into());
-        };
-        let mut all: Vec<Test> = Vec::new();
-        for element in fields::list(tests)? {
-            let test = defaults.read(element, &folder)?;
-            if all.iter().any(|known| known.name == test.name) {
-                let message = format!("there are two tests called `{}`", test.name);
-                return Err(element.error(message).into());
-            }
-            all.push(test);
         }
+        let read = |kind, list| defaults.read_all(kind, list, &folder);
         Ok(Self {
             plugin,
-            tests: all,
+            tests: read(Kind::Test, tests)?,
+            benches: read(Kind::Bench, benches)?,
             document,
         })
     }
@@ -119,16 +122,56 @@ impl Suite {
     }
 }
 
+/// Whether something is tested or measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Test,
+    Bench,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Test => "a test",
+            Self::Bench => "a bench",
+        }
+    }
+
+    /// The key of a list of them.
+    fn list(self) -> &'static str {
+        match self {
+            Self::Test => "tests",
+            Self::Bench => "benches",
+        }
+    }
+}
+
 impl Test {
-    /// A test with these settings unless it has its own.
-    fn read(&self, element: Element<'_>, folder: &Path) -> Read<Self> {
-        let known: Vec<_> = ["name", "ignore", "steps", "expect"]
-            .into_iter()
-            .chain(SETTINGS)
-            .collect();
-        let fields = Fields::open(element, "a test", &known)?;
+    fn read_all(&self, kind: Kind, list: Option<Element<'_>>, folder: &Path) -> Read<Vec<Self>> {
+        let mut all: Vec<Self> = Vec::new();
+        let elements = list.map(fields::list).transpose()?;
+        for element in elements.unwrap_or_default() {
+            let test = self.read(kind, element, folder)?;
+            if all.iter().any(|known| known.name == test.name) {
+                let message = format!("there are two of `{}` called `{}`", kind.list(), test.name);
+                return Err(element.error(message).into());
+            }
+            all.push(test);
+        }
+        Ok(all)
+    }
+
+    /// A test or bench with these settings unless it has its own.
+    fn read(&self, kind: Kind, element: Element<'_>, folder: &Path) -> Read<Self> {
+        let own: &[&str] = match kind {
+            Kind::Test => &["name", "ignore", "steps", "expect"],
+            Kind::Bench => &["name", "ignore", "before", "steps", "expect"],
+        };
+        let known: Vec<_> = own.iter().copied().chain(SETTINGS).collect();
+        let fields = Fields::open(element, kind.name(), &known)?;
         let Some(name) = fields.text("name")? else {
-            return Err(element.error("a test needs the key `name`").into());
+            let message = format!("{} needs the key `name`", kind.name());
+            return Err(element.error(message).into());
         };
         let mut test = Self {
             name,
@@ -137,13 +180,21 @@ impl Test {
             shared_data: self.shared_data.clone(),
             properties: self.properties.clone(),
             expect: Expect::read(fields.get("expect"), folder)?,
+            before: Vec::new(),
             steps: Vec::new(),
             span: element.at(),
         };
         test.set(&fields, folder)?;
-        if let Some(steps) = fields.get("steps") {
-            let steps = fields::list(steps)?.into_iter();
-            test.steps = steps.map(|s| Step::read(s, folder)).collect::<Read<_>>()?;
+        for (key, steps) in [("before", &mut test.before), ("steps", &mut test.steps)] {
+            if let Some(list) = fields.get(key) {
+                let list = fields::list(list)?.into_iter();
+                *steps = list.map(|s| Step::read(s, folder)).collect::<Read<_>>()?;
+            }
+        }
+        if kind == Kind::Bench && test.steps.is_empty() {
+            return Err(element
+                .error("a bench without `steps` measures nothing")
+                .into());
         }
         Ok(test)
     }

@@ -1,41 +1,40 @@
 //! Runs the tests of a suite.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use weir_abi::{
-    Direction, DnsAddress, HttpCallResponse, Module, SharedLimits, SharedState, Side, Space,
-};
-use weir_config::Span;
+use weir_abi::Module;
 
-use super::check::Checks;
 use super::read::{Suite, Test};
-use super::step::{Action, Answer, DISCONNECTS, Message, Step};
-use crate::driver::{Callout, CalloutRequest, Driver, Exchange, LogLine, Tcp, TestHost};
+use super::world::World;
+use crate::driver::Observer;
 use crate::report::{TestResult, Verdict};
 use crate::test::Choice;
 
-/// Runs the tests that are chosen, and tells of each when it has ended.
+/// How often the steps of a bench are played when it is tested: they have to go on where
+/// they end.
+const ROUNDS: usize = 2;
+
+/// Runs the tests that are chosen, and tells of each when it has ended. A bench is tested
+/// too: whether what it expects comes.
 pub(crate) fn run(
     suite: &Suite,
     module: &Module,
     choice: &Choice,
     mut each: impl FnMut(&TestResult),
 ) -> Vec<TestResult> {
-    let tests = suite.tests.iter().filter(|test| choice.picks(&test.name));
-    let results = tests.map(|test| {
+    let tests = suite.tests.iter().map(|test| (test.name.clone(), test, 1));
+    let benches = suite.benches.iter();
+    let benches = benches.map(|bench| (format!("bench {}", bench.name), bench, ROUNDS));
+    let all = tests.chain(benches);
+    let results = all.filter(|(name, ..)| choice.picks(name));
+    let results = results.map(|(name, test, rounds)| {
         let began = Instant::now();
         let (verdict, output) = match test.ignored || !choice.tests {
             true => (Verdict::Ignored, String::new()),
-            false => run_one(suite, test, module, choice.trace),
+            false => run_one(suite, test, rounds, module, choice.trace),
         };
         let result = TestResult {
-            name: test.name.clone(),
+            name,
             verdict,
             output,
             measured: Vec::new(),
@@ -47,390 +46,23 @@ pub(crate) fn run(
     results.collect()
 }
 
-fn run_one(suite: &Suite, test: &Test, module: &Module, trace: bool) -> (Verdict, String) {
-    let mut world = World::new(suite, test, trace);
+fn run_one(
+    suite: &Suite,
+    test: &Test,
+    rounds: usize,
+    module: &Module,
+    trace: bool,
+) -> (Verdict, String) {
+    let mut world = World::new(suite, test, Observer::tracing(trace));
     world.start(module);
-    for step in &test.steps {
-        if world.driver.is_none() {
-            break;
-        }
+    let steps = std::iter::repeat_n(&test.steps, rounds).flatten();
+    for step in test.before.iter().chain(steps) {
         world.step(step);
     }
-    if let Some(driver) = world.driver.take() {
-        driver.stop();
-        world.collect_log();
-        world.check_health(&driver, test.span);
-    }
-    let failures = world.checks.into_failures();
+    let (failures, output) = world.end();
     let verdict = match failures.is_empty() {
         true => Verdict::Passed,
         false => Verdict::Failed(failures),
     };
-    (verdict, world.output)
-}
-
-/// A step's stream or connection.
-#[derive(Clone)]
-pub(super) enum Line {
-    Http(Rc<Exchange>),
-    Tcp(Rc<Tcp>),
-}
-
-/// One test as it runs.
-struct World<'s> {
-    test: &'s Test,
-    checks: Checks<'s>,
-    host: Rc<TestHost>,
-    space: Arc<Space>,
-    driver: Option<Driver>,
-    lines: RefCell<BTreeMap<String, Line>>,
-    /// A failure of the VM has been expected.
-    may_fail: bool,
-    output: String,
-}
-
-impl<'s> World<'s> {
-    fn new(suite: &'s Suite, test: &'s Test, trace: bool) -> Self {
-        let shared = Arc::new(SharedState::default());
-        let space = shared.space(&test.setup.vm.vm_id, SharedLimits::default());
-        Self {
-            test,
-            checks: Checks::new(suite),
-            host: TestHost::new(&test.setup, trace),
-            space,
-            driver: None,
-            lines: RefCell::default(),
-            may_fail: false,
-            output: String::new(),
-        }
-    }
-
-    fn start(&mut self, module: &Module) {
-        for (key, value) in &self.test.shared_data {
-            self.set_shared(key, value, self.test.span);
-        }
-        let mut setup = self.test.setup.clone();
-        setup.vm.shared = Arc::clone(&self.space);
-        let started = Driver::start(module, &setup, &self.host);
-        let log = self.collect_log();
-        let expect = &self.test.expect;
-        let refused = expect.refused.is_some_and(|(refused, _)| refused);
-        match started {
-            Ok(driver) => {
-                if let Some((true, span)) = expect.refused {
-                    self.checks
-                        .fail(span, "the start", "a refusal", "the filter has started");
-                }
-                driver.settle();
-                self.driver = Some(driver);
-            }
-            Err(error) if refused => {
-                if let Some(matcher) = &expect.fails {
-                    let error = error.to_string();
-                    self.checks
-                        .value("the failure", matcher, Some(error.as_bytes()));
-                }
-            }
-            Err(error) => {
-                let subject = format!("the filter does not start: {error}");
-                self.checks.fail(self.test.span, &subject, "", "");
-            }
-        }
-        self.checks.log(&expect.log, &log);
-        self.checks.host(expect, &self.host, &self.space);
-    }
-
-    /// What the filter has logged since this was called last; it is kept for the
-    /// report.
-    fn collect_log(&mut self) -> Vec<LogLine> {
-        let log = self.host.take_log();
-        self.output.push_str(&self.host.take_trace());
-        for line in &log {
-            self.output.push_str(&line.shown());
-        }
-        log
-    }
-
-    fn check_health(&mut self, driver: &Driver, span: Span) {
-        if let Some(failure) = driver.failure().filter(|_| !self.may_fail) {
-            self.may_fail = true;
-            let subject = format!("the filter has failed: {failure}");
-            self.checks.fail(span, &subject, "", "");
-        }
-    }
-
-    fn set_shared(&mut self, key: &Bytes, value: &Bytes, span: Span) {
-        if self.space.set(key, value, 0).is_err() {
-            self.checks
-                .fail(span, "there is no room for more shared data", "", "");
-        }
-    }
-
-    fn step(&mut self, step: &Step) {
-        let Some(driver) = self.driver.take() else {
-            return;
-        };
-        self.act(&driver, step);
-        driver.settle();
-        let log = self.collect_log();
-        let expect = &step.expect;
-        match (&expect.fails, driver.failure()) {
-            (Some(matcher), failure) => {
-                self.may_fail = true;
-                let failure = failure.as_deref().map(str::as_bytes);
-                self.checks.value("the failure", matcher, failure);
-            }
-            (None, _) => self.check_health(&driver, step.span),
-        }
-        let line = self.lines.borrow().get(&step.stream).cloned();
-        self.checks.line(expect, line.as_ref(), step.span);
-        self.checks.log(&expect.log, &log);
-        self.checks.host(expect, &self.host, &self.space);
-        self.driver = Some(driver);
-    }
-
-    fn act(&mut self, driver: &Driver, step: &Step) {
-        match &step.action {
-            Action::None => {}
-            Action::Request(message, properties) => {
-                self.end(&step.stream);
-                let exchange = driver.open(self.test.properties.with(properties));
-                let line = Line::Http(Rc::clone(&exchange));
-                self.lines.borrow_mut().insert(step.stream.clone(), line);
-                send(&exchange, Direction::Request, message);
-            }
-            Action::Response(message) => {
-                if let Some(exchange) = self.exchange(step) {
-                    send(&exchange, Direction::Response, message);
-                }
-            }
-            Action::More(direction, message) => {
-                if let Some(exchange) = self.exchange(step) {
-                    send(&exchange, *direction, message);
-                }
-            }
-            Action::End => match self.line(step) {
-                Some(Line::Http(exchange)) => exchange.end(),
-                Some(Line::Tcp(tcp)) => tcp.end(),
-                None => {}
-            },
-            Action::Answer(target, answer) => self.answer(driver, step, target, answer),
-            Action::Advance(time) => driver.advance(*time),
-            Action::SetSharedData(values) => {
-                for (key, value) in values {
-                    self.set_shared(key, value, step.span);
-                }
-            }
-            Action::Enqueue(items) => {
-                for (queue, item) in items {
-                    self.enqueue(queue, item, step.span);
-                }
-            }
-            Action::Connect(properties) => {
-                self.end(&step.stream);
-                let tcp = driver.connect(self.test.properties.with(properties));
-                let line = Line::Tcp(tcp);
-                self.lines.borrow_mut().insert(step.stream.clone(), line);
-            }
-            Action::Data(side, pieces, end) => {
-                if let Some(tcp) = self.tcp(step) {
-                    let last = pieces.len().saturating_sub(1);
-                    for (index, piece) in pieces.iter().enumerate() {
-                        tcp.data(*side, piece.clone(), *end && index == last);
-                    }
-                }
-            }
-            Action::Disconnect(side) => {
-                if let Some(tcp) = self.tcp(step) {
-                    tcp.close(*side, DISCONNECTS);
-                    if *side == Side::Downstream {
-                        tcp.end();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends the stream or connection of that name, if there is one.
-    fn end(&self, name: &str) {
-        match self.lines.borrow_mut().remove(name) {
-            Some(Line::Http(exchange)) => exchange.end(),
-            Some(Line::Tcp(tcp)) => tcp.end(),
-            None => {}
-        }
-    }
-
-    fn line(&mut self, step: &Step) -> Option<Line> {
-        let line = self.lines.borrow().get(&step.stream).cloned();
-        if line.is_none() {
-            let subject = format!(
-                "there is no {}: begin it with `request` or `connect`",
-                step.stream
-            );
-            self.checks.fail(step.span, &subject, "", "");
-        }
-        line
-    }
-
-    fn exchange(&mut self, step: &Step) -> Option<Rc<Exchange>> {
-        match self.line(step)? {
-            Line::Http(exchange) => Some(exchange),
-            Line::Tcp(_) => {
-                self.checks
-                    .fail(step.span, "this is a TCP connection", "", "");
-                None
-            }
-        }
-    }
-
-    fn tcp(&mut self, step: &Step) -> Option<Rc<Tcp>> {
-        match self.line(step)? {
-            Line::Tcp(tcp) => Some(tcp),
-            Line::Http(_) => {
-                let subject = "this is an HTTP stream: a TCP connection begins with `connect`";
-                self.checks.fail(step.span, subject, "", "");
-                None
-            }
-        }
-    }
-
-    fn enqueue(&mut self, queue: &Bytes, item: &Bytes, span: Span) {
-        let number = self.space.resolve_queue("", queue);
-        let put = number.map(|number| self.space.enqueue(number, item.clone()));
-        match put {
-            Some(Ok(())) => {}
-            Some(Err(_)) => self
-                .checks
-                .fail(span, "there is no room in the queue", "", ""),
-            None => {
-                let name = String::from_utf8_lossy(queue);
-                let subject = format!("the filter has registered no queue called `{name}`");
-                self.checks.fail(span, &subject, "", "");
-            }
-        }
-    }
-
-    fn answer(&mut self, driver: &Driver, step: &Step, target: &str, answer: &Answer) {
-        let Some(callout) = self.host.take_callout(|callout| callout.target() == target) else {
-            let under_way = self.host.callouts();
-            let under_way: Vec<_> = under_way
-                .iter()
-                .map(|(k, t)| format!("{k} to {t}"))
-                .collect();
-            let actual = match under_way.is_empty() {
-                true => "no callout".to_owned(),
-                false => under_way.join(", "),
-            };
-            let expected = format!("a callout to {target}");
-            self.checks
-                .fail(step.span, "the callouts under way", &expected, &actual);
-            return;
-        };
-        if let Some(expected) = &step.expect.callout {
-            self.checks.callout(expected, &callout);
-        }
-        match give(&callout, answer, driver) {
-            Some(true) => self.host.put_back(callout),
-            Some(false) => {}
-            None => {
-                let subject = format!("this is no answer to a {}", callout.kind());
-                self.checks.fail(step.span, &subject, "", "");
-            }
-        }
-    }
-}
-
-/// Answers a callout: whether it goes on, or `None` if it can have no such answer.
-fn give(callout: &Callout, answer: &Answer, driver: &Driver) -> Option<bool> {
-    let vm = &driver.vm;
-    // A VM that has failed is told of nothing; that it has, is looked at later.
-    match (&callout.request, answer) {
-        (_, Answer::Fails) => {
-            let _ = callout.break_off(vm);
-            Some(false)
-        }
-        (
-            CalloutRequest::Http(token, _),
-            Answer::Http {
-                headers,
-                body,
-                trailers,
-            },
-        ) => {
-            let response = HttpCallResponse {
-                headers: headers.clone(),
-                body: body.clone().into(),
-                trailers: trailers.clone(),
-            };
-            let _ = vm.on_http_call_response(*token, Some(response));
-            Some(false)
-        }
-        (CalloutRequest::Grpc(token, _), Answer::Grpc { messages, end, .. }) => {
-            let _ = match (end, messages.first()) {
-                (Some((status, message)), _) if *status != 0 => {
-                    vm.on_grpc_close(*token, *status, message.clone())
-                }
-                (_, message) => vm.on_grpc_message(*token, message.cloned().unwrap_or_default()),
-            };
-            Some(false)
-        }
-        (
-            CalloutRequest::GrpcStream(token, ..),
-            Answer::Grpc {
-                initial,
-                messages,
-                trailers,
-                end,
-            },
-        ) => {
-            if let Some(initial) = initial {
-                let _ = vm.on_grpc_initial_metadata(*token, initial.clone());
-            }
-            for message in messages {
-                let _ = vm.on_grpc_message(*token, message.clone());
-            }
-            if let Some(trailers) = trailers {
-                let _ = vm.on_grpc_trailing_metadata(*token, trailers.clone());
-            }
-            if let Some((status, message)) = end {
-                let _ = vm.on_grpc_close(*token, *status, message.clone());
-            }
-            Some(end.is_none())
-        }
-        (CalloutRequest::Dns(token, _), Answer::Addresses(addresses)) => {
-            let address = |address: &std::net::IpAddr| DnsAddress {
-                address: SocketAddr::new(*address, 0),
-                ttl: TTL,
-            };
-            let addresses: Vec<_> = addresses.iter().map(address).collect();
-            let _ = vm.on_resolve_dns(*token, &addresses);
-            Some(false)
-        }
-        _ => None,
-    }
-}
-
-/// How long an address holds that a test gives.
-const TTL: Duration = Duration::from_secs(60);
-
-/// Has a message, or more of it, arrive.
-fn send(exchange: &Exchange, direction: Direction, message: &Message) {
-    let Message {
-        headers,
-        body,
-        trailers,
-        more,
-    } = message;
-    let ends_with_body = !more && trailers.is_none();
-    if let Some(headers) = headers {
-        let end = ends_with_body && body.is_empty();
-        exchange.headers(direction, headers.clone(), end);
-    }
-    let last = body.len().saturating_sub(1);
-    for (index, piece) in body.iter().enumerate() {
-        exchange.body(direction, piece.clone(), ends_with_body && index == last);
-    }
-    if let Some(trailers) = trailers {
-        exchange.trailers(direction, trailers.clone());
-    }
+    (verdict, output)
 }

@@ -1,12 +1,11 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use filter_http::{Counter, Headers, Request, Response, query, shared as shared_data};
-use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::{Counter, Filter, Headers, Request, Response, query, shared as shared_data};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 use serde_json::json;
 
 use crate::budget::{self, Spent};
@@ -17,13 +16,8 @@ use crate::usage::Reader;
 /// Bytes of text for a token, where a response does not tell its usage.
 const BYTES_PER_TOKEN: u64 = 4;
 
-#[derive(Default)]
-pub(crate) struct Root {
-    shared: Option<Rc<Shared>>,
-}
-
 /// What all streams share.
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
     /// By provider.
     counters: Vec<Counters>,
@@ -57,18 +51,12 @@ enum State {
     Over,
 }
 
-impl Context for Root {}
+impl Filter for Shared {
+    const NAME: &'static str = "ai-gateway";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        let config: Config = match filter_config::parse(self.get_plugin_configuration().as_deref())
-        {
-            Ok(config) => config,
-            Err(reason) => {
-                error!("ai-gateway: configuration refused: {reason}");
-                return false;
-            }
-        };
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
         let counters = config.providers.iter().map(|provider| {
             let counter = |what| Counter::define(&format!("ai_gateway.{}.{what}", provider.name.0));
             Counters {
@@ -77,27 +65,22 @@ impl RootContext for Root {
                 completion_tokens: counter("completion_tokens"),
             }
         });
-        self.shared = Some(Rc::new(Shared {
+        Self {
             counters: counters.collect(),
             config,
             refused: Counter::define("ai_gateway.refused"),
             unknown_usage: Counter::define("ai_gateway.unknown_usage"),
-        }));
-        true
+        }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            shared: Rc::clone(self.shared.as_ref()?),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            shared: self,
             spent: None,
             bytes: 0,
             success: false,
             state: State::Over,
-        }))
+        })
     }
 }
 

@@ -6,23 +6,25 @@ mod receiver;
 mod record;
 mod sender;
 
-use config::{Config, Role};
-use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{ContextType, LogLevel};
+use std::rc::Rc;
 
+use filter_http::Filter;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::LogLevel;
+
+use config::{Config, Role};
 use receiver::Receiver;
 use sender::Sender;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::<Root>::default());
+    proxy_wasm::set_root_context(|_| filter_http::root::<Audit>());
 }}
 
-#[derive(Default)]
-struct Root {
-    sender: Option<Sender>,
-    receiver: Option<Receiver>,
+/// One of the two sides.
+enum Audit {
+    Sender(Sender),
+    Receiver(Receiver),
 }
 
 /// A stream of the receiver, of which nothing is wanted.
@@ -30,42 +32,29 @@ struct Passing;
 
 impl Context for Passing {}
 impl HttpContext for Passing {}
-impl Context for Root {}
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        let config: Config = match filter_config::parse(self.get_plugin_configuration().as_deref())
-        {
-            Ok(config) => config,
-            Err(reason) => {
-                error!("audit: configuration refused: {reason}");
-                return false;
-            }
-        };
+impl Filter for Audit {
+    const NAME: &'static str = "audit";
+
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
         match config.role {
-            Role::Receive => {
-                let queue = self.register_shared_queue(&config.queue);
-                self.receiver = Some(Receiver::new(queue));
-            }
-            Role::Send => self.sender = Some(Sender::new(config)),
+            Role::Receive => Self::Receiver(Receiver::new(&config.queue)),
+            Role::Send => Self::Sender(Sender::new(config)),
         }
-        true
     }
 
-    fn on_queue_ready(&mut self, _queue: u32) {
-        if let Some(receiver) = &self.receiver {
+    fn on_queue_ready(&self) {
+        if let Self::Receiver(receiver) = self {
             receiver.receive();
         }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(match &self.sender {
-            Some(sender) => Box::new(sender.stream()),
-            None => Box::new(Passing),
-        })
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        match &*self {
+            Self::Sender(sender) => Box::new(sender.stream()),
+            Self::Receiver(_) => Box::new(Passing),
+        }
     }
 }

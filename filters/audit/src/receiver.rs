@@ -8,15 +8,16 @@ use proxy_wasm::types::{Bytes, MetricType};
 const NUMBER: &str = "audit/number";
 
 pub(crate) struct Receiver {
-    queue: u32,
+    /// None if the host has no queues: the SDK ends the VM before that.
+    queue: Option<u32>,
     records: Option<u32>,
 }
 
 impl Receiver {
-    pub(crate) fn new(queue: u32) -> Self {
+    pub(crate) fn new(queue: &str) -> Self {
         let records = hostcalls::define_metric(MetricType::Counter, "audit_records");
         Self {
-            queue,
+            queue: hostcalls::register_shared_queue(queue).ok(),
             records: records.ok(),
         }
     }
@@ -24,7 +25,10 @@ impl Receiver {
     /// Takes all that is there: what came for a receiver that has failed is
     /// announced to nobody else.
     pub(crate) fn receive(&self) {
-        while let Ok(Some(record)) = hostcalls::dequeue_shared_queue(self.queue) {
+        let Some(queue) = self.queue else {
+            return;
+        };
+        while let Ok(Some(record)) = hostcalls::dequeue_shared_queue(queue) {
             let number = next_number();
             info!("audit {number} {}", String::from_utf8_lossy(&record));
             if let Some(records) = self.records {

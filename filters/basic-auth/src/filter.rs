@@ -1,22 +1,16 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 
 use std::rc::Rc;
 
-use filter_http::{Counter, Headers, Request, realm};
-use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::{Counter, Filter, Headers, Request, realm};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::Config;
 use crate::credentials::{Credentials, Failure};
 
-#[derive(Default)]
-pub(crate) struct Root {
-    shared: Option<Rc<Shared>>,
-}
-
 /// What all streams share.
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
     allowed: Counter,
     denied: Counter,
@@ -24,32 +18,21 @@ struct Shared {
 
 struct Stream(Rc<Shared>);
 
-impl Context for Root {}
+impl Filter for Shared {
+    const NAME: &'static str = "basic-auth";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => {
-                self.shared = Some(Rc::new(Shared {
-                    config,
-                    allowed: Counter::define("basic_auth.allowed"),
-                    denied: Counter::define("basic_auth.denied"),
-                }));
-            }
-            Err(reason) => {
-                error!("basic-auth: configuration refused: {reason}");
-                return false;
-            }
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
+        Self {
+            config,
+            allowed: Counter::define("basic_auth.allowed"),
+            denied: Counter::define("basic_auth.denied"),
         }
-        true
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream(Rc::clone(self.shared.as_ref()?))))
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream(self))
     }
 }
 

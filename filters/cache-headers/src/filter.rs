@@ -1,18 +1,12 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 
 use std::rc::Rc;
 
-use filter_http::{Headers, Request, Response, query};
-use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::{Filter, Headers, Request, Response, query};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::Config;
-
-#[derive(Default)]
-pub(crate) struct Root {
-    config: Option<Rc<Config>>,
-}
 
 struct Stream {
     config: Rc<Config>,
@@ -20,29 +14,20 @@ struct Stream {
     path: String,
 }
 
-impl Context for Root {}
+impl Filter for Config {
+    const NAME: &'static str = "cache-headers";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.config = Some(Rc::new(config)),
-            Err(reason) => {
-                error!("cache-headers: configuration refused: {reason}");
-                return false;
-            }
-        }
-        true
+    type Config = Self;
+
+    fn new(config: Self) -> Self {
+        config
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            config: Rc::clone(self.config.as_ref()?),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            config: self,
             path: String::new(),
-        }))
+        })
     }
 }
 

@@ -1,27 +1,22 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 
 use std::io::Write as _;
 use std::rc::Rc;
 
-use filter_http::{Counter, Headers, Request, Response};
+use filter_http::{Counter, Filter, Headers, Request, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use log::{error, warn};
 use proxy_wasm::hostcalls;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, BufferType, ContextType};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType};
 
 use crate::accept::accepts_gzip;
 use crate::config::Config;
 use crate::plan::Plan;
 
-#[derive(Default)]
-pub(crate) struct Root {
-    shared: Option<Rc<Shared>>,
-}
-
 /// What all streams share.
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
     compressed: Counter,
     bytes_in: Counter,
@@ -37,38 +32,27 @@ struct Stream {
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
-impl Context for Root {}
+impl Filter for Shared {
+    const NAME: &'static str = "compress";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => {
-                self.shared = Some(Rc::new(Shared {
-                    config,
-                    compressed: Counter::define("compress.compressed"),
-                    bytes_in: Counter::define("compress.bytes_in"),
-                    bytes_out: Counter::define("compress.bytes_out"),
-                    broken_streams: Counter::define("compress.broken_streams"),
-                }));
-            }
-            Err(reason) => {
-                error!("compress: configuration refused: {reason}");
-                return false;
-            }
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
+        Self {
+            config,
+            compressed: Counter::define("compress.compressed"),
+            bytes_in: Counter::define("compress.bytes_in"),
+            bytes_out: Counter::define("compress.bytes_out"),
+            broken_streams: Counter::define("compress.broken_streams"),
         }
-        true
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            shared: Rc::clone(self.shared.as_ref()?),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            shared: self,
             accepted: false,
             encoder: None,
-        }))
+        })
     }
 }
 

@@ -1,43 +1,29 @@
-//! The root and stream contexts: who is asked, and what comes of it.
+//! The filter and its streams: who is asked, and what comes of it.
 
 use std::rc::Rc;
 
-use log::{error, warn};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::Filter;
+use log::warn;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::{Config, Service};
-use crate::verdict::{Answer, Poll, Verdict};
+use crate::verdict::{Answer, Poll, Verdict, is_passed_on};
 
-#[derive(Default)]
-pub(crate) struct Root {
-    config: Option<Rc<Config>>,
-}
+impl Filter for Config {
+    const NAME: &'static str = "ext-auth";
 
-impl Context for Root {}
+    type Config = Self;
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.config = Some(Rc::new(config)),
-            Err(reason) => {
-                error!("ext-auth: configuration refused: {reason}");
-                return false;
-            }
-        }
-        true
+    fn new(config: Self) -> Self {
+        config
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let config = Rc::clone(self.config.as_ref()?);
-        Some(Box::new(Stream {
-            config,
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            config: self,
             state: State::Done,
-        }))
+        })
     }
 }
 
@@ -132,6 +118,7 @@ impl Stream {
     fn call(&self, service: &Service, more: &[(&str, &str)]) -> Option<u32> {
         let header = |name: &str| self.get_http_request_header(name).unwrap_or_default();
         let (method, path) = (header(":method"), header(":path"));
+        let (scheme, authority) = (header(":scheme"), header(":authority"));
         let sent: Vec<_> = self.config.send.iter().map(|n| (&**n, header(n))).collect();
         let mut headers = vec![
             (":method", "GET"),
@@ -139,6 +126,10 @@ impl Stream {
             (":authority", service.authority()),
             ("x-original-method", &method),
             ("x-original-path", &path),
+            ("x-forwarded-method", &method),
+            ("x-forwarded-proto", &scheme),
+            ("x-forwarded-host", &authority),
+            ("x-forwarded-uri", &path),
         ];
         let sent = sent.iter().filter(|(_, value)| !value.is_empty());
         headers.extend(sent.map(|(name, value)| (*name, &**value)));
@@ -174,8 +165,13 @@ impl Stream {
             }
             Verdict::Deny(code) => {
                 self.state = State::Done;
+                let headers = self.get_http_call_response_headers_bytes();
+                let text = headers.iter().filter_map(|(name, value)| {
+                    Some((name.as_str(), std::str::from_utf8(value).ok()?))
+                });
+                let headers = text.filter(|(name, _)| is_passed_on(name)).collect();
                 let body = self.get_http_call_response_body(0, body);
-                self.send_http_response(code, vec![], body.as_deref());
+                self.send_http_response(code, headers, body.as_deref());
             }
             Verdict::Unavailable => {
                 self.without_answer();

@@ -22,6 +22,26 @@ impl Answer {
     }
 }
 
+/// Whether a header of a refusal is for the client: where to log in, cookies, what the body
+/// is. What frames a message, and what proxies add to one, is not.
+pub(crate) fn is_passed_on(name: &str) -> bool {
+    const OF_THE_MESSAGE: [&str; 11] = [
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "proxy-connection",
+        "server",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+    ];
+    let own = name.starts_with(':') || name.starts_with("x-envoy-");
+    !own && !OF_THE_MESSAGE.contains(&name)
+}
+
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {

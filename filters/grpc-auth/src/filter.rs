@@ -1,12 +1,14 @@
-//! The root and stream contexts: who is asked, and what comes of it.
+//! The filter and its streams: who is asked, and what comes of it.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use log::{error, warn};
+use filter_http::Filter;
+use log::warn;
 use prost::Message;
+use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use proxy_wasm::types::Action;
 
 use crate::audit::Audit;
 use crate::config::Config;
@@ -18,61 +20,50 @@ const METHOD: &str = "Check";
 /// How often reports are sent.
 const AUDIT_PERIOD: Duration = Duration::from_millis(100);
 
-#[derive(Default)]
-pub(crate) struct Root {
-    config: Option<Rc<Config>>,
-    audit: Option<Rc<Audit>>,
+/// What all streams share.
+pub(crate) struct Shared {
+    config: Config,
+    audit: Option<Audit>,
 }
 
-impl Context for Root {
-    fn on_grpc_stream_close(&mut self, stream: u32, status: u32) {
+impl Filter for Shared {
+    const NAME: &'static str = "grpc-auth";
+
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
+        let audit = config.audit.clone().map(Audit::new);
+        if audit.is_some()
+            && let Err(status) = hostcalls::set_tick_period(AUDIT_PERIOD)
+        {
+            warn!("grpc-auth: no tick to report requests in: {status:?}");
+        }
+        Self { config, audit }
+    }
+
+    fn on_tick(&self, root: &dyn RootContext) {
+        if let Some(audit) = &self.audit {
+            audit.send(root);
+        }
+    }
+
+    fn on_grpc_stream_close(&self, stream: u32, status: u32) {
         warn!("grpc-auth: the audit stream has ended with status {status}");
         if let Some(audit) = &self.audit {
             audit.closed(stream);
         }
     }
-}
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse::<Config>(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => {
-                self.audit = config.audit.clone().map(|c| Rc::new(Audit::new(c)));
-                self.config = Some(Rc::new(config));
-            }
-            Err(reason) => {
-                error!("grpc-auth: configuration refused: {reason}");
-                return false;
-            }
-        }
-        if self.audit.is_some() {
-            self.set_tick_period(AUDIT_PERIOD);
-        }
-        true
-    }
-
-    fn on_tick(&mut self) {
-        if let Some(audit) = &self.audit {
-            audit.send(self);
-        }
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            config: Rc::clone(self.config.as_ref()?),
-            audit: self.audit.clone(),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            shared: self,
             entry: Entry::default(),
-        }))
+        })
     }
 }
 
 struct Stream {
-    config: Rc<Config>,
-    audit: Option<Rc<Audit>>,
+    shared: Rc<Shared>,
     entry: Entry,
 }
 
@@ -90,13 +81,14 @@ impl HttpContext for Stream {
             }
         }
         let message = CheckRequest::new(all).encode_to_vec();
-        let Config { cluster, .. } = &*self.config;
-        let timeout = self.config.timeout();
+        let config = &self.shared.config;
+        let cluster = &config.cluster;
+        let timeout = config.timeout();
         match self.dispatch_grpc_call(cluster, SERVICE, METHOD, vec![], Some(&message), timeout) {
             Ok(_) => Action::Pause,
             Err(status) => {
                 warn!("grpc-auth: cannot call `{cluster}`: {status:?}");
-                if !self.config.fail_open {
+                if !config.fail_open {
                     self.unavailable();
                     return Action::Pause;
                 }
@@ -112,7 +104,7 @@ impl HttpContext for Stream {
     }
 
     fn on_log(&mut self) {
-        if let Some(audit) = &self.audit {
+        if let Some(audit) = &self.shared.audit {
             audit.report(&self.entry);
         }
     }
@@ -141,7 +133,7 @@ impl Context for Stream {
             }
             None => {
                 warn!("grpc-auth: no answer: gRPC status {status}");
-                if self.config.fail_open {
+                if self.shared.config.fail_open {
                     self.resume_http_request();
                 } else {
                     self.unavailable();

@@ -1,7 +1,7 @@
 //! Networks: an address and how many of its bits count.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error};
@@ -70,6 +70,30 @@ impl Bits {
 }
 
 impl Network {
+    /// The lowest address that lies in it.
+    #[must_use]
+    pub fn first(self) -> IpAddr {
+        match self.base {
+            Bits::V4(bits) => IpAddr::V4(Ipv4Addr::from_bits(bits)),
+            Bits::V6(bits) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+        }
+    }
+
+    /// The highest one.
+    #[must_use]
+    pub fn last(self) -> IpAddr {
+        match self.base {
+            Bits::V4(bits) => {
+                let rest = u32::MAX.checked_shr(self.prefix).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(bits | rest))
+            }
+            Bits::V6(bits) => {
+                let rest = u128::MAX.checked_shr(self.prefix).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(bits | rest))
+            }
+        }
+    }
+
     /// Whether `address` lies in it.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
@@ -121,6 +145,21 @@ mod tests {
         assert!(contains("192.0.2.130/25", "192.0.2.128"));
         assert!(contains("2001:db8::/32", "2001:db8:ffff::1"));
         assert!(!contains("2001:db8::/32", "2001:db9::"));
+    }
+
+    #[test]
+    fn a_network_has_a_first_and_a_last_address() {
+        for (text, first, last) in [
+            ("192.0.2.9/24", "192.0.2.0", "192.0.2.255"),
+            ("0.0.0.0/0", "0.0.0.0", "255.255.255.255"),
+            ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+            ("2001:db8::/126", "2001:db8::", "2001:db8::3"),
+            ("::1", "::1", "::1"),
+        ] {
+            let network: Network = text.parse().unwrap();
+            let [first, last] = [first, last].map(|address| address.parse().unwrap());
+            assert_eq!((network.first(), network.last()), (first, last), "{text}");
+        }
     }
 
     #[test]

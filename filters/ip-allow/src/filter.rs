@@ -1,67 +1,49 @@
-//! The root, connection and stream contexts.
+//! The filter, its connections and its streams.
 
 use std::rc::Rc;
 
-use filter_http::{Counter, Headers, Request};
-use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
+use filter_http::{Counter, Filter, Headers, Request};
+use proxy_wasm::traits::{Context, HttpContext, StreamContext};
 use proxy_wasm::types::{Action, ContextType};
 
 use crate::config::Config;
 
-/// Counts the connections or requests that were not let in.
-const REFUSED: &str = "ip_allow.refused";
-
-#[derive(Default)]
-pub(crate) struct Root {
-    config: Rc<Config>,
+/// What all connections or streams share.
+pub(crate) struct Shared {
+    config: Config,
+    /// Connections or requests that were not let in.
     refused: Counter,
 }
 
-struct Connection {
-    config: Rc<Config>,
-    refused: Counter,
-}
+struct Connection(Rc<Shared>);
 
-struct Stream {
-    config: Rc<Config>,
-    refused: Counter,
-}
+struct Stream(Rc<Shared>);
 
-impl Context for Root {}
+impl Filter for Shared {
+    const NAME: &'static str = "ip-allow";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse::<Config>(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.config = Rc::new(config),
-            Err(reason) => {
-                error!("ip-allow: configuration refused: {reason}");
-                return false;
-            }
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
+        Self {
+            config,
+            refused: Counter::define("ip_allow.refused"),
         }
-        self.refused = Counter::define(REFUSED);
-        true
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(match self.config.http {
+    fn kind(&self) -> ContextType {
+        match self.config.http {
             None => ContextType::StreamContext,
             Some(_) => ContextType::HttpContext,
-        })
+        }
     }
 
-    fn create_stream_context(&self, _context_id: u32) -> Option<Box<dyn StreamContext>> {
-        Some(Box::new(Connection {
-            config: Rc::clone(&self.config),
-            refused: self.refused,
-        }))
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream(self))
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            config: Rc::clone(&self.config),
-            refused: self.refused,
-        }))
+    fn connection(self: Rc<Self>) -> Option<Box<dyn StreamContext>> {
+        Some(Box::new(Connection(self)))
     }
 }
 
@@ -70,10 +52,10 @@ impl Context for Connection {}
 impl StreamContext for Connection {
     fn on_new_connection(&mut self) -> Action {
         let address = self.get_property(vec!["source", "address"]);
-        if self.config.lets_in(&address.unwrap_or_default()) {
+        if self.0.config.lets_in(&address.unwrap_or_default()) {
             return Action::Continue;
         }
-        self.refused.add(1);
+        self.0.refused.add(1);
         self.close_downstream();
         Action::Pause
     }
@@ -83,23 +65,26 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let Some(http) = &self.config.http else {
+        let Some(http) = &self.0.config.http else {
             return Action::Continue;
         };
         let address = self.get_property(vec!["source", "address"]);
         let address = address.unwrap_or_default();
         let forwarded_for = self.get_http_request_header_bytes("x-forwarded-for");
+        let country = http.country_header(&address);
+        let country = country.and_then(|header| Request.get(header));
         let target = Request.get(":path");
-        let let_in = self.config.lets_in_request(
+        let let_in = self.0.config.lets_in_request(
             http,
             &address,
             forwarded_for.as_deref(),
+            country.as_deref(),
             target.as_deref(),
         );
         if let_in {
             return Action::Continue;
         }
-        self.refused.add(1);
+        self.0.refused.add(1);
         self.send_http_response(http.status.0, vec![], Some(http.body.as_bytes()));
         Action::Pause
     }

@@ -1,4 +1,4 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 //!
 //! Keys are fetched by the root context, in a tick that the first request in need of
 //! them asks for: it outlives every request, so that an answer finds who asked.
@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use filter_http::{Counter, Request, realm};
+use filter_http::{Counter, Filter, Request, realm};
 use log::{error, warn};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use proxy_wasm::types::Action;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -27,60 +27,50 @@ const KEY_SET_BYTES_MAX: usize = 1 << 20;
 /// How soon a fetch begins that a request asks for.
 const SOON: Duration = Duration::from_millis(1);
 
-#[derive(Default)]
-pub(crate) struct Root {
-    shared: Option<Rc<Shared>>,
-    /// Providers by the calls that fetch their keys.
-    calls: BTreeMap<u32, String>,
-}
-
 /// What all streams share.
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
+    /// Providers by the calls that fetch their keys.
+    calls: RefCell<BTreeMap<u32, String>>,
     /// Streams whose requests wait for keys.
     waiting: RefCell<BTreeSet<u32>>,
     allowed: Counter,
     denied: Counter,
+    known_tokens: Counter,
     fetches: Counter,
     failed_fetches: Counter,
 }
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        let config: Config = match filter_config::parse(self.get_plugin_configuration().as_deref())
-        {
-            Ok(config) => config,
-            Err(reason) => {
-                error!("jwt-auth: configuration refused: {reason}");
-                return false;
-            }
-        };
+impl Filter for Shared {
+    const NAME: &'static str = "jwt-auth";
+
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
         for provider in config.providers.values() {
             if let KeySource::Remote(remote, cache) = &provider.keys
                 && remote.prefetch
             {
                 cache.borrow_mut().want();
-                self.set_tick_period(SOON);
+                tick(SOON);
             }
         }
-        self.shared = Some(Rc::new(Shared {
+        Self {
             config,
+            calls: RefCell::default(),
             waiting: RefCell::default(),
             allowed: Counter::define("jwt_auth.allowed"),
             denied: Counter::define("jwt_auth.denied"),
+            known_tokens: Counter::define("jwt_auth.token_cache_hits"),
             fetches: Counter::define("jwt_auth.jwks_fetches"),
             failed_fetches: Counter::define("jwt_auth.jwks_fetch_failures"),
-        }));
-        true
+        }
     }
 
-    fn on_tick(&mut self) {
-        self.set_tick_period(Duration::ZERO);
-        let Some(shared) = self.shared.clone() else {
-            return;
-        };
+    fn on_tick(&self, root: &dyn RootContext) {
+        root.set_tick_period(Duration::ZERO);
         let mut failed = false;
-        for (name, provider) in shared.config.wanted() {
+        for (name, provider) in self.config.wanted() {
             let KeySource::Remote(remote, cache) = &provider.keys else {
                 continue;
             };
@@ -91,82 +81,79 @@ impl RootContext for Root {
                 (":path", &remote.url.path),
                 ("accept", "application/json"),
             ];
-            shared.fetches.add(1);
-            match self.dispatch_http_call(&remote.cluster, headers, None, vec![], remote.timeout())
+            self.fetches.add(1);
+            match root.dispatch_http_call(&remote.cluster, headers, None, vec![], remote.timeout())
             {
                 Ok(call) => {
                     cache.borrow_mut().begin();
-                    self.calls.insert(call, name.clone());
+                    self.calls.borrow_mut().insert(call, name.clone());
                 }
                 Err(status) => {
                     warn!("jwt-auth: cannot call `{}`: {status:?}", remote.cluster);
-                    shared.failed_fetches.add(1);
+                    self.failed_fetches.add(1);
                     cache.borrow_mut().end(now(), None);
                     failed = true;
                 }
             }
         }
         if failed {
-            shared.judge_waiting();
+            self.judge_waiting();
         }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let shared = Rc::clone(self.shared.as_ref()?);
-        Some(Box::new(Stream {
-            shared,
-            id: context_id,
-        }))
-    }
-}
-
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        let (Some(shared), Some(name)) = (self.shared.clone(), self.calls.remove(&token)) else {
+    fn on_http_call_response(
+        &self,
+        root: &dyn RootContext,
+        call: u32,
+        headers: usize,
+        body: usize,
+    ) {
+        let Some(name) = self.calls.borrow_mut().remove(&call) else {
             return;
         };
-        let Some(provider) = shared.config.providers.get(&name) else {
+        let Some(provider) = self.config.providers.get(&name) else {
             return;
         };
         let KeySource::Remote(_, cache) = &provider.keys else {
             return;
         };
-        let keys = self.fetched(headers, body);
+        let keys = fetched(root, headers, body);
         if let Err(reason) = &keys {
             warn!("jwt-auth: the keys of `{name}` cannot be had: {reason}");
-            shared.failed_fetches.add(1);
+            self.failed_fetches.add(1);
         }
         cache.borrow_mut().end(now(), keys.ok());
-        shared.judge_waiting();
+        self.judge_waiting();
+    }
+
+    fn stream(self: Rc<Self>, id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream { shared: self, id })
     }
 }
 
-impl Root {
-    fn fetched(&self, headers: usize, body: usize) -> Result<Keys, String> {
-        // The SDK panics if headers of an answer that was cut are asked for.
-        if headers == 0 {
-            return Err("there is no answer".to_owned());
-        }
-        let status = self.get_http_call_response_header_bytes(":status");
-        let status = status.unwrap_or_default();
-        if status != b"200" {
-            let status = String::from_utf8_lossy(&status);
-            return Err(format!("the server answers {status}"));
-        }
-        if body > KEY_SET_BYTES_MAX {
-            return Err(format!(
-                "the answer has more than {KEY_SET_BYTES_MAX} bytes"
-            ));
-        }
-        Keys::read(
-            &self
-                .get_http_call_response_body(0, body)
-                .unwrap_or_default(),
-        )
+fn fetched(root: &dyn RootContext, headers: usize, body: usize) -> Result<Keys, String> {
+    // The SDK panics if headers of an answer that was cut are asked for.
+    if headers == 0 {
+        return Err("there is no answer".to_owned());
+    }
+    let status = root.get_http_call_response_header_bytes(":status");
+    let status = status.unwrap_or_default();
+    if status != b"200" {
+        let status = String::from_utf8_lossy(&status);
+        return Err(format!("the server answers {status}"));
+    }
+    if body > KEY_SET_BYTES_MAX {
+        return Err(format!(
+            "the answer has more than {KEY_SET_BYTES_MAX} bytes"
+        ));
+    }
+    let body = root.get_http_call_response_body(0, body);
+    Keys::read(&body.unwrap_or_default())
+}
+
+fn tick(period: Duration) {
+    if let Err(status) = hostcalls::set_tick_period(period) {
+        error!("jwt-auth: no tick to fetch keys in: {status:?}");
     }
 }
 
@@ -174,16 +161,15 @@ impl Shared {
     /// Judges the request of the stream `id`, which is the effective context.
     fn judge(&self, id: u32) -> Action {
         let verdict = judge(&self.config, &Request, now());
-        if self.config.wanted().next().is_some()
-            && let Err(status) = hostcalls::set_tick_period(SOON)
-        {
-            error!("jwt-auth: no tick to fetch keys in: {status:?}");
+        if self.config.wanted().next().is_some() {
+            tick(SOON);
         }
         match verdict {
             Verdict::Pass(grant) => {
                 self.allowed.add(1);
                 sanitize(self.config.providers.values(), &Request);
                 if let Some(grant) = grant {
+                    self.known_tokens.add(u64::from(grant.known));
                     grant.apply(&Request);
                 }
                 Action::Continue

@@ -24,6 +24,8 @@ pub(crate) struct Grant<'p> {
     pub(crate) sources: Vec<&'p Source>,
     pub(crate) claims: Map<String, Value>,
     pub(crate) payload: String,
+    /// All signatures were known to be right.
+    pub(crate) known: bool,
 }
 
 impl Grant<'_> {

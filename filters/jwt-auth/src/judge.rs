@@ -72,13 +72,14 @@ fn by_provider<'p>(
             tokens.map(move |token| (source, token))
         })
         .collect();
-    let mut granted = None;
+    let (mut granted, mut known) = (None, true);
     for (_, text) in &found {
         let token = Token::parse(text)?;
         provider.demands.check(&token.claims, now / 1000)?;
-        if !verify(provider, &token, now)? {
+        let Some(seen) = verify(provider, &token, now)? else {
             return Ok(None);
-        }
+        };
+        known &= seen;
         granted.get_or_insert((token.claims, token.payload.to_owned()));
     }
     let (claims, payload) = granted.ok_or(Failure::Missing)?;
@@ -87,23 +88,26 @@ fn by_provider<'p>(
         sources: found.into_iter().map(|(source, _)| source).collect(),
         claims,
         payload,
+        known,
     }))
 }
 
-/// Whether there were keys to verify the signature with, if it is not wrong.
-fn verify(provider: &Provider, token: &Token<'_>, now: u64) -> Result<bool, Failure> {
-    match &provider.keys {
-        KeySource::Inline(keys) => keys.verify(token)?,
+/// Whether the signature, which is not wrong, was known to be right. None if keys have to
+/// be fetched.
+fn verify(provider: &Provider, token: &Token<'_>, now: u64) -> Result<Option<bool>, Failure> {
+    let kept = provider.token_cache;
+    let known = match &provider.keys {
+        KeySource::Inline(keys) => keys.verify(token, kept)?,
         KeySource::Remote(remote, cache) => {
             let know = |keys: &Keys| keys.know(token);
             match cache.borrow_mut().step(now, remote.ages(), know) {
-                Step::Use(keys) => keys.verify(token)?,
-                Step::Wait => return Ok(false),
+                Step::Use(keys) => keys.verify(token, kept)?,
+                Step::Wait => return Ok(None),
                 Step::Fail => return Err(Failure::Fetch),
             }
         }
-    }
-    Ok(true)
+    };
+    Ok(Some(known))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Keys of a JSON Web Key Set (RFC 7517), and signatures by them.
 
+use std::cell::RefCell;
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 use p256::ecdsa;
 use rsa::signature::Verifier as _;
@@ -11,6 +13,7 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use crate::failure::Failure;
 use crate::token::{Algorithm, Token};
+use crate::verified::{Verified, digest};
 
 /// Bits of an RSA key at the least (RFC 7518, section 3.3), and at the most: a
 /// longer one takes long to compute with.
@@ -22,7 +25,10 @@ const ED25519_BYTES: usize = 64;
 /// A key set; at least one key.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
-pub(crate) struct Keys(Vec<Key>);
+pub(crate) struct Keys {
+    keys: Vec<Key>,
+    verified: RefCell<Verified>,
+}
 
 #[derive(Debug)]
 struct Key {
@@ -69,7 +75,10 @@ impl TryFrom<Value> for Keys {
         let keys: Vec<_> = keys.iter().filter_map(Key::read).collect();
         match keys.is_empty() {
             true => Err("the key set has no key that can verify a signature".to_owned()),
-            false => Ok(Self(keys)),
+            false => Ok(Self {
+                keys,
+                verified: RefCell::default(),
+            }),
         }
     }
 }
@@ -86,17 +95,31 @@ impl Keys {
 
     /// Whether a key may be the one that has signed a token.
     pub(crate) fn know(&self, token: &Token<'_>) -> bool {
-        self.0.iter().any(|key| key.fits(token))
+        self.keys.iter().any(|key| key.fits(token))
     }
 
-    /// Verifies a token's signature by each key that may be meant.
+    /// Verifies a token's signature by each key that may be meant, unless it is among the
+    /// last `kept` that these keys have verified: whether it was.
     ///
     /// # Errors
     ///
     /// If there is none, or the signature is by none of them.
-    pub(crate) fn verify(&self, token: &Token<'_>) -> Result<(), Failure> {
+    pub(crate) fn verify(&self, token: &Token<'_>, kept: usize) -> Result<bool, Failure> {
+        let digest = (kept > 0).then(|| digest(token));
+        let mut verified = self.verified.borrow_mut();
+        if digest.is_some_and(|digest| verified.contains(&digest, kept)) {
+            return Ok(true);
+        }
+        self.compute(token)?;
+        if let Some(digest) = digest {
+            verified.insert(digest, kept);
+        }
+        Ok(false)
+    }
+
+    fn compute(&self, token: &Token<'_>) -> Result<(), Failure> {
         let mut result = Err(Failure::NoKey);
-        for key in self.0.iter().filter(|key| key.fits(token)) {
+        for key in self.keys.iter().filter(|key| key.fits(token)) {
             result = key.public.verify(token);
             if result.is_ok() {
                 break;
@@ -235,7 +258,8 @@ mod tests {
     }
 
     fn verify(keys: &[Value], text: &str) -> Result<(), Failure> {
-        set(keys).unwrap().verify(&Token::parse(text).unwrap())
+        let verified = set(keys).unwrap().verify(&Token::parse(text).unwrap(), 0);
+        verified.map(|known| assert!(!known))
     }
 
     #[test]
@@ -300,6 +324,23 @@ mod tests {
             (json!({ "keys": {} }), "no list of `keys`"),
         ] {
             assert!(Keys::try_from(set).unwrap_err().contains(words));
+        }
+    }
+
+    #[test]
+    fn a_signature_is_computed_once_while_it_is_kept() {
+        let keys = set(&[rsa(), p256()]).unwrap();
+        let known = |text: &str, kept| keys.verify(&Token::parse(text).unwrap(), kept);
+        assert_eq!(known(RS256.1, 1), Ok(false));
+        assert_eq!(known(RS256.1, 1), Ok(true));
+        assert_eq!(known(ES256.2, 1), Ok(false));
+        assert_eq!(known(ES256.2, 0), Ok(false));
+        // Neither the one nor the other may stand for a token like it.
+        let (signed, _) = RS256.1.rsplit_once('.').unwrap();
+        let (_, signature) = ES256.2.rsplit_once('.').unwrap();
+        let forged = format!("{signed}.{signature}");
+        for _ in 0..2 {
+            assert_eq!(known(&forged, 1), Err(Failure::Signature));
         }
     }
 }

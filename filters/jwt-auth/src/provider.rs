@@ -24,6 +24,8 @@ pub(crate) struct Provider {
     pub(crate) forward: bool,
     pub(crate) payload_header: Option<HeaderName>,
     pub(crate) claim_headers: Vec<ClaimHeader>,
+    /// Tokens whose signature need not be computed again.
+    pub(crate) token_cache: usize,
 }
 
 #[derive(Debug)]
@@ -78,11 +80,18 @@ struct Fields {
     leeway_s: u64,
     #[serde(default)]
     require_expiration: bool,
+    #[serde(default = "token_cache")]
+    token_cache: usize,
 }
 
 /// Envoy's `clock_skew_seconds`.
 fn leeway_s() -> u64 {
     60
+}
+
+/// At most; 32 bytes each, and what a tree has around them.
+fn token_cache() -> usize {
+    1000
 }
 
 const fn number(number: u64) -> NonZeroU64 {
@@ -168,6 +177,7 @@ impl TryFrom<Fields> for Provider {
             forward: fields.forward,
             payload_header: fields.payload_header,
             claim_headers: fields.claim_headers,
+            token_cache: fields.token_cache,
         })
     }
 }

@@ -1,13 +1,12 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use filter_http::{Counter, shared};
-use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::{Counter, Filter, shared};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::{By, Config, Headers, Scope};
 use crate::decision::{Decision, Rest};
@@ -17,13 +16,8 @@ use crate::local::Counters;
 /// not make us keep long ones.
 const KEY_BYTES_MAX: usize = 256;
 
-#[derive(Default)]
-pub(crate) struct Root {
-    shared: Option<Rc<Shared>>,
-}
-
 /// What all streams share.
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
     counters: RefCell<Counters>,
     ok: Counter,
@@ -36,34 +30,25 @@ struct Stream {
     rest: Option<Rest>,
 }
 
-impl Context for Root {}
+impl Filter for Shared {
+    const NAME: &'static str = "rate-limit";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => {
-                self.shared = Some(Rc::new(Shared {
-                    config,
-                    counters: RefCell::default(),
-                    ok: Counter::define("rate_limit.ok"),
-                    limited: Counter::define("rate_limit.limited"),
-                }));
-            }
-            Err(reason) => {
-                error!("rate-limit: configuration refused: {reason}");
-                return false;
-            }
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
+        Self {
+            config,
+            counters: RefCell::default(),
+            ok: Counter::define("rate_limit.ok"),
+            limited: Counter::define("rate_limit.limited"),
         }
-        true
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let shared = Rc::clone(self.shared.as_ref()?);
-        Some(Box::new(Stream { shared, rest: None }))
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            shared: self,
+            rest: None,
+        })
     }
 }
 

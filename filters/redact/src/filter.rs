@@ -1,12 +1,12 @@
-//! The root and stream contexts: the callbacks, and what they ask of the host.
+//! The filter and its streams: the callbacks, and what they ask of the host.
 
 use std::rc::Rc;
 
-use filter_http::Counter;
+use filter_http::{Counter, Filter};
 use log::{error, warn};
 use proxy_wasm::hostcalls;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, BufferType, ContextType, MapType, Status};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType, MapType, Status};
 
 use crate::config::{Config, Direction, EncodedBodies};
 use crate::plan::{BODY_HEADERS, Message, Plan};
@@ -14,13 +14,8 @@ use crate::rewrite::{Buffer, Next, Rewrite};
 use crate::rules::Rules;
 use crate::scanner::Scanner;
 
-#[derive(Default)]
-pub(crate) struct Root {
-    shared: Option<Rc<Shared>>,
-}
-
 /// What all streams share.
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
     rules: Rc<Rules>,
     redactions: Counter,
@@ -28,39 +23,11 @@ struct Shared {
     broken_streams: Counter,
 }
 
-impl Context for Root {}
+impl Filter for Shared {
+    const NAME: &'static str = "redact";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse::<Config>(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.shared = Some(Rc::new(Shared::new(config))),
-            Err(reason) => {
-                error!("redact: configuration refused: {reason}");
-                return false;
-            }
-        }
-        true
-    }
+    type Config = Config;
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let shared = self.shared.as_ref()?;
-        let side = |direction| Side {
-            direction,
-            shared: Rc::clone(shared),
-            rewrite: None,
-        };
-        Some(Box::new(Stream {
-            request: side(Direction::Request),
-            response: side(Direction::Response),
-        }))
-    }
-}
-
-impl Shared {
     fn new(mut config: Config) -> Self {
         Self {
             rules: Rc::new(config.take_rules()),
@@ -69,6 +36,18 @@ impl Shared {
             encoded_bodies: Counter::define("redact.encoded_bodies"),
             broken_streams: Counter::define("redact.broken_streams"),
         }
+    }
+
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        let side = |direction| Side {
+            direction,
+            shared: Rc::clone(&self),
+            rewrite: None,
+        };
+        Box::new(Stream {
+            request: side(Direction::Request),
+            response: side(Direction::Response),
+        })
     }
 }
 

@@ -1,10 +1,11 @@
-//! The root and stream contexts: what is read from and written to the headers.
+//! The filter and its streams: what is read from and written to the headers.
 
 use std::rc::Rc;
 
+use filter_http::Filter;
 use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::{Config, Incoming, TraceMode};
 use crate::id;
@@ -13,11 +14,6 @@ use crate::trace::{self, Outcome};
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-#[derive(Default)]
-pub(crate) struct Root {
-    config: Rc<Config>,
-}
-
 /// Remembers the id between the two directions: a response callback cannot read
 /// the request's headers.
 struct Stream {
@@ -25,29 +21,20 @@ struct Stream {
     id: Option<Vec<u8>>,
 }
 
-impl Context for Root {}
+impl Filter for Config {
+    const NAME: &'static str = "request-id";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.config = Rc::new(config),
-            Err(reason) => {
-                error!("request-id: configuration refused: {reason}");
-                return false;
-            }
-        }
-        true
+    type Config = Self;
+
+    fn new(config: Self) -> Self {
+        config
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            config: Rc::clone(&self.config),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            config: self,
             id: None,
-        }))
+        })
     }
 }
 

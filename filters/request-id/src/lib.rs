@@ -10,5 +10,5 @@ use proxy_wasm::types::LogLevel;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::<filter::Root>::default());
+    proxy_wasm::set_root_context(|_| filter_http::root::<config::Config>());
 }}

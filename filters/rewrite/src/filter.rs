@@ -1,21 +1,16 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 
 use std::rc::Rc;
 
 use filter_config::{HeaderName, HeaderValue};
-use filter_http::{Headers, Request, Response, query};
-use log::{error, warn};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::{Filter, Headers, Request, Response, query};
+use log::warn;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::{Action as Rewrite, Config, Mutations};
 use crate::host::{Captures, Host, Values};
 use crate::template::Template;
-
-#[derive(Default)]
-pub(crate) struct Root {
-    config: Option<Rc<Config>>,
-}
 
 struct Stream {
     config: Rc<Config>,
@@ -29,29 +24,20 @@ enum Later {
     Add(HeaderName, Template),
 }
 
-impl Context for Root {}
+impl Filter for Config {
+    const NAME: &'static str = "rewrite";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.config = Some(Rc::new(config)),
-            Err(reason) => {
-                error!("rewrite: configuration refused: {reason}");
-                return false;
-            }
-        }
-        true
+    type Config = Self;
+
+    fn new(config: Self) -> Self {
+        config
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            config: Rc::clone(self.config.as_ref()?),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            config: self,
             later: Vec::new(),
-        }))
+        })
     }
 }
 

@@ -1,18 +1,13 @@
-//! The root and stream contexts: what is read from and written to the headers.
+//! The filter and its streams: what is read from and written to the headers.
 
 use std::rc::Rc;
 
-use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use filter_http::Filter;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::Config;
 use crate::policy::{self, Policy, Response};
-
-#[derive(Default)]
-pub(crate) struct Root {
-    policy: Rc<Policy>,
-}
 
 /// Remembers the request's scheme: a response callback cannot read it.
 struct Stream {
@@ -20,29 +15,20 @@ struct Stream {
     https: bool,
 }
 
-impl Context for Root {}
+impl Filter for Policy {
+    const NAME: &'static str = "security-headers";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match filter_config::parse::<Config>(self.get_plugin_configuration().as_deref()) {
-            Ok(config) => self.policy = Rc::new(config.into()),
-            Err(reason) => {
-                error!("security-headers: configuration refused: {reason}");
-                return false;
-            }
-        }
-        true
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
+        config.into()
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            policy: Rc::clone(&self.policy),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            policy: self,
             https: false,
-        }))
+        })
     }
 }
 

@@ -1,21 +1,16 @@
-//! The root and stream contexts.
+//! The filter and its streams.
 
 use std::rc::Rc;
 
-use filter_http::{Counter, Headers, Request};
+use filter_http::{Counter, Filter, Headers, Request};
 use log::error;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
 
 use crate::config::Config;
 
-#[derive(Default)]
-pub(crate) struct Root {
-    shared: Option<Rc<Shared>>,
-}
-
 /// What all streams share.
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
     /// By version.
     requests: Vec<Counter>,
@@ -26,34 +21,23 @@ struct Stream {
     set_cookie: Option<String>,
 }
 
-impl Context for Root {}
+impl Filter for Shared {
+    const NAME: &'static str = "split";
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        let config: Config = match filter_config::parse(self.get_plugin_configuration().as_deref())
-        {
-            Ok(config) => config,
-            Err(reason) => {
-                error!("split: configuration refused: {reason}");
-                return false;
-            }
-        };
+    type Config = Config;
+
+    fn new(config: Config) -> Self {
         let versions = config.versions.iter();
         let counter = |name: &str| Counter::define(&format!("split.{name}.requests"));
         let requests = versions.map(|version| counter(&version.name)).collect();
-        self.shared = Some(Rc::new(Shared { config, requests }));
-        true
+        Self { config, requests }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream {
-            shared: Rc::clone(self.shared.as_ref()?),
+    fn stream(self: Rc<Self>, _id: u32) -> Box<dyn HttpContext> {
+        Box::new(Stream {
+            shared: self,
             set_cookie: None,
-        }))
+        })
     }
 }
 

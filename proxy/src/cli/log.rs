@@ -28,16 +28,17 @@ pub(super) enum LogFormat {
 }
 
 /// What is logged unless `WEIR_LOG` says otherwise.
-const DEFAULT: &str = "info,pingora_core=warn,pingora_runtime=warn";
+pub(super) const DEFAULT: &str = "info,pingora_core=warn,pingora_runtime=warn";
 
-/// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `guest=trace`, …).
+/// Logs to standard error; `WEIR_LOG` filters (`info`, `debug`, `guest=trace`, …), in
+/// place of `default`.
 ///
 /// # Errors
 /// When `WEIR_LOG` is not well-formed.
-pub(super) fn init(format: LogFormat) -> Result<(), LevelError> {
+pub(super) fn init(format: LogFormat, default: &str) -> Result<(), LevelError> {
     let levels = match std::env::var("WEIR_LOG") {
         Ok(directives) => Levels::parse(&directives)?,
-        Err(_) => Levels::parse(DEFAULT)?,
+        Err(_) => Levels::parse(default)?,
     };
     // Libraries that log in another way are asked only once how much they may.
     logging::set(Levels::all());

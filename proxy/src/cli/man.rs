@@ -57,4 +57,11 @@ Weir reads its configuration again.
 .TP
 \\fBWEIR_LOG\\fR
 What is logged: a level, or levels by target, such as info,guest=debug.
+.TP
+\\fBNO_COLOR\\fR
+If it is set, \\fBdev\\fR prints without colours also on a terminal.
+.TP
+\\fBDOCKER_CONFIG\\fR
+The folder of the config.json with credentials that \\fBfilter push\\fR and \\fBfilter \
+sign\\fR show to registries; ~/.docker otherwise.
 ";

@@ -2,7 +2,9 @@
 
 mod check;
 mod completions;
+mod dev;
 mod diff;
+mod filter;
 mod import;
 mod log;
 mod man;
@@ -34,13 +36,16 @@ enum Command {
     Run(run::Run),
     /// Validate a configuration and everything it names, modules included.
     Check(check::Check),
+    /// Serve a configuration, build its filters again when their sources change, and
+    /// print what each of them does to each request.
+    Dev(dev::Dev),
     /// Tell what a reload from one configuration to another would do.
     ///
     /// Ends with 0 when nothing changes, 1 when something does, and 2 when one of them
     /// is not valid.
     Diff(diff::Diff),
     /// Tools for people who write filters.
-    Filter(weir_devtools::Filter),
+    Filter(filter::Filter),
     /// Turn Envoy's bootstrap into Weir's own form, on standard output.
     Import(import::Import),
     /// Print the JSON schema of Weir's own configuration, for editors.
@@ -54,13 +59,18 @@ enum Command {
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log::init(cli.log_format) {
+    let levels = match cli.command {
+        Command::Dev(_) => dev::LEVELS,
+        _ => log::DEFAULT,
+    };
+    if let Err(error) = log::init(cli.log_format, levels) {
         eprintln!("error: WEIR_LOG: {error}");
         return ExitCode::FAILURE;
     }
     let result = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
+        Command::Dev(dev) => dev.execute(),
         Command::Diff(diff) => return diff.execute(),
         Command::Filter(filter) => return filter.execute(),
         Command::Import(import) => import.execute(),
@@ -102,6 +112,8 @@ enum Error {
     },
     #[error("{0}")]
     Print(std::io::Error),
+    #[error("no filter with a module in a file is called `{0}`, for which --build gives a command")]
+    NoSuchFilter(String),
     #[error("cannot take over by {}: {source}", path.display())]
     Takeover {
         path: PathBuf,

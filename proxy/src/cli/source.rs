@@ -40,6 +40,18 @@ impl Source {
         path.unwrap_or(Path::new(""))
     }
 
+    /// Reads and parses the configuration; gives the folder too that files in it are
+    /// relative to.
+    pub(super) fn parse(&self) -> Result<(Config, &Path), Error> {
+        let path = self.path();
+        if self.envoy.is_some() {
+            // Envoy's file names are relative to the working directory.
+            return Ok((read_envoy(path, self.lenient)?, Path::new(".")));
+        }
+        let config = weir_config::parse(&path.display().to_string(), &read(path)?)?;
+        Ok((config, path.parent().unwrap_or(Path::new("."))))
+    }
+
     /// Reads, parses and tries out the configuration. What is the same in `previous`
     /// is taken from there. `looked_at` gets the files that it names, as far as it can
     /// be read.
@@ -49,13 +61,7 @@ impl Source {
         looked_at: &mut Vec<PathBuf>,
     ) -> Result<(Config, Generation), Error> {
         let path = self.path();
-        let (config, folder) = if self.envoy.is_some() {
-            // Envoy's file names are relative to the working directory.
-            (read_envoy(path, self.lenient)?, Path::new("."))
-        } else {
-            let config = weir_config::parse(&path.display().to_string(), &read(path)?)?;
-            (config, path.parent().unwrap_or(Path::new(".")))
-        };
+        let (config, folder) = self.parse()?;
         let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
         let mut generation = Generation::build(&config, folder, &shared, previous, looked_at)?;
         generation.files.push(path.to_owned());

@@ -41,6 +41,7 @@ use crate::route::Lot;
 use crate::stream::{
     ConnectionInfo, FilteredStream, ResponseFlags, ResponseState, StreamInfo, UpstreamFailure,
 };
+use crate::tap;
 use crate::telemetry::DownstreamRequest;
 use crate::worker::{WorkerListener, WorkerShared};
 
@@ -130,6 +131,7 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         info.client = client;
         let tracer = shared.tracer.as_ref();
         info.trace = tracer.and_then(|tracer| tracer.begin(&mut head.headers));
+        info.tap = tap::installed().map(|tap| tap.begin(&head.headers));
         let chain = listener.chain_for(&head.headers);
         let stream = FilteredStream::new(info, head.headers, chain, listener.buffer_limit);
         Self {

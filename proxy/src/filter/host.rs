@@ -22,6 +22,7 @@ use super::spec::FilterVmSpec;
 use crate::callout::Callouts;
 use crate::logging;
 use crate::rollout::Version;
+use crate::tap::{self, FilterFailure, Told};
 use crate::telemetry::{RunningVm, VmMetrics};
 
 /// So many of something in each second.
@@ -71,6 +72,8 @@ pub(super) struct FilterHost {
     log_lines: Rate,
     /// Names of the plugins of the VM.
     plugins: Vec<String>,
+    /// SHA-256 of the module.
+    module: [u8; 32],
 }
 
 impl FilterHost {
@@ -88,6 +91,7 @@ impl FilterHost {
             running: RefCell::default(),
             log_lines: Rate::new(spec.log_lines),
             plugins: spec.plugins.iter().map(|p| p.plugin.name.clone()).collect(),
+            module: *spec.module.digest(),
         })
     }
 
@@ -203,6 +207,15 @@ impl Host for FilterHost {
         }
         let request_id = stream.and_then(request_id);
         self.metrics.keep(origin, failure, request_id.as_deref());
+        if let Some(tap) = tap::installed() {
+            // Whoever reads that reads this.
+            tap.tell(Told::Failure(Box::new(FilterFailure {
+                plugin: origin.plugin.to_owned(),
+                module: self.module,
+                failure: failure.clone(),
+            })));
+            return;
+        }
         tracing::error!(
             plugin = origin.plugin,
             root_id = origin.root_id,

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
@@ -11,7 +11,7 @@ use weir_config::Endpoint;
 
 use super::address::{Guard, host_and_port};
 use super::error::FetchError;
-use crate::limits::FETCH_REDIRECTS_MAX;
+use crate::limits::{FETCH_REDIRECTS_MAX, REFUSAL_BYTES_MAX};
 
 pub(super) struct Client {
     agent: Agent,
@@ -30,11 +30,21 @@ pub(super) struct Answer {
 /// What a request asks for.
 #[derive(Default)]
 pub(super) struct Ask<'a> {
+    pub(super) method: Method,
     pub(super) accept: Option<&'a str>,
     /// For the server that is asked first, and for none that it leads to.
     pub(super) authorization: Option<&'a str>,
-    /// Sent as a form, in a POST.
-    pub(super) form: Option<String>,
+    /// What is sent.
+    pub(super) content: Option<Content<'a>>,
+}
+
+/// What a request brings.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'a> {
+    pub(super) media_type: &'a str,
+    /// Where it belongs in what is uploaded in pieces: the first byte and the last.
+    pub(super) range: Option<(usize, usize)>,
+    pub(super) bytes: &'a [u8],
 }
 
 impl Client {
@@ -80,30 +90,38 @@ impl Client {
         for _ in 0..=FETCH_REDIRECTS_MAX {
             let same = host_and_port(&at) == host_and_port(uri) && at.scheme() == uri.scheme();
             let ask = Ask {
+                method: ask.method.clone(),
                 accept: ask.accept,
                 authorization: ask.authorization.filter(|_| same),
-                form: None,
+                content: ask.content,
             };
             let answer = self.ask(&at, &ask)?;
             let leads = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            if !leads {
+            // What is sent is for the server that was named.
+            if !leads || ask.content.is_some() {
                 return Ok(answer);
             }
-            at = self.redirected(&at, answer.headers())?;
+            at = self.led("a redirect", &at, answer.headers())?;
         }
         Err(FetchError::Protocol(format!(
             "{uri} redirects more than {FETCH_REDIRECTS_MAX} times"
         )))
     }
 
-    fn redirected(&self, from: &Uri, headers: &HeaderMap) -> Result<Uri, FetchError> {
+    /// Where the answer from `from`, which is `what`, says to go on.
+    pub(super) fn led(
+        &self,
+        what: &'static str,
+        from: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Uri, FetchError> {
         let location = headers.get(header::LOCATION).map(|value| value.to_str());
         let Some(Ok(location)) = location else {
-            let message = format!("{from} redirects, and does not say where to");
+            let message = format!("{from} answers with {what}, and does not say where to");
             return Err(FetchError::Protocol(message));
         };
         let forbidden = |why| FetchError::Leads {
-            what: "a redirect",
+            what,
             to: location.to_owned(),
             why,
         };
@@ -151,7 +169,9 @@ impl Client {
             return Err(FetchError::Time);
         }
         let host = uri.authority().map_or("", |a| a.as_str()).to_owned();
-        let mut request = Request::builder().uri(uri.clone());
+        let mut request = Request::builder()
+            .method(ask.method.clone())
+            .uri(uri.clone());
         if let Some(accept) = ask.accept {
             request = request.header(header::ACCEPT, accept);
         }
@@ -159,11 +179,13 @@ impl Client {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let invalid = |error: ureq::http::Error| FetchError::Protocol(error.to_string());
-        let sent = match &ask.form {
-            Some(form) => {
-                let kind = "application/x-www-form-urlencoded";
-                let request = request.method("POST").header(header::CONTENT_TYPE, kind);
-                let request = request.body(form.clone()).map_err(invalid)?;
+        let sent = match &ask.content {
+            Some(content) => {
+                let mut request = request.header(header::CONTENT_TYPE, content.media_type);
+                if let Some((first, last)) = content.range {
+                    request = request.header(header::CONTENT_RANGE, format!("{first}-{last}"));
+                }
+                let request = request.body(content.bytes).map_err(invalid)?;
                 let configured = self.agent.configure_request(request);
                 self.agent
                     .run(configured.timeout_global(Some(left)).build())
@@ -198,15 +220,42 @@ impl Answer {
 
     /// The body of a success.
     pub(super) fn body(self, what: &'static str, limit: usize) -> Result<Vec<u8>, FetchError> {
+        let status = self.status();
+        if status != StatusCode::OK {
+            let host = self.host;
+            return Err(FetchError::Status { host, status });
+        }
+        self.read(what, limit)
+    }
+
+    /// The answer, if it has one of these statuses; `what` was asked for.
+    pub(super) fn expect(self, what: &str, statuses: &[StatusCode]) -> Result<Self, FetchError> {
+        let status = self.status();
+        if statuses.contains(&status) {
+            return Ok(self);
+        }
+        let challenge = self.headers().get(header::WWW_AUTHENTICATE);
+        let challenge = challenge.and_then(|challenge| challenge.to_str().ok());
+        let (host, challenge) = (self.host.clone(), challenge.map(str::to_owned));
+        // Why it refuses is for people, if it can be read.
+        let said = self
+            .read("the refusal", REFUSAL_BYTES_MAX)
+            .unwrap_or_default();
+        Err(FetchError::Refused {
+            host,
+            what: what.to_owned(),
+            status,
+            challenge,
+            said: said_in(&said),
+        })
+    }
+
+    fn read(self, what: &'static str, limit: usize) -> Result<Vec<u8>, FetchError> {
         let Self {
             host,
             response,
             deadline,
         } = self;
-        let status = response.status();
-        if status != StatusCode::OK {
-            return Err(FetchError::Status { host, status });
-        }
         let too_large = FetchError::TooLarge { what, limit };
         let said = response.body().content_length();
         if said.is_some_and(|said| said > limit as u64) {
@@ -231,6 +280,20 @@ impl Answer {
             body.extend_from_slice(&chunk[..n]);
         }
     }
+}
+
+/// What a registry says of an error (OCI distribution specification, "Error Codes").
+fn said_in(body: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let errors = json["errors"].as_array()?.iter();
+    let texts = errors.filter_map(|error| {
+        let (code, message) = (error["code"].as_str(), error["message"].as_str());
+        let text: Vec<_> = [code, message].into_iter().flatten().collect();
+        (!text.is_empty()).then(|| text.join(": "))
+    });
+    let texts: Vec<_> = texts.collect();
+    let text = texts.join("; ").replace(char::is_control, " ");
+    (!text.is_empty()).then_some(text)
 }
 
 fn interrupted(host: String, error: std::io::Error, deadline: Instant) -> FetchError {

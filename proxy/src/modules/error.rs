@@ -15,6 +15,21 @@ pub(crate) enum FetchError {
     Time,
     #[error("{host} answers {status}{}", hint(*.status))]
     Status { host: String, status: StatusCode },
+    /// Of something that is not a fetch.
+    #[error(
+        "{host} refuses {what}: {status}{}{}",
+        .said.as_ref().map_or_else(String::new, |said| format!(", {said}")),
+        .challenge.as_ref().map_or_else(String::new, |c| format!("; it asks for {c}"))
+    )]
+    Refused {
+        host: String,
+        what: String,
+        status: StatusCode,
+        /// What it wants to be shown, with the realm.
+        challenge: Option<String>,
+        /// Why, in its own words.
+        said: Option<String>,
+    },
     #[error("{0}")]
     Protocol(String),
     #[error("{what} is larger than {limit} bytes")]
@@ -50,7 +65,7 @@ impl FetchError {
                 source,
                 ureq::Error::Other(_) | ureq::Error::BadUri(_) | ureq::Error::Rustls(_)
             ),
-            Self::Status { status, .. } => {
+            Self::Status { status, .. } | Self::Refused { status, .. } => {
                 status.is_server_error()
                     || *status == StatusCode::TOO_MANY_REQUESTS
                     || *status == StatusCode::REQUEST_TIMEOUT
@@ -58,6 +73,15 @@ impl FetchError {
             Self::Time => true,
             _ => false,
         }
+    }
+
+    /// Whether it is for want of credentials.
+    pub(crate) fn is_for_credentials(&self) -> bool {
+        matches!(
+            self,
+            Self::Status { status, .. } | Self::Refused { status, .. }
+                if matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        )
     }
 }
 

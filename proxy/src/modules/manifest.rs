@@ -12,6 +12,9 @@ pub(super) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// The header that tells the digest of a manifest or blob.
+pub(super) const DIGEST: &str = "docker-content-digest";
+
 /// Layers that are files in a tar: of Docker and of the OCI, packed or not.
 const TAR: [&str; 4] = [
     "application/vnd.docker.image.rootfs.diff.tar.gzip",

@@ -13,6 +13,7 @@ mod manifest;
 mod registry;
 mod secret;
 mod unpack;
+mod upload;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -24,18 +25,21 @@ use std::thread;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
+use ureq::tls::Certificate;
 use weir_config::{
     Cluster, Code, Config, ConfigError, HttpFilter, ImageReference, Listener, ModuleUri,
     PullPolicy, RemoteCode, Span,
 };
 
 pub(crate) use self::environment::from_environment;
+pub(crate) use self::error::FetchError;
+pub(crate) use self::unpack::PLUGIN;
+pub(crate) use self::upload::{Door, Repository};
 
 use self::cache::{Cache, Copy};
 use self::client::{Ask, Client};
-use self::error::FetchError;
 use self::manifest::Form;
-use self::registry::{Expected, Registry};
+use self::registry::{Access, Expected, Registry};
 use self::secret::Credentials;
 use crate::limits::{ARCHIVE_OVERHEAD_BYTES, FETCHES_AT_ONCE, SECRET_BYTES_MAX};
 use crate::signature::image::ImageSignature;
@@ -155,12 +159,15 @@ impl RemoteModules {
     }
 }
 
+/// Every filter of `config`, access loggers among them: what generations are made of.
+pub(crate) fn filters(config: &Config) -> impl Iterator<Item = &HttpFilter> {
+    let chains = config.listeners.iter().flat_map(Listener::chains);
+    chains.flat_map(|chain| chain.filters().iter().chain(&chain.access_loggers))
+}
+
 /// Every module on a server that `config` names.
 fn all(config: &Config) -> impl Iterator<Item = Wanted<'_>> {
-    let chains = config.listeners.iter().flat_map(Listener::chains);
-    // What generations are made of.
-    let filters = chains.flat_map(|chain| chain.filters().iter().chain(&chain.access_loggers));
-    let versions = filters.flat_map(HttpFilter::versions);
+    let versions = filters(config).flat_map(HttpFilter::versions);
     versions.filter_map(|wasm| {
         let vm = &wasm.vm_config;
         match &vm.code.value {
@@ -238,7 +245,7 @@ fn place(remote: &RemoteCode, error: &FetchError) -> Span {
 }
 
 /// 64 hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -359,15 +366,10 @@ impl Job<'_> {
     fn attempt(&self, wanted: Wanted<'_>, copy: Option<&Found>) -> Result<Found, FetchError> {
         let remote = wanted.remote;
         tracing::info!(uri = %remote.uri, "fetching a module");
-        let certificates = match &remote.ca_file {
-            Some(path) => {
-                let path = self.folder.join(&path.value);
-                let read = small_file(&path).map_err(|error| error.to_string());
-                let read = read.and_then(|pem| client::certificates(&pem));
-                Some(read.map_err(|why| FetchError::Certificates { path, why })?)
-            }
-            None => None,
-        };
+        let certificates = remote.ca_file.as_ref();
+        let certificates = certificates
+            .map(|path| certificates_in(self.folder.join(&path.value)))
+            .transpose()?;
         let base = base(remote)?;
         let via = remote.cluster.as_ref();
         let via = via
@@ -427,7 +429,7 @@ impl Job<'_> {
         let remote = wanted.remote;
         let limit = self.config.modules.module_size;
         let credentials = self.credentials(remote, &image.registry, &image.repository)?;
-        let registry = Registry::new(client, base, &image.repository, credentials);
+        let registry = Registry::new(client, base, &image.repository, credentials, Access::Pull);
         let digest = image.digest.as_deref();
         let expected = match (
             digest.and_then(|d| d.strip_prefix("sha256:")),
@@ -486,21 +488,28 @@ fn base(remote: &RemoteCode) -> Result<Uri, FetchError> {
     let text = match &remote.uri.value {
         ModuleUri::Http(uri) => uri.split('#').next().unwrap_or(uri).to_owned(),
         ModuleUri::Image(image) => {
-            let registry = match image.registry.as_str() {
-                "docker.io" => "registry-1.docker.io",
-                registry => registry,
-            };
             let local = remote.is_loopback() && remote.ca_file.is_none();
-            let scheme = if remote.insecure || local {
-                "http"
-            } else {
-                "https"
-            };
-            format!("{scheme}://{registry}/")
+            registry_at(&image.registry, remote.insecure || local)
         }
     };
     let invalid = |_| FetchError::Protocol(format!("`{text}` is not a URI"));
     text.parse().map_err(invalid)
+}
+
+/// Where a registry is asked, without TLS if it is `plain`.
+fn registry_at(name: &str, plain: bool) -> String {
+    let host = match name {
+        "docker.io" => "registry-1.docker.io",
+        host => host,
+    };
+    let scheme = if plain { "http" } else { "https" };
+    format!("{scheme}://{host}/")
+}
+
+fn certificates_in(path: PathBuf) -> Result<Vec<Certificate<'static>>, FetchError> {
+    let read = small_file(&path).map_err(|error| error.to_string());
+    let read = read.and_then(|pem| client::certificates(&pem));
+    read.map_err(|why| FetchError::Certificates { path, why })
 }
 
 fn endpoints(cluster: &Cluster) -> Vec<weir_config::Endpoint> {

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::fmt::Write;
 
 use serde_json::Value as Json;
-use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use ureq::http::{HeaderMap, Method, StatusCode, Uri, header};
 use weir_config::ImageReference;
 
-use super::client::{Answer, Ask, Client};
+use super::address::host_and_port;
+use super::client::{Answer, Ask, Client, Content};
 use super::error::FetchError;
 use super::manifest::{self, Blob, Layer, Manifest};
 use super::secret::Credentials;
@@ -26,13 +27,32 @@ const LISTS_NOTHING: [StatusCode; 3] = [
 ];
 
 /// A repository in a registry, for one fetch.
-pub(super) struct Registry<'a> {
-    client: &'a Client,
+pub(crate) struct Registry<'a> {
+    pub(super) client: &'a Client,
     base: Uri,
-    repository: &'a str,
+    pub(super) repository: &'a str,
     credentials: Option<Credentials>,
+    /// What tokens are asked for.
+    access: Access,
     /// What the registry is shown, since it has asked for something.
     authorization: RefCell<Option<String>>,
+}
+
+/// What is to be done in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Pull,
+    Push,
+}
+
+impl Access {
+    /// The actions of a token's scope (Docker Registry token scope documentation).
+    fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        }
+    }
 }
 
 /// What the digest of an image's manifest has to be.
@@ -51,6 +71,7 @@ impl<'a> Registry<'a> {
         base: Uri,
         repository: &'a str,
         credentials: Option<Credentials>,
+        access: Access,
     ) -> Self {
         let token = match &credentials {
             Some(Credentials::Token(token)) => Some(format!("Bearer {token}")),
@@ -61,6 +82,7 @@ impl<'a> Registry<'a> {
             base,
             repository,
             credentials,
+            access,
             authorization: RefCell::new(token),
         }
     }
@@ -106,7 +128,7 @@ impl<'a> Registry<'a> {
     }
 
     /// The signatures of the image whose manifest has this digest, not yet verified.
-    pub(super) fn signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
+    pub(crate) fn signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
         let mut signatures = self.bundles(sha256)?;
         signatures.extend(self.simple_signatures(sha256)?);
         signatures.truncate(IMAGE_SIGNATURES_MAX);
@@ -144,19 +166,13 @@ impl<'a> Registry<'a> {
             Err(FetchError::Status { status, .. }) if LISTS_NOTHING.contains(&status) => {}
             listed => return listed.map(Some),
         }
-        match self.manifest(&image::referrers_tag(sha256)) {
-            Err(FetchError::Status { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
-            index => index.map(Some),
-        }
+        self.manifest_if_there(&image::referrers_tag(sha256))
     }
 
     /// Those under the image's tag for signatures.
     fn simple_signatures(&self, sha256: &str) -> Result<Vec<ImageSignature>, FetchError> {
-        let bytes = match self.manifest(&image::tag(sha256)) {
-            Err(FetchError::Status { status, .. }) if status == StatusCode::NOT_FOUND => {
-                return Ok(Vec::new());
-            }
-            result => result?,
+        let Some(bytes) = self.manifest_if_there(&image::tag(sha256))? else {
+            return Ok(Vec::new());
         };
         let signature = |(blob, signature): (Blob, String)| {
             let payload = self.blob(&blob, IMAGE_SIGNATURE_BYTES_MAX)?;
@@ -174,16 +190,25 @@ impl<'a> Registry<'a> {
         signatures.into_iter().map(signature).collect()
     }
 
-    fn manifest(&self, version: &str) -> Result<Vec<u8>, FetchError> {
+    /// The bytes of a manifest, under a tag or a digest.
+    pub(crate) fn manifest(&self, version: &str) -> Result<Vec<u8>, FetchError> {
         let path = format!("/v2/{}/manifests/{version}", self.repository);
         let answer = self.get(&path, Some(manifest::ACCEPT))?;
-        let said = answer.headers().get("docker-content-digest").cloned();
+        let said = answer.headers().get(manifest::DIGEST).cloned();
         let bytes = answer.body("the manifest", MANIFEST_BYTES_MAX)?;
         let said = said.as_ref().and_then(|said| said.to_str().ok());
         if let Some(said) = said.and_then(|said| said.strip_prefix("sha256:")) {
             verify("the manifest", &bytes, said)?;
         }
         Ok(bytes)
+    }
+
+    /// The manifest under a tag, if there is one.
+    pub(crate) fn manifest_if_there(&self, tag: &str) -> Result<Option<Vec<u8>>, FetchError> {
+        match self.manifest(tag) {
+            Err(FetchError::Status { status, .. }) if status == StatusCode::NOT_FOUND => Ok(None),
+            manifest => manifest.map(Some),
+        }
     }
 
     /// The bytes of a layer, of at most `limit`.
@@ -199,22 +224,39 @@ impl<'a> Registry<'a> {
     }
 
     fn get(&self, path: &str, accept: Option<&str>) -> Result<Answer, FetchError> {
+        let ask = Ask {
+            accept,
+            ..Ask::default()
+        };
+        self.request(&self.uri(path)?, &ask)
+    }
+
+    /// Whether `uri` is of the registry itself.
+    pub(super) fn is_own(&self, uri: &Uri) -> bool {
+        uri.scheme() == self.base.scheme() && host_and_port(uri) == host_and_port(&self.base)
+    }
+
+    /// Something in the registry.
+    pub(super) fn uri(&self, path: &str) -> Result<Uri, FetchError> {
         let (scheme, authority) = (self.base.scheme_str(), self.base.authority());
         let uri = format!(
             "{}://{}{path}",
             scheme.unwrap_or("https"),
             authority.map_or("", |a| a.as_str())
         );
-        let uri: Uri = uri
-            .parse()
-            .map_err(|_| FetchError::Protocol(format!("`{uri}` is not a URI")))?;
+        uri.parse()
+            .map_err(|_| FetchError::Protocol(format!("`{uri}` is not a URI")))
+    }
+
+    /// Asks the registry, and shows it what it wants to be shown.
+    pub(super) fn request(&self, uri: &Uri, ask: &Ask<'_>) -> Result<Answer, FetchError> {
         let ask = |authorization: Option<&str>| {
             let ask = Ask {
-                accept,
+                method: ask.method.clone(),
                 authorization,
-                ..Ask::default()
+                ..*ask
             };
-            self.client.follow(&uri, &ask)
+            self.client.follow(uri, &ask)
         };
         let shown = self.authorization.borrow().clone();
         let answer = ask(shown.as_deref())?;
@@ -267,10 +309,8 @@ impl<'a> Registry<'a> {
         if self.base.scheme_str() == Some("https") && base.scheme_str() != Some("https") {
             return Err(forbidden("what began with TLS goes on with TLS"));
         }
-        let mut query = format!(
-            "scope={}",
-            encoded(&format!("repository:{}:pull", self.repository))
-        );
+        let scope = format!("repository:{}:{}", self.repository, self.access.actions());
+        let mut query = format!("scope={}", encoded(&scope));
         let service = parameter("service");
         if !service.is_empty() {
             query.push_str("&service=");
@@ -280,7 +320,12 @@ impl<'a> Registry<'a> {
             let grant = "grant_type=refresh_token&client_id=weir";
             let form = format!("{grant}&{query}&refresh_token={}", encoded(token));
             let ask = Ask {
-                form: Some(form),
+                method: Method::POST,
+                content: Some(Content {
+                    media_type: "application/x-www-form-urlencoded",
+                    range: None,
+                    bytes: form.as_bytes(),
+                }),
                 ..Ask::default()
             };
             self.client.ask(&base, &ask)?
@@ -295,6 +340,13 @@ impl<'a> Registry<'a> {
             };
             self.client.ask(&uri, &ask)?
         };
+        let answer = match self.access {
+            Access::Pull => answer,
+            Access::Push => {
+                let what = format!("a token for {scope} at {realm}");
+                answer.expect(&what, &[StatusCode::OK])?
+            }
+        };
         let body = answer.body("the answer with a token", TOKEN_BYTES_MAX)?;
         let json: Json = serde_json::from_slice(&body).unwrap_or_default();
         let token = json.get("token").or_else(|| json.get("access_token"));
@@ -308,7 +360,7 @@ impl<'a> Registry<'a> {
     }
 }
 
-fn verify(what: &'static str, bytes: &[u8], expected: &str) -> Result<(), FetchError> {
+pub(super) fn verify(what: &'static str, bytes: &[u8], expected: &str) -> Result<(), FetchError> {
     let found = sha256(bytes);
     if found == expected {
         return Ok(());
@@ -350,7 +402,7 @@ fn parameters(text: &str) -> Vec<(String, String)> {
 }
 
 /// A text as it may stand in a query.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

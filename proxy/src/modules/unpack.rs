@@ -8,7 +8,7 @@ use super::error::FetchError;
 use crate::limits::ARCHIVE_OVERHEAD_BYTES;
 
 /// What a module in an image made for Istio is called.
-const PLUGIN: &str = "plugin.wasm";
+pub(crate) const PLUGIN: &str = "plugin.wasm";
 
 /// What a binary module begins with.
 const WASM: &[u8] = b"\0asm";

@@ -44,6 +44,7 @@ use crate::health::Health;
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
 use crate::rollout::{self, RolloutState, Rollouts};
 use crate::socket::SocketFile;
+use crate::tap::{self, Told};
 use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
@@ -445,6 +446,9 @@ impl Crew {
         let known: Vec<_> = before.flat_map(Generation::addresses).collect();
         for (name, address) in generation.addresses().filter(|new| !known.contains(new)) {
             tracing::info!(listener = name, %address, workers, "listening");
+            if let Some(tap) = tap::installed() {
+                tap.tell(Told::Listening(name.to_owned(), address.to_string()));
+            }
         }
         self.clusters.store(Arc::new(generation.clusters.clone()));
         let rollouts: Vec<_> = generation.rollouts().map(Arc::clone).collect();
@@ -678,6 +682,9 @@ impl Reloader {
 
     async fn reload(&mut self, cause: &str) -> Result<String, String> {
         let result = self.try_reload().await;
+        if let Some(tap) = tap::installed() {
+            tap.tell(Told::Reload(result.clone()));
+        }
         match &result {
             Ok(report) => {
                 let mut lines = report.lines();
@@ -686,7 +693,9 @@ impl Reloader {
             }
             Err(error) => {
                 self.crew.generations.failed();
-                tracing::error!(cause, "the configuration stays as it was: {error}");
+                if tap::installed().is_none() {
+                    tracing::error!(cause, "the configuration stays as it was: {error}");
+                }
             }
         }
         result

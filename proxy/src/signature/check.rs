@@ -99,7 +99,7 @@ pub(crate) fn check(
 }
 
 /// Where the signature of a file is: `auth.wasm.sig` of `auth.wasm`.
-fn beside(file: &Path) -> PathBuf {
+pub(crate) fn beside(file: &Path) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
     path.push(".sig");
     path.into()

@@ -10,9 +10,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{PublicKey, SignatureError, decode};
+use super::{PrivateKey, PublicKey, SignatureError, decode};
 use crate::limits::{IMAGE_SIGNATURE_BYTES_MAX, IMAGE_SIGNATURES_MAX};
 
 /// The annotation of a layer that has the signature, in base64.
@@ -57,6 +57,25 @@ pub(crate) struct ImageSignature {
 }
 
 impl ImageSignature {
+    /// Signs the manifest with the digest `sha256`, of an image of that name:
+    /// `registry/repository`.
+    pub(crate) fn sign(key: &PrivateKey, name: &str, sha256: &str) -> Self {
+        let payload = json!({
+            "critical": {
+                "identity": { "docker-reference": name },
+                "image": { "docker-manifest-digest": format!("sha256:{sha256}") },
+                "type": TYPE,
+            },
+            "optional": null,
+        });
+        let payload = payload.to_string();
+        Self {
+            form: Form::SimpleSigning,
+            signature: STANDARD.encode(key.sign(payload.as_bytes())),
+            payload,
+        }
+    }
+
     /// Those in a Sigstore bundle: none, if it is a bundle of something else, such as
     /// the list of what an image is made of.
     pub(crate) fn of_bundle(bundle: &[u8]) -> Vec<Self> {
@@ -118,7 +137,7 @@ pub(crate) fn tag(sha256: &str) -> String {
 ///
 /// # Errors
 /// What is wrong with the last of them; [`SignatureError::Missing`] if there is none.
-pub(super) fn verify(
+pub(crate) fn verify(
     key: &PublicKey,
     signatures: &[ImageSignature],
     sha256: &str,

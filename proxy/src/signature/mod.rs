@@ -1,4 +1,5 @@
-//! Whose code it is: signatures over modules, checked with a public key.
+//! Whose code it is: signatures over modules, made with a private key and checked with
+//! a public one.
 //!
 //! | Signature | Over | Keys |
 //! |---|---|---|
@@ -10,6 +11,7 @@ mod check;
 pub(crate) mod image;
 mod key;
 mod section;
+mod sign;
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +19,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-pub(crate) use self::check::{Origin, Place, check};
+pub(crate) use self::check::{Origin, Place, beside, check};
 #[cfg(test)]
 use self::key::KeyError;
 pub(crate) use self::key::PublicKey;
 pub(crate) use self::section::is_signed;
+pub(crate) use self::sign::{PrivateKey, PrivateKeyError, sign_beside, sign_within};
 
 /// Why a module is not taken for that of the key's owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{PublicKey, SignatureError};
+use super::{PrivateKey, PublicKey, SignatureError};
 
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -65,6 +65,36 @@ pub(super) fn verify(key: &PublicKey, module: &[u8]) -> Result<(), SignatureErro
         }
     }
     Err(SignatureError::Wrong)
+}
+
+/// The module with a signature in its first section, in place of one that is there.
+///
+/// # Errors
+/// When it is no module.
+pub(super) fn sign(key: &PrivateKey, module: &[u8]) -> Result<Vec<u8>, SignatureError> {
+    let no_module = SignatureError::Malformed("it is no module");
+    let unsigned = module.strip_prefix(MODULE_HEADER).ok_or(no_module)?;
+    let signed = split(module).map_or(unsigned, |(_, signed)| signed);
+    let hash = Sha256::digest(signed);
+    let signature = key.sign(&[DOMAIN, &KIND[..], &hash[..]].concat());
+    // Without a name of the key, which proves nothing.
+    let signature = [&[0, ED25519][..], &part(&signature)].concat();
+    let set = [&[1][..], &hash[..], &[1], &part(&signature)].concat();
+    let section = [&part(NAME)[..], &KIND, &[1], &part(&set)].concat();
+    Ok([MODULE_HEADER, &[CUSTOM_SECTION], &part(&section), signed].concat())
+}
+
+/// Bytes with their length before them, in LEB128.
+fn part(bytes: &[u8]) -> Vec<u8> {
+    let mut part = Vec::with_capacity(bytes.len() + 2);
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        part.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    part.push(length as u8);
+    part.extend_from_slice(bytes);
+    part
 }
 
 /// What is in the section, and what follows it; `None` without such a section.

@@ -78,6 +78,14 @@ impl FilteredStream {
         events.len() != before
     }
 
+    /// Whether the filter at `index` has continued `direction` and it is still in the
+    /// queue.
+    pub(super) fn has_continued(&self, index: usize, direction: Direction) -> bool {
+        let events = self.events.borrow();
+        let mut events = events.iter();
+        events.any(|e| matches!(e, Event::Continue(i, d) if (*i, *d) == (index, direction)))
+    }
+
     fn next_event(&self, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
         let mut events = self.events.borrow_mut();
         let index = events.iter().position(wanted)?;

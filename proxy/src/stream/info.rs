@@ -13,6 +13,7 @@ use super::flags::ResponseFlags;
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
 use crate::route::{Chosen, Route};
+use crate::tap::StreamTap;
 use crate::tls::TlsFacts;
 use crate::trace::RequestTrace;
 
@@ -136,6 +137,8 @@ pub(crate) struct StreamInfo {
     pub(crate) cluster_endpoints: Cell<Option<usize>>,
     /// What becomes of it, if it gets spans.
     pub(crate) trace: Option<Rc<RequestTrace>>,
+    /// What its filters do, if somebody wants to know.
+    pub(crate) tap: Option<Box<StreamTap>>,
 }
 
 impl StreamInfo {
@@ -168,6 +171,7 @@ impl StreamInfo {
             cluster_endpoints: Cell::default(),
             route: RefCell::default(),
             trace: None,
+            tap: None,
         }
     }
 

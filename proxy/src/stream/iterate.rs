@@ -19,8 +19,8 @@ use weir_abi::{
 };
 
 use super::context::Participant;
-use super::shadow::{Action, Step};
 use super::slot::{Arrived, Iteration, Overflow, Presence, Slot};
+use super::watch::{Action, Step};
 use super::{FilteredStream, Frame, ResponseSource, ResponseState, count};
 
 impl FilteredStream {
@@ -132,8 +132,8 @@ impl FilteredStream {
             });
             let status = match self.participant(index, direction) {
                 Participant::Runs(vm, context) => {
-                    let shadow =
-                        self.show_shadow(index, direction, Step::Headers { end_of_stream });
+                    let step = Step::Headers { end_of_stream };
+                    let seen = self.before_callback(index, direction, step);
                     let clock = self.clock();
                     let status = match direction {
                         Direction::Request => vm.on_request_headers(context, end_of_stream),
@@ -141,7 +141,7 @@ impl FilteredStream {
                     };
                     self.called(index, direction, clock);
                     let action = status.map_or(Action::Failed, Action::Headers);
-                    self.compare_shadow(index, direction, shadow, action);
+                    self.watch_callback(index, direction, step, seen, action);
                     let going_on = HeadersStatus::Continue;
                     match self.after_callback(index, direction, status, going_on) {
                         Some(status) => status,
@@ -158,6 +158,7 @@ impl FilteredStream {
                 HeadersStatus::StopAllAndWatermark => Iteration::HoldAll(Overflow::PushBack),
             });
             if status != HeadersStatus::Continue {
+                self.note_pause(index, direction);
                 return;
             }
             here.headers_passed.set(true);
@@ -198,12 +199,13 @@ impl FilteredStream {
             };
             here.held.borrow_mut().append(data);
             let size = here.held.borrow().len();
-            let shadow = self.show_shadow(index, direction, Step::Body { end_of_stream });
+            let step = Step::Body { end_of_stream };
+            let seen = self.before_callback(index, direction, step);
             let clock = self.clock();
             let status = vm.on_body(context, direction, size, end_of_stream);
             self.called(index, direction, clock);
             let action = status.map_or(Action::Failed, Action::Body);
-            self.compare_shadow(index, direction, shadow, action);
+            self.watch_callback(index, direction, step, seen, action);
             let going_on = BodyStatus::Continue;
             let Some(status) = self.after_callback(index, direction, status, going_on) else {
                 return;
@@ -243,6 +245,7 @@ impl FilteredStream {
             };
             here.hold(held);
             here.iteration.set(Iteration::HoldBody(overflow));
+            self.note_pause(index, direction);
             self.check_limit(direction, slot, overflow);
             return;
         }
@@ -289,16 +292,17 @@ impl FilteredStream {
             let Some((vm, context)) = slot.live() else {
                 continue;
             };
-            let shadow = self.show_shadow(index, direction, Step::Trailers);
+            let seen = self.before_callback(index, direction, Step::Trailers);
             let clock = self.clock();
             let status = vm.on_trailers(context, direction);
             self.called(index, direction, clock);
             let action = status.map_or(Action::Failed, Action::Trailers);
-            self.compare_shadow(index, direction, shadow, action);
+            self.watch_callback(index, direction, Step::Trailers, seen, action);
             match self.after_callback(index, direction, status, TrailersStatus::Continue) {
                 None => return,
                 Some(TrailersStatus::Stop) => {
                     here.iteration.set(Iteration::HoldTrailers);
+                    self.note_pause(index, direction);
                     return;
                 }
                 Some(TrailersStatus::Continue) => {}
@@ -339,7 +343,13 @@ impl FilteredStream {
         if let Some(trace) = &self.info.trace {
             trace.resumed(index, direction);
         }
-        match here.iteration.get() {
+        let iteration = here.iteration.get();
+        self.note_resumption(
+            index,
+            direction,
+            !matches!(iteration, Iteration::HoldAll(_)),
+        );
+        match iteration {
             Iteration::Running => {}
             Iteration::HoldAll(_) => {
                 here.iteration.set(Iteration::Running);

@@ -9,6 +9,7 @@
 //! ([`iterate`]). Whatever filters ask for (continue, close, a local response)
 //! comes back as an [`Event`] in one queue, handled in order between callbacks.
 
+mod compare;
 mod context;
 mod event;
 mod filter_state;
@@ -22,9 +23,11 @@ pub(crate) mod protobuf;
 mod reply;
 mod shadow;
 mod slot;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watch;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -34,6 +37,7 @@ use std::time::Instant;
 
 use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
+pub(crate) use self::compare::{HeaderChange, HeaderChanges};
 use self::event::Event;
 pub(crate) use self::filter_state::FilterState;
 pub(crate) use self::flags::ResponseFlags;
@@ -43,6 +47,8 @@ pub(crate) use self::log_view::LogView;
 pub(crate) use self::metadata::of_node;
 pub(crate) use self::reply::{UpstreamFailure, grpc_status};
 use self::slot::{Presence, Slot};
+pub(crate) use self::tap::Look;
+pub(crate) use self::watch::Action;
 use crate::http::reset;
 use crate::rollout::Link;
 
@@ -127,7 +133,8 @@ impl FilteredStream {
         let is_head = headers.get(b":method").is_some_and(|m| m == "HEAD");
         let is_grpc = reply::is_grpc(&headers);
         let client = info.client.ip();
-        let slot = |link| Slot::new(link, &headers, client);
+        let tapped = info.tap.is_some();
+        let slot = |link| Slot::new(link, &headers, client, tapped);
         Rc::new(Self {
             slots: chain.iter().map(slot).collect(),
             info,
@@ -275,6 +282,7 @@ impl FilteredStream {
             }
         }
         self.finish_shadows();
+        self.tell_tap();
         let took = self.info.elapsed();
         for slot in &self.slots {
             slot.responded(took);

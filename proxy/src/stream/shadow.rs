@@ -13,16 +13,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use weir_abi::{
-    BodyBuffer, BodyStatus, ContextId, Direction, FilterIndex, HeaderMap, HeadersStatus, HttpMap,
-    LocalResponse, Stream, TrailersStatus, Vm,
-};
+use weir_abi::{ContextId, Direction, FilterIndex, HttpMap, LocalResponse, Stream, Vm};
 
 use self::copy::Copy;
 use super::FilteredStream;
+use super::compare::{self, HeaderChanges};
 use super::event::Event;
 use super::slot::{Iteration, Slot};
+use super::watch::{Action, Step};
 use crate::filter::{Admission, Plugin};
 use crate::rollout::Versions;
 use crate::telemetry::{Divergence, ShadowOutcome};
@@ -47,39 +45,6 @@ enum State {
     /// It is shown the end, and nothing before that.
     Left(Rc<Vm>, ContextId, Rc<Copy>),
     Gone(ShadowOutcome),
-}
-
-/// A callback that a filter and its shadow get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Headers { end_of_stream: bool },
-    Body { end_of_stream: bool },
-    Trailers,
-}
-
-/// What a callback comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    Headers(HeadersStatus),
-    Body(BodyStatus),
-    Trailers(TrailersStatus),
-    Failed,
-}
-
-impl Action {
-    /// As it is after a pause that has ended within the callback.
-    fn continued(self) -> Self {
-        match self {
-            Self::Headers(_) => Self::Headers(HeadersStatus::Continue),
-            Self::Body(_) => Self::Body(BodyStatus::Continue),
-            Self::Trailers(_) => Self::Trailers(TrailersStatus::Continue),
-            Self::Failed => Self::Failed,
-        }
-    }
-
-    fn goes_on(self) -> bool {
-        self == self.continued() && self != Self::Failed
-    }
 }
 
 /// What a shadow has done in a callback.
@@ -227,7 +192,7 @@ impl FilteredStream {
     }
 
     /// Compares what the filter at `index` has done in a callback with what its
-    /// shadow has. What it asked for is still in the queue.
+    /// shadow has: `action`. What it asked for is still in the queue.
     pub(super) fn compare_shadow(
         &self,
         index: usize,
@@ -247,13 +212,6 @@ impl FilteredStream {
         };
         let mut asked = copy.asked.borrow_mut();
         let (reply, closed) = self.asked();
-        let continued =
-            |e: &Event| matches!(e, Event::Continue(i, d) if (*i, *d) == (index, direction));
-        let action = if self.events.borrow().iter().any(continued) {
-            action.continued()
-        } else {
-            action
-        };
         if reply.is_some() || asked.reply.is_some() {
             if reply != asked.reply {
                 let details = told(reply.as_ref(), asked.reply.as_ref());
@@ -293,13 +251,13 @@ impl FilteredStream {
             (trailers, Divergence::Trailers),
         ] {
             let (filter, shadowed) = (self.map(map), copy.headers(map));
-            if let Some(names) = differing(filter.as_deref(), shadowed.as_deref()) {
-                shadow.diverges(what, &names);
+            if let Some(changes) = compare::headers(filter.as_deref(), shadowed.as_deref()) {
+                shadow.diverges(what, &told_of(changes));
             }
         }
         let held = self.slots[index].direction(direction).held.borrow();
         let body = copy.bodies[direction as usize].borrow();
-        if !is_same(&held, &body) {
+        if !compare::is_same_body(&held, &body) {
             let details = format!("{} bytes, shadow {} bytes", held.len(), body.len());
             shadow.diverges(Divergence::Body, &details);
         }
@@ -347,18 +305,11 @@ impl FilteredStream {
     }
 }
 
-fn maps(direction: Direction) -> (HttpMap, HttpMap) {
+pub(super) fn maps(direction: Direction) -> (HttpMap, HttpMap) {
     match direction {
         Direction::Request => (HttpMap::RequestHeaders, HttpMap::RequestTrailers),
         Direction::Response => (HttpMap::ResponseHeaders, HttpMap::ResponseTrailers),
     }
-}
-
-/// Whether two bodies are the same. What neither has touched is not looked at.
-fn is_same(a: &BodyBuffer, b: &BodyBuffer) -> bool {
-    let place = |chunk: &Bytes| (chunk.as_ptr(), chunk.len());
-    let untouched = || a.chunks().map(place).eq(b.chunks().map(place));
-    a.len() == b.len() && (untouched() || a.to_bytes() == b.to_bytes())
 }
 
 /// How two answers differ, in words without anything that may be secret.
@@ -375,23 +326,13 @@ fn told(filter: Option<&LocalResponse>, shadow: Option<&LocalResponse>) -> Strin
     }
 }
 
-/// Names of the headers that two maps do not agree on, if there are any.
-fn differing(filter: Option<&HeaderMap>, shadow: Option<&HeaderMap>) -> Option<String> {
-    let none = HeaderMap::new();
-    let (filter, shadow) = (filter.unwrap_or(&none), shadow.unwrap_or(&none));
-    if filter == shadow {
-        return None;
-    }
-    let mut names: Vec<&[u8]> = Vec::new();
-    for (name, _) in filter.iter().chain(shadow.iter()) {
-        let same = filter.get_all(name).eq(shadow.get_all(name));
-        if !same && !names.contains(&name) {
-            names.push(name);
+/// The headers that two maps do not agree on, in words without their values.
+fn told_of(changes: HeaderChanges) -> String {
+    match changes {
+        HeaderChanges::Order => "order".to_owned(),
+        HeaderChanges::Values(changes) => {
+            let names = changes.iter().map(|c| String::from_utf8_lossy(&c.name));
+            names.collect::<Vec<_>>().join(", ")
         }
     }
-    if names.is_empty() {
-        return Some("order".to_owned());
-    }
-    let names: Vec<_> = names.into_iter().map(String::from_utf8_lossy).collect();
-    Some(names.join(", "))
 }

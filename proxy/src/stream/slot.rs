@@ -124,14 +124,22 @@ enum Role {
 pub(super) struct Slot {
     pub(super) plugin: Rc<Plugin>,
     role: Role,
+    /// Whether somebody looks at what it does.
+    watched: bool,
     pub(super) presence: RefCell<Presence>,
     request: SlotDirection,
     response: SlotDirection,
 }
 
 impl Slot {
-    /// For a stream with these request headers, of this client.
-    pub(super) fn new(link: &Link, headers: &HeaderMap, client: Option<IpAddr>) -> Self {
+    /// For a stream with these request headers, of this client. `tapped`: somebody looks
+    /// at what all filters do.
+    pub(super) fn new(
+        link: &Link,
+        headers: &HeaderMap,
+        client: Option<IpAddr>,
+        tapped: bool,
+    ) -> Self {
         let stable = Rc::clone(&link.plugin);
         let (plugin, role) = match &link.versions {
             None => (stable, Role::Stable),
@@ -152,6 +160,7 @@ impl Slot {
             },
         };
         Self {
+            watched: tapped || matches!(role, Role::Shadowed(_)),
             plugin,
             role,
             presence: RefCell::new(Presence::NotYet),
@@ -179,6 +188,11 @@ impl Slot {
         versions.cells.canary_began();
         awaits.set(true);
         admission
+    }
+
+    /// Whether somebody looks at what it does.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched
     }
 
     pub(super) fn shadow(&self) -> Option<&Shadow> {

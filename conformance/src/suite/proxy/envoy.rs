@@ -42,6 +42,13 @@ pub(super) fn guest_line(line: &str, main_thread: u32) -> Option<GuestLine> {
     })
 }
 
+/// What a guest says in a line, on the main thread too.
+pub(super) fn said(line: &str) -> Option<String> {
+    let (_, logged) = line.split_once(" wasm log")?;
+    let (_, text) = logged.split_once(": ")?;
+    Some(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,6 +41,13 @@ pub(super) fn guest_line(line: &str) -> Option<GuestLine> {
     })
 }
 
+/// What a guest says in a line; of several lines, the first.
+pub(super) fn said(line: &str) -> Option<String> {
+    let (_, logged) = line.split_once(" guest: ")?;
+    let text = logged.rsplit_once(" plugin=\"");
+    Some(text.map_or(logged, |(text, _)| text).to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

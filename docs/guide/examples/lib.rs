@@ -1,0 +1,1 @@
+//! The filters of the guide are examples of this package, a file each.

