@@ -8,7 +8,7 @@ use crate::{envoy, filters, guests, layout};
 /// Prepares everything and runs the suite. Returns a line for what could not be
 /// done.
 pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
-    let mut missing = guests::build()?;
+    guests::build_probe()?;
     filters::run()?;
     process::build(
         cargo()
@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
         .arg("--weir")
         .arg(programs.join("weir"))
         .args(arguments);
+    let mut missing = Vec::new();
     match envoy::find() {
         Ok(program) => drop(suite.arg("--envoy").arg(program)),
         Err(reason) => {

@@ -234,7 +234,7 @@ fn plugin(case: &str, filter: &Filter, places: &Places<'_>) -> Result<Value> {
     }
     if let Some(configuration) = &filter.configuration {
         plugin["configuration"] = match configuration.get("@type") {
-            Some(_) => substituted(configuration, case),
+            Some(_) => configuration.clone(),
             None => {
                 let json = substituted(configuration, case).to_string();
                 json!({ "@type": format!("{TYPES}google.protobuf.StringValue"), "value": json })
