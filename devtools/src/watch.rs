@@ -19,6 +19,13 @@ impl Watched {
         self.0.push((path.to_owned(), stamp(path)));
     }
 
+    /// Watches a file that was read after `since`: if it was written to since then, it
+    /// has changed.
+    pub fn add_read(&mut self, path: &Path, since: SystemTime) {
+        let read = stamp(path).filter(|(written, _)| *written <= since);
+        self.0.push((path.to_owned(), read));
+    }
+
     /// Waits until one of them has changed and is complete: a toolchain that is still
     /// writing it does not count.
     pub fn wait(&self) {

@@ -589,6 +589,8 @@ fn a_bench_of_a_suite_prices_what_its_steps_bring_about() {
         &run(&["bench", &none]).failed(),
         &["the suite has no `benches`"],
     );
+    let none = with(&["--only", "alnoe"]).failed();
+    has(&none, &["no bench has `alnoe` in its name"]);
     let body = with(&["--body", "7"]).failed();
     has(&body, &["`--body` is for modules"]);
     has(

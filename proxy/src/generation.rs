@@ -369,7 +369,7 @@ impl Generation {
         let mut files = std::mem::take(&mut builder.files);
         files.sort_unstable();
         files.dedup();
-        looked_at.clone_from(&files);
+        looked_at.extend(files.iter().cloned());
         let fetched = std::mem::take(&mut builder.fetched).kept();
         let vms = builder.finish(config, &names, &mut errors);
         let mut errors = errors.into_iter();

@@ -31,8 +31,12 @@ impl Dev {
             .arg("dev")
             .args(arguments)
             .arg("weir.yaml")
-            // A build for a test need not be small.
+            // A build for a test need not be small, takes what was fetched for the
+            // filters, and goes to where it is looked for.
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("CARGO_TERM_COLOR", "never")
+            .env_remove("CARGO_TARGET_DIR")
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(create(".stdout"))
@@ -91,10 +95,29 @@ impl Dev {
             .unwrap()
     }
 
-    /// Changes a file.
+    /// Changes a file at once.
     fn edit(&self, name: &str, change: impl FnOnce(String) -> String) {
         let text = std::fs::read_to_string(self.path(name)).unwrap();
-        std::fs::write(self.path(name), change(text)).unwrap();
+        std::fs::write(self.path(".next"), change(text)).unwrap();
+        std::fs::rename(self.path(".next"), self.path(name)).unwrap();
+    }
+
+    /// Asks for a path until the answer is as it will be when a build is taken over, and
+    /// waits until that request is printed, as `shown` begins.
+    #[track_caller]
+    fn taken_over(
+        &mut self,
+        address: SocketAddr,
+        path: &str,
+        shown: &str,
+        is_it: impl Fn(&weir_conformance::Response) -> bool,
+    ) -> String {
+        let began = Instant::now();
+        while !is_it(&get(address, path)) {
+            assert!(began.elapsed() < BUILD_PATIENCE, "{}", self.text(".stdout"));
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        self.printed(&format!(" GET {path} -> {shown}"))
     }
 
     /// Sends SIGINT, as Ctrl-C does; gives how the process ends.
@@ -108,6 +131,13 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
+        // It ends its builds, if it is asked to end.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-s", "INT", &pid]).status();
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -170,11 +200,17 @@ fn a_filter_is_built_shown_rebuilt_and_its_traps_are_traced_to_the_source() {
     let response = "set_http_response_header(\"x-my-filter\", Some(&self.greeting))";
     let changed = "set_http_response_header(\"x-my-filter\", Some(\"changed\"))";
     dev.edit("src/lib.rs", |text| text.replace(response, changed));
-    dev.printed("built in ");
-    dev.printed("reloaded: ");
-    assert_eq!(get(address, "/").header("x-my-filter"), Some("changed"));
-    dev.printed("+ x-my-filter: hello");
+    dev.taken_over(address, "/changed", "200", |response| {
+        response.header("x-my-filter") == Some("changed")
+    });
     dev.printed("+ x-my-filter: changed");
+    let printed = dev.text(".stdout");
+    assert!(printed.contains("reloaded: "), "{printed}");
+    // Once at the beginning, and once for this change.
+    assert_eq!(printed.matches("building: ").count(), 2, "{printed}");
+    eventually("the build is told of", || {
+        (dev.text(".stdout").matches("built in ").count() == 2).then_some(())
+    });
 
     // One that does not compile leaves this one where it is.
     dev.edit("src/lib.rs", |text| {
@@ -204,16 +240,13 @@ fn a_filter_is_built_shown_rebuilt_and_its_traps_are_traced_to_the_source() {
             ),
         ) + "\n"
     });
-    dev.printed("built in ");
-    dev.printed("reloaded: ");
     let source = std::fs::read_to_string(dev.path("src/lib.rs")).unwrap();
     let line = source
         .lines()
         .position(|line| line.contains("panic!"))
         .unwrap()
         + 1;
-    assert_eq!(get(address, "/trap").status, 503);
-    let shown = dev.printed("#4 GET /trap -> 503");
+    let shown = dev.taken_over(address, "/trap", "503", |response| response.status == 503);
     let place = format!("src/lib.rs:{line}:");
     assert!(
         shown.contains("my-filter failed in proxy_on_request_headers (trap)"),
@@ -419,6 +452,22 @@ fn it_waits_for_a_module_that_does_not_build_yet() {
 }
 
 #[test]
+fn it_waits_for_a_configuration_that_is_put_right() {
+    let upstream = upstream();
+    let wrong = config(&[("own", ", failure_policy: FAIL")], &upstream);
+    let missing = config(&[("own", "")], &upstream);
+    let right = missing.replace("own.wasm", "there.wasm");
+    let module = editor(&[]);
+    let mut dev = Dev::start(folder(&wrong, &[("there", &module)]), &[]);
+    dev.printed("waiting for a change");
+    dev.edit("weir.yaml", |_| missing);
+    dev.printed("waiting for a change");
+    dev.edit("weir.yaml", |_| right);
+    let address = dev.listener();
+    assert_eq!(get(address, "/").status, 200);
+}
+
+#[test]
 fn ctrl_c_ends_a_build_and_what_it_has_started() {
     let upstream = upstream();
     let folder = folder(&config(&[("own", "")], &upstream), &[]);
@@ -437,9 +486,7 @@ fn ctrl_c_ends_a_build_and_what_it_has_started() {
     assert_eq!(is_running(), Some(()));
     let status = dev.interrupt();
     assert_eq!(status.code(), Some(130), "{:?}", status.signal());
-    let began = Instant::now();
     eventually("the build ends", || is_running().is_none().then_some(()));
-    assert!(began.elapsed() < PATIENCE);
 }
 
 #[test]

@@ -579,7 +579,6 @@ fn a_module_may_be_as_large_as_it_likes() {
     assert!(passed, "{text}");
 }
 
-/// A Weir with its copies in `cache`.
 #[test]
 fn a_pull_secret_that_changes_is_noticed() {
     let (registry, upstream) = (Registry::start(), Upstream::echo());

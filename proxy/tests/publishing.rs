@@ -345,6 +345,9 @@ fn a_registry_with_its_own_authority_is_spoken_to_with_tls() {
     workshop.write("ca.pem", certificate);
     let image = format!("oci://localhost:{}/auth:1", registry.address.port());
     workshop.push(&image, &["--ca-file", "ca.pem"]).passed();
+    workshop.write("other.pem", Registry::start_tls().1);
+    let other = workshop.push(&image, &["--ca-file", "other.pem"]).failed();
+    assert!(other.contains("certificate"), "{other}");
     let missing = workshop
         .push(&image, &["--ca-file", "nowhere.pem"])
         .failed();

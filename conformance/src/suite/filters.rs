@@ -126,6 +126,10 @@ impl FilterRun<'_> {
             .into_iter()
             .filter(|test| only.is_empty() || test.name() == only)
             .collect();
+        ensure!(
+            only.is_empty() || !tests.is_empty(),
+            "no test that is played is called `{only}`"
+        );
         let mut count = Count {
             played: tests.len(),
             failed: 0,
@@ -152,16 +156,17 @@ impl FilterRun<'_> {
             tests.iter().copied().partition(WireTest::is_refused);
         let mut results = Vec::new();
         if !played.is_empty() {
-            let stage = Stage::new(self, &played)?;
+            let stage = Stage::new(self, &played, "played")?;
             let proxy = kind.start(&stage.file, &stage.folder).await?;
             let running = Running::new(proxy, &stage);
-            for (test, case) in played.iter().zip(&stage.group.cases) {
-                let failures = running.play(*test, case)?;
+            let cases = stage.group.cases.iter().zip(&stage.upstreams);
+            for (test, (case, upstream)) in played.iter().zip(cases) {
+                let failures = running.play(*test, case, upstream)?;
                 results.push((test.name().to_owned(), failures));
             }
         }
-        for test in refused {
-            let stage = Stage::new(self, &[test])?;
+        for (number, test) in refused.into_iter().enumerate() {
+            let stage = Stage::new(self, &[test], &format!("refused-{number}"))?;
             let failures = match kind.refusal(&stage.file, &stage.folder).await? {
                 None => vec!["the filter has started\n".to_owned()],
                 Some(log) => test.check_refusal(&log),
@@ -172,18 +177,19 @@ impl FilterRun<'_> {
     }
 }
 
-/// Tests that are ready to be played: a listener each, and all upstreams.
+/// Tests that are ready to be played, with a listener and an upstream each.
 struct Stage {
     group: Group,
-    http: Server,
-    tcp: Server,
+    /// One for each test.
+    upstreams: Vec<Server>,
     clusters: BTreeMap<String, Server>,
     folder: PathBuf,
     file: PathBuf,
 }
 
 impl Stage {
-    fn new(run: &FilterRun<'_>, tests: &[WireTest<'_>]) -> Result<Self> {
+    /// In a folder called `name`, among those of the suite.
+    fn new(run: &FilterRun<'_>, tests: &[WireTest<'_>], name: &str) -> Result<Self> {
         let cases = tests.iter().enumerate();
         let cases = cases.map(|(number, test)| case(run.name, number, test));
         let group = Group {
@@ -192,9 +198,8 @@ impl Stage {
             apart: false,
             cases: cases.collect::<Result<_>>()?,
         };
-        let folder = run.settings.scratch.join(&group.name);
+        let folder = run.settings.scratch.join(&group.name).join(name);
         fs::create_dir_all(&folder)?;
-        let (http, tcp) = (Server::http()?, Server::tcp()?);
         let names = tests.iter().flat_map(WireTest::clusters);
         let names: BTreeSet<_> = names.collect();
         let servers = names
@@ -205,27 +210,25 @@ impl Stage {
         let more: Vec<_> = more
             .map(|(name, server)| (name.clone(), server.address()))
             .collect();
-        let upstreams: Vec<_> = tests
-            .iter()
-            .map(|test| if test.is_tcp() { &tcp } else { &http })
-            .map(Server::address)
-            .collect();
-        // A cluster of every stage that no suite knows.
-        let nobody = &http;
+        let upstreams = tests.iter().map(|test| match test.is_tcp() {
+            true => Server::tcp(),
+            false => Server::http(),
+        });
+        let upstreams = upstreams.collect::<Result<Vec<_>, _>>()?;
+        let addresses: Vec<_> = upstreams.iter().map(Server::address).collect();
         let places = Places {
             modules: run.settings.modules,
             scratch: &folder,
-            nobody: nobody.address(),
+            nobody: crate::nobody(),
             more: &more,
         };
         let cases: Vec<_> = group.cases.iter().collect();
-        let bootstrap = bootstrap(&group, &cases, &upstreams, &places)?;
+        let bootstrap = bootstrap(&group, &cases, &addresses, &places)?;
         let file = folder.join("bootstrap.json");
         fs::write(&file, serde_json::to_string_pretty(&bootstrap)?)?;
         Ok(Self {
             group,
-            http,
-            tcp,
+            upstreams,
             clusters,
             folder,
             file,
@@ -279,14 +282,10 @@ impl<'s> Running<'s> {
         }
     }
 
-    fn play(&self, test: WireTest<'_>, case: &Case) -> Result<Vec<String>> {
+    fn play(&self, test: WireTest<'_>, case: &Case, upstream: &Server) -> Result<Vec<String>> {
         let name = unique_name(&self.stage.group, case);
         let edge = self.proxy.borrow().listeners.get(&name).copied();
         let edge = edge.with_context(|| format!("no listener {name}"))?;
-        let upstream = match test.is_tcp() {
-            true => &self.stage.tcp,
-            false => &self.stage.http,
-        };
         let failures = test.play(&Surroundings {
             edge,
             upstream,

@@ -91,11 +91,14 @@ impl Kind {
     ///
     /// # Errors
     ///
-    /// If there is no such program.
+    /// If there is no such program, or if it neither accepts the bootstrap nor ends.
     pub async fn refusal(&self, bootstrap: &Path, folder: &Path) -> Result<Option<Vec<String>>> {
         let (mut proxy, ready) = self.launch(bootstrap, folder).await?;
-        if ready.is_ok() {
+        let Err(reason) = ready else {
             return Ok(None);
+        };
+        if proxy.ended().is_none() {
+            return Err(reason.context("it neither starts nor ends"));
         }
         // Until the log is complete.
         while proxy.guest_lines.recv().await.is_some() {}

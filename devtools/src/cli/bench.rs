@@ -154,10 +154,12 @@ impl Bench {
         };
         let chosen = |name: &str| self.only.as_ref().is_none_or(|part| name.contains(part));
         let mut list = Vec::new();
+        let mut count = 0;
         for (place, bench) in suite.benches.iter().enumerate() {
             if bench.ignored || !chosen(&bench.name) {
                 continue;
             }
+            count += 1;
             let load = Load::Bench(Rc::clone(&suite), place);
             let mut subjects = vec![Subject::new(&compiled, load)];
             if let Some(baseline) = &baseline {
@@ -178,6 +180,9 @@ impl Bench {
                     list.push(prices);
                 }
             }
+        }
+        if let (0, Some(part)) = (count, &self.only) {
+            return Err(format!("no bench has `{part}` in its name"));
         }
         if let Format::Json = self.format {
             println!("{:#}", json!({ "benches": Json::Array(list) }));

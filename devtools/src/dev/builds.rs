@@ -1,10 +1,12 @@
 //! [`Builds`]: builds modules when their sources change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,8 +27,15 @@ const BUILD_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Builds {
     /// Commands that were given, by the filter whose module they build.
     commands: Arc<BTreeMap<String, String>>,
-    state: Arc<Mutex<State>>,
+    builder: Builder,
+    /// Projects that are new, each with whom it is told that it was built: to a thread
+    /// of their own, as whoever finds them may be one with a low priority, which
+    /// compilers would have from it.
+    new: Sender<(Project, Sender<()>)>,
 }
+
+#[derive(Clone, Default)]
+struct Builder(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -43,50 +52,61 @@ impl Builds {
     /// found beside them.
     #[must_use]
     pub fn new(commands: BTreeMap<String, String>) -> Self {
+        let builder = Builder::default();
+        let (new, projects) = channel::<(Project, Sender<()>)>();
+        let own = builder.clone();
+        thread::spawn(move || {
+            for (project, built) in projects {
+                own.begin(project);
+                // Whoever waits for it may have gone.
+                let _ = built.send(());
+            }
+        });
         Self {
             commands: Arc::new(commands),
-            state: Arc::default(),
+            builder,
+            new,
         }
     }
 
     /// Looks for the projects of modules, given with the names of their filters, and
     /// builds those that are new, once now and again whenever their sources change. What
     /// is found is printed.
-    pub fn follow<'a>(&self, modules: impl IntoIterator<Item = (&'a str, PathBuf)>) {
-        for (name, module) in modules {
-            let module = std::path::absolute(&module).unwrap_or(module);
-            if !self.state().known.insert(module.clone()) {
+    pub fn follow<'a>(&self, modules: impl IntoIterator<Item = (&'a [String], &'a Path)>) {
+        for (names, module) in modules {
+            let module = std::path::absolute(module).unwrap_or_else(|_| module.to_owned());
+            if !self.builder.state().known.insert(module.clone()) {
                 continue;
             }
+            let with_command = names.iter().find(|name| self.commands.contains_key(*name));
+            let Some(name) = with_command.or(names.first()) else {
+                continue;
+            };
             let command = self.commands.get(name).map(String::as_str);
             let Some(project) = Project::of(&module, command) else {
-                println!(
+                say(format_args!(
                     "{name}: no project is found above {}; `--build {name}=COMMAND` tells how \
                      it is built",
                     module.display()
-                );
+                ));
                 continue;
             };
-            println!(
+            say(format_args!(
                 "{name}: {} ({}), built by `{}`",
                 project.folder.display(),
                 project.mark,
                 project.command
-            );
-            if self.state().projects.contains(&project) {
-                continue;
+            ));
+            let (built, is_built) = channel();
+            if self.new.send((project, built)).is_ok() {
+                let _ = is_built.recv();
             }
-            self.state().projects.push(project.clone());
-            let sources = Sources::of(&project.folder, &Sources::default());
-            self.build(&project);
-            let builds = self.clone();
-            thread::spawn(move || builds.watch(&project, sources));
         }
     }
 
     /// Ends all builds, and builds nothing more.
     pub fn end(&self) {
-        let mut state = self.state();
+        let mut state = self.builder.state();
         state.ended = true;
         for group in &state.running {
             end_group(*group);
@@ -97,9 +117,25 @@ impl Builds {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.commands.keys().map(String::as_str)
     }
+}
 
+impl Builder {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Builds a project, and looks after its sources from then on.
+    fn begin(&self, project: Project) {
+        if self.state().projects.contains(&project) {
+            return;
+        }
+        self.state().projects.push(project.clone());
+        let mut built = Sources::of(&project.folder, &Sources::default());
+        self.build(&project);
+        // The first build writes down which versions it has taken.
+        built.take_locks(Sources::of(&project.folder, &built));
+        let builder = self.clone();
+        thread::spawn(move || builder.watch(&project, built));
     }
 
     /// Builds a project again whenever its sources are others than `built`.
@@ -127,19 +163,22 @@ impl Builds {
     }
 
     fn build(&self, project: &Project) {
-        println!("building: {}", project.command);
+        say(format_args!("building: {}", project.command));
         let began = Instant::now();
         let result = self.run(project);
         let took = Duration::from_millis(began.elapsed().as_millis() as u64);
         let took = humantime::format_duration(took);
         match result {
             _ if self.state().ended => {}
-            Ok(status) if status.success() => println!("built in {took}"),
-            Ok(status) => println!(
+            Ok(status) if status.success() => say(format_args!("built in {took}")),
+            Ok(status) => say(format_args!(
                 "the build has failed ({status}) in {}; what was built before stays",
                 project.folder.display()
-            ),
-            Err(error) => println!("cannot build in {}: {error}", project.folder.display()),
+            )),
+            Err(error) => say(format_args!(
+                "cannot build in {}: {error}",
+                project.folder.display()
+            )),
         }
     }
 
@@ -178,6 +217,11 @@ impl Builds {
             thread::sleep(BUILD_INTERVAL);
         }
     }
+}
+
+/// Prints a line. Whoever has read standard output may have gone.
+pub fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn group(child: &Child) -> i32 {

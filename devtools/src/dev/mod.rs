@@ -6,5 +6,5 @@ mod project;
 mod source_lines;
 mod sources;
 
-pub use self::builds::Builds;
+pub use self::builds::{Builds, say};
 pub use self::source_lines::{SourceFrame, source_frames};

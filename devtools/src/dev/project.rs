@@ -31,12 +31,14 @@ impl Project {
                 if !folder.join(mark).is_file() {
                     continue;
                 }
-                let built = match command {
-                    Some(command) => Some((command.to_owned(), Vec::new())),
-                    None => module
-                        .strip_prefix(folder)
-                        .ok()
-                        .and_then(|module| recipe(mark, folder, module)),
+                let module = module.strip_prefix(folder).ok();
+                let usual = module.and_then(|module| recipe(mark, module));
+                let built = match (command, usual) {
+                    (Some(command), usual) => {
+                        let environment = usual.map(|(_, environment)| environment);
+                        Some((command.to_owned(), environment.unwrap_or_default()))
+                    }
+                    (None, usual) => usual,
                 };
                 if let Some((command, environment)) = built {
                     return Some(Self {
@@ -65,13 +67,12 @@ type Recipe = (String, Vec<(String, String)>);
 
 /// How a project that is known by `mark` builds `module`, a path within it; `None` if it
 /// does not.
-fn recipe(mark: &str, folder: &Path, module: &Path) -> Option<Recipe> {
+fn recipe(mark: &str, module: &Path) -> Option<Recipe> {
     let plain = |command: String| Some((command, Vec::new()));
     match mark {
         "Cargo.toml" => cargo(module),
         "go.mod" => plain(Language::Go.build(&quoted(module)).join(" && ")),
-        "package.json" if folder.join("node_modules").is_dir() => plain("npm run build".to_owned()),
-        "package.json" => plain("npm install && npm run build".to_owned()),
+        "package.json" => plain("test -d node_modules || npm install && npm run build".to_owned()),
         _ => plain("make".to_owned()),
     }
 }
@@ -179,11 +180,11 @@ mod tests {
                  -o 'out/it'\\''s.wasm' .",
             ),
             (
-                &["package.json", "node_modules/x"],
+                &["package.json"],
                 "build/a.wasm",
                 "",
                 "package.json",
-                "npm run build",
+                "test -d node_modules || npm install && npm run build",
             ),
             // Cargo does not build this one.
             (

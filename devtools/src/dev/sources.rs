@@ -14,6 +14,9 @@ const OUTPUTS: [&str; 4] = ["target", "node_modules", "build", "dist"];
 /// Extensions of what is written where sources are: modules, and what a proxy logs.
 const WRITTEN: [&str; 2] = ["wasm", "log"];
 
+/// Files that build tools write beside sources, and that nobody edits.
+const LOCKS: [&str; 3] = ["Cargo.lock", "package-lock.json", "go.sum"];
+
 /// Files that are looked at in a project; what is in folders that large is no filter.
 const FILES_MAX: usize = 20_000;
 
@@ -56,6 +59,17 @@ impl Sources {
             (path, Source { stamp, content })
         });
         Self(sources.collect())
+    }
+
+    /// Takes over what `found` has of files in which build tools keep the versions that
+    /// they have chosen.
+    pub(super) fn take_locks(&mut self, found: Self) {
+        let is_lock = |path: &Path| {
+            path.file_name()
+                .is_some_and(|n| LOCKS.iter().any(|l| n == *l))
+        };
+        let locks = found.0.into_iter().filter(|(path, _)| is_lock(path));
+        self.0.extend(locks);
     }
 
     /// Whether there is the same in both.

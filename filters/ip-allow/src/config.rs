@@ -33,7 +33,8 @@ pub(crate) struct Http {
 /// Networks that are let in, and that are not.
 #[derive(Debug)]
 struct Lists {
-    allow: List,
+    /// `None`: all are.
+    allow: Option<List>,
     deny: List,
 }
 
@@ -87,8 +88,10 @@ impl TryFrom<Fields> for Config {
             List::new(items, sets).map_err(|reason| format!("{place}{reason}"))
         };
         let lists = |place: &str, allow: &[String], deny: &[String]| {
+            let allowed = list(&format!("{place}allow"), allow)?;
             Ok::<_, String>(Lists {
-                allow: list(&format!("{place}allow"), allow)?,
+                // Names of sets that are empty let nobody in.
+                allow: (!allow.is_empty()).then_some(allowed),
                 deny: list(&format!("{place}deny"), deny)?,
             })
         };
@@ -166,11 +169,12 @@ impl Http {
 }
 
 impl Lists {
-    /// Whether no network of `deny` contains it, and, unless `allow` is empty, some
+    /// Whether no network of `deny` contains it, and, if there is an `allow`, some
     /// network of that does.
     fn let_in(&self, address: IpAddr) -> bool {
         let Self { allow, deny } = self;
-        !deny.contains(address) && (allow.is_empty() || allow.contains(address))
+        let is_allowed = allow.as_ref().is_none_or(|allow| allow.contains(address));
+        is_allowed && !deny.contains(address)
     }
 }
 
@@ -315,6 +319,12 @@ mod tests {
         assert!(config.lets_in(b"192.0.2.1:5") && !config.lets_in(b"198.51.100.1:5"));
         let http = config.http.as_ref().unwrap();
         assert!(!config.lets_in_request(http, b"192.0.2.1:5", None, None, Some("/x")));
+    }
+
+    #[test]
+    fn a_set_that_is_empty_lets_nobody_in() {
+        let config = config(r#"{"sets": {"none": []}, "allow": ["none"]}"#);
+        assert!(!config.lets_in(b"192.0.2.1:5"));
     }
 
     #[test]

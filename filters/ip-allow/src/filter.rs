@@ -72,7 +72,7 @@ impl HttpContext for Stream {
         let address = address.unwrap_or_default();
         let forwarded_for = self.get_http_request_header_bytes("x-forwarded-for");
         let country = http.country_header(&address);
-        let country = country.and_then(|header| Request.get(header));
+        let country = country.and_then(|header| Request.get_all(header).pop());
         let target = Request.get(":path");
         let let_in = self.0.config.lets_in_request(
             http,

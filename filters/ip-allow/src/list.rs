@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use filter_http::Network;
 
-/// The addresses of some networks, as ranges: sorted, and none touches another.
+/// The addresses of some networks, as ranges: sorted, and none overlaps another.
 #[derive(Debug, Default)]
 pub(crate) struct List {
     v4: Vec<(u32, u32)>,
@@ -34,10 +34,6 @@ impl List {
             }
         }
         Ok(networks.into_iter().collect())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
     }
 
     /// Whether some network contains the address. One of IPv4 in IPv6's form is the one of
@@ -122,6 +118,7 @@ mod tests {
             ("2001:db9::", false),
             ("0.0.0.0", true),
             ("255.255.255.255", false),
+            ("::ffff:192.0.2.200", false),
         ] {
             assert_eq!(
                 list.contains(address.parse().unwrap()),

@@ -2,8 +2,9 @@
 //! configured stands in its README.
 //!
 //! `token` reads a token, `claims` judges what it claims, `keys` its signature, unless it
-//! is `verified` already; `cache` says when keys are fetched, `judge` puts these together for a request,
-//! `grant` is what a request is sent on with, and `filter` ties it to the callbacks.
+//! is `verified` already; `cache` says when keys are fetched, `judge` puts these together
+//! for a request, `grant` is what a request is sent on with, and `filter` ties it to the
+//! callbacks.
 
 mod cache;
 mod claims;

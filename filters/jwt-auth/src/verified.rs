@@ -45,8 +45,11 @@ impl Verified {
         if max == 0 {
             return;
         }
-        if self.newer.len() >= max.div_ceil(2) {
-            self.older = std::mem::take(&mut self.newer);
+        if self.newer.len() >= (max / 2).max(1) {
+            let full = std::mem::take(&mut self.newer);
+            if max > 1 {
+                self.older = full;
+            }
         }
         self.newer.insert(digest);
     }
@@ -66,7 +69,7 @@ mod tests {
         for number in 0..100 {
             verified.insert(name(number), 10);
             assert!(verified.contains(&name(0), 10), "{number}");
-            assert!(verified.newer.len() + verified.older.len() <= 11);
+            assert!(verified.newer.len() + verified.older.len() <= 10);
         }
         assert!(verified.contains(&name(99), 10));
         assert!(!verified.contains(&name(50), 10));

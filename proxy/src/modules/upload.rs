@@ -95,11 +95,11 @@ fn credentials(
 impl Registry<'_> {
     /// Puts bytes into the repository, under their digest, unless they are there
     /// already: as a whole, or in pieces of `chunk` bytes where that is given or the
-    /// registry does not take them as a whole. Tells whether they were sent.
+    /// registry does not take them as a whole.
     ///
     /// # Errors
     /// What the registry refuses, and a digest of its that is not that of the bytes.
-    pub(crate) fn push_blob(&self, bytes: &[u8], chunk: Option<usize>) -> Result<bool, FetchError> {
+    pub(crate) fn push_blob(&self, bytes: &[u8], chunk: Option<usize>) -> Result<(), FetchError> {
         let digest = format!("sha256:{}", sha256(bytes));
         let path = format!("/v2/{}/blobs/{digest}", self.repository);
         let is_there = self.request(
@@ -110,24 +110,21 @@ impl Registry<'_> {
             },
         )?;
         if is_there.status() == StatusCode::OK {
-            return Ok(false);
+            return Ok(());
         }
         let (location, chunk_min) = self.begin_upload()?;
         let what = format!("the blob {digest}");
         if let Some(chunk) = chunk {
-            self.push_chunks(location, bytes, chunk.max(chunk_min), &digest)?;
-            return Ok(true);
+            return self.push_chunks(location, bytes, chunk.max(chunk_min), &digest);
         }
         let answer = self.send(Method::PUT, &complete(&location, &digest)?, bytes, None)?;
         if answer.status() == StatusCode::PAYLOAD_TOO_LARGE {
             let (location, chunk_min) = self.begin_upload()?;
             let chunk = UPLOAD_CHUNK_BYTES.max(chunk_min);
-            self.push_chunks(location, bytes, chunk, &digest)?;
-            return Ok(true);
+            return self.push_chunks(location, bytes, chunk, &digest);
         }
         let answer = answer.expect(&what, &[StatusCode::CREATED])?;
-        is_for(answer.headers(), "the blob as the registry has it", bytes)?;
-        Ok(true)
+        is_for(answer.headers(), "the blob as the registry has it", bytes)
     }
 
     /// Where an upload goes, and how small its pieces may be.

@@ -6,6 +6,9 @@ mod layout;
 mod signed;
 
 use std::fmt;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use weir_config::ImageReference;
@@ -14,10 +17,7 @@ use self::layout::Image;
 pub(crate) use self::layout::Layout;
 pub(crate) use self::signed::sign;
 use crate::modules::{Door, FetchError, Repository};
-use crate::signature::SignatureError;
-
-/// What a binary module begins with, and its version.
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+use crate::signature::{MODULE_HEADER, SignatureError};
 
 /// Why something is not published.
 #[derive(Debug, thiserror::Error)]
@@ -128,22 +128,34 @@ pub(crate) fn module(path: &Path) -> Result<Vec<u8>, PublishError> {
         path: path.to_owned(),
         source,
     })?;
-    if !bytes.starts_with(MODULE) {
+    if !bytes.starts_with(MODULE_HEADER) {
         return Err(PublishError::NotAModule(path.to_owned()));
     }
     Ok(bytes)
 }
 
-/// Writes a file at once: whoever reads it meanwhile has the old one or the new one.
+/// Writes a file at once: whoever reads it meanwhile has the old one or the new one. It
+/// keeps its mode.
 ///
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}", std::process::id()));
-    let aside = PathBuf::from(aside);
-    let written = std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, path));
-    written.map_err(|source| PublishError::Write {
+    let written = || {
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let before = std::fs::metadata(path)
+            .map(|found| found.permissions())
+            .ok();
+        let mut aside = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        aside.write_all(bytes)?;
+        if let Some(permissions) = before {
+            aside.as_file().set_permissions(permissions)?;
+        }
+        aside.persist(path)?;
+        Ok(())
+    };
+    written().map_err(|source: io::Error| PublishError::Write {
         path: path.to_owned(),
         source,
     })

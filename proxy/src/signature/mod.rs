@@ -23,7 +23,7 @@ pub(crate) use self::check::{Origin, Place, beside, check};
 #[cfg(test)]
 use self::key::KeyError;
 pub(crate) use self::key::PublicKey;
-pub(crate) use self::section::is_signed;
+pub(crate) use self::section::{MODULE_HEADER, is_signed};
 pub(crate) use self::sign::{PrivateKey, PrivateKeyError, sign_beside, sign_within};
 
 /// Why a module is not taken for that of the key's owner.

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::{PrivateKey, PublicKey, SignatureError};
 
-const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
+/// What a binary module begins with, and its version.
+pub(crate) const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
 const CUSTOM_SECTION: u8 = 0;
 

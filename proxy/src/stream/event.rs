@@ -36,16 +36,17 @@ impl FilteredStream {
         }
     }
 
-    /// Queues a filter's answer. Of two that wait, the first wins; of the second
+    /// Queues the answer of the filter at `index`. Of two that wait, the first wins; of the second
     /// only the details are kept, as in Envoy.
-    pub(super) fn queue_local_response(&self, response: LocalResponse) {
+    pub(super) fn queue_local_response(&self, index: usize, response: LocalResponse) {
         let is_response = |e: &Event| matches!(e, Event::LocalResponse(_));
         let answered = self.events.borrow().iter().any(is_response);
-        self.queue(if answered {
-            Event::Details(response.details)
+        if answered {
+            self.queue(Event::Details(response.details));
         } else {
-            Event::LocalResponse(response)
-        });
+            self.note_answer(index, &response);
+            self.queue(Event::LocalResponse(response));
+        }
     }
 
     /// Handles everything that is queued.

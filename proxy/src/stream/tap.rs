@@ -27,7 +27,7 @@ impl FilteredStream {
 
     /// What the filter at `index` is about to see, if there is a tap. What it has done
     /// since its last callback is noted.
-    pub(super) fn look(&self, index: usize, direction: Direction) -> Option<Look> {
+    pub(super) fn look(&self, index: usize, direction: Direction) -> Option<Box<Look>> {
         let tap = self.info.tap.as_ref()?;
         let now = self.look_now(index, direction);
         if let Some(left) = tap.returned_to(index, direction) {
@@ -38,7 +38,7 @@ impl FilteredStream {
             };
             self.note_between(index, direction, &since, &now);
         }
-        Some(now)
+        Some(Box::new(now))
     }
 
     /// Notes what a callback has done.

@@ -118,8 +118,7 @@ impl Stream for FilterView {
     }
 
     fn send_local_response(&self, _filter: FilterIndex, response: LocalResponse) {
-        self.stream.note_answer(self.index, &response);
-        self.stream.queue_local_response(response);
+        self.stream.queue_local_response(self.index, response);
     }
 }
 

@@ -46,7 +46,7 @@ impl Action {
 #[derive(Default)]
 pub(super) struct Seen {
     shadow: Option<Done>,
-    tap: Option<Look>,
+    tap: Option<Box<Look>>,
 }
 
 impl FilteredStream {

@@ -9,6 +9,7 @@ use weir_conformance::{Client, Upstream, Weir, check, eventually};
 
 use super::{config, paths, uri, versions};
 
+/// A Weir with its copies in `cache`.
 fn start_with_cache(upstream: &Upstream, remote: &str, cache: &Path) -> Weir {
     let text = config(&upstream.address.to_string(), &[remote]);
     let cache = format!("cache: \"{}\"", cache.display());

@@ -124,6 +124,13 @@ impl WireTest<'_> {
         if !self.test.shared_data.is_empty() {
             return Some("shared data is there from the start".to_owned());
         }
+        let vm = &self.test.setup.vm;
+        if !vm.configuration.is_empty() || !vm.environment.is_empty() {
+            return Some("the VM has a configuration or an environment".to_owned());
+        }
+        if self.is_refused() && self.test.expect.log.is_empty() {
+            return Some("any failure to start would be the refusal, without a `log`".to_owned());
+        }
         far_away(&self.test.properties).or_else(|| self.test.steps.iter().find_map(obstacle))
     }
 

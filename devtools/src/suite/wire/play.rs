@@ -212,8 +212,12 @@ impl Player<'_> {
     fn look(&mut self, step: &Step) {
         let around = self.around;
         if let Some(line) = self.lines.get_mut(&step.stream) {
-            // What is held back would come now, if it were not.
-            if holds(&step.expect, Held::Message(weir_abi::Direction::Request)) {
+            // What is held back, or is not to be said or asked, would come now.
+            let expect = &step.expect;
+            let silent = expect.callouts.as_ref().is_some_and(|(t, _)| t.is_empty());
+            let unsaid = expect.log.iter().any(|l| l.message.negated().is_some());
+            if silent || unsaid || holds(&step.expect, Held::Message(weir_abi::Direction::Request))
+            {
                 thread::sleep(CALM);
             }
             if line.asked.is_none() {

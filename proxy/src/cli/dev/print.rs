@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use weir_abi::{BodyStatus, Direction, Frame, HeadersStatus, TrailersStatus};
 use weir_devtools::dev::{SourceFrame, source_frames};
 
@@ -104,11 +103,11 @@ impl Printer {
         Some(path.display().to_string())
     }
 
-    /// Where the frames come from, by the module that has failed, if it is still there.
+    /// Where the frames come from, by the module that has failed.
     fn sources(&self, told: &FilterFailure, frames: &[Frame]) -> Vec<Vec<SourceFrame>> {
         let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut modules = modules.keys().filter_map(|path| std::fs::read(path).ok());
-        let module = modules.find(|bytes| Sha256::digest(bytes)[..] == told.module);
+        let module = modules.get(&told.module);
+        drop(modules);
         let offsets: Vec<_> = frames.iter().map(|frame| frame.offset).collect();
         source_frames(&module.unwrap_or_default(), &offsets)
     }
