@@ -11,12 +11,25 @@ use super::{Guest, is_fresh};
 use crate::layout;
 use crate::process::{build as run_build, cargo, run_quietly};
 use crate::progress::step;
-use crate::pypi::Package;
+use crate::pypi::{LINUX_AARCH64, LINUX_X86_64, MACOS_AARCH64, Package};
 
 /// Zig as Python's package index has it: its version decides what it takes.
 const ZIG: Package = Package {
     requirement: "ziglang==0.17.1",
-    wheels: &["ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54"],
+    wheels: &[
+        (
+            LINUX_X86_64,
+            "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54",
+        ),
+        (
+            LINUX_AARCH64,
+            "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e",
+        ),
+        (
+            MACOS_AARCH64,
+            "09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23",
+        ),
+    ],
     program: "ziglang/zig",
     version: "version",
     instead: "WEIR_ZIG",
