@@ -132,7 +132,8 @@
   // A stream, as the script sees it.
   class Context {
     #id;
-    #answered = false;
+    // How often the script has answered. Its answer passes the callbacks of responses.
+    #answers = 0;
     #gone = false;
 
     constructor(id, config) {
@@ -145,7 +146,7 @@
     respond(status, headers = {}, body = "") {
       enter(this.#id);
       host.respond(status, pairs(headers), body);
-      this.#answered = true;
+      this.#answers += 1;
     }
 
     fetch(cluster, { method = "GET", path = "/", authority = cluster, headers = {}, body = "", timeout = 5000 } = {}) {
@@ -163,20 +164,24 @@
     }
 
     // Calls what the script has for a callback. While a promise is not settled, the stream
-    // is paused.
+    // is paused; what is answered meanwhile takes the place of what was to go on.
     static run(id, hook, direction, end) {
       current = id;
       const context = contexts.get(id);
       if (!hook || !context) return CONTINUE;
+      const before = context.#answers;
       let action;
       let later = false;
       const settle = (result) => {
         action = result === PAUSE ? PAUSE : CONTINUE;
+        if (context.#answers !== before) action = PAUSE;
         if (later && action === CONTINUE) context.#resume(direction);
       };
       const fail = (error) => {
-        action = PAUSE;
-        context.#fail(error);
+        console.error(error);
+        // An exception costs its own stream alone, and an answer goes out all the same.
+        if (context.#answers === 0 && !context.#gone) context.respond(500);
+        settle();
       };
       try {
         const result = hook(context, end);
@@ -190,19 +195,13 @@
         fail(error);
       }
       later = true;
-      return context.#answered ? PAUSE : (action ?? PAUSE);
+      return action ?? PAUSE;
     }
 
     #resume(direction) {
-      if (this.#answered || this.#gone) return;
+      if (this.#gone) return;
       enter(this.#id);
       host.resume(direction);
-    }
-
-    // An exception costs its own stream alone.
-    #fail(error) {
-      console.error(error);
-      if (!this.#answered && !this.#gone) this.respond(500);
     }
 
     static end(id) {
