@@ -58,10 +58,10 @@ static bool set(plugin *plugin, text line) {
   size_t at = equals ? (size_t)(equals - line.data) : line.length;
   text name = trimmed((text){line.data, at});
   text value = trimmed((text){line.data + at + (equals != NULL), line.length - at - (equals != NULL)});
-  if (equals && is(name, TEXT("greeting"))) plugin->greeting = value;
-  else if (equals && is(name, TEXT("find"))) plugin->find = value;
-  else if (equals && is(name, TEXT("replace"))) plugin->replace = value;
-  else if (equals && is(name, TEXT("cluster"))) plugin->cluster = value;
+  if (is(name, TEXT("greeting"))) plugin->greeting = value;
+  else if (is(name, TEXT("find"))) plugin->find = value;
+  else if (is(name, TEXT("replace"))) plugin->replace = value;
+  else if (is(name, TEXT("cluster"))) plugin->cluster = value;
   else return complain("no such setting: ", name), false;
   return true;
 }
