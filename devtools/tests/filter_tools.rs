@@ -677,9 +677,9 @@ fn a_new_project_in_assemblyscript_builds_and_its_tests_pass() {
 
 /// Builds and tests a project with the Zig that builds the filters in C and Zig.
 fn zig_project_works(lang: &str) {
-    let toolchains = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/toolchains");
-    let zig = toolchains.join("ziglang-0.17.1").canonicalize();
-    let Ok(zig) = zig else {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let zig = target.join("toolchains/ziglang-0.17.1").canonicalize();
+    let (Ok(zig), Ok(target)) = (zig, target.canonicalize()) else {
         eprintln!("there is no Zig here");
         return;
     };
@@ -688,10 +688,13 @@ fn zig_project_works(lang: &str) {
     let commands: Vec<_> = commands
         .iter()
         .map(|command| {
-            command.replace(
-                "python3 -m",
-                &format!("PYTHONPATH={} python3 -m", zig.display()),
-            )
+            // With the libc that it has compiled there.
+            let variables = format!(
+                "ZIG_GLOBAL_CACHE_DIR={}/guests/zig PYTHONPATH={}",
+                target.display(),
+                zig.display()
+            );
+            command.replace("python3 -m", &format!("{variables} python3 -m"))
         })
         .collect();
     assert!(
