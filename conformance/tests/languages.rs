@@ -4,7 +4,13 @@
 use std::net::SocketAddr;
 use std::thread;
 
-use weir_conformance::{Answer, Client, Request, Upstream, Weir, check, eventually, filter};
+use weir_conformance::{Answer, Client, Request, Upstream, Weir, check_env, eventually, filter};
+
+/// Limits that a busy machine does not come to.
+const PATIENT: &str = "callback: 20s, root_callback: 20s";
+
+/// Each module is compiled once.
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/languages");
 
 /// What the filter is told: a greeting, what is replaced in bodies, who is asked.
 const SETTINGS: &str = "greeting = hello\\nfind = cat\\nreplace = tiger\\ncluster = auth\\n";
@@ -21,12 +27,13 @@ fn config(language: &str, settings: &[&str], web: SocketAddr, auth: SocketAddr) 
             let vm = if language == "assemblyscript" { n } else { 0 };
             format!(
                 "  - name: tour-{n}\n    wasm:\n      configuration: \"{settings}\"\n      \
-                 vm_config: {{ vm_id: vm-{vm}, code: {{ local: {{ filename: {module} }} }} }}\n"
+                 limits: {{ {PATIENT} }}\n      vm_config: {{ vm_id: vm-{vm}, code: {{ local: {{ filename: {module} }} }} }}\n"
             )
         })
         .collect();
     format!(
         "workers: 1\n\
+         compile_cache: {{ path: {CACHE} }}\n\
          admin: {{ address: 127.0.0.1:0 }}\n\
          listeners:\n\
          - name: edge\n  \
@@ -190,7 +197,8 @@ fn refuses(language: &str) {
         ("greeting = a\\nfnd = cat", "no such setting: fnd"),
         ("greeting", "there is no greeting"),
     ] {
-        let (passed, said) = check(&config(language, &[settings], nobody, nobody), |_| {});
+        let config = config(language, &[settings], nobody, nobody);
+        let (passed, said) = check_env(&config, &[("WEIR_LOG", "info")], |_| {});
         assert!(!passed && said.contains(reason), "{settings}: {said}");
     }
 }
@@ -228,16 +236,16 @@ macro_rules! languages {
 
 languages! { rust c zig go assemblyscript javascript }
 
-/// A Weir with the filter in JavaScript that goes wrong.
-fn javascript_guest(web: &Upstream) -> Weir {
+/// A Weir with the filter in JavaScript that goes wrong, and with these `limits`.
+fn javascript_guest(web: &Upstream, limits: &str) -> Weir {
     let module = std::fs::read(filter("guest-javascript")).unwrap();
-    Weir::start_module(web, "configuration: \"\"", &module)
+    Weir::start_module(web, &format!("limits: {{ {limits} }}"), &module)
 }
 
 #[test]
 fn an_exception_in_javascript_costs_its_request() {
     let web = Upstream::echo();
-    let weir = javascript_guest(&web);
+    let weir = javascript_guest(&web, PATIENT);
     let mut client = weir.connect();
     for (path, message, place) in [
         (
@@ -256,25 +264,33 @@ fn an_exception_in_javascript_costs_its_request() {
     assert_eq!(weir.metric("weir_wasm_vm_failures_total"), 0);
 }
 
+/// A request for `path` ends its VM for this `reason`, and another VM begins anew.
+fn ends_the_vm(limits: &str, path: &str, reason: &str) {
+    let web = Upstream::echo();
+    let weir = javascript_guest(&web, limits);
+    let mut client = weir.connect();
+    assert!(client.get("/").text().contains("x-state: 1\n"));
+    assert_eq!(client.get(path).status, 503);
+    let label = format!("reason=\"{reason}\"");
+    let failed = weir.metric_of("weir_wasm_vm_failures_total", &label);
+    assert_eq!(failed, 1, "{}", weir.log());
+    assert!(client.get("/").text().contains("x-state: 1\n"));
+}
+
 #[test]
 fn javascript_that_does_not_end_is_ended() {
-    let web = Upstream::echo();
-    let weir = javascript_guest(&web);
-    let mut client = weir.connect();
-    for (path, reason) in [("/loop", "deadline"), ("/recurse", "stack")] {
-        assert_eq!(client.get(path).status, 503, "{path}");
-        let label = format!("reason=\"{reason}\"");
-        let failed = weir.metric_of("weir_wasm_vm_failures_total", &label);
-        assert_eq!(failed, 1, "{path}");
-        // Another VM begins anew.
-        assert!(client.get("/").text().contains("x-state: 1\n"), "{path}");
-    }
+    ends_the_vm("callback: 1s", "/loop", "deadline");
+}
+
+#[test]
+fn javascript_that_recurses_without_end_is_ended() {
+    ends_the_vm(PATIENT, "/recurse", "stack");
 }
 
 #[test]
 fn javascript_that_takes_all_memory_gets_an_exception() {
     let web = Upstream::echo();
-    let weir = javascript_guest(&web);
+    let weir = javascript_guest(&web, &format!("memory: 16MiB, {PATIENT}"));
     let mut client = weir.connect();
     assert_eq!(client.get("/exhaust").status, 500);
     assert!(weir.log().contains("out of memory"), "{}", weir.log());
@@ -287,7 +303,7 @@ fn javascript_waits_for_answers_in_bodies_and_logs() {
         "/answer" => Answer::ok(request.body.to_ascii_uppercase()),
         _ => Answer::ok(&request.body),
     });
-    let weir = javascript_guest(&web);
+    let weir = javascript_guest(&web, PATIENT);
     let mut client = weir.connect();
     let response = client.request("POST", "/log", &[("x-two", "2")], b"a cat");
     assert_eq!(

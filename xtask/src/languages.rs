@@ -26,8 +26,9 @@ pub(crate) fn run() -> Result<()> {
     process::build(cargo().current_dir(layout::root()).args([
         "build",
         "--release",
-        "--package",
-        "weir-devtools",
+        "--workspace",
+        "--bin",
+        "weir-filter",
     ]))?;
     println!(
         "| Language | Module | Compiled in | Started in | Memory of a VM | A request | Hostcalls |\n\
