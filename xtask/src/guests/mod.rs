@@ -43,6 +43,13 @@ pub(crate) fn build_probe() -> Result<()> {
 
 /// Builds them all, and returns a line for each that had to be skipped.
 pub(crate) fn build() -> Result<Vec<String>> {
+    let skipped = build_or_skip()?;
+    let lines = skipped.iter().map(|name| format!("{name} skipped"));
+    Ok(lines.collect())
+}
+
+/// Builds them all, and returns the names of those that had to be skipped.
+pub(crate) fn build_or_skip() -> Result<Vec<&'static str>> {
     build_probe()?;
     let mut skipped = Vec::new();
     for (name, build) in GUESTS {
@@ -54,7 +61,7 @@ pub(crate) fn build() -> Result<Vec<String>> {
                 let path = layout::modules().join(format!("{name}.wasm"));
                 fs::remove_file(path).ok();
                 eprintln!("\n    !!! {name}.wasm is SKIPPED: {reason}\n");
-                skipped.push(format!("{name} skipped"));
+                skipped.push(name);
             }
         }
     }
