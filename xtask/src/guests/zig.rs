@@ -35,7 +35,7 @@ const ZIG: Package = Package {
     instead: "WEIR_ZIG",
 };
 
-/// The sources of QuickJS that a filter needs.
+/// The sources of `QuickJS` that a filter needs.
 const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"];
 
 /// How filters in C are compiled: with a libc, and an `_initialize` in the place of a
@@ -49,7 +49,7 @@ const C: [&str; 6] = [
     "-O2",
 ];
 
-/// How QuickJS and what calls it are compiled.
+/// How `QuickJS` and what calls it are compiled.
 const ENGINE: [&str; 2] = ["-D_GNU_SOURCE", "-DNDEBUG"];
 
 pub(super) fn build_c(module: &Path) -> Result<Guest> {
@@ -138,7 +138,7 @@ fn javascript(name: &str, script: &Path, module: &Path) -> Result<Guest> {
     })
 }
 
-/// The folder with the source of QuickJS, which a crate carries.
+/// The folder with the source of `QuickJS`, which a crate carries.
 fn quickjs() -> Result<PathBuf> {
     let vendored = layout::guest_target().join("quickjs");
     let package = vendored.join("rquickjs-sys");
