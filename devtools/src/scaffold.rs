@@ -12,6 +12,10 @@ const COMMON: &[File] = &[
     ("weir.yaml", include_str!("../templates/common/weir.yaml")),
 ];
 
+/// The ABI in C, and in Zig.
+const PROXY_WASM_H: &str = include_str!("../../filters/languages/c/proxy_wasm.h");
+const PROXY_WASM_ZIG: &str = include_str!("../../filters/languages/zig/proxy_wasm.zig");
+
 /// A language that projects are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
@@ -19,6 +23,7 @@ pub(crate) enum Language {
     Go,
     AssemblyScript,
     C,
+    Zig,
 }
 
 impl Language {
@@ -52,8 +57,13 @@ impl Language {
             ],
             Self::C => &[
                 ("filter.c", include_str!("../templates/c/filter.c")),
-                ("proxy_wasm.h", include_str!("../templates/c/proxy_wasm.h")),
+                ("proxy_wasm.h", PROXY_WASM_H),
                 (".gitignore", "*.wasm\n"),
+            ],
+            Self::Zig => &[
+                ("filter.zig", include_str!("../templates/zig/filter.zig")),
+                ("proxy_wasm.zig", PROXY_WASM_ZIG),
+                (".gitignore", "*.wasm\n/.zig-cache\n"),
             ],
         }
     }
@@ -66,7 +76,7 @@ impl Language {
                 format!("target/wasm32-wasip1/release/{file}.wasm")
             }
             Self::AssemblyScript => format!("build/{name}.wasm"),
-            Self::Go | Self::C => format!("{name}.wasm"),
+            Self::Go | Self::C | Self::Zig => format!("{name}.wasm"),
         }
     }
 
@@ -83,8 +93,15 @@ impl Language {
             }
             Self::AssemblyScript => &["npm install", "npm run build"],
             Self::C => {
-                let clang = "clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry";
-                return vec![format!("{clang} -o {module} filter.c")];
+                let options =
+                    "-target wasm32-wasi -mexec-model=reactor -O2 -s -Wl,-z,stack-size=65536";
+                return zig(&format!("cc {options} -o {module} filter.c"));
+            }
+            Self::Zig => {
+                let options = "-target wasm32-freestanding -O ReleaseSafe -fstrip -fno-entry -rdynamic --stack 65536";
+                return zig(&format!(
+                    "build-exe filter.zig {options} -femit-bin={module}"
+                ));
             }
         };
         commands
@@ -93,6 +110,17 @@ impl Language {
             .collect()
     }
 }
+
+/// The commands that run Zig, which compiles C too, as Python's package index has it.
+fn zig(arguments: &str) -> Vec<String> {
+    vec![
+        format!("python3 -m pip install {ZIG}"),
+        format!("python3 -m ziglang {arguments}"),
+    ]
+}
+
+/// The version decides what Zig takes.
+const ZIG: &str = "ziglang==0.17.1";
 
 /// The commands that build, test and run a project, in this order.
 #[derive(Debug)]

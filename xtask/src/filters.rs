@@ -32,6 +32,7 @@ pub(crate) fn run() -> Result<()> {
             format!("the package in filters/{name} has to be named `{name}` as its folder is")
         })?;
     }
+    module::publish(&built.join("tour_rust.wasm"), "tour-rust")?;
     step("building the examples of the guide", || {
         build(&["--package", "guide-examples", "--examples"])
     })?;

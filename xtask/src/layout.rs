@@ -13,12 +13,17 @@ pub(crate) fn filters() -> PathBuf {
     root().join("filters")
 }
 
+/// The same filter in several languages, a folder each.
+pub(crate) fn languages() -> PathBuf {
+    filters().join("languages")
+}
+
 /// The filters that the guide shows.
 pub(crate) fn guide_examples() -> PathBuf {
     root().join("docs/guide/examples")
 }
 
-/// The guests in other languages.
+/// The guests of the conformance suite.
 pub(crate) fn guests() -> PathBuf {
     root().join("conformance/guests")
 }

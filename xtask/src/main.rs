@@ -11,6 +11,7 @@ mod demo;
 mod envoy;
 mod filters;
 mod guests;
+mod languages;
 mod layout;
 mod lint;
 mod module;
@@ -52,10 +53,12 @@ usage: cargo xtask <command>
             with --seconds N, --seed S, and --round R to play one round again;
             with --sanitize before those, under AddressSanitizer, on Linux: the
             build takes a quarter of an hour
-  guests    build the tests' guests, most of them in other languages
+  guests    build the tests' guests, and filters in other languages than Rust
   interrupts
             end guests that never return, at random moments; with --count N,
             --seed S, --threads T, and --counter for guests that count
+  languages
+            measure what the same filter costs in each language
   lint      check formatting and lints
   soak callouts
             run Weir in front of servers that answer, stall, reset and close by
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         ["fuzz", ref rest @ ..] => stress::fuzz(rest),
         ["guests"] => guests::run(),
         ["interrupts", ref rest @ ..] => stress::interrupts(rest),
+        ["languages"] => languages::run(),
         ["lint"] => lint::run(),
         ["soak", "callouts", ref rest @ ..] => stress::soak(rest),
         ["test"] => test::run(),

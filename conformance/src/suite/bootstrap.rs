@@ -234,7 +234,7 @@ fn plugin(case: &str, filter: &Filter, places: &Places<'_>) -> Result<Value> {
     }
     if let Some(configuration) = &filter.configuration {
         plugin["configuration"] = match configuration.get("@type") {
-            Some(_) => configuration.clone(),
+            Some(_) => substituted(configuration, case),
             None => {
                 let json = substituted(configuration, case).to_string();
                 json!({ "@type": format!("{TYPES}google.protobuf.StringValue"), "value": json })

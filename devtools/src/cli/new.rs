@@ -27,6 +27,7 @@ enum Lang {
     #[value(name = "assemblyscript")]
     AssemblyScript,
     C,
+    Zig,
 }
 
 impl New {
@@ -36,6 +37,7 @@ impl New {
             Lang::Go => Language::Go,
             Lang::AssemblyScript => Language::AssemblyScript,
             Lang::C => Language::C,
+            Lang::Zig => Language::Zig,
         };
         let folder = self.path.unwrap_or_else(|| PathBuf::from(&self.name));
         let Commands { build, test, run } = scaffold::create(language, &self.name, &folder)?;

@@ -1,68 +1,84 @@
 // Sets the header x-{{name}} in requests and responses to its configuration, and
-// answers requests for /greeting with it. Without a library: what the host offers is
-// declared in proxy_wasm.h.
+// answers requests for /greeting with it. What the host offers is declared in
+// proxy_wasm.h.
+
+#include <stdlib.h>
+#include <string.h>
 
 #include "proxy_wasm.h"
 
-#define HEADER "x-{{name}}"
+PROXY_ABI_VERSION
+PROXY_ALLOCATOR
 
-// What the host hands over in a callback is of no use behind it: the next one begins
-// anew.
-static char arena[1 << 20];
-static unsigned arena_used;
+#define LITERAL(text) text, sizeof(text) - 1
 
-EXPORT(malloc) void *allocate(unsigned size) {
-  unsigned start = (arena_used + 7) & ~7u;
-  if (size > sizeof(arena) || start > sizeof(arena) - size) return 0;
-  arena_used = start + size;
-  return &arena[start];
+// A root context, or a stream: several filters of one module may share a VM, and each
+// has a root context and a greeting of its own.
+typedef struct context {
+  struct context *next;
+  uint32_t id;
+  char *greeting;
+  size_t length;
+} context;
+
+static context *contexts;
+
+static context *find(uint32_t id) {
+  context *at = contexts;
+  while (at && at->id != id) at = at->next;
+  return at;
 }
 
-static char greeting[4096];
-static unsigned greeting_length;
+PROXY_EXPORT(proxy_on_context_create)
+void on_context_create(uint32_t id, uint32_t parent) {
+  context *made = malloc(sizeof(context));
+  if (!made) abort();
+  const context *root = find(parent);
+  *made = root ? *root : (context){0};
+  made->next = contexts;
+  made->id = id;
+  contexts = made;
+}
 
-EXPORT(proxy_abi_version_0_2_1) void abi_version(void) {}
+PROXY_EXPORT(proxy_on_delete)
+void on_delete(uint32_t id) {
+  context **at = &contexts;
+  while (*at && (*at)->id != id) at = &(*at)->next;
+  context *gone = *at;
+  if (gone) *at = gone->next;
+  free(gone);
+}
 
-EXPORT(proxy_on_configure) int on_configure(int root, unsigned size) {
-  static const char complaint[] = "{{name}}: the configuration has to be a greeting";
-  arena_used = 0;
-  char *bytes = 0;
-  unsigned length = 0;
-  proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, &bytes, &length);
-  if (length == 0 || length > sizeof(greeting)) {
-    proxy_log(LOG_ERROR, complaint, sizeof(complaint) - 1);
-    return 0;
+PROXY_EXPORT(proxy_on_configure)
+uint32_t on_configure(uint32_t id, size_t size) {
+  context *root = find(id);
+  proxy_get_buffer_bytes(PROXY_PLUGIN_CONFIGURATION, 0, size, &root->greeting, &root->length);
+  if (root->length == 0)
+    proxy_log(PROXY_LOG_ERROR, LITERAL("{{name}}: the configuration has to be a greeting"));
+  return root->length > 0;
+}
+
+PROXY_EXPORT(proxy_on_request_headers)
+proxy_action on_request_headers(uint32_t id, uint32_t count, uint32_t end) {
+  const context *stream = find(id);
+  char *path = NULL;
+  size_t length = 0;
+  proxy_get_header_map_value(PROXY_REQUEST_HEADERS, LITERAL(":path"), &path, &length);
+  int asks = length == strlen("/greeting") && memcmp(path, LITERAL("/greeting")) == 0;
+  free(path);
+  if (asks) {
+    proxy_send_local_response(200, NULL, 0, stream->greeting, stream->length, NULL, 0, -1);
+    return PROXY_PAUSE;
   }
-  for (unsigned i = 0; i < length; i++) greeting[i] = bytes[i];
-  greeting_length = length;
-  return 1;
+  proxy_replace_header_map_value(PROXY_REQUEST_HEADERS, LITERAL("x-{{name}}"), stream->greeting,
+                                 stream->length);
+  return PROXY_CONTINUE;
 }
 
-static int is(const char *text, unsigned length, const char *expected, unsigned expected_length) {
-  if (length != expected_length) return 0;
-  for (unsigned i = 0; i < length; i++)
-    if (text[i] != expected[i]) return 0;
-  return 1;
-}
-
-EXPORT(proxy_on_request_headers) int on_request_headers(int stream, int count, int end) {
-  static const char name[] = ":path", path[] = "/greeting";
-  arena_used = 0;
-  char *value = 0;
-  unsigned length = 0;
-  int found = proxy_get_header_map_value(REQUEST_HEADERS, name, sizeof(name) - 1, &value, &length);
-  if (found == STATUS_OK && is(value, length, path, sizeof(path) - 1)) {
-    proxy_send_local_response(200, 0, 0, greeting, greeting_length, 0, 0, -1);
-    return ACTION_PAUSE;
-  }
-  proxy_replace_header_map_value(REQUEST_HEADERS, HEADER, sizeof(HEADER) - 1, greeting,
-                                 greeting_length);
-  return ACTION_CONTINUE;
-}
-
-EXPORT(proxy_on_response_headers) int on_response_headers(int stream, int count, int end) {
-  arena_used = 0;
-  proxy_replace_header_map_value(RESPONSE_HEADERS, HEADER, sizeof(HEADER) - 1, greeting,
-                                 greeting_length);
-  return ACTION_CONTINUE;
+PROXY_EXPORT(proxy_on_response_headers)
+proxy_action on_response_headers(uint32_t id, uint32_t count, uint32_t end) {
+  const context *stream = find(id);
+  proxy_replace_header_map_value(PROXY_RESPONSE_HEADERS, LITERAL("x-{{name}}"), stream->greeting,
+                                 stream->length);
+  return PROXY_CONTINUE;
 }

@@ -1,13 +1,12 @@
-//! The guest in `AssemblyScript`, by npm.
+//! The filter in `AssemblyScript`, by npm.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
-use super::Guest;
+use super::{Guest, is_fresh};
 use crate::process::{build as run_build, output_of, run_quietly};
 use crate::progress::step;
 use crate::{debian, layout};
@@ -18,7 +17,7 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
     {
         return Ok(Guest::Skipped(format!("it needs npm: {reason:#}")));
     }
-    let folder = layout::guests().join("assemblyscript");
+    let folder = layout::languages().join("assemblyscript");
     if !is_installed(&folder) {
         let options = ["ci", "--no-audit", "--no-fund", "--fetch-retries=1"];
         let installed = step("npm ci", || {
@@ -30,7 +29,16 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
             )));
         }
     }
-    step("building guest-assemblyscript", || {
+    let sources = [
+        "assembly/index.ts",
+        "asconfig.json",
+        "node_modules/.package-lock.json",
+    ];
+    // The compiler keeps nothing.
+    if is_fresh(module, &sources.map(|source| folder.join(source))) {
+        return Ok(Guest::Built);
+    }
+    step("building tour-assemblyscript", || {
         let arguments = ["exec", "--", "asc", "--target", "release", "--outFile"];
         let arguments = arguments.iter().map(OsStr::new).chain([module.as_os_str()]);
         run_build(Command::new("npm").current_dir(&folder).args(arguments))
@@ -40,10 +48,6 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
 
 /// Whether what is installed is what the lock file asks for, by age.
 fn is_installed(folder: &Path) -> bool {
-    let modified = |file| {
-        fs::metadata(folder.join(file))
-            .and_then(|data| data.modified())
-            .ok()
-    };
-    modified("node_modules/.package-lock.json") > modified("package-lock.json")
+    let installed = folder.join("node_modules/.package-lock.json");
+    is_fresh(&installed, &[folder.join("package-lock.json")])
 }

