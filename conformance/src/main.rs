@@ -99,6 +99,7 @@ async fn run(options: &Options) -> Result<bool> {
     let expected = home.join("expected");
     let mut open = Open::load(&expected);
     let mut rows = Vec::new();
+    let mut again = Vec::new();
     for group in &groups {
         let mut cases = chosen(group, options.only.as_deref());
         cases.retain(|case| {
@@ -114,7 +115,7 @@ async fn run(options: &Options) -> Result<bool> {
             cases,
             expected: &expected,
         };
-        let verdicts = run
+        let (verdicts, late) = run
             .run(&open)
             .await
             .with_context(|| format!("group {}", group.name))?;
@@ -122,6 +123,7 @@ async fn run(options: &Options) -> Result<bool> {
             open.update(&group.name, &verdicts);
         }
         rows.push(run.tell(&verdicts, &open));
+        again.extend(late);
     }
     if options.record_open {
         open.save(&expected)?;
@@ -142,6 +144,9 @@ async fn run(options: &Options) -> Result<bool> {
         if !rows.is_empty() {
             print!("\n{}", table(what, rows));
         }
+    }
+    if !again.is_empty() {
+        println!("as expected only when played again: {}", again.join(", "));
     }
     let programs = [
         options.envoy.clone().map(Kind::Envoy),
@@ -257,9 +262,6 @@ fn chosen<'a>(group: &'a Group, only: Option<&str>) -> Vec<&'a Case> {
     cases.collect()
 }
 
-/// How often a case is played that is not as expected.
-const ATTEMPTS: usize = 3;
-
 struct GroupRun<'a> {
     options: &'a Options,
     group: &'a Group,
@@ -285,33 +287,57 @@ impl GroupRun<'_> {
         Ok(seen)
     }
 
-    /// Observes and judges the cases, and records what is asked for. A case that is
-    /// not as expected is played again without the others, whose load may have
-    /// been what made it late: it is only wrong if it is so every time.
-    async fn run(&self, open: &Open) -> Result<Verdicts> {
+    /// Observes and judges the cases, and records what is asked for. Cases that are not
+    /// as expected are played again, first beside the others and then without them, as
+    /// their load may have been what made them late: a case is only wrong if it is so
+    /// every time. Gives the names of those that were not, too.
+    async fn run(&self, open: &Open) -> Result<(Verdicts, Vec<String>)> {
         let mut verdicts = self.attempt().await?;
+        let mut again = Vec::new();
         if self.options.records() {
-            return Ok(verdicts);
+            return Ok((verdicts, again));
         }
-        for _ in 1..ATTEMPTS {
-            for (case, verdict) in self.cases.iter().zip(&mut verdicts) {
-                let known = open.contains(&self.group.name, &case.name);
-                let (Verdict::Different(why, lines) | Verdict::Unsteady(why, lines)) = &verdict.1
-                else {
-                    continue;
-                };
-                if known {
-                    continue;
+        for beside_others in [true, false] {
+            let wrong: Vec<usize> = (0..verdicts.len())
+                .filter(|&place| self.is_wrong(&verdicts[place], open))
+                .collect();
+            if wrong.is_empty() {
+                break;
+            }
+            for &place in &wrong {
+                if let (_, Verdict::Different(why, lines) | Verdict::Unsteady(why, lines)) =
+                    &verdicts[place]
+                {
+                    self.print(self.cases[place], &format!("{why}; again"), lines);
                 }
-                self.print(case, &format!("{why}; again"), lines);
-                let alone = GroupRun {
-                    cases: vec![case],
-                    ..*self
+            }
+            let mut all = match beside_others {
+                true => self.attempt().await?,
+                false => Verdicts::new(),
+            };
+            // From the last on, so that the places of the others stay.
+            for place in wrong.into_iter().rev() {
+                verdicts[place] = if beside_others {
+                    all.swap_remove(place)
+                } else {
+                    let alone = GroupRun {
+                        cases: vec![self.cases[place]],
+                        ..*self
+                    };
+                    alone.attempt().await?.remove(0)
                 };
-                verdict.1 = alone.attempt().await?.remove(0).1;
+                if !self.is_wrong(&verdicts[place], open) {
+                    again.push(format!("{}/{}", self.group.name, verdicts[place].0));
+                }
             }
         }
-        Ok(verdicts)
+        Ok((verdicts, again))
+    }
+
+    /// Whether a case is not as expected, and not known not to be.
+    fn is_wrong(&self, (name, verdict): &(String, Verdict), open: &Open) -> bool {
+        matches!(verdict, Verdict::Different(..) | Verdict::Unsteady(..))
+            && !open.contains(&self.group.name, name)
     }
 
     async fn attempt(&self) -> Result<Verdicts> {

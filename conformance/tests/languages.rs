@@ -13,7 +13,8 @@ const PATIENT: &str = "callback: 20s, root_callback: 20s";
 const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/languages");
 
 /// What the filter is told: a greeting, what is replaced in bodies, who is asked.
-const SETTINGS: &str = "greeting = hello\\nfind = cat\\nreplace = tiger\\ncluster = auth\\n";
+const SETTINGS: &str =
+    "greeting =\\thello\\t \\n\\t\\nfind = cat\\nreplace = tiger\\ncluster = auth\\n";
 
 /// A configuration with the filter in `language`, once for each of `settings`.
 fn config(language: &str, settings: &[&str], web: SocketAddr, auth: SocketAddr) -> String {

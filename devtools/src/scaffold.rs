@@ -58,12 +58,12 @@ impl Language {
             Self::C => &[
                 ("filter.c", include_str!("../templates/c/filter.c")),
                 ("proxy_wasm.h", PROXY_WASM_H),
-                (".gitignore", "*.wasm\n"),
+                (".gitignore", "*.wasm\n/.zig\n"),
             ],
             Self::Zig => &[
                 ("filter.zig", include_str!("../templates/zig/filter.zig")),
                 ("proxy_wasm.zig", PROXY_WASM_ZIG),
-                (".gitignore", "*.wasm\n/.zig-cache\n"),
+                (".gitignore", "*.wasm\n/.zig\n/.zig-cache\n"),
             ],
         }
     }
@@ -112,10 +112,11 @@ impl Language {
 }
 
 /// The commands that run Zig, which compiles C too, as Python's package index has it.
+/// It goes into the project: many systems let nobody add to the packages of their Python.
 fn zig(arguments: &str) -> Vec<String> {
     vec![
-        format!("python3 -m pip install {ZIG}"),
-        format!("python3 -m ziglang {arguments}"),
+        format!("python3 -m pip install --target .zig {ZIG}"),
+        format!("PYTHONPATH=.zig python3 -m ziglang {arguments}"),
     ]
 }
 

@@ -403,6 +403,24 @@ fn a_token_that_expires_in_the_middle_of_an_upload_is_followed_by_another() {
 }
 
 #[test]
+fn a_token_that_was_given_is_not_exchanged_for_another() {
+    let (registry, workshop) = (Registry::start(), Workshop::new());
+    registry.login(Login::Token(None, None));
+    let token = format!(
+        "{{\"auths\": {{\"{}\": {{\"registrytoken\": \"old\"}}}}}}",
+        registry.address
+    );
+    workshop.write("config.json", token);
+    let refused = workshop.push(&registry.oci("auth:1"), &[]).failed();
+    assert!(refused.contains("401 Unauthorized"), "{refused}");
+    let seen = registry.seen();
+    assert!(
+        seen.iter().all(|seen| seen.path.starts_with("/v2/")),
+        "{seen:?}"
+    );
+}
+
+#[test]
 fn a_file_of_docker_that_is_broken_is_not_passed_over() {
     let (registry, workshop) = (Registry::start(), Workshop::new());
     let image = registry.oci("acme/auth:1");

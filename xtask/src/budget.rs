@@ -5,9 +5,9 @@
 //! machine does. They depend on what the code is made and run with, which the file
 //! names: with another compiler, C library or kind of processor nothing is compared.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
@@ -34,9 +34,7 @@ pub(crate) fn run(update: bool) -> Result<Vec<String>> {
         ensure!(!update, "{reason:#}");
         return Ok(vec![format!("{reason:#}")]);
     }
-    if !layout::modules().join("hello.wasm").exists() {
-        filters::run()?;
-    }
+    filters::run()?;
     let build = ["build", "--workspace", "--bins"];
     process::build(cargo().current_dir(layout::root()).args(build))?;
     let with = circumstances();
@@ -91,10 +89,16 @@ fn circumstances() -> Value {
         .into_iter()
         .filter(|flag| flags.contains(flag))
         .collect();
+    // They decide what is inlined, and are unset for most people.
+    let settings = ["CARGO_INCREMENTAL", "RUSTFLAGS"].map(|name| {
+        let value = env::var(name).unwrap_or_default();
+        format!("{name}={value}")
+    });
     json!({
         "compiler": tell("rustc", "--version"),
         "libc": tell("getconf", "GNU_LIBC_VERSION"),
-        "processor": format!("{} {}", std::env::consts::ARCH, known.join(" ")),
+        "settings": settings,
+        "processor": format!("{} {}", env::consts::ARCH, known.join(" ")),
         "valgrind": tell("valgrind", "--version"),
     })
 }

@@ -45,9 +45,11 @@ typedef struct plugin {
 
 static plugin *plugins;
 
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
 static text trimmed(text line) {
-  while (line.length > 0 && (*line.data == ' ' || *line.data == '\r')) line.data++, line.length--;
-  while (line.length > 0 && strchr(" \r", line.data[line.length - 1])) line.length--;
+  while (line.length > 0 && is_blank(*line.data)) line.data++, line.length--;
+  while (line.length > 0 && is_blank(line.data[line.length - 1])) line.length--;
   return line;
 }
 

@@ -6,7 +6,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::coop::unconstrained;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
@@ -77,9 +79,11 @@ impl Idle {
     /// A connection of the lane with this key: the one that has waited least.
     pub(super) fn take(&self, lane: u64) -> Option<Connection> {
         loop {
-            let mut connection = self.waiting.borrow_mut().take_latest(lane)?;
-            if is_quiet(&mut connection, Waker::noop()) {
-                return Some(connection);
+            let mut entry = self.waiting.borrow_mut().take_latest(lane)?;
+            // A busy worker's keeper may not have come to it yet.
+            let overdue = entry.until.is_some_and(|at| at <= Instant::now());
+            if !overdue && is_quiet(&mut entry.connection, Waker::noop()) {
+                return Some(entry.connection);
             }
         }
     }
@@ -125,10 +129,10 @@ impl Drop for Idle {
 }
 
 impl Waiting {
-    fn take_latest(&mut self, lane: u64) -> Option<Connection> {
+    fn take_latest(&mut self, lane: u64) -> Option<Entry> {
         let mut of_lane = self.connections.range((lane, 0)..=(lane, u64::MAX));
         let place = *of_lane.next_back()?.0;
-        Some(self.connections.remove(&place)?.connection)
+        self.connections.remove(&place)
     }
 
     /// The one that has waited longest, if there are too many.
@@ -167,14 +171,13 @@ fn bell(place: Place, notes: UnboundedSender<Note>) -> Waker {
 }
 
 /// Whether nothing has come on a connection, not even its end; `waker` is woken when
-/// something does.
+/// something does. A task that has done much in one go is told the truth all the same.
 fn is_quiet(connection: &mut Connection, waker: &Waker) -> bool {
     let mut byte = [0];
     let mut read = ReadBuf::new(&mut byte);
+    let looked = poll_fn(|context| Pin::new(&mut *connection).poll_read(context, &mut read));
     let mut context = Context::from_waker(waker);
-    Pin::new(connection)
-        .poll_read(&mut context, &mut read)
-        .is_pending()
+    pin!(unconstrained(looked)).poll(&mut context).is_pending()
 }
 
 /// Closes connections that have ended, or waited for too long.

@@ -260,7 +260,9 @@ impl<'a> Registry<'a> {
         };
         let shown = self.authorization.borrow().clone();
         let answer = ask(shown.as_deref())?;
-        if answer.status() != StatusCode::UNAUTHORIZED {
+        // What was given by hand is all that there is.
+        let fixed = matches!(self.credentials, Some(Credentials::Token(_)));
+        if answer.status() != StatusCode::UNAUTHORIZED || fixed && shown.is_some() {
             return Ok(answer);
         }
         // A token may have been good for what came before, and have expired.

@@ -494,8 +494,8 @@ async fn serve_exchange<D: Downstream>(
     };
     let whole = tokio::select! {
         biased;
-        () = serving => true,
         () = shared.is_over() => false,
+        () = serving => true,
     };
     drop(alive);
     whole

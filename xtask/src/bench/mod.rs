@@ -133,12 +133,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    if ["hello", "rate-limit"].iter().any(|name| !has_module(name)) {
-        filters::run()?;
-    }
-    if !has_module("bench") {
-        guests::build_bench()?;
-    }
+    filters::run()?;
+    guests::build_bench()?;
     step("building weir and the load generator, optimised", || {
         let profile = ["build", "--profile", "bench", "--workspace"];
         // The whole workspace: fewer packages would have other features, and
@@ -148,10 +144,6 @@ fn build() -> Result<()> {
         build.current_dir(layout::root());
         process::build(build.args(profile).args(programs))
     })
-}
-
-fn has_module(name: &str) -> bool {
-    layout::modules().join(name).with_extension("wasm").exists()
 }
 
 fn measure(extent: &Extent) -> Result<()> {

@@ -61,7 +61,20 @@ const TABLES: [Table; 7] = [
     },
 ];
 
-/// All results: those of this run, and of others the scenarios that it did not have.
+/// Whether two runs differ in nothing but the time at which they were made.
+fn is_comparable(one: &Value, other: &Value) -> bool {
+    let without_date = |machine: &Value| {
+        let mut machine = machine.clone();
+        if let Some(facts) = machine.as_object_mut() {
+            facts.remove("date");
+        }
+        machine
+    };
+    without_date(one) == without_date(other)
+}
+
+/// All results: those of this run, and of others of the same programs on the same machine
+/// the scenarios that it did not have.
 pub(super) struct Report(Value);
 
 impl Report {
@@ -76,7 +89,9 @@ impl Report {
         if path.exists() {
             let earlier: Value = serde_json::from_slice(&fs::read(&path)?)
                 .with_context(|| format!("{} is no JSON", path.display()))?;
-            report.0["scenarios"] = earlier["scenarios"].clone();
+            if is_comparable(&earlier["machine"], &report.0["machine"]) {
+                report.0["scenarios"] = earlier["scenarios"].clone();
+            }
         }
         Ok(report)
     }
