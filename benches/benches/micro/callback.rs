@@ -44,7 +44,7 @@ const CALLS: [(&str, Call); 8] = [
     ("log", |rig, stream| rig.vm.on_log(stream).unwrap()),
     ("tick", |rig, _| rig.vm.on_tick(rig.root).unwrap()),
     ("queue_ready", |rig, _| {
-        rig.vm.on_queue_ready(rig.root, 1).unwrap()
+        rig.vm.on_queue_ready(rig.root, 1).unwrap();
     }),
 ];
 

@@ -13,8 +13,8 @@ const REQUEST_SIZE: usize = 4096;
 /// Headers of a request that are taken.
 const HEADERS_MAX: usize = 64;
 
-/// Bytes of a response, where the request does not say otherwise.
-const BODY_SIZE: usize = 64;
+/// What a response has, where the request does not ask for another size.
+pub const BODY: &[u8] = &[b'a'; 64];
 
 /// Most bytes that can be asked for.
 const BODY_SIZE_MAX: usize = 1 << 20;
@@ -38,7 +38,7 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
 pub(super) async fn answer_all(mut connection: TcpStream) -> io::Result<()> {
     connection.set_nodelay(true)?;
     let mut buffer = BytesMut::with_capacity(REQUEST_SIZE);
-    let mut answer = Answer::of(BODY_SIZE);
+    let mut answer = Answer::of(BODY.len());
     while connection.read_buf(&mut buffer).await? > 0 {
         while let Some(request) = Request::parse(&buffer)? {
             // Most of it may be body that is still to come.
@@ -79,7 +79,7 @@ impl Answer {
              cache-control: max-age=60\r\n\
              \r\n"
         );
-        let body = vec![b'a'; size];
+        let body = vec![BODY[0]; size];
         Self {
             size,
             bytes: [head.into_bytes(), body].concat().into(),
@@ -120,7 +120,7 @@ impl Request {
         let wanted = wanted.and_then(|number| number.parse().ok());
         Ok(Some(Self {
             length: start.saturating_add(body),
-            wanted: wanted.unwrap_or(BODY_SIZE).min(BODY_SIZE_MAX),
+            wanted: wanted.unwrap_or(BODY.len()).min(BODY_SIZE_MAX),
         }))
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn request_ends_with_its_body() {
         let head = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n";
-        assert_eq!(parse(head), Some((head.len() + 5, BODY_SIZE)));
+        assert_eq!(parse(head), Some((head.len() + 5, BODY.len())));
         assert_eq!(parse(&head[..head.len() - 1]), None);
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let wanted = |path: &str| parse(&format!("GET {path} HTTP/1.1\r\n\r\n")).unwrap().1;
         assert_eq!(wanted("/bytes/65536"), 65536);
         assert_eq!(wanted("/bytes/99999999999"), BODY_SIZE_MAX);
-        assert_eq!(wanted("/bytes/many"), BODY_SIZE);
-        assert_eq!(wanted("/"), BODY_SIZE);
+        assert_eq!(wanted("/bytes/many"), BODY.len());
+        assert_eq!(wanted("/"), BODY.len());
     }
 }

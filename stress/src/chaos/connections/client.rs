@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use weir_benches::load::upstream;
 use weir_conformance::frames::{ACK, END_HEADERS, END_STREAM, PREFACE, RawFrame, get_block, kind};
 use weir_conformance::tls::Authority;
 
@@ -163,8 +164,7 @@ async fn ask_http1(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Re
     connection.write_all(REQUEST).await?;
     connection.flush().await?;
     let mut answer = Vec::new();
-    // The upstream's body ends so.
-    while !answer.ends_with(b" ---------------------------") {
+    while !answer.ends_with(upstream::BODY) {
         ensure!(connection.read_buf(&mut answer).await? > 0, "no answer");
     }
     let text = String::from_utf8_lossy(&answer);
