@@ -79,7 +79,13 @@ pub(super) struct Report(Value);
 
 impl Report {
     pub(super) fn new(machine: Value) -> Self {
-        Self(json!({ "machine": machine, "scenarios": {} }))
+        let parts = [("machine", machine), ("scenarios", json!({}))];
+        Self(
+            parts
+                .into_iter()
+                .map(|(name, part)| (name.to_owned(), part))
+                .collect(),
+        )
     }
 
     /// Adds what an earlier run has left in the document's folder.
