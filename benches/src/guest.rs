@@ -5,28 +5,15 @@ use std::path::PathBuf;
 
 use weir_abi::Module;
 
-/// What the filter hello is configured with.
-pub const HELLO_CONFIGURATION: &str = r#"{"request":"from Weir","response":"from Weir"}"#;
+use crate::inputs::module_text;
 
-/// A module of ABI 0.2.1 in text form: `items`, which may begin with imports, a
-/// memory, and an allocator that hands out the same block again and again.
+/// The module that [`module_text`] has of `items`.
 ///
 /// # Errors
 /// When that is no module.
 pub fn module(items: &str) -> Result<Module, Box<dyn Error>> {
-    let text = format!(
-        r#"(module {items}
-          (memory (export "memory") 2)
-          (func (export "proxy_abi_version_0_2_1"))
-          (func (export "proxy_on_memory_allocate") (param i32) (result i32)
-            (i32.const 65536)))"#
-    );
-    Ok(Module::compile(&wat::parse_str(text)?)?)
+    Ok(Module::compile(&wat::parse_str(module_text(items))?)?)
 }
-
-/// What hello does, by hand: sets a header in each direction. It has the callbacks that
-/// the Rust SDK has.
-pub const HEADERS: &str = include_str!("headers.wat");
 
 /// A filter made with the Rust SDK, such as `hello`; `None`, and a line that says so,
 /// when it has not been built.

@@ -297,41 +297,37 @@ impl GroupRun<'_> {
         if self.options.records() {
             return Ok((verdicts, again));
         }
-        for beside_others in [true, false] {
+        for alone in [false, true] {
             let wrong: Vec<usize> = (0..verdicts.len())
                 .filter(|&place| self.is_wrong(&verdicts[place], open))
                 .collect();
-            if wrong.is_empty() {
-                break;
-            }
-            for &place in &wrong {
-                if let (_, Verdict::Different(why, lines) | Verdict::Unsteady(why, lines)) =
-                    &verdicts[place]
-                {
-                    self.print(self.cases[place], &format!("{why}; again"), lines);
+            for (place, verdict) in wrong.iter().zip(self.replay(&wrong, alone).await?) {
+                let (name, before) = std::mem::replace(&mut verdicts[*place], verdict);
+                if let Verdict::Different(why, lines) | Verdict::Unsteady(why, lines) = before {
+                    self.print(self.cases[*place], &format!("{why}; again"), &lines);
                 }
-            }
-            let mut all = match beside_others {
-                true => self.attempt().await?,
-                false => Verdicts::new(),
-            };
-            // From the last on, so that the places of the others stay.
-            for place in wrong.into_iter().rev() {
-                verdicts[place] = if beside_others {
-                    all.swap_remove(place)
-                } else {
-                    let alone = GroupRun {
-                        cases: vec![self.cases[place]],
-                        ..*self
-                    };
-                    alone.attempt().await?.remove(0)
-                };
-                if !self.is_wrong(&verdicts[place], open) {
-                    again.push(format!("{}/{}", self.group.name, verdicts[place].0));
+                if !self.is_wrong(&verdicts[*place], open) {
+                    again.push(format!("{}/{name}", self.group.name));
                 }
             }
         }
         Ok((verdicts, again))
+    }
+
+    /// Plays the cases at these places again: each by itself, or beside all the others.
+    async fn replay(&self, places: &[usize], alone: bool) -> Result<Verdicts> {
+        let mut verdicts = Verdicts::new();
+        if alone {
+            for &place in places {
+                let cases = vec![self.cases[place]];
+                verdicts.extend(GroupRun { cases, ..*self }.attempt().await?);
+            }
+        } else if !places.is_empty() {
+            let all = self.attempt().await?.into_iter().enumerate();
+            let chosen = all.filter(|(place, _)| places.contains(place));
+            verdicts.extend(chosen.map(|(_, verdict)| verdict));
+        }
+        Ok(verdicts)
     }
 
     /// Whether a case is not as expected, and not known not to be.

@@ -7,19 +7,11 @@ use weir_benches::guest;
 use weir_benches::memory::MemoryStream;
 use weir_benches::rig::Rig;
 
-/// What the guest reads.
-const READ: [&str; 10] = [
-    ":method",
-    ":path",
-    ":authority",
-    "user-agent",
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "cookie",
-    "x-request-id",
-    "authorization",
-];
+/// As the guest has it.
+#[path = "../../guest/src/read.rs"]
+mod read;
+
+use read::READ;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ten_reads_two_writes");

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::Criterion;
 use weir_abi::{HeaderMap, wire};
-use weir_benches::memory::REQUEST;
+use weir_benches::inputs::REQUEST;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let headers: HeaderMap = REQUEST.into_iter().collect();

@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use weir_benches::guest::{self, HELLO_CONFIGURATION};
+use weir_benches::guest;
+use weir_benches::inputs::HELLO_CONFIGURATION;
 use weir_benches::rig::Rig;
 
 pub(crate) fn bench(criterion: &mut Criterion) {

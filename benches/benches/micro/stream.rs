@@ -3,7 +3,8 @@
 
 use criterion::Criterion;
 use weir_abi::{HttpMap, Module, Stream as _};
-use weir_benches::guest::{self, HEADERS, HELLO_CONFIGURATION};
+use weir_benches::guest;
+use weir_benches::inputs::{HEADERS, HELLO_CONFIGURATION};
 use weir_benches::rig::Rig;
 
 pub(crate) fn bench(criterion: &mut Criterion) {

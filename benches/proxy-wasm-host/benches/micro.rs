@@ -14,37 +14,11 @@ use proxy_wasm_host::abi::v0_2_1::{
 };
 use proxy_wasm_host::{Engine, HeaderMap, Limits, Module, VecHeaderMap};
 
-const HEADERS: &str = include_str!("../../src/headers.wat");
-const HELLO_CONFIGURATION: &str = r#"{"request":"from Weir","response":"from Weir"}"#;
+/// As Weir's benches have it.
+#[path = "../../src/inputs.rs"]
+mod inputs;
 
-/// The same headers as in Weir's benches.
-const REQUEST: [(&str, &str); 11] = [
-    (":authority", "shop.example.com"),
-    (":path", "/catalogue/shoes?size=42&colour=green"),
-    (":method", "GET"),
-    (":scheme", "https"),
-    (
-        "user-agent",
-        "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101",
-    ),
-    ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"),
-    ("accept-language", "en-GB,en;q=0.7"),
-    ("accept-encoding", "gzip, deflate, br"),
-    (
-        "cookie",
-        "session=9f86d081884c7d659a2feaa0c55ad015; theme=dark",
-    ),
-    ("x-forwarded-for", "192.0.2.7"),
-    ("x-request-id", "0191f7ae-8e5c-7c4a-b6d1-4d8e1f0c2a3b"),
-];
-const RESPONSE: [(&str, &str); 6] = [
-    (":status", "200"),
-    ("content-type", "text/html; charset=utf-8"),
-    ("content-length", "5120"),
-    ("cache-control", "max-age=60"),
-    ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
-    ("server", "application"),
-];
+use inputs::{HEADERS, HELLO_CONFIGURATION, REQUEST, RESPONSE, module_text};
 
 struct Nowhere;
 
@@ -132,14 +106,7 @@ impl Rig {
 }
 
 fn text(engine: &Engine, items: &str) -> Module {
-    let text = format!(
-        r#"(module {items}
-          (memory (export "memory") 2)
-          (func (export "proxy_abi_version_0_2_1"))
-          (func (export "proxy_on_memory_allocate") (param i32) (result i32)
-            (i32.const 65536)))"#
-    );
-    Module::new(engine, &wat::parse_str(text).unwrap()).unwrap()
+    Module::new(engine, &wat::parse_str(module_text(items)).unwrap()).unwrap()
 }
 
 fn built(engine: &Engine, name: &str) -> Module {

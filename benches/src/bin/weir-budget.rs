@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use weir_abi::{Direction, HeaderMap, wire};
-use weir_benches::guest::{self, HEADERS, HELLO_CONFIGURATION};
-use weir_benches::memory::REQUEST;
+use weir_benches::guest;
+use weir_benches::inputs::{HEADERS, HELLO_CONFIGURATION, REQUEST};
 use weir_benches::rig::Rig;
 
 type Attempt = Result<(), Box<dyn Error>>;

@@ -177,12 +177,11 @@ fn serving_or_signal(builds: &Builds) -> mpsc::Sender<()> {
             .enable_io()
             .build();
         runtime.and_then(|runtime| {
-            let _entered = runtime.enter();
+            let entered = runtime.enter();
             let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+            drop(entered);
             let [interrupt, terminate] = signals;
-            let (interrupt, terminate) = (interrupt?, terminate?);
-            drop(_entered);
-            Ok((runtime, interrupt, terminate))
+            Ok((runtime, interrupt?, terminate?))
         })
     };
     thread::spawn(move || {
