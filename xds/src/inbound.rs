@@ -19,7 +19,7 @@ type Opening<M> = Pin<Box<dyn Future<Output = Result<Response<Streaming<M>>, Sta
 /// there is a stream, before its first message.
 pub(crate) enum Inbound<M> {
     Opening(Opening<M>),
-    Open(Streaming<M>),
+    Open(Box<Streaming<M>>),
 }
 
 impl<M: Message + Default + 'static> Inbound<M> {
@@ -45,14 +45,14 @@ impl<M: Message + Default + 'static> Inbound<M> {
 
     /// The next message; `None` at the end. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Option<M>, Status> {
-        let stream = match self {
-            Self::Open(stream) => stream,
-            Self::Opening(opening) => {
-                let response = opening.as_mut().await?;
-                *self = Self::Open(response.into_inner());
-                return Box::pin(self.next()).await;
+        loop {
+            match self {
+                Self::Open(stream) => return stream.message().await,
+                Self::Opening(opening) => {
+                    let response = opening.as_mut().await?;
+                    *self = Self::Open(Box::new(response.into_inner()));
+                }
             }
-        };
-        stream.message().await
+        }
     }
 }

@@ -3,6 +3,9 @@
 mod delta;
 mod state_of_the_world;
 
+#[cfg(test)]
+mod tests;
+
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::rpc::Status;
 use prost::Message;

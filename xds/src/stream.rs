@@ -208,7 +208,7 @@ impl<'a, P: Protocol, J: Judge> Stream<'a, P, J> {
                 after: before.with(kind, after.clone()),
                 changes,
             };
-            self.judge.judge(offer).await
+            self.judge.judge(offer).await.simplified()
         };
         let settled = held.settled(after, &verdict);
         self.shared.settle(kind, held, settled);
