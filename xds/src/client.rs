@@ -184,3 +184,23 @@ fn endpoint(options: &Options) -> Result<Endpoint, OptionsError> {
         .keep_alive_while_idle(true);
     Ok(endpoint)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::server::{Server, ServerAddress};
+
+    #[test]
+    fn a_server_with_an_impossible_name_is_refused() {
+        let address = ServerAddress::Unix("/run/xds".into());
+        let server = Server {
+            authority: Some("a b".to_owned()),
+            ..Server::plain(address)
+        };
+        let client = Client::new(Options::new(server, Identity::default()));
+        let error = client.err().unwrap().to_string();
+        let expected = "`a b` cannot be the authority of a management server: ";
+        assert!(error.starts_with(expected), "{error}");
+    }
+}

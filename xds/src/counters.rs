@@ -36,7 +36,8 @@ pub struct UpdateCounts {
     pub success: u64,
     /// `update_rejected`: responses that were refused, all or part of them.
     pub rejected: u64,
-    /// `update_failure`: streams that broke while responses were waited for.
+    /// `update_failure`: streams that broke, or could not be made, while responses were
+    /// waited for.
     pub failure: u64,
     /// `update_time`: when a response was last accepted, in milliseconds since 1970; 0
     /// if none was.
@@ -166,5 +167,34 @@ impl Counters {
 
     fn of(&self, kind: ResourceType) -> &Updates {
         &self.updates[kind.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_the_names_that_envoy_gives_them() {
+        let counters = Counters::default();
+        counters.set_connected(true);
+        counters.count_attempt(ResourceType::Cluster);
+        counters.count_rejected(ResourceType::Listener);
+        let figures = counters.figures();
+        let set = figures.iter().filter(|figure| figure.value != 0);
+        let set: Vec<_> = set.map(|figure| figure.name.as_str()).collect();
+        let expected = [
+            "control_plane.connected_state",
+            "cluster_manager.cds.update_attempt",
+            "listener_manager.lds.update_rejected",
+        ];
+        assert_eq!(set, expected);
+    }
+
+    #[test]
+    fn not_all_of_a_long_name_of_a_server_is_kept() {
+        let counters = Counters::default();
+        counters.set_control_plane(&"ä".repeat(SHOWN_BYTES));
+        assert_eq!(counters.control_plane().len(), SHOWN_BYTES);
     }
 }

@@ -12,7 +12,8 @@ use crate::text::cut;
 /// Decides what is accepted. One offer is judged after the other; nothing is read from
 /// the server meanwhile. So it must not wait for other resources: it can ask for them by
 /// [`crate::Subscriptions`], accept what it has, and use it when they have come, as
-/// [`Snapshot::is_complete`] tells.
+/// [`Snapshot::is_complete`] tells. It may take its time, and must not block the thread:
+/// the connection is kept alive by others on it. What was refused may be offered again.
 pub trait Judge: Send {
     /// Whether what is offered can be used. An offer has at least one change.
     fn judge(&mut self, offer: Offer) -> impl Future<Output = Verdict> + Send;

@@ -90,3 +90,35 @@ impl fmt::Display for ServerAddress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_called_by_what_is_known_of_it() {
+        let tcp = |host: &str| ServerAddress::Tcp {
+            host: host.to_owned(),
+            port: 15012,
+        };
+        let tls = |name| Tls::new(name, Tls::trusting_nobody()).unwrap();
+        let unix = ServerAddress::Unix("/run/xds".into());
+        let cases = [
+            (Server::plain(tcp("istiod")), "istiod:15012"),
+            (Server::plain(tcp("::1")), "[::1]:15012"),
+            (Server::plain(unix.clone()), "localhost"),
+            (
+                Server::encrypted(tcp("10.0.0.1"), tls("istiod.svc")),
+                "istiod.svc:15012",
+            ),
+            (
+                Server::encrypted(tcp("10.0.0.1"), tls("::1")),
+                "[::1]:15012",
+            ),
+            (Server::encrypted(unix, tls("istiod.svc")), "istiod.svc"),
+        ];
+        for (server, expected) in cases {
+            assert_eq!(server.authority(), expected);
+        }
+    }
+}

@@ -111,6 +111,16 @@ impl Tls {
         Self::new(name, config)
     }
 
+    #[cfg(test)]
+    pub(crate) fn trusting_nobody() -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    }
+
     /// What the server is called, as in a URL.
     pub(crate) fn host(&self) -> String {
         match self.name.to_str() {

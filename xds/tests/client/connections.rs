@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
 use weir_xds::{
-    Options, ResourceType, Server, ServerAddress, Service, SubscribeError, Tls, Variant, Verdict,
+    ClientIdentity, Options, ResourceType, Server, ServerAddress, Service, SubscribeError, Tls,
+    Variant, Verdict,
 };
 
 use crate::harness::{Running, delta, deltas, options, run, tcp, world};
@@ -16,31 +19,49 @@ use crate::server::{ManagementServer, Offers};
 const CLUSTER: ResourceType = ResourceType::Cluster;
 const SECRET: ResourceType = ResourceType::Secret;
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+fn authority() -> Authority {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A server with a certificate for `xds.test`.
-fn server_config(authority: &CertifiedIssuer<'static, KeyPair>) -> rustls::ServerConfig {
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+/// A certificate for `name`, and its key.
+fn certificate(authority: &Authority, name: &str) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["xds.test".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, authority).unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    (params.signed_by(&key, authority).unwrap(), key)
+}
+
+fn roots(authority: &Authority) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    Arc::new(roots)
+}
+
+/// A server with a certificate for `xds.test`, and who its clients have to be known to.
+fn server_config(authority: &Authority, clients: Option<&Authority>) -> rustls::ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = clients.map(|clients| {
+        let provider = Arc::clone(&provider);
+        let builder = WebPkiClientVerifier::builder_with_provider(roots(clients), provider);
+        builder.build().unwrap()
+    });
+    let (certificate, key) = certificate(authority, "xds.test");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }
 
-fn encrypted(server: &ManagementServer, authority: &CertifiedIssuer<'static, KeyPair>) -> Options {
-    let tls = Tls::trusting("xds.test", authority.pem().as_bytes(), None).unwrap();
+fn encrypted(server: &ManagementServer, name: &str, authority: &Authority) -> Options {
+    let tls = Tls::trusting(name, authority.pem().as_bytes(), None).unwrap();
     options(Server::encrypted(tcp(server), tls), Variant::Delta)
 }
 
@@ -48,8 +69,8 @@ fn encrypted(server: &ManagementServer, authority: &CertifiedIssuer<'static, Key
 fn a_trusted_server_is_spoken_to_by_tls() {
     run(async {
         let authority = authority();
-        let mut server = ManagementServer::start_encrypted(server_config(&authority)).await;
-        let mut client = Running::start(encrypted(&server, &authority), |s| {
+        let mut server = ManagementServer::start_encrypted(server_config(&authority, None)).await;
+        let mut client = Running::start(encrypted(&server, "xds.test", &authority), |s| {
             s.subscribe_all(CLUSTER).unwrap();
         });
         let mut stream = server.delta().await;
@@ -63,8 +84,8 @@ fn a_trusted_server_is_spoken_to_by_tls() {
 #[test]
 fn a_server_with_another_authority_is_refused_by_name() {
     run(async {
-        let server = ManagementServer::start_encrypted(server_config(&authority())).await;
-        let mut client = Running::start(encrypted(&server, &authority()), |s| {
+        let server = ManagementServer::start_encrypted(server_config(&authority(), None)).await;
+        let mut client = Running::start(encrypted(&server, "xds.test", &authority()), |s| {
             s.subscribe_all(CLUSTER).unwrap();
         });
         let because = client.waits_because().await.to_string();
@@ -72,6 +93,50 @@ fn a_server_with_another_authority_is_refused_by_name() {
         let expected = format!("no TLS with `xds.test` at {address}: invalid peer certificate");
         assert!(because.starts_with(&expected), "{because}");
         assert!(!client.counters.is_connected());
+    });
+}
+
+#[test]
+fn a_server_with_another_name_is_refused_by_name() {
+    run(async {
+        let authority = authority();
+        let config = server_config(&authority, None);
+        let server = ManagementServer::start_encrypted(config).await;
+        let options = encrypted(&server, "other.test", &authority);
+        let mut client = Running::start(options, |_| {});
+        let because = client.waits_because().await.to_string();
+        assert!(
+            because.starts_with("no TLS with `other.test` at "),
+            "{because}"
+        );
+        assert!(because.contains("xds.test"), "{because}");
+    });
+}
+
+#[test]
+fn a_server_that_wants_to_know_its_clients_is_shown_a_certificate() {
+    run(async {
+        let [authority, clients] = [authority(), authority()];
+        let config = server_config(&authority, Some(&clients));
+        let mut server = ManagementServer::start_encrypted(config).await;
+        let mut stranger = Running::start(encrypted(&server, "xds.test", &authority), |s| {
+            s.subscribe_all(CLUSTER).unwrap();
+        });
+        let because = stranger.waits_because().await.to_string();
+        assert!(because.contains("CertificateRequired"), "{because}");
+        drop(stranger);
+
+        let (certificate, key) = certificate(&clients, "sidecar.test");
+        let (certificates, key) = (certificate.pem(), key.serialize_pem());
+        let identity = ClientIdentity {
+            certificates: certificates.as_bytes(),
+            key: key.as_bytes(),
+        };
+        let pem = authority.pem();
+        let tls = Tls::trusting("xds.test", pem.as_bytes(), Some(identity)).unwrap();
+        let options = options(Server::encrypted(tcp(&server), tls), Variant::Delta);
+        let _client = Running::start(options, |s| s.subscribe_all(CLUSTER).unwrap());
+        assert_eq!(server.delta().await.request().await.type_url, CLUSTER.url());
     });
 }
 
