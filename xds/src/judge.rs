@@ -99,7 +99,8 @@ pub(crate) fn detail(kind: ResourceType, rejections: &[Rejection]) -> String {
     let mut text = String::new();
     for (place, rejection) in rejections.iter().enumerate() {
         let separator = if place == 0 { "" } else { "; " };
-        let next = format!("{separator}{kind} {rejection}");
+        let colon = if rejection.name.is_some() { "" } else { ":" };
+        let next = format!("{separator}{kind}{colon} {rejection}");
         if text.len() + next.len() > DETAIL_BYTES {
             if place == 0 {
                 text.push_str(cut(&next, DETAIL_BYTES));
@@ -127,7 +128,7 @@ mod tests {
             Rejection::new("a", "has no filter chain"),
             Rejection::of_all("number 3 has no name"),
         ];
-        let expected = "listener `a`: has no filter chain; listener number 3 has no name";
+        let expected = "listener `a`: has no filter chain; listener: number 3 has no name";
         assert_eq!(detail(KIND, &rejections), expected);
     }
 

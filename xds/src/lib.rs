@@ -40,6 +40,7 @@ mod subscriptions;
 mod text;
 mod tls;
 mod update;
+mod wire;
 
 pub use crate::client::{Client, ConnectionState};
 pub use crate::counters::{Counters, Figure, UpdateCounts};

@@ -56,8 +56,8 @@ pub(crate) trait Protocol: Default + Send {
     /// What the server has been asked for of a type, if anything has ever been.
     fn asked(&self, kind: ResourceType) -> Option<&Interest>;
 
-    /// What a response says.
-    fn read(&mut self, response: Self::Response) -> Response;
+    /// What a response says; one of more than `limit` resources is refused.
+    fn read(&mut self, response: Self::Response, limit: usize) -> Response;
 
     /// The request that carries an answer.
     fn answer(&mut self, answer: Answer, held: &Held) -> Self::Request;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use envoy_types::pb::envoy::service::discovery::v3 as pb;
-use envoy_types::pb::google::protobuf::Any;
-use prost::{Message, Name};
+use prost::Message;
 
 use crate::judge::Rejection;
 use crate::resource_type::ResourceType;
+use crate::wire::{Any, Named, WRAPPED, Wrapped};
 
 /// A resource as it came: a message that nobody has read but for its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +20,6 @@ pub struct Resource {
     pub type_url: Arc<str>,
     /// The message.
     pub value: Bytes,
-}
-
-/// The first field of every type of resource, which is its name.
-#[derive(Clone, PartialEq, Message)]
-struct Named {
-    #[prost(string, tag = "1")]
-    name: String,
 }
 
 impl Resource {
@@ -46,47 +38,47 @@ impl Resource {
     pub(crate) fn of_any(
         kind: ResourceType,
         place: usize,
-        any: Any,
+        bytes: Bytes,
         version: &Arc<str>,
     ) -> Result<Self, Rejection> {
-        if any.type_url != pb::Resource::type_url() {
-            return Self::new(kind, place, None, any, Arc::clone(version));
+        let any: Any = decode(place, bytes)?;
+        if any.type_url == WRAPPED {
+            let mut resource: Wrapped = decode(place, any.value)?;
+            if resource.version.is_empty() {
+                resource.version = (**version).to_owned();
+            }
+            return Self::of_wrapped(kind, place, resource);
         }
-        let resource = pb::Resource::decode(any.value.as_slice()).map_err(|error| {
-            let message = format!("number {} cannot be read: {error}", place + 1);
-            Rejection::of_all(message)
-        })?;
-        let own = (!resource.version.is_empty()).then(|| resource.version.as_str().into());
-        let version = own.unwrap_or_else(|| Arc::clone(version));
-        Self::of_wrapped(kind, place, resource, Some(version))
+        Self::new(kind, place, None, &any, Arc::clone(version))
     }
 
-    /// Takes a resource from a delta, or from where it was wrapped.
-    pub(crate) fn of_wrapped(
+    /// Takes a resource from a delta.
+    pub(crate) fn of_delta(
         kind: ResourceType,
         place: usize,
-        resource: pb::Resource,
-        version: Option<Arc<str>>,
+        bytes: Bytes,
     ) -> Result<Self, Rejection> {
-        let version = version.unwrap_or_else(|| resource.version.as_str().into());
+        Self::of_wrapped(kind, place, decode(place, bytes)?)
+    }
+
+    fn of_wrapped(kind: ResourceType, place: usize, resource: Wrapped) -> Result<Self, Rejection> {
         let Some(any) = resource.resource else {
             return Err(Rejection::new(resource.name, "has no content"));
         };
         let name = (!resource.name.is_empty()).then_some(resource.name);
-        Self::new(kind, place, name, any, version)
+        Self::new(kind, place, name, &any, resource.version.into())
     }
 
     fn new(
         kind: ResourceType,
         place: usize,
         name: Option<String>,
-        any: Any,
+        any: &Any,
         version: Arc<str>,
     ) -> Result<Self, Rejection> {
-        let number = place + 1;
         let refused = |name: Option<String>, message: String| match name {
             Some(name) => Rejection::new(name, message),
-            None => Rejection::of_all(format!("number {number} {message}")),
+            None => of_place(place, &message),
         };
         if any.type_url != kind.url() {
             let message = format!("is a `{}` and not a `{}`", any.type_url, kind.url());
@@ -94,10 +86,7 @@ impl Resource {
         }
         let name = match name {
             Some(name) => name,
-            None => match Named::decode(any.value.as_slice()) {
-                Ok(named) => named.name,
-                Err(error) => return Err(refused(None, format!("cannot be read: {error}"))),
-            },
+            None => decode::<Named>(place, any.value.clone())?.name,
         };
         if name.is_empty() {
             return Err(refused(None, "has no name".to_owned()));
@@ -106,9 +95,18 @@ impl Resource {
             name: name.into(),
             version,
             type_url: kind.url().into(),
-            value: any.value.into(),
+            // A copy: it must not keep the whole response in memory.
+            value: Bytes::copy_from_slice(&any.value),
         })
     }
+}
+
+fn of_place(place: usize, message: &str) -> Rejection {
+    Rejection::of_all(format!("number {} {message}", place + 1))
+}
+
+fn decode<M: Message + Default>(place: usize, bytes: Bytes) -> Result<M, Rejection> {
+    M::decode(bytes).map_err(|error| of_place(place, &format!("cannot be read: {error}")))
 }
 
 #[cfg(test)]
@@ -118,12 +116,13 @@ mod tests {
     fn any(url: &str, value: &[u8]) -> Any {
         Any {
             type_url: url.to_owned(),
-            value: value.to_vec(),
+            value: Bytes::copy_from_slice(value),
         }
     }
 
     fn read(any: Any) -> Result<Resource, Rejection> {
-        Resource::of_any(ResourceType::Listener, 2, any, &"7".into())
+        let bytes = any.encode_to_vec().into();
+        Resource::of_any(ResourceType::Listener, 2, bytes, &"7".into())
     }
 
     #[test]
@@ -135,13 +134,12 @@ mod tests {
 
     #[test]
     fn a_wrapped_resource_has_its_own_name_and_version() {
-        let wrapped = pb::Resource {
+        let wrapped = Wrapped {
             name: "b".to_owned(),
             version: "8".to_owned(),
             resource: Some(any(ResourceType::Listener.url(), b"")),
-            ..Default::default()
         };
-        let resource = read(any(&pb::Resource::type_url(), &wrapped.encode_to_vec())).unwrap();
+        let resource = read(any(WRAPPED, &wrapped.encode_to_vec())).unwrap();
         assert_eq!((&*resource.name, &*resource.version), ("b", "8"));
     }
 

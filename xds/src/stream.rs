@@ -155,7 +155,7 @@ impl<'a, P: Protocol, J: Judge> Stream<'a, P, J> {
 
     async fn respond(&mut self, response: P::Response) {
         self.backoff.reset();
-        match self.protocol.read(response) {
+        match self.protocol.read(response, self.options.limits.count) {
             Response::Unknown(url) => self.pass_over(&url),
             Response::Known { kind, .. } if self.protocol.asked(kind).is_none() => {
                 self.pass_over(kind.url());

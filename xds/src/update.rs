@@ -33,11 +33,16 @@ pub(crate) enum Response {
 }
 
 /// The resources of a response, if nothing is wrong with any of them; nor with what is
-/// removed.
+/// removed. Of more than `limit` none is read.
 pub(crate) fn collect(
-    resources: impl Iterator<Item = Result<Resource, Rejection>>,
+    resources: impl ExactSizeIterator<Item = Result<Resource, Rejection>>,
     removed: &[Arc<str>],
+    limit: usize,
 ) -> Result<Vec<Arc<Resource>>, Vec<Rejection>> {
+    if resources.len() > limit {
+        let message = format!("there are {}, and {limit} are allowed", resources.len());
+        return Err(vec![Rejection::of_all(message)]);
+    }
     let mut taken = Vec::new();
     let mut rejections = Vec::new();
     let mut names = BTreeSet::new();

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
-};
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::{Answer, Protocol, Subscribe, error_detail};
 use crate::held::Held;
@@ -15,6 +13,7 @@ use crate::resource::Resource;
 use crate::resource_type::ResourceType;
 use crate::server::Service;
 use crate::update::{Response, Update, collect};
+use crate::wire::DeltaResponse;
 
 /// A stream on which a type's first request has the versions of what there is, and every
 /// other one what has become different.
@@ -40,7 +39,7 @@ fn request(kind: ResourceType) -> DeltaDiscoveryRequest {
 
 impl Protocol for Delta {
     type Request = DeltaDiscoveryRequest;
-    type Response = DeltaDiscoveryResponse;
+    type Response = DeltaResponse;
 
     fn path(service: Service) -> &'static str {
         match service {
@@ -78,7 +77,7 @@ impl Protocol for Delta {
         self.told.of(kind)
     }
 
-    fn read(&mut self, response: DeltaDiscoveryResponse) -> Response {
+    fn read(&mut self, response: DeltaResponse, limit: usize) -> Response {
         let Some(kind) = ResourceType::of_url(&response.type_url) else {
             return Response::Unknown(response.type_url);
         };
@@ -88,9 +87,8 @@ impl Protocol for Delta {
             .map(Arc::from)
             .collect();
         let resources = response.resources.into_iter().enumerate();
-        let resources =
-            resources.map(|(place, wrapped)| Resource::of_wrapped(kind, place, wrapped, None));
-        let update = collect(resources, &removed).map(|resources| Update {
+        let resources = resources.map(|(place, bytes)| Resource::of_delta(kind, place, bytes));
+        let update = collect(resources, &removed, limit).map(|resources| Update {
             version: response.system_version_info.into(),
             resources,
             removed,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::{Answer, Protocol, Subscribe, error_detail};
 use crate::held::Held;
@@ -12,6 +12,7 @@ use crate::resource::Resource;
 use crate::resource_type::ResourceType;
 use crate::server::Service;
 use crate::update::{Response, Update, collect};
+use crate::wire::WorldResponse;
 
 /// A stream on which every request has all names, and the version and the nonce of the
 /// response that it follows.
@@ -36,7 +37,7 @@ impl StateOfTheWorld {
 
 impl Protocol for StateOfTheWorld {
     type Request = DiscoveryRequest;
-    type Response = DiscoveryResponse;
+    type Response = WorldResponse;
 
     fn path(service: Service) -> &'static str {
         match service {
@@ -66,14 +67,15 @@ impl Protocol for StateOfTheWorld {
         self.told.of(kind)
     }
 
-    fn read(&mut self, response: DiscoveryResponse) -> Response {
+    fn read(&mut self, response: WorldResponse, limit: usize) -> Response {
         let Some(kind) = ResourceType::of_url(&response.type_url) else {
             return Response::Unknown(response.type_url);
         };
         let version: Arc<str> = response.version_info.into();
         let resources = response.resources.into_iter().enumerate();
-        let resources = resources.map(|(place, any)| Resource::of_any(kind, place, any, &version));
-        let update = collect(resources, &[]).map(|resources| Update {
+        let resources =
+            resources.map(|(place, bytes)| Resource::of_any(kind, place, bytes, &version));
+        let update = collect(resources, &[], limit).map(|resources| Update {
             version: Arc::clone(&version),
             resources,
             removed: Vec::new(),

@@ -26,7 +26,7 @@ fn spoilt(random: &mut fastrand::Rng, message: &[u8]) -> Vec<u8> {
 
 /// Reads what can be read of spoilt messages, and makes of it what there would be. Gives
 /// how many were read, and how many of them were refused.
-fn survives<P: Protocol>(message: &P::Response) -> (u32, u32) {
+fn survives<P: Protocol>(message: &impl Message) -> (u32, u32) {
     let mut random = fastrand::Rng::with_seed(7);
     let message = message.encode_to_vec();
     let mut protocol = P::default();
@@ -38,7 +38,7 @@ fn survives<P: Protocol>(message: &P::Response) -> (u32, u32) {
             continue;
         };
         readable += 1;
-        let Response::Known { update, .. } = protocol.read(response) else {
+        let Response::Known { update, .. } = protocol.read(response, 50) else {
             continue;
         };
         let limits = ResourceLimits {

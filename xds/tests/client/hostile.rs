@@ -85,7 +85,7 @@ fn messages_that_cannot_be_read_are_refused_by_place() {
         assert!(nack.version_info.is_empty());
         let told = nack.error_detail.unwrap().message;
         assert!(
-            told.starts_with("cluster number 2 cannot be read"),
+            told.starts_with("cluster: number 2 cannot be read"),
             "{told}"
         );
     });
@@ -110,7 +110,10 @@ fn more_than_there_may_be_is_refused() {
         stream.request().await;
         stream.respond(delta(CLUSTER, "n2", &["c@1"], &[]));
         let told = stream.request().await.error_detail.unwrap().message;
-        assert_eq!(told, "cluster there would be 3, and 2 are allowed");
+        assert_eq!(told, "cluster: there would be 3, and 2 are allowed");
+        stream.respond(delta(CLUSTER, "n3", &["c@1", "d@1", "e@1"], &[]));
+        let told = stream.request().await.error_detail.unwrap().message;
+        assert_eq!(told, "cluster: there are 3, and 2 are allowed");
         assert_eq!(client.held(CLUSTER), ["a@1", "b@1"]);
     });
 }
