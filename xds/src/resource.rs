@@ -120,14 +120,14 @@ mod tests {
         }
     }
 
-    fn read(any: Any) -> Result<Resource, Rejection> {
+    fn read(any: &Any) -> Result<Resource, Rejection> {
         let bytes = any.encode_to_vec().into();
         Resource::of_any(ResourceType::Listener, 2, bytes, &"7".into())
     }
 
     #[test]
     fn a_name_is_read_from_the_first_field() {
-        let resource = read(any(ResourceType::Listener.url(), b"\x0a\x01a\x12\x00")).unwrap();
+        let resource = read(&any(ResourceType::Listener.url(), b"\x0a\x01a\x12\x00")).unwrap();
         assert_eq!((&*resource.name, &*resource.version), ("a", "7"));
         assert_eq!(resource.value, b"\x0a\x01a\x12\x00".as_slice());
     }
@@ -139,13 +139,13 @@ mod tests {
             version: "8".to_owned(),
             resource: Some(any(ResourceType::Listener.url(), b"")),
         };
-        let resource = read(any(WRAPPED, &wrapped.encode_to_vec())).unwrap();
+        let resource = read(&any(WRAPPED, &wrapped.encode_to_vec())).unwrap();
         assert_eq!((&*resource.name, &*resource.version), ("b", "8"));
     }
 
     #[test]
     fn what_is_wrong_is_named_by_its_place() {
-        let told = |any| read(any).unwrap_err().to_string();
+        let told = |any| read(&any).unwrap_err().to_string();
         let other = told(any(ResourceType::Cluster.url(), b""));
         assert!(other.starts_with("number 3 is a `type.googleapis.com/envoy.config.cluster"));
         let broken = told(any(ResourceType::Listener.url(), b"\xff"));

@@ -19,7 +19,7 @@ fn all_endpoints_of_a_large_mesh_come_in_one_message() {
     run(async {
         let mut server = ManagementServer::start().await;
         let mut client = Running::start(worlds(&server), |s| {
-            s.subscribe(ENDPOINTS, names()).unwrap()
+            s.subscribe(ENDPOINTS, names()).unwrap();
         });
         let mut stream = server.world().await;
         assert_eq!(stream.request().await.resource_names.len(), ASSIGNMENTS);
@@ -46,7 +46,7 @@ fn one_of_many_endpoints_is_one_change() {
     run(async {
         let mut server = ManagementServer::start().await;
         let mut client = Running::start(deltas(&server), |s| {
-            s.subscribe(ENDPOINTS, names()).unwrap()
+            s.subscribe(ENDPOINTS, names()).unwrap();
         });
         let mut stream = server.delta().await;
         stream.request().await;
