@@ -122,6 +122,9 @@ pub struct Cluster {
     /// `original_dst`: in place of `endpoints`, whether each connection goes to where
     /// the client's was going. Default: no.
     pub original_dst: Option<OriginalDst>,
+    /// In place of `endpoints`: the name by which they come from a management server. Only
+    /// clusters that come from there themselves have one.
+    pub service_name: Option<String>,
     /// `lb_policy`: how endpoints take turns. Default: `round_robin`.
     pub lb_policy: LbPolicy,
     /// `least_request`: how that policy compares.
@@ -262,6 +265,7 @@ impl Cluster {
             discovery: Discovery::Static,
             endpoints: Vec::new(),
             original_dst: None,
+            service_name: None,
             lb_policy: LbPolicy::RoundRobin,
             least_request: LeastRequest::default(),
             ring_hash: RingHash::default(),
@@ -325,6 +329,7 @@ impl FromYaml for Cluster {
             discovery: fields.optional("type").unwrap_or(other.discovery),
             endpoints: endpoints.value,
             original_dst: fields.optional("original_dst"),
+            service_name: None,
             lb_policy: fields.optional("lb_policy").unwrap_or(other.lb_policy),
             least_request: fields.optional("least_request").unwrap_or_default(),
             ring_hash: fields.optional("ring_hash").unwrap_or_default(),

@@ -11,6 +11,8 @@ use crate::source::Span;
 /// places at once, hence the cells.
 pub(super) struct Reader {
     leniency: Leniency,
+    /// Whether it is a resource of a management server.
+    is_resource: bool,
     /// Why nothing is passed over just now, if so.
     guard: Cell<Option<&'static str>>,
     problems: RefCell<Problems>,
@@ -21,10 +23,29 @@ impl Reader {
     pub(super) fn new(leniency: Leniency, problems: Problems) -> Self {
         Self {
             leniency,
+            is_resource: false,
             guard: Cell::new(None),
             problems: RefCell::new(problems),
             warnings: RefCell::default(),
         }
+    }
+
+    /// Of a single resource of a management server.
+    pub(super) fn of_resource(leniency: Leniency) -> Self {
+        Self {
+            is_resource: true,
+            ..Self::new(leniency, Problems::default())
+        }
+    }
+
+    /// Whether it is a resource of a management server: what it names may come later.
+    pub(super) fn is_resource(&self) -> bool {
+        self.is_resource
+    }
+
+    /// What becomes of what Weir does not do.
+    pub(super) fn leniency(&self) -> Leniency {
+        self.leniency
     }
 
     /// Problems, and warnings.

@@ -39,6 +39,7 @@ impl Run {
         } = self;
         descriptors::raise_limit();
         weir_abi::start_watchdog();
+        let discovered = source.discovered();
         let load = move |previous: Option<&Generation>, looked_at: &mut Vec<PathBuf>| {
             let (mut config, generation) = source.load(previous, looked_at)?;
             config.workers = concurrency.or(config.workers);
@@ -63,7 +64,10 @@ impl Run {
             admin_address: admin_address_path,
             takeover: takeover_path,
         };
-        server::prepare(&config, generation, since, inherited, paths, load)?.run();
+        server::prepare(
+            &config, generation, since, inherited, paths, load, discovered,
+        )?
+        .run();
         Ok(())
     }
 }

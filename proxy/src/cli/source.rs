@@ -8,6 +8,7 @@ use weir_config::Config;
 use weir_config::envoy::{self, Leniency};
 
 use super::Error;
+use crate::discovery::Discovered;
 use crate::generation::Generation;
 
 /// A file, in Weir's own form or in Envoy's.
@@ -22,6 +23,9 @@ pub(super) struct Source {
     /// Pass over what Weir does not do, with a warning, instead of refusing it.
     #[arg(long, requires = "envoy", conflicts_with = "file")]
     lenient: bool,
+    /// What a management server adds to it.
+    #[arg(skip)]
+    discovered: Arc<Discovered>,
 }
 
 impl Source {
@@ -31,7 +35,13 @@ impl Source {
             file: Some(file),
             envoy: None,
             lenient: false,
+            discovered: Arc::default(),
         }
+    }
+
+    /// What a management server adds to it, once there is something.
+    pub(super) fn discovered(&self) -> Arc<Discovered> {
+        Arc::clone(&self.discovered)
     }
 
     /// The file's name.
@@ -61,7 +71,10 @@ impl Source {
         looked_at: &mut Vec<PathBuf>,
     ) -> Result<(Config, Generation), Error> {
         let path = self.path();
-        let (config, folder) = self.parse()?;
+        let (mut config, folder) = self.parse()?;
+        if config.dynamic_resources.is_some() {
+            config = self.discovered.added_to(&config)?;
+        }
         let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
         let mut generation = Generation::build(&config, folder, &shared, previous, looked_at)?;
         generation.files.push(path.to_owned());

@@ -13,6 +13,7 @@ mod control;
 mod counted;
 mod dial;
 mod dns;
+mod eds;
 mod hash_table;
 mod health;
 mod idle;

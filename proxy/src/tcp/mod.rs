@@ -21,8 +21,8 @@ use crate::worker::{WorkerListener, WorkerShared};
 /// What a listener does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TcpProxy {
-    /// Index of the cluster in the generation.
-    pub(crate) cluster: usize,
+    /// Index of the cluster in the generation; `None` if it has not been discovered.
+    pub(crate) cluster: Option<usize>,
     /// How long nothing may move; `None` for no limit.
     pub(crate) idle_timeout: Option<Duration>,
 }
@@ -159,7 +159,7 @@ fn cluster<'s>(
 ) -> Option<&'s Cluster> {
     let cluster = match record.filter_state(CLUSTER) {
         Some(name) => shared.clusters.iter().find(|c| c.name.as_bytes() == name),
-        None => shared.clusters.get(proxy.cluster),
+        None => shared.clusters.get(proxy.cluster?),
     };
     cluster.map(|cluster| &**cluster)
 }

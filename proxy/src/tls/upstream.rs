@@ -139,6 +139,16 @@ impl UpstreamTls {
         }))
     }
 
+    /// How messages of the cluster's protocol are encrypted.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        (*self.http).clone()
+    }
+
+    /// The name that every endpoint is asked for, if there is one.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        self.sni.as_ref().map(|sni| sni.to_str().into_owned())
+    }
+
     /// What is shown to endpoints.
     pub(crate) fn shown(&self) -> impl Iterator<Item = &Shown> {
         self.local.iter().map(|(_, shown)| shown)

@@ -114,7 +114,15 @@ impl Dev {
                     .map_err(|error| error.to_string())
             },
         );
-        let prepared = server::prepare(&config, generation, since, None, Paths::default(), load);
+        let prepared = server::prepare(
+            &config,
+            generation,
+            since,
+            None,
+            Paths::default(),
+            load,
+            Arc::default(),
+        );
         // From now on the server ends at a signal, and what was begun with it.
         drop(served);
         let result = prepared.map(server::Prepared::run);

@@ -212,7 +212,7 @@ fn chain(before: &Generation, old: &ChainSpec, now: &Generation, new: &ChainSpec
     };
     let tcp = |generation: &Generation, chain: &ChainSpec| {
         let tcp = chain.tcp?;
-        let cluster = generation.clusters.get(tcp.cluster)?;
+        let cluster = generation.clusters.get(tcp.cluster?)?;
         Some((cluster.name.clone(), tcp.idle_timeout))
     };
     let same_tls = match (&old.terms.tls, &new.terms.tls) {
