@@ -8,6 +8,7 @@
 #![allow(missing_docs)]
 
 mod client;
+mod control_plane;
 mod dns;
 mod exposition;
 pub mod frames;
@@ -28,12 +29,13 @@ mod upstream;
 mod weir;
 
 pub use self::client::{Client, Response};
+pub use self::control_plane::{ControlPlane, xds_bootstrap};
 pub use self::dns::{DnsAnswer, DnsQuestion, DnsServer};
 pub use self::exposition::Exposition;
 pub use self::loopback::{nobody, own_ip};
 pub use self::namespace::{configure, in_own_network};
 pub use self::peer::{Peer, read_head};
-pub use self::program::{program, run_program};
+pub use self::program::{built, program, run_program};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};

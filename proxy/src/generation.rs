@@ -638,7 +638,10 @@ impl Builder<'_> {
             DeadlineKind::Counter => Deadline::Counter,
             DeadlineKind::Off => Deadline::Off,
         };
-        let module = self.module(config, folder, vm, deadline)?;
+        let module = self.module(config, folder, vm, deadline);
+        let module = module.map_err(|error| {
+            error.about(|| format!("filter `{}` of listener `{listener}`", filter.name.value))
+        })?;
         let shared_limits = shared_limits(config, &vm.vm_id);
         // Rollouts are judged one by one.
         let owner = match version {

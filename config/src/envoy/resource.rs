@@ -85,7 +85,7 @@ pub fn read_endpoints(json: &Json, leniency: Leniency) -> Read<Vec<ClusterEndpoi
 /// # Errors
 /// As [`read_listener`].
 pub fn read_routes(json: &Json, leniency: Leniency) -> Read<()> {
-    let mut chain = FilterChain::empty(Span::default());
+    let mut chain = FilterChain::empty(Span::NOWHERE);
     let read = read(json, leniency, |message| {
         route::configuration(message, &mut chain);
     })?;

@@ -66,7 +66,7 @@ impl Node {
 
     /// The same as JSON has it, which has no places.
     pub(crate) fn of_json(json: &Json) -> Self {
-        let span = Span::default();
+        let span = Span::NOWHERE;
         let scalar = |text: String, quoted| Value::Scalar(Scalar { text, quoted });
         let value = match json {
             Json::Null => scalar("null".to_owned(), false),

@@ -305,7 +305,8 @@ impl State {
             wanted.extend(entry.needs.iter().cloned());
             new_listeners.insert(Arc::clone(&resource.name), entry);
         }
-        (self.clusters, self.listeners) = (new_clusters, new_listeners);
+        let clusters = std::mem::replace(&mut self.clusters, new_clusters);
+        let listeners = std::mem::replace(&mut self.listeners, new_listeners);
         self.sources.subscribe(&wanted);
         self.wait_for(&Present::new(candidate, &self.sources), &wanted);
         let before = self.discovered.current();
@@ -320,6 +321,7 @@ impl State {
         let served = self.serve().await;
         if served.is_err() {
             self.discovered.replace(before);
+            (self.clusters, self.listeners) = (clusters, listeners);
         }
         self.endpoints.keep(|name| {
             wanted
@@ -335,9 +337,8 @@ impl State {
         let asked = self.requests.send(Request::Serve(reply)).await;
         asked.map_err(|_| "the process ends".to_owned())?;
         let result = replied.await;
-        result
-            .unwrap_or_else(|_| Err("the process ends".to_owned()))
-            .map(drop)
+        let result = result.unwrap_or_else(|_| Err("the process ends".to_owned()));
+        result.map(drop).map_err(|error| on_one_line(&error))
     }
 
     /// What is to be served of these: each that can be, or what it was before.
@@ -506,6 +507,13 @@ fn with_placeholders(mut json: Json) -> Result<Json, String> {
     let whole = json.clone();
     inline(&mut json, &|need| Ok(placeholder(need, &whole)))?;
     Ok(json)
+}
+
+/// An error for the management server.
+fn on_one_line(error: &str) -> String {
+    let lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.map(|line| line.strip_prefix("error: ").unwrap_or(line));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Whether a secret is one that something can use.
