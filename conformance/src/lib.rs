@@ -33,7 +33,7 @@ pub use self::exposition::Exposition;
 pub use self::loopback::{nobody, own_ip};
 pub use self::namespace::{configure, in_own_network};
 pub use self::peer::{Peer, read_head};
-pub use self::program::{program, run_program};
+pub use self::program::{built, program, run_program};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};
