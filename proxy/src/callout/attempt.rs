@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use weir_abi::{BodyBuffer, HeaderMap};
 
-use crate::cluster::{Cluster, Endpoint, EndpointRequest, PickContext, Place};
+use crate::stream::Protocol;
+use crate::cluster::{Account, Cluster, Endpoint, EndpointRequest, PickContext, Place};
 use crate::http::{AnyUpstream, ResponsePiece, Upstream, UpstreamError};
-use crate::proxy_protocol::Originator;
 use crate::stream::UpstreamFailure;
 use crate::worker::WorkerShared;
 
@@ -46,7 +46,7 @@ impl<'a> Attempt<'a> {
         asked.replace(Some(Rc::clone(&metrics)));
         let lease = worker
             .pool
-            .connect(cluster, &endpoint, Originator::Proxy, fresh);
+            .connect(cluster, &endpoint, (Account::OWN, Protocol::Http11), fresh);
         let lease = lease.await.map_err(|error| {
             metrics.failed(&error);
             UpstreamFailure::from(&error)

@@ -60,24 +60,39 @@ impl Source {
         previous: Option<&Generation>,
         looked_at: &mut Vec<PathBuf>,
     ) -> Result<(Config, Generation), Error> {
-        let path = self.path();
         let (config, folder) = self.parse()?;
-        let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
-        let mut generation = Generation::build(&config, folder, &shared, previous, looked_at)?;
-        generation.files.push(path.to_owned());
+        let mut generation = try_out(&config, folder, previous, looked_at)?;
+        generation.files.push(self.path().to_owned());
         Ok((config, generation))
     }
+}
+
+/// Tries out a configuration that names files relative to `folder`; the rest is as in
+/// [`Source::load`].
+pub(super) fn try_out(
+    config: &Config,
+    folder: &Path,
+    previous: Option<&Generation>,
+    looked_at: &mut Vec<PathBuf>,
+) -> Result<Generation, Error> {
+    let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
+    Ok(Generation::build(config, folder, &shared, previous, looked_at)?)
 }
 
 /// Reads Envoy's bootstrap in `path`; warnings go to standard error and into
 /// the log.
 pub(super) fn read_envoy(path: &Path, lenient: bool) -> Result<Config, Error> {
+    parse_envoy(&path.display().to_string(), &read(path)?, lenient)
+}
+
+/// Reads Envoy's bootstrap in `text`, which is called `name`.
+pub(super) fn parse_envoy(name: &str, text: &str, lenient: bool) -> Result<Config, Error> {
     let leniency = if lenient {
         Leniency::Lenient
     } else {
         Leniency::Strict
     };
-    let (config, warnings) = envoy::parse(&path.display().to_string(), &read(path)?, leniency);
+    let (config, warnings) = envoy::parse(name, text, leniency);
     for warning in &warnings {
         tracing::warn!("{}", warning.line());
         eprintln!("{warning}");
@@ -90,7 +105,7 @@ pub(super) fn read_envoy(path: &Path, lenient: bool) -> Result<Config, Error> {
     Ok(config?)
 }
 
-fn read(path: &Path) -> Result<String, Error> {
+pub(super) fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
