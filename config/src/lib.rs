@@ -76,10 +76,10 @@ pub use callouts::Callouts;
 pub use cidr::Cidr;
 pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{
-    Bind, CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
-    DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck,
-    LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
-    TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
+    Bind, CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery,
+    DnsLookupFamily, DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod,
+    HttpHealthCheck, LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash,
+    SlowStart, Statuses, TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
 };
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;

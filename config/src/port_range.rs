@@ -34,7 +34,10 @@ impl PortRange {
         for port in (0..=u16::MAX).filter(|port| has(*port)) {
             match ranges.last_mut() {
                 Some(range) if range.last + 1 == port => range.last = port,
-                _ => ranges.push(Self { first: port, last: port }),
+                _ => ranges.push(Self {
+                    first: port,
+                    last: port,
+                }),
             }
         }
         ranges

@@ -15,9 +15,9 @@ use weir_config::envoy::{self, Leniency};
 use weir_config::{
     AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery,
     DnsLookupFamily, DnsResolver, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
-    HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch, PortRange,
-    ProxyProtocol, ProxyProtocolVersion, RouteAction, ServerHeader, SourceType, Statuses,
-    TransportProtocol, UpstreamProtocol,
+    HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch,
+    PortRange, ProxyProtocol, ProxyProtocolVersion, RouteAction, ServerHeader, SourceType,
+    Statuses, TransportProtocol, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -919,11 +919,14 @@ fn several_filter_chains_are_read_and_written_again() {
     assert_eq!(outbound.inspects(), (true, true));
     let texts = |ranges: &[PortRange]| ranges.iter().map(PortRange::to_string).collect::<Vec<_>>();
     assert_eq!(texts(&outbound.inspect.tls_except_ports), ["3306"]);
-    assert_eq!(texts(&outbound.inspect.http_except_ports), ["1-2", "3306-3309"]);
+    assert_eq!(
+        texts(&outbound.inspect.http_except_ports),
+        ["1-2", "3306-3309"]
+    );
     assert_eq!(outbound.original_src.map(|source| source.mark), Some(1337));
     let passthrough = &config.clusters[0];
     assert_eq!(passthrough.protocol, UpstreamProtocol::Downstream);
-    assert_eq!(passthrough.http2.max_concurrent_streams, 7);
+    assert_eq!(passthrough.http2.max_concurrent_streams, Some(7));
     let bind = &passthrough.bind;
     assert_eq!((bind.freebind, bind.mark), (true, 1337));
     let addresses: Vec<_> = bind.addresses.iter().map(ToString::to_string).collect();

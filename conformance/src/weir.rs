@@ -127,7 +127,14 @@ impl Weir {
         files: impl FnOnce(&Path),
     ) -> Self {
         let user = SIDECAR.to_string();
-        let mut launcher = vec!["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
+        let mut launcher = vec![
+            "setpriv",
+            "--reuid",
+            &user,
+            "--regid",
+            &user,
+            "--clear-groups",
+        ];
         let list: Vec<_> = capabilities.iter().map(|name| format!("+{name}")).collect();
         let list = list.join(",");
         if !list.is_empty() {

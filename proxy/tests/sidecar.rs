@@ -5,10 +5,12 @@
 mod agent;
 #[path = "sidecar/calls.rs"]
 mod calls;
+#[path = "sidecar/endpoints.rs"]
+mod endpoints;
 #[path = "sidecar/mesh.rs"]
 mod mesh;
 #[path = "sidecar/rules.rs"]
 mod rules;
+mod tonic_server;
 #[path = "sidecar/tproxy.rs"]
 mod tproxy;
-mod tonic_server;

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
 use crate::source::Spanned;
-use crate::error::Problem;
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -59,7 +59,9 @@ impl FromYaml for Bind {
                 Err(_) => {
                     let message = format!("`{}` is not an IP address", text.value);
                     let problem = Problem::new(text.span, message);
-                    fields.problems.push(problem.help("for example `127.0.0.6`"));
+                    fields
+                        .problems
+                        .push(problem.help("for example `127.0.0.6`"));
                 }
             }
         }
@@ -77,7 +79,8 @@ mod tests {
 
     #[test]
     fn an_address_of_the_family_goes_first() {
-        let [v4, v6]: [SocketAddr; 2] = ["127.0.0.6:0", "[::6]:0"].map(|text| text.parse().unwrap());
+        let [v4, v6]: [SocketAddr; 2] =
+            ["127.0.0.6:0", "[::6]:0"].map(|text| text.parse().unwrap());
         let endpoint = "[fd00::1]:80".parse().unwrap();
         let bind = |addresses: &[SocketAddr]| Bind {
             addresses: addresses.to_vec(),

@@ -366,7 +366,9 @@ fn protocol(fields: &mut Fields<'_, '_>) -> Option<UpstreamProtocol> {
     let protocol: Spanned<UpstreamProtocol> = fields.optional("protocol")?;
     if protocol.value == UpstreamProtocol::Downstream {
         let problem = Problem::new(protocol.span, "a health check has no client");
-        fields.problems.push(problem.help("it speaks `http1` or `http2`"));
+        fields
+            .problems
+            .push(problem.help("it speaks `http1` or `http2`"));
     }
     Some(protocol.value)
 }

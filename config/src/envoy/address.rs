@@ -54,7 +54,9 @@ pub(super) fn server(address: &Message<'_, '_>) -> Option<Spanned<SocketAddr>> {
 pub(super) fn own(address: &Message<'_, '_>) -> Option<SocketAddr> {
     address.word("protocol", &[("TCP", 0, ())]);
     let host = address.required_text("address");
-    let port = address.number::<u16>("port_value").map_or(0, |port| port.value);
+    let port = address
+        .number::<u16>("port_value")
+        .map_or(0, |port| port.value);
     let endpoint = Spanned::new(Endpoint::of(&host.value, port), host.span);
     no_name(address, address.path(), endpoint)?.value.inet()
 }

@@ -10,8 +10,8 @@ use super::{
     transport,
 };
 use crate::cluster::{
-    Bind, Cluster, ClusterEndpoint, Discovery, OriginalDst, PRIORITY_MAX, TcpKeepalive, UpstreamProtocol,
-    check_endpoints, check_health_check_port,
+    Bind, Cluster, ClusterEndpoint, Discovery, OriginalDst, PRIORITY_MAX, TcpKeepalive,
+    UpstreamProtocol, check_endpoints, check_health_check_port,
 };
 use crate::endpoint::check_port;
 use crate::error::Problem;

@@ -161,7 +161,11 @@ fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
 
 /// For which ports of the destination a listener filter does nothing.
 fn disabled_ports(filter: &Message<'_, '_>) -> Vec<PortRange> {
-    let guarded = || filter.message("filter_disabled").map(|disabled| predicate(&disabled));
+    let guarded = || {
+        filter
+            .message("filter_disabled")
+            .map(|disabled| predicate(&disabled))
+    };
     let predicate = filter.reader.guarded(CHAIN, guarded);
     predicate.map_or_else(Vec::new, |disabled| PortRange::where_true(disabled))
 }

@@ -29,7 +29,12 @@ const NAME: &str = "envoy";
 #[command(name = NAME, bin_name = "weir envoy", version)]
 pub(super) struct Envoy {
     /// The bootstrap, in YAML or JSON.
-    #[arg(long, short = 'c', value_name = "FILE", required_unless_present = "config_yaml")]
+    #[arg(
+        long,
+        short = 'c',
+        value_name = "FILE",
+        required_unless_present = "config_yaml"
+    )]
     config_path: Option<PathBuf>,
     /// More of the bootstrap, in JSON, which goes over what the file says.
     #[arg(long, value_name = "TEXT")]
@@ -62,9 +67,6 @@ pub(super) struct Envoy {
     /// The node's zone, whatever the bootstrap says.
     #[arg(long, value_name = "ZONE")]
     service_zone: Option<String>,
-    /// Which process after the first this is: there is only a first.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..1))]
-    restart_epoch: u32,
     #[command(flatten)]
     passed_over: PassedOver,
 }
@@ -82,7 +84,10 @@ enum Mode {
 pub(super) fn arguments(all: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut all = all.into_iter();
     let program = all.next()?;
-    if Path::new(&program).file_name().is_some_and(|name| name == NAME) {
+    if Path::new(&program)
+        .file_name()
+        .is_some_and(|name| name == NAME)
+    {
         return Some(all.collect());
     }
     (all.next()? == NAME).then(|| all.collect())
@@ -118,7 +123,9 @@ impl Envoy {
         let start = Start {
             admin_address_path: self.admin_address_path.take(),
             takeover_path: None,
-            concurrency: self.concurrency.and_then(|n| usize::try_from(n).ok()?.try_into().ok()),
+            concurrency: self
+                .concurrency
+                .and_then(|n| usize::try_from(n).ok()?.try_into().ok()),
         };
         start.serve(move |previous, looked_at| self.load(previous, looked_at))
     }

@@ -76,7 +76,9 @@ pub(super) fn try_out(
     looked_at: &mut Vec<PathBuf>,
 ) -> Result<Generation, Error> {
     let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
-    Ok(Generation::build(config, folder, &shared, previous, looked_at)?)
+    Ok(Generation::build(
+        config, folder, &shared, previous, looked_at,
+    )?)
 }
 
 /// Reads Envoy's bootstrap in `path`; warnings go to standard error and into

@@ -45,7 +45,11 @@ impl ClusterSpec {
             });
         }
         let bind = &self.config.bind;
-        let whose = if bind.freebind { Whose::Free } else { Whose::Own };
+        let whose = if bind.freebind {
+            Whose::Free
+        } else {
+            Whose::Own
+        };
         let origin = Origin {
             address: bind.address_for(address.inet()?),
             whose,

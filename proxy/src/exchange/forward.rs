@@ -242,7 +242,8 @@ impl<D: Downstream> Exchange<'_, D> {
             let lease = if terminates {
                 pool.connect_raw(cluster, &endpoint, account).await
             } else {
-                pool.connect(cluster, &endpoint, (account, client), fresh).await
+                pool.connect(cluster, &endpoint, (account, client), fresh)
+                    .await
             };
             lease.map(|lease| (lease, target))
         }));

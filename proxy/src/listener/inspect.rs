@@ -98,7 +98,6 @@ impl Inspection {
             None => looking.await,
         }
     }
-
 }
 
 /// What is to be found out about a connection.

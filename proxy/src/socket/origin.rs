@@ -31,7 +31,11 @@ pub(crate) enum Whose {
 impl Origin {
     /// A socket from which to connect to `address`, without waiting.
     pub(super) fn socket(&self, address: SocketAddr) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_nonblocking(true)?;
         if self.mark != 0 {
             socket.set_mark(self.mark)?;

@@ -95,10 +95,7 @@ impl UpstreamTls {
         let identity = identity.transpose()?;
         let verifier = verifier(cluster, tls, &mut reader)?;
         let fingerprint = reader.fingerprint();
-        let is_same = |old: &&Arc<Self>| {
-            old.options == *tls
-                && old.fingerprint == fingerprint
-        };
+        let is_same = |old: &&Arc<Self>| old.options == *tls && old.fingerprint == fingerprint;
         if let Some(same) = previous.filter(is_same) {
             return Ok(Arc::clone(same));
         }

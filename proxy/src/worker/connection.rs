@@ -20,9 +20,7 @@ use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
 use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE, LIMIT_WARNING_INTERVAL};
-use crate::listener::{
-    Asked, Inspected, InspectionError, OriginalDestination, original_dst,
-};
+use crate::listener::{Asked, Inspected, InspectionError, OriginalDestination, original_dst};
 use crate::proxy_protocol;
 use crate::socket::{Accepted, SocketStream};
 use crate::stream::ConnectionInfo;

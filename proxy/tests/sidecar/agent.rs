@@ -32,7 +32,11 @@ fn what_the_agent_asks_for_is_answered() {
         assert_eq!(get(15021, "/healthz/ready").text(), "/healthz/ready");
         assert_eq!(get(15021, "/other").status, 404);
         let numbers = get(15090, "/stats/prometheus");
-        assert!(numbers.text().contains("envoy_server_live"), "{}", numbers.text());
+        assert!(
+            numbers.text().contains("envoy_server_live"),
+            "{}",
+            numbers.text()
+        );
         assert_eq!(get(15090, "/quitquitquit").status, 404);
         let stats = |filter: &str| {
             let path = format!("/stats?usedonly&filter={filter}");
@@ -98,7 +102,13 @@ fn what_is_passed_over_is_told_with_its_line() {
     };
     let (code, said) = check(&["--allow-unknown-static-fields", "-l", "error"]);
     assert_eq!(code, Some(0), "{said}");
-    for field in ["layered_runtime", "bootstrap_extensions", "stats_config", "tracing", "admin.profile_path"] {
+    for field in [
+        "layered_runtime",
+        "bootstrap_extensions",
+        "stats_config",
+        "tracing",
+        "admin.profile_path",
+    ] {
         let warning = format!("{field} is not supported: passed over");
         assert!(said.contains(&warning), "{field}: {said}");
     }
@@ -109,14 +119,20 @@ fn what_is_passed_over_is_told_with_its_line() {
     let more = r#"{"node": {"id": 7}, "staticResources": {"clusters": [{"name": "agent"}]}}"#;
     let (code, said) = check(&["--allow-unknown-static-fields", "--config-yaml", more]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("two clusters are called `agent`") || said.contains("`agent`"), "{said}");
+    assert!(
+        said.contains("two clusters are called `agent`") || said.contains("`agent`"),
+        "{said}"
+    );
 }
 
 #[test]
 fn arguments_are_those_of_envoy() {
     let run = |arguments: &[&str]| {
         let output = command().arg("envoy").args(arguments).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let (code, said) = run(&["-c", "/nowhere", "--no-such-argument"]);
     assert_eq!(code, Some(2));
@@ -131,9 +147,16 @@ fn arguments_are_those_of_envoy() {
     let folder = tempfile::tempdir().unwrap();
     let envoy = folder.path().join("envoy");
     std::os::unix::fs::symlink(command().get_program(), &envoy).unwrap();
-    let output = std::process::Command::new(envoy).arg("--version").output().unwrap();
+    let output = std::process::Command::new(envoy)
+        .arg("--version")
+        .output()
+        .unwrap();
     assert!(output.status.success());
-    assert!(String::from_utf8(output.stdout).unwrap().contains(env!("CARGO_PKG_VERSION")));
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]

@@ -125,7 +125,11 @@ pub(super) fn echo_server(port: u16, begins: bool) {
             thread::spawn(move || {
                 let peer = connection.peer_addr().unwrap().ip().to_canonical();
                 let mut bytes = [0; 1024];
-                let mut said = if begins { 0 } else { connection.read(&mut bytes)? };
+                let mut said = if begins {
+                    0
+                } else {
+                    connection.read(&mut bytes)?
+                };
                 write!(connection, "[{peer}]")?;
                 while said > 0 || begins {
                     connection.write_all(&bytes[..said])?;

@@ -14,13 +14,20 @@ fn rules() -> String {
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         // Of the system's chains only rules, and no counters.
-        let is_own = |line: &&str| line.starts_with('-') || (line.starts_with(':') && line.contains(" - "));
+        let is_own =
+            |line: &&str| line.starts_with('-') || (line.starts_with(':') && line.contains(" - "));
         for line in text.lines().filter(is_own) {
             all += line.split(" [").next().unwrap();
             all += "\n";
         }
     }
-    for arguments in ["-4 rule", "-6 rule", "-4 route show table 133", "-6 route show table 133", "-6 addr show dev lo"] {
+    for arguments in [
+        "-4 rule",
+        "-6 rule",
+        "-4 route show table 133",
+        "-6 route show table 133",
+        "-6 addr show dev lo",
+    ] {
         let output = program("ip").args(arguments.split(' ')).output().unwrap();
         all += &String::from_utf8(output.stdout).unwrap();
     }
@@ -36,7 +43,10 @@ fn rules_that_are_applied_twice_are_there_once_and_can_be_removed() {
             let before = rules();
             iptables(&format!("--apply {mode}"));
             let once = rules();
-            assert!(once.contains("-A PREROUTING -p tcp -j WEIR_INBOUND"), "{once}");
+            assert!(
+                once.contains("-A PREROUTING -p tcp -j WEIR_INBOUND"),
+                "{once}"
+            );
             iptables(&format!("--apply {mode}"));
             assert_eq!(rules(), once);
             iptables("--remove");
@@ -51,7 +61,10 @@ fn rules_that_are_applied_twice_are_there_once_and_can_be_removed() {
 #[test]
 fn rules_of_others_stay() {
     Namespace::new().run(|| {
-        for rule in ["-t nat -A OUTPUT -p tcp --dport 1 -j ACCEPT", "-t mangle -A PREROUTING -p udp -j ACCEPT"] {
+        for rule in [
+            "-t nat -A OUTPUT -p tcp --dport 1 -j ACCEPT",
+            "-t mangle -A PREROUTING -p udp -j ACCEPT",
+        ] {
             weir_conformance::configure(&format!("iptables -w {rule}"));
         }
         let before = rules();

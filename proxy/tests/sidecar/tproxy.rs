@@ -33,10 +33,12 @@ fn an_application_behind_a_transparent_sidecar_sees_its_clients() {
         for (port, begins) in [(ECHO, false), (BANNER, true)] {
             let to = at(&mesh.b.host, like, port);
             greeted(&mesh.outside, to, begins);
-            mesh.b.logged(&format!("InboundPassthroughCluster {to} {to} - - end"));
+            mesh.b
+                .logged(&format!("InboundPassthroughCluster {to} {to} - - end"));
             // From a service whose sidecar is in between as well.
             greeted(&mesh.a.host, to, begins);
-            mesh.a.logged(&format!("PassthroughCluster {to} {to} - - end"));
+            mesh.a
+                .logged(&format!("PassthroughCluster {to} {to} - - end"));
         }
     }
     assert_eq!(mesh.b.captured(15006), 8);
@@ -50,5 +52,6 @@ fn a_service_reaches_itself_through_a_transparent_sidecar() {
     let said = mesh.b.host.run(|| greet(service, false));
     assert_eq!(said, format!("[{}]hello", own.ip()));
     mesh.b.logged(&format!("outbound|9000||b {service} {own}"));
-    mesh.b.logged(&format!("InboundPassthroughCluster {own} {own} - - end"));
+    mesh.b
+        .logged(&format!("InboundPassthroughCluster {own} {own} - - end"));
 }

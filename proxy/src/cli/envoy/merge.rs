@@ -49,7 +49,9 @@ fn find<'m>(fields: &'m mut Map<String, Json>, name: &str) -> Option<&'m mut Jso
     let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
     let wanted = plain(name);
     let mut fields = fields.iter_mut();
-    fields.find(|(known, _)| plain(known) == wanted).map(|(_, value)| value)
+    fields
+        .find(|(known, _)| plain(known) == wanted)
+        .map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -132,7 +132,11 @@ impl Mesh {
         let node = node::node(&environment, &given)?;
         let addresses = environment.addresses()?;
         let is_ipv6 = addresses.iter().all(std::net::IpAddr::is_ipv6);
-        let (own, any) = if is_ipv6 { ("::1", "::") } else { ("127.0.0.1", "0.0.0.0") };
+        let (own, any) = if is_ipv6 {
+            ("::1", "::")
+        } else {
+            ("127.0.0.1", "0.0.0.0")
+        };
         let admin = socket_address(own, self.admin_port);
         let ads = json!({
             "api_type": self.xds.name(),
@@ -186,7 +190,8 @@ impl Mesh {
             }
         };
         let mut cluster = http2(cluster("xds-grpc", kind, &address));
-        cluster["upstream_connection_options"] = json!({ "tcp_keepalive": { "keepalive_time": 300 } });
+        cluster["upstream_connection_options"] =
+            json!({ "tcp_keepalive": { "keepalive_time": 300 } });
         if let Some(authorities) = &self.discovery_ca {
             let name = self.discovery_san.as_deref().unwrap_or(host);
             let mut tls = json!({
@@ -251,7 +256,8 @@ fn http2(mut cluster: Json) -> Json {
 
 /// Has the admin answer requests to one path at a port of its own.
 fn listener(host: &str, port: u16, name: &str, path: &str, asked: &str) -> Json {
-    let manager = format!("{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager");
+    let manager =
+        format!("{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager");
     json!({
         "name": name,
         "address": socket_address(host, port),
@@ -297,21 +303,36 @@ mod tests {
 
     fn bootstrap(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Json, MeshError> {
         let line = Line::parse_from(["sidecar"].iter().chain(arguments));
-        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()));
         line.mesh.bootstrap(variables)
     }
 
     #[test]
     fn nothing_of_it_is_refused_but_what_a_server_is_asked_for() {
         let arguments = ["--discovery-address", "istiod.istio-system.svc:15012"];
-        let ca = ["--discovery-ca", "ca.pem", "--discovery-cert", "c.pem", "--discovery-key", "k.pem"];
-        let bootstrap = bootstrap(&[&arguments[..], &ca].concat(), &[("INSTANCE_IP", "fd00::7")]);
+        let ca = [
+            "--discovery-ca",
+            "ca.pem",
+            "--discovery-cert",
+            "c.pem",
+            "--discovery-key",
+            "k.pem",
+        ];
+        let bootstrap = bootstrap(
+            &[&arguments[..], &ca].concat(),
+            &[("INSTANCE_IP", "fd00::7")],
+        );
         let mut bootstrap = bootstrap.unwrap();
         assert_eq!(
             bootstrap["static_resources"]["listeners"][0]["address"]["socket_address"]["address"],
             "::"
         );
-        bootstrap.as_object_mut().unwrap().remove("dynamic_resources");
+        bootstrap
+            .as_object_mut()
+            .unwrap()
+            .remove("dynamic_resources");
         let (config, _) = envoy::parse("it", &bootstrap.to_string(), Leniency::Strict);
         let config = config.unwrap();
         assert_eq!(config.listeners.len(), 2);
@@ -329,11 +350,18 @@ mod tests {
             Ok::<_, MeshError>((cluster["type"].clone(), address))
         };
         let at = |host: &str| socket_address(host, 15010);
-        assert_eq!(server(&[], &config).unwrap(), ("STRICT_DNS".into(), at("istiod")));
+        assert_eq!(
+            server(&[], &config).unwrap(),
+            ("STRICT_DNS".into(), at("istiod"))
+        );
         for (text, kind, address) in [
             ("10.0.0.1:15010", "STATIC", at("10.0.0.1")),
             ("[fd00::1]:15010", "STATIC", at("fd00::1")),
-            ("unix:/etc/istio/proxy/XDS", "STATIC", pipe("/etc/istio/proxy/XDS")),
+            (
+                "unix:/etc/istio/proxy/XDS",
+                "STATIC",
+                pipe("/etc/istio/proxy/XDS"),
+            ),
         ] {
             let found = server(&["--discovery-address", text], &config).unwrap();
             assert_eq!(found, (kind.into(), address), "{text}");

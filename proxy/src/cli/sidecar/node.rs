@@ -36,7 +36,10 @@ impl Environment {
 
     /// What a variable says; an empty one says nothing.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// A variable that is a JSON object.
@@ -64,7 +67,8 @@ impl Environment {
         };
         let texts = text.split(',').map(str::trim);
         let addresses = texts.map(|text| {
-            text.parse().map_err(|_| MeshError::Address(text.to_owned()))
+            text.parse()
+                .map_err(|_| MeshError::Address(text.to_owned()))
         });
         addresses.collect()
     }
@@ -121,15 +125,17 @@ pub(super) fn node(environment: &Environment, given: &Given<'_>) -> Result<Json,
     let texts: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
     metadata.insert("INSTANCE_IPS".to_owned(), texts.join(",").into());
     metadata.insert("ENVOY_STATUS_PORT".to_owned(), given.status_port.into());
-    metadata.insert("ENVOY_PROMETHEUS_PORT".to_owned(), given.prometheus_port.into());
+    metadata.insert(
+        "ENVOY_PROMETHEUS_PORT".to_owned(),
+        given.prometheus_port.into(),
+    );
     if let Some(config) = environment.object("PROXY_CONFIG")? {
         metadata.insert("PROXY_CONFIG".to_owned(), config.into());
     }
     let labels = labels(environment, given.labels)?;
-    let cluster = given.cluster.map_or_else(
-        || cluster(&labels, &metadata, namespace),
-        str::to_owned,
-    );
+    let cluster = given
+        .cluster
+        .map_or_else(|| cluster(&labels, &metadata, namespace), str::to_owned);
     if !labels.is_empty() {
         metadata.insert("LABELS".to_owned(), labels.into());
     }
@@ -192,7 +198,11 @@ fn cluster(
 fn locality(metadata: &Map<String, Json>) -> Json {
     let label = |labels: &Json| labels.get("istio-locality")?.as_str().map(str::to_owned);
     let text = metadata.get("LABELS").and_then(label).unwrap_or_default();
-    let text = if text.contains('/') { text } else { text.replace('.', "/") };
+    let text = if text.contains('/') {
+        text
+    } else {
+        text.replace('.', "/")
+    };
     let mut parts = text.split('/').filter(|part| !part.is_empty());
     let mut locality = Map::new();
     for name in ["region", "zone", "sub_zone"] {
@@ -208,7 +218,11 @@ mod tests {
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
-        Environment::new(variables.iter().map(|(name, value)| (name.into(), value.into())))
+        Environment::new(
+            variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        )
     }
 
     fn given(labels: &Path) -> Given<'_> {
@@ -269,11 +283,17 @@ mod tests {
             (&[][..], "istio-proxy"),
             (&[("POD_NAMESPACE", "books")], "istio-proxy.books"),
             (
-                &[("POD_NAMESPACE", "books"), ("ISTIO_META_WORKLOAD_NAME", "w")],
+                &[
+                    ("POD_NAMESPACE", "books"),
+                    ("ISTIO_META_WORKLOAD_NAME", "w"),
+                ],
                 "w.books",
             ),
             (
-                &[("POD_NAMESPACE", "b"), ("ISTIO_METAJSON_LABELS", r#"{"app": "a"}"#)],
+                &[
+                    ("POD_NAMESPACE", "b"),
+                    ("ISTIO_METAJSON_LABELS", r#"{"app": "a"}"#),
+                ],
                 "a.b",
             ),
         ] {
@@ -285,7 +305,11 @@ mod tests {
     #[test]
     fn variables_that_are_wrong_are_named() {
         let nowhere = Path::new("/nowhere");
-        for (name, value) in [("PROXY_CONFIG", "{"), ("ISTIO_METAJSON_X", "1"), ("INSTANCE_IP", "x")] {
+        for (name, value) in [
+            ("PROXY_CONFIG", "{"),
+            ("ISTIO_METAJSON_X", "1"),
+            ("INSTANCE_IP", "x"),
+        ] {
             let error = node(&environment(&[(name, value)]), &given(nowhere)).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }

@@ -49,7 +49,13 @@ struct Capture {
     #[arg(long = "inbound-tunnel-port", short = 'e', value_name = "PORT", default_value_t = ports::TUNNEL)]
     tunnel_port: u16,
     /// Users whose connections are the sidecar's own, and are not captured.
-    #[arg(long, short = 'u', value_name = "UID,…", value_delimiter = ',', default_value = "1337")]
+    #[arg(
+        long,
+        short = 'u',
+        value_name = "UID,…",
+        value_delimiter = ',',
+        default_value = "1337"
+    )]
     proxy_uid: Vec<u32>,
     /// Groups whose connections are the sidecar's own. Default: those of `--proxy-uid`.
     #[arg(long, short = 'g', value_name = "GID,…", value_delimiter = ',')]
@@ -65,7 +71,12 @@ struct Capture {
     )]
     mode: Mode,
     /// Inbound ports that are captured: a list, `*` for all, or nothing for none.
-    #[arg(long = "istio-inbound-ports", short = 'b', value_name = "PORT,…", default_value = "*")]
+    #[arg(
+        long = "istio-inbound-ports",
+        short = 'b',
+        value_name = "PORT,…",
+        default_value = "*"
+    )]
     inbound_ports: Selection<u16>,
     /// Inbound ports that are not, where all are.
     #[arg(
@@ -77,7 +88,12 @@ struct Capture {
     inbound_ports_exclude: List<u16>,
     /// Ranges of addresses to which outbound connections are captured: a list, `*` for
     /// all, or nothing for none.
-    #[arg(long = "istio-service-cidr", short = 'i', value_name = "CIDR,…", default_value = "*")]
+    #[arg(
+        long = "istio-service-cidr",
+        short = 'i',
+        value_name = "CIDR,…",
+        default_value = "*"
+    )]
     outbound_ranges: Selection<Range>,
     /// Ranges of addresses to which they are not.
     #[arg(
@@ -88,7 +104,12 @@ struct Capture {
     )]
     outbound_ranges_exclude: List<Range>,
     /// Outbound ports that are captured, wherever they are.
-    #[arg(long = "istio-outbound-ports", short = 'q', value_name = "PORT,…", default_value = "")]
+    #[arg(
+        long = "istio-outbound-ports",
+        short = 'q',
+        value_name = "PORT,…",
+        default_value = ""
+    )]
     outbound_ports: List<u16>,
     /// Outbound ports that are not.
     #[arg(
@@ -99,7 +120,12 @@ struct Capture {
     )]
     outbound_ports_exclude: List<u16>,
     /// Interfaces on which nothing is captured.
-    #[arg(long = "istio-exclude-interfaces", short = 'c', value_name = "NAME,…", default_value = "")]
+    #[arg(
+        long = "istio-exclude-interfaces",
+        short = 'c',
+        value_name = "NAME,…",
+        default_value = ""
+    )]
     exclude_interfaces: List<Interface>,
     /// Interfaces, such as those of virtual machines, on which what comes in counts as
     /// outbound.
@@ -190,8 +216,14 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for List<T> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        let read = |item: &str| item.parse().map_err(|error| format!("`{item}`: {error}"));
+        let items = text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty());
+        let read = |item: &str| {
+            item.parse::<T>()
+                .map_err(|error| format!("`{item}`: {error}"))
+        };
         items.map(read).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -212,9 +244,17 @@ impl FromStr for Range {
         const EXPECTED: &str = "not a range of addresses such as 10.0.0.0/8";
         let (address, bits) = text.split_once('/').unwrap_or((text, ""));
         let address: IpAddr = address.parse().map_err(|_| EXPECTED)?;
-        let family = if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        let family = if address.is_ipv4() {
+            Family::Ipv4
+        } else {
+            Family::Ipv6
+        };
         let all = if address.is_ipv4() { 32 } else { 128 };
-        let bits = if bits.is_empty() { Ok(all) } else { bits.parse() };
+        let bits = if bits.is_empty() {
+            Ok(all)
+        } else {
+            bits.parse()
+        };
         let range = bits.ok().and_then(|bits| Cidr::new(address, bits));
         Ok(Self {
             range: range.ok_or(EXPECTED)?,
@@ -236,9 +276,8 @@ impl FromStr for Interface {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let clean = |c: char| c.is_ascii_alphanumeric() || "_.:@-+".contains(c);
-        let is_name = text.len() <= INTERFACE_NAME_MAX
-            && text.chars().all(clean)
-            && !text.starts_with('-');
+        let is_name =
+            text.len() <= INTERFACE_NAME_MAX && text.chars().all(clean) && !text.starts_with('-');
         is_name
             .then(|| Self(text.to_owned()))
             .ok_or("not the name of an interface")
@@ -252,7 +291,8 @@ impl Capture {
 
     fn families(&self) -> Vec<Family> {
         self.ip_families.clone().unwrap_or_else(|| {
-            let has_ipv6 = std::fs::read(Path::new(IPV6_ADDRESSES)).is_ok_and(|list| !list.is_empty());
+            let has_ipv6 =
+                std::fs::read(Path::new(IPV6_ADDRESSES)).is_ok_and(|list| !list.is_empty());
             if has_ipv6 {
                 vec![Family::Ipv4, Family::Ipv6]
             } else {
@@ -266,9 +306,13 @@ impl Iptables {
     pub(in crate::cli) fn execute(self) -> Result<(), Error> {
         let families = self.capture.families().into_iter();
         let steps: Vec<Step> = if self.remove {
-            families.flat_map(|family| rules::remove(&self.capture, family)).collect()
+            families
+                .flat_map(|family| rules::remove(&self.capture, family))
+                .collect()
         } else {
-            families.flat_map(|family| rules::apply(&self.capture, family)).collect()
+            families
+                .flat_map(|family| rules::apply(&self.capture, family))
+                .collect()
         };
         if self.apply || (self.remove && !self.dry_run) {
             // Who may not look at rules finds none to remove.

@@ -124,7 +124,13 @@ pub(super) fn apply(capture: &Capture, family: Family) -> Vec<Step> {
     fill(&mut steps, capture, family, &NAT, nat(capture, family));
     if capture.mode == Mode::Tproxy {
         steps.extend(routes(capture, family));
-        fill(&mut steps, capture, family, &MANGLE, mangle(capture, family));
+        fill(
+            &mut steps,
+            capture,
+            family,
+            &MANGLE,
+            mangle(capture, family),
+        );
     } else {
         steps.push(without_tproxy(capture, family));
     }
@@ -143,18 +149,16 @@ pub(super) fn remove(capture: &Capture, family: Family) -> Vec<Step> {
     steps
 }
 
-fn fill(
-    steps: &mut Vec<Step>,
-    capture: &Capture,
-    family: Family,
-    table: &Table,
-    text: Text<'_>,
-) {
+fn fill(steps: &mut Vec<Step>, capture: &Capture, family: Family, table: &Table, text: Text<'_>) {
     let backend = capture.backend;
     steps.push(text.restore(family.program(backend, "-restore")));
     let (program, table) = (family.program(backend, ""), table.name);
     for (from, to) in JUMPS {
-        let jump = |action| words(&format!("{program} -w -t {table} {action} {from} -p tcp -j {to}"));
+        let jump = |action| {
+            words(&format!(
+                "{program} -w -t {table} {action} {from} -p tcp -j {to}"
+            ))
+        };
         steps.push(Step::Unless {
             probe: jump("-C"),
             then: jump("-A"),
@@ -168,7 +172,9 @@ fn if_there(capture: &Capture, family: Family, table: &Table, more: Vec<Step>) -
     let program = family.program(backend, "");
     let jumps = JUMPS.iter().map(|(from, to)| {
         let name = table.name;
-        Step::UntilGone(words(&format!("{program} -w -t {name} -D {from} -p tcp -j {to}")))
+        Step::UntilGone(words(&format!(
+            "{program} -w -t {name} -D {from} -p tcp -j {to}"
+        )))
     });
     let mut then: Vec<_> = jumps.collect();
     let mut text = Text::new(table);
@@ -203,7 +209,9 @@ fn routes(capture: &Capture, family: Family) -> [Step; 2] {
             probe: rule("list"),
             then: rule("add"),
         },
-        Step::Run(words(&format!("{ip} route replace local default dev lo table {table}"))),
+        Step::Run(words(&format!(
+            "{ip} route replace local default dev lo table {table}"
+        ))),
     ]
 }
 
@@ -255,9 +263,7 @@ fn nat(capture: &Capture, family: Family) -> Text<'static> {
         for owner in owners(capture) {
             text.add(
                 OUTPUT,
-                format!(
-                    "-o lo ! -d {loopback} -p tcp ! --dport {tunnel} {owner} -j {IN_REDIRECT}"
-                ),
+                format!("-o lo ! -d {loopback} -p tcp ! --dport {tunnel} {owner} -j {IN_REDIRECT}"),
             );
         }
     }
@@ -353,10 +359,16 @@ fn mangle(capture: &Capture, family: Family) -> Text<'static> {
     }
     // The sidecar marks what it sends to its application from a client's address: the
     // answers are to come back here, and their packets have no mark of their own.
-    text.add(INBOUND, format!("-p tcp -m mark --mark {mark} -j CONNMARK --save-mark"));
+    text.add(
+        INBOUND,
+        format!("-p tcp -m mark --mark {mark} -j CONNMARK --save-mark"),
+    );
     text.add(INBOUND, format!("-p tcp -m mark --mark {mark} -j RETURN"));
     text.add(INBOUND, format!("-p tcp -s {passthrough} -i lo -j RETURN"));
-    text.add(INBOUND, format!("-p tcp -i lo -m mark ! --mark {own} -j RETURN"));
+    text.add(
+        INBOUND,
+        format!("-p tcp -i lo -m mark ! --mark {own} -j RETURN"),
+    );
     inbound(
         capture,
         &mut text,
@@ -365,7 +377,10 @@ fn mangle(capture: &Capture, family: Family) -> Text<'static> {
             format!("-j {TPROXY}"),
         ],
     );
-    text.add(OUTPUT, format!("-p tcp -o lo -m mark --mark {mark} -j RETURN"));
+    text.add(
+        OUTPUT,
+        format!("-p tcp -o lo -m mark --mark {mark} -j RETURN"),
+    );
     for owner in owners(capture) {
         text.add(
             OUTPUT,

@@ -12,16 +12,28 @@ type Words = Vec<String>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Gives tables what a text says, each of them at once.
-    Restore { command: Words, text: String },
+    Restore {
+        command: Words,
+        text: String,
+    },
     Run(Words),
     /// Does something unless a command succeeds.
-    Unless { probe: Words, then: Words },
+    Unless {
+        probe: Words,
+        then: Words,
+    },
     /// Does something unless a command prints anything.
-    UnlessPrinted { probe: Words, then: Words },
+    UnlessPrinted {
+        probe: Words,
+        then: Words,
+    },
     /// Does something until it fails: there is no more of it.
     UntilGone(Words),
     /// Does something if a command succeeds.
-    If { probe: Words, then: Vec<Step> },
+    If {
+        probe: Words,
+        then: Vec<Step>,
+    },
 }
 
 /// Why rules are not what they should be.
@@ -87,7 +99,10 @@ impl Step {
             }
             Self::UnlessPrinted { probe, then } => {
                 let (probe, then) = (probe.join(" "), then.join(" "));
-                writeln!(script, "{indent}[ -n \"$({probe} 2>/dev/null)\" ] || {then}")
+                writeln!(
+                    script,
+                    "{indent}[ -n \"$({probe} 2>/dev/null)\" ] || {then}"
+                )
             }
             Self::UntilGone(command) => {
                 let command = command.join(" ");
@@ -128,12 +143,16 @@ fn checked(command: &Words, input: &str) -> Result<(), StepError> {
 }
 
 fn output(command: &Words, input: &str) -> Result<Output, StepError> {
-    let (program, arguments) = command.split_first().map_or(("", &[][..]), |(program, rest)| {
-        (program.as_str(), rest)
-    });
+    let (program, arguments) = command
+        .split_first()
+        .map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
     let failed = |source| StepError::Program {
         program: program.to_owned(),
-        package: if program == "ip" { "iproute2" } else { "iptables" },
+        package: if program == "ip" {
+            "iproute2"
+        } else {
+            "iptables"
+        },
         source,
     };
     let mut child = Command::new(program)
