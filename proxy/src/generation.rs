@@ -142,6 +142,7 @@ pub(crate) struct ListenerSpec {
     pub(crate) matcher: Arc<ChainMatcher>,
     pub(crate) inspection: Option<Inspection>,
     pub(crate) original_dst: OriginalDst,
+    pub(crate) original_src: Option<weir_config::OriginalSrc>,
     /// Whether it takes connections itself.
     pub(crate) is_bound: bool,
     /// Bytes that one filter may hold of a body.
@@ -352,6 +353,7 @@ impl Generation {
                     hands_over: listener.use_original_dst,
                     transparent: listener.transparent,
                 },
+                original_src: listener.original_src,
                 is_bound: listener.bind_to_port,
                 buffer_limit: listener.buffer_limit,
                 direction: listener.direction,

@@ -62,6 +62,9 @@ usage: cargo xtask <command>
   languages
             measure what the same filter costs in each language
   lint      check formatting and lints
+  sidecars  measure what a call costs that passes two sidecars, Weir's and Envoy's, in
+            network namespaces, which take root; with --rounds N, --seconds N,
+            --rate N how long, and how many requests a second
   soak callouts
             run Weir in front of servers that answer, stall, reset and close by
             chance, with a million callouts; with --count N, --seed S
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         ["interrupts", ref rest @ ..] => stress::interrupts(rest),
         ["languages"] => languages::run(),
         ["lint"] => lint::run(),
+        ["sidecars", ref rest @ ..] => bench::sidecars::run(rest),
         ["soak", "callouts", ref rest @ ..] => stress::soak(rest),
         ["test"] => test::run(),
         ["help" | "-h" | "--help"] => {

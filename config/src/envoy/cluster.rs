@@ -10,8 +10,8 @@ use super::{
     security, transport,
 };
 use crate::cluster::{
-    Cluster, ClusterEndpoint, Discovery, OriginalDst, PRIORITY_MAX, TcpKeepalive, UpstreamProtocol,
-    check_endpoints, check_health_check_port,
+    Bind, Cluster, ClusterEndpoint, Discovery, OriginalDst, PRIORITY_MAX, TcpKeepalive,
+    UpstreamProtocol, check_endpoints, check_health_check_port,
 };
 use crate::endpoint::check_port;
 use crate::error::Problem;
@@ -65,12 +65,15 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         .map(|outlier| outlier_detection::read(&outlier));
     load_balancing::circuit_breakers(message, &mut cluster);
     cluster.tcp_keepalive = tcp_keepalive(message);
+    cluster.bind = message
+        .message("upstream_bind_config")
+        .map_or_else(Bind::default, |config| bind(&config));
     message.word("protocol_selection", &[("USE_CONFIGURED_PROTOCOL", 0, ())]);
     message.inert("alt_stat_name");
     security::old_tls(message);
     transport::cluster(message, &mut cluster);
     protocol_options::upstream(message, &mut cluster);
-    if cluster.protocol == UpstreamProtocol::Http2 {
+    if cluster.protocol != UpstreamProtocol::Http1 {
         // The switch is one of HTTP/1.
         cluster.trailers = true;
     }
@@ -94,7 +97,10 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     };
     cluster.discovery = discovery;
     let Some(assignment) = assignment else {
-        message.missing("load_assignment");
+        // Where somebody says so, there are none.
+        if discovery != Discovery::Static || message.node("type").is_none() {
+            message.missing("load_assignment");
+        }
         return Some(cluster);
     };
     cluster.endpoints = endpoints(&assignment);
@@ -189,6 +195,38 @@ pub(super) fn number(
         message.reader.problem(Problem::new(given.span, text));
     }
     *value = given.value;
+}
+
+/// Linux: `SOL_SOCKET` and `SO_MARK`.
+const MARK_OPTION: (i64, i64) = (1, 36);
+
+fn bind(config: &Message<'_, '_>) -> Bind {
+    let own = config.message("source_address");
+    let more = config.messages("extra_source_addresses");
+    let more = more.iter().filter_map(|more| more.message("address"));
+    let all = own.into_iter().chain(more);
+    let addresses = all.filter_map(|address| address::own(&address)).collect();
+    let mut mark = 0;
+    for option in config.messages("socket_options") {
+        option.inert("description");
+        option.word("state", &[("STATE_PREBIND", 0, ())]);
+        let number = |name| option.number::<i64>(name).map_or(0, |number| number.value);
+        let value = number("int_value");
+        if (number("level"), number("name")) == MARK_OPTION
+            && let Ok(value) = u32::try_from(value)
+        {
+            mark = value;
+        } else {
+            let what = format!("{}: an option other than `SO_MARK`", option.path());
+            option.reader.outside(option.at(), &what, None);
+            option.close();
+        }
+    }
+    Bind {
+        addresses,
+        freebind: config.flag("freebind").unwrap_or(false),
+        mark,
+    }
 }
 
 fn tcp_keepalive(message: &Message<'_, '_>) -> Option<TcpKeepalive> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::discovery::EndpointTable;
 
 /// A worker's part of the cluster that is described by `keys`.
 fn cluster(keys: &str) -> Cluster {

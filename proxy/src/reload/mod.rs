@@ -75,6 +75,8 @@ pub(crate) struct Draining {
     /// Connections are told to end for as long as the drain timeout, and accepted
     /// meanwhile.
     pub(crate) graceful: bool,
+    /// They go on to be accepted after that.
+    pub(crate) skip_exit: bool,
 }
 
 /// The configuration that is served.
@@ -567,6 +569,10 @@ impl Crew {
         }
         for orders in &self.orders {
             let _ = orders.send(Order::Retire(keys.clone()));
+        }
+        if draining.skip_exit {
+            tracing::info!(listeners = names, "draining without an end");
+            return format!("draining {names}, which stay open");
         }
         let (timeout, orders) = (generation.drain.timeout, self.orders.clone());
         tracing::info!(listeners = names, ?timeout, "draining");

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use weir_config::{Address, Direction, Metadata, Node};
+use weir_config::{Address, Direction, Metadata, Node, OriginalSrc};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
+use crate::cluster::{Account, Source};
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
 use crate::route::{Chosen, Route};
@@ -28,6 +29,9 @@ pub(crate) struct ConnectionInfo {
     pub(crate) local: Address,
     /// Whether `local` is not where it has come in.
     pub(crate) is_restored: bool,
+    /// Whether connections to endpoints are made from the client's address, and the mark
+    /// of their packets.
+    pub(crate) original_src: Option<OriginalSrc>,
     /// What filters have set for the length of the connection.
     pub(crate) filter_state: Rc<RefCell<FilterState>>,
     /// What was agreed on it, if it is encrypted.
@@ -54,8 +58,15 @@ impl ConnectionInfo {
     }
 
     /// On whose account connections to endpoints are made for it.
-    pub(crate) fn originator(&self) -> Originator {
-        Originator::client(&self.peer, &self.local)
+    pub(crate) fn account(&self) -> Account {
+        let source = |OriginalSrc { mark }| {
+            let ip = self.peer.ip()?.to_canonical();
+            Some(Source { ip, mark })
+        };
+        Account {
+            originator: Originator::client(&self.peer, &self.local),
+            source: self.original_src.and_then(source),
+        }
     }
 }
 

@@ -120,7 +120,7 @@ async fn connect(
     };
     info.upstream_chosen(&endpoint.address);
     let request = cluster.request(&endpoint);
-    let error = match cluster.dial(&endpoint, info.connection.originator()).await {
+    let error = match cluster.dial(&endpoint, info.connection.account()).await {
         Ok((connection, open)) => {
             info.upstream_ready(connection.local_address());
             info.upstream_tls.replace(connection.tls().cloned());

@@ -125,6 +125,8 @@ families! {
         "Connections closed as they took too long to say which filter chain they are for";
     LISTENER_NO_FILTER_CHAIN = Counter "envoy_listener_no_filter_chain_match" ["envoy_listener_address"]
         "Connections closed as no filter chain is for them";
+    LISTENER_LOOPS_ENDED = Counter "weir_listener_loops_ended_total" ["envoy_listener_address"]
+        "Connections that were redirected, and were for the listener itself";
     LISTENER_SSL_HANDSHAKE = Counter "envoy_listener_ssl_handshake" ["envoy_listener_address"]
         "Handshakes of TLS that have succeeded";
     LISTENER_SSL_SESSION_REUSED = Counter "envoy_listener_ssl_session_reused" ["envoy_listener_address"]

@@ -2,6 +2,7 @@
 //! are bytes; what is in them is the test's business.
 
 use std::future::{Future, Ready, ready};
+use std::net::ToSocketAddrs;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready as ready_or_pending};
@@ -34,10 +35,19 @@ impl GrpcServer {
         stream_path: &'static str,
         answer: impl Fn(&Bytes) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::start_at("127.0.0.1:0", stream_path, answer)
+    }
+
+    /// The same, at an address.
+    pub(crate) fn start_at(
+        address: impl ToSocketAddrs,
+        stream_path: &'static str,
+        answer: impl Fn(&Bytes) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let messages = Arc::<Mutex<Vec<_>>>::default();
         let log = Arc::clone(&messages);
         let answer = Arc::new(answer);
-        let upstream = H2Upstream::start(move |request, respond| {
+        let upstream = H2Upstream::start_at(address, move |request, respond| {
             let path = request.uri().path().to_owned();
             let service = Service {
                 path: path.clone(),

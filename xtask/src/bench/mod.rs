@@ -14,6 +14,7 @@ mod plot;
 mod report;
 mod scenario;
 mod server;
+pub(crate) mod sidecars;
 
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};

@@ -152,20 +152,27 @@ impl Server {
     }
 
     pub(super) fn memory(&self) -> Result<Memory> {
-        let status = self.proc("status")?;
-        let of = |field| bytes(&status, field).context("/proc/PID/status has another form");
-        Ok(Memory {
-            now: of("VmRSS:")?,
-            peak: of("VmHWM:")?,
-        })
+        memory_of(self.child.id())
     }
 
     fn proc(&self, file: &str) -> Result<String> {
-        Ok(fs::read_to_string(format!(
-            "/proc/{}/{file}",
-            self.child.id()
-        ))?)
+        proc(self.child.id(), file)
     }
+}
+
+/// A file about a process.
+fn proc(pid: u32, file: &str) -> Result<String> {
+    Ok(fs::read_to_string(format!("/proc/{pid}/{file}"))?)
+}
+
+/// What the process `pid` has in memory.
+pub(super) fn memory_of(pid: u32) -> Result<Memory> {
+    let status = proc(pid, "status")?;
+    let of = |field| bytes(&status, field).context("/proc/PID/status has another form");
+    Ok(Memory {
+        now: of("VmRSS:")?,
+        peak: of("VmHWM:")?,
+    })
 }
 
 impl Drop for Server {

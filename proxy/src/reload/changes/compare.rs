@@ -188,6 +188,7 @@ fn listener(old: &ListenerSpec, new: &ListenerSpec) -> Vec<String> {
     let different = [
         ("mode", old.mode != new.mode),
         ("original_dst", old.original_dst != new.original_dst),
+        ("original_src", old.original_src != new.original_src),
         ("inspect", old.inspection != new.inspection),
         ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
         ("buffer_limit", old.buffer_limit != new.buffer_limit),

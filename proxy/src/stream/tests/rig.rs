@@ -148,6 +148,7 @@ impl Chain {
             peer: local.into(),
             local: local.into(),
             is_restored: false,
+            original_src: None,
             filter_state: Rc::default(),
             tls: None,
             inspected: None,
