@@ -144,25 +144,26 @@ impl Server {
 
     /// CPU time of all threads since the start, in user and kernel mode.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        let ticks = cpu_ticks(&self.proc("stat")?).context("/proc/PID/stat has another form")?;
-        let per_second = output_of(Command::new("getconf").arg("CLK_TCK"))
-            .and_then(|text| text.parse::<u32>().ok())
-            .context("getconf does not tell CLK_TCK")?;
-        Ok(Duration::from_secs(ticks) / per_second)
+        cpu_time_of(self.child.id())
     }
 
     pub(super) fn memory(&self) -> Result<Memory> {
         memory_of(self.child.id())
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        proc(self.child.id(), file)
     }
 }
 
 /// A file about a process.
 fn proc(pid: u32, file: &str) -> Result<String> {
     Ok(fs::read_to_string(format!("/proc/{pid}/{file}"))?)
+}
+
+/// CPU time of all threads of the process `pid`, in user and kernel mode.
+pub(super) fn cpu_time_of(pid: u32) -> Result<Duration> {
+    let ticks = cpu_ticks(&proc(pid, "stat")?).context("/proc/PID/stat has another form")?;
+    let per_second = output_of(Command::new("getconf").arg("CLK_TCK"))
+        .and_then(|text| text.parse::<u32>().ok())
+        .context("getconf does not tell CLK_TCK")?;
+    Ok(Duration::from_secs(ticks) / per_second)
 }
 
 /// What the process `pid` has in memory.
