@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use weir_conformance::{Answer, Client, Namespace, Response, Upstream, Weir, command, eventually};
 
-/// What the agent writes, as far as a management server does not add to it.
+/// What the agent writes.
 const BOOTSTRAP: &str = include_str!("agent.json");
 
 fn at(port: u16) -> SocketAddr {
@@ -16,11 +16,16 @@ fn get(port: u16, path: &str) -> Response {
     Client::connect_as(at(port), "localhost").get(path)
 }
 
-/// With a server where the agent is.
+/// With a server where the agent is, and without a management server.
 fn with_agent(test: impl FnOnce(&Weir) + Send) {
+    let mut bootstrap: serde_json::Value = serde_json::from_str(BOOTSTRAP).unwrap();
+    bootstrap
+        .as_object_mut()
+        .unwrap()
+        .remove("dynamic_resources");
     Namespace::new().run(|| {
         let _agent = Upstream::start_at(at(15020), |request| Answer::ok(&request.path));
-        let weir = Weir::start_as_envoy(BOOTSTRAP, &[], |_| {});
+        let weir = Weir::start_as_envoy(&bootstrap.to_string(), &[], |_| {});
         test(&weir);
     });
 }
@@ -180,7 +185,11 @@ fn without_an_agent_a_sidecar_says_itself_whether_it_is_ready() {
         let numbers = Client::connect_as(at(15090), "reviews.books").get("/stats/prometheus");
         weir.kill().unwrap();
         weir.wait().unwrap();
-        assert_eq!((ready.status, ready.text()), (200, "LIVE\n".to_owned()));
+        // It waits for what the management server says.
+        assert_eq!(
+            (ready.status, ready.text()),
+            (503, "INITIALIZING\n".to_owned())
+        );
         let id = "sidecar~10.0.0.7~reviews-1.books~books.svc.cluster.local";
         assert!(info.contains(id), "{info}");
         assert_eq!(numbers.status, 200);
