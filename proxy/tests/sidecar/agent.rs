@@ -51,9 +51,12 @@ fn what_the_agent_asks_for_is_answered() {
             stats("^(server\\.state|listener_manager\\.workers_started)"),
             "listener_manager.workers_started: 1\nserver.state: 0\n"
         );
+        let _open = std::net::TcpStream::connect(at(15021)).unwrap();
         let path = "/stats?usedonly&filter=downstream_cx_active$&format=json";
-        let json = weir.admin_get(path).text();
-        assert!(json.contains("downstream_cx_active"), "{json}");
+        eventually("the connection is counted", || {
+            let json = weir.admin_get(path).text();
+            json.contains("downstream_cx_active").then_some(())
+        });
         for path in [
             "/ready",
             "/server_info",
