@@ -144,7 +144,11 @@ pub(super) fn echo_server(port: u16, begins: bool) {
     });
 }
 
-/// What such a server says to a client that says `hello` when it has been spoken to.
+/// What a client says: it cannot be the beginning of HTTP, nor of TLS, so that nobody
+/// waits for more of it.
+pub(super) const HELLO: &[u8] = b"\x05hello";
+
+/// What such a server says to a client that says [`HELLO`], without that.
 pub(super) fn greet(to: SocketAddr, begins: bool) -> String {
     let mut client = connect(to);
     let mut said = String::new();
@@ -155,10 +159,13 @@ pub(super) fn greet(to: SocketAddr, begins: bool) -> String {
             said.push(byte[0].into());
         }
     }
-    client.write_all(b"hello").unwrap();
+    client.write_all(HELLO).unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     client.read_to_string(&mut said).unwrap();
-    said
+    let hello = std::str::from_utf8(HELLO).unwrap();
+    said.strip_suffix(hello)
+        .unwrap_or_else(|| panic!("{said}"))
+        .to_owned()
 }
 
 /// Which address of a machine has the family of `to`.
