@@ -7,9 +7,9 @@ use anyhow::Result;
 
 use super::Guest;
 use crate::go::toolchain;
+use crate::layout;
 use crate::process::{build as run_build, run_quietly};
 use crate::progress::step;
-use crate::layout;
 
 pub(super) fn build(module: &Path) -> Result<Guest> {
     let folder = layout::languages().join("go");
