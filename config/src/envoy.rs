@@ -22,6 +22,7 @@ mod message;
 mod network_filter;
 mod outlier_detection;
 mod protocol_options;
+mod rbac;
 mod reader;
 mod retry;
 mod route;

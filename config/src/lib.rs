@@ -43,10 +43,12 @@ mod limits;
 mod listener;
 mod metadata;
 mod modules;
+mod native_filter;
 mod not_yet;
 mod plugin;
 mod problems;
 mod proxy_protocol;
+mod rbac;
 mod read;
 mod redact;
 mod report;
@@ -101,8 +103,13 @@ pub use inspection::Inspection;
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
+pub use native_filter::{Native, NativeFilter};
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use proxy_protocol::{ProxyProtocol, ProxyProtocolVersion, UpstreamProxyProtocol};
+pub use rbac::{
+    FilterStateMatch, MetadataMatch, MetadataSource, Rbac, RbacAction, RbacCondition, RbacPolicy,
+    RbacRules, ValueMatch,
+};
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::{redact, redacted};
 pub use retry_budget::RetryBudget;
