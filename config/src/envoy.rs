@@ -23,6 +23,7 @@ mod message;
 mod network_filter;
 mod outlier_detection;
 mod protocol_options;
+mod rbac;
 mod reader;
 mod resource;
 mod retry;

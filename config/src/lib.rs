@@ -43,12 +43,14 @@ mod limits;
 mod listener;
 mod metadata;
 mod modules;
+mod native_filter;
 mod not_yet;
 mod original_src;
 mod plugin;
 mod port_range;
 mod problems;
 mod proxy_protocol;
+mod rbac;
 mod read;
 mod redact;
 mod report;
@@ -103,10 +105,15 @@ pub use inspection::Inspection;
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
+pub use native_filter::{Native, NativeFilter};
 pub use original_src::OriginalSrc;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use port_range::PortRange;
 pub use proxy_protocol::{ProxyProtocol, ProxyProtocolVersion, UpstreamProxyProtocol};
+pub use rbac::{
+    FilterStateMatch, MetadataMatch, MetadataSource, Rbac, RbacAction, RbacCondition, RbacPolicy,
+    RbacRules, ValueMatch,
+};
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::{redact, redacted};
 pub use retry_budget::RetryBudget;

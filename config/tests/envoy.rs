@@ -503,7 +503,12 @@ fn what_keeps_others_out_is_not_passed_over() {
     let in_route = |fields: &str| text.replace("match: { prefix: \"\"", fields);
     let rbac = "envoy.extensions.filters.http.rbac.v3.RBAC";
     let cases = [
-        filter("mine", rbac),
+        filter("mine", rbac).replace(
+            "rules: {}",
+            "rules: { policies: { a: { permissions: [{ any: true }], principals: [{ any: true }], \
+             condition: {} } } }",
+        ),
+        filter("mine", rbac).replace("rules: {}", "matcher: {}"),
         filter("envoy.filters.http.jwt_authn", "other.Type"),
         filter("x", "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"),
         text.replace(

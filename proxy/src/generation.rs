@@ -2,6 +2,7 @@
 //! module compiled and every filter tried out.
 
 mod chain;
+mod gates;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -23,7 +24,10 @@ use weir_config::{
 };
 
 use self::chain::{ChainKey, labels};
-pub(crate) use self::chain::{ChainSpec, FilterSpec, RouteFilterSpec, Terms};
+pub(crate) use self::chain::{
+    ChainSpec, FilterSpec, GateSpec, RouteChainSpec, RouteFilterSpec, Terms,
+};
+use self::gates::Gates;
 use crate::callout::ClusterNames;
 use crate::cluster::ClusterSpec;
 use crate::compile_cache::CompileCache;
@@ -496,9 +500,12 @@ impl Builder<'_> {
         let access_loggers = access_loggers.into_iter().map(|drafted| drafted.place);
         // What is wrong with a filter is told once.
         let whole = filters.len() == chain.http_filters.len();
+        let gates = Gates { config, listener };
         let of_routes = routes.chains.iter().filter(|_| whole);
-        let of_routes = of_routes
-            .map(|changes| self.route_chain((config, folder), (&label, chain), changes, errors));
+        let of_routes = of_routes.map(|changes| RouteChainSpec {
+            gates: gates.of_route(chain, changes, errors),
+            ..self.route_chain((config, folder), (&label, chain), changes, errors)
+        });
         let of_routes = of_routes.collect();
         let key = ChainKey::of(listener, chain);
         let tls = chain.tls.as_ref().and_then(|tls| {
@@ -520,6 +527,9 @@ impl Builder<'_> {
                 tls,
             },
             filters: Vec::new(),
+            gates: gates.of_chain(chain, errors),
+            entry: gates.of_entry(chain, errors),
+            native: [&chain.native_network_filters[..], &chain.native_filters].concat(),
             of_routes,
             routes: Arc::new(routes),
             hosts: chain.virtual_hosts.clone(),
@@ -566,7 +576,7 @@ impl Builder<'_> {
         (label, of): (&str, &FilterChain),
         changes: &[RouteFilter],
         errors: &mut Vec<ConfigError>,
-    ) -> Vec<RouteFilterSpec> {
+    ) -> RouteChainSpec {
         let mut chain = Vec::new();
         for (place, filter) in of.http_filters.iter().enumerate() {
             let change = changes.iter().find(|c| c.name.value == filter.name.value);
@@ -581,10 +591,16 @@ impl Builder<'_> {
                         Err(error) => errors.push(error),
                     }
                 }
-                Some(FilterSetting::Enabled) | None => chain.push(RouteFilterSpec::Same(place)),
+                // Policies are for filters of Weir's own.
+                Some(FilterSetting::Enabled | FilterSetting::Rbac(_)) | None => {
+                    chain.push(RouteFilterSpec::Same(place));
+                }
             }
         }
-        chain
+        RouteChainSpec {
+            filters: chain,
+            gates: Vec::new(),
+        }
     }
 
     /// Adds a filter, and its other version, if there is one.

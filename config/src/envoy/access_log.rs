@@ -37,7 +37,7 @@ pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
             }
             WASM => {
                 if let Some(wasm) = wasm::plugin(config) {
-                    let name = wasm::unique(&name, &chain.access_loggers);
+                    let name = wasm::unique(&name, &chain.access_loggers, &[]);
                     let name = Spanned::new(name, log.at());
                     chain.access_loggers.push(HttpFilter::new(name, wasm));
                 }

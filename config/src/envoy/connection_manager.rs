@@ -2,12 +2,13 @@
 
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, protocol_options, route, security, wasm};
+use super::{access_log, protocol_options, rbac, route, security, wasm};
 use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::error::Problem;
 use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
 use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
+use crate::native_filter::{Native, NativeFilter};
 use crate::route::{RouteFilter, RouteFilters};
 use crate::source::Spanned;
 
@@ -197,19 +198,30 @@ fn filters(message: &Message<'_, '_>, chain: &mut FilterChain) {
                 if let Some(wasm) = wasm::plugin(&typed.message) {
                     let mut name = name;
                     let given = name.value.clone();
-                    name.value = wasm::unique(&name.value, &chain.http_filters);
+                    let native = &chain.native_filters;
+                    name.value = wasm::unique(&name.value, &chain.http_filters, native);
                     names.push((given, name.value.clone()));
                     chain.http_filters.push(HttpFilter::new(name, wasm));
                 }
             }
-            CORS => {
+            CORS | rbac::HTTP => {
                 check_terminal(&filter, &name, false, index == last);
-                cors = Some(name.value.clone());
-                if !chain.http_filters.is_empty() {
-                    let what = format!("{}: the filter for CORS behind others", filter.path());
-                    let help = Some("write it as the first".to_owned());
-                    filter.reader.outside(filter.at(), &what, help);
-                }
+                let mut name = name;
+                let given = name.value.clone();
+                let (filters, native) = (&chain.http_filters, &chain.native_filters);
+                name.value = wasm::unique(&name.value, filters, native);
+                names.push((given.clone(), name.value.clone()));
+                let kind = if typed.name == CORS {
+                    cors = Some(given);
+                    Native::Cors
+                } else {
+                    Native::Rbac(Box::new(rbac::http(typed.message)))
+                };
+                chain.native_filters.push(NativeFilter {
+                    name,
+                    place: chain.http_filters.len(),
+                    kind,
+                });
             }
             other => {
                 let what = format!("{}: the HTTP filter `{name}` ({other})", filter.path());
@@ -217,6 +229,11 @@ fn filters(message: &Message<'_, '_>, chain: &mut FilterChain) {
                 typed.message.close();
             }
         }
+    }
+    // In front of all others, its place goes without saying.
+    let is_first = |f: &NativeFilter| f.kind == Native::Cors && f.place == 0;
+    if chain.native_filters.first().is_some_and(is_first) {
+        chain.native_filters.remove(0);
     }
     for host in &mut chain.virtual_hosts {
         let of_routes = host.routes.iter_mut().map(|route| &mut route.filters);

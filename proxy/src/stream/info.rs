@@ -11,8 +11,10 @@ use weir_config::{Address, Direction, Metadata, Node, OriginalSrc};
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::cluster::{Account, Source};
+use crate::gate::Gate;
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
+use crate::rbac::{Verdict, dynamic_metadata};
 use crate::route::{Chosen, Route};
 use crate::tap::StreamTap;
 use crate::tls::TlsFacts;
@@ -24,6 +26,8 @@ pub(crate) struct ConnectionInfo {
     /// Number of the connection, unique in the process.
     pub(crate) id: u64,
     pub(crate) peer: Address,
+    /// Who has connected, whatever a PROXY header says of the peer.
+    pub(crate) direct: Address,
     /// Where it is for: an address of this process, or the one that it was for before
     /// it came here.
     pub(crate) local: Address,
@@ -150,6 +154,12 @@ pub(crate) struct StreamInfo {
     pub(crate) trace: Option<Rc<RequestTrace>>,
     /// What its filters do, if somebody wants to know.
     pub(crate) tap: Option<Box<StreamTap>>,
+    /// The filters of Weir's own that it passes.
+    pub(crate) gates: Rc<[Gate]>,
+    /// What those with policies have said, in their order.
+    pub(crate) verdicts: RefCell<Vec<Verdict>>,
+    /// Why a connection has been closed, if a filter has done so.
+    termination_details: RefCell<String>,
 }
 
 impl StreamInfo {
@@ -183,6 +193,9 @@ impl StreamInfo {
             route: RefCell::default(),
             trace: None,
             tap: None,
+            gates: Rc::default(),
+            verdicts: RefCell::default(),
+            termination_details: RefCell::default(),
         }
     }
 
@@ -238,6 +251,22 @@ impl StreamInfo {
 
     pub(crate) fn code_details(&self) -> Bytes {
         self.response_code_details.borrow().clone()
+    }
+
+    /// What its filters leave for others.
+    pub(crate) fn dynamic_metadata(&self) -> Metadata {
+        dynamic_metadata(&self.verdicts.borrow(), self.protocol != Protocol::Tcp)
+    }
+
+    /// Why its connection has been closed; empty if no filter has done so.
+    pub(crate) fn termination_details(&self) -> String {
+        self.termination_details.borrow().clone()
+    }
+
+    /// Sets `connection.termination_details`.
+    pub(crate) fn set_termination_details(&self, details: &str) {
+        let details: Vec<u8> = clean_details(details.as_bytes());
+        *self.termination_details.borrow_mut() = String::from_utf8_lossy(&details).into_owned();
     }
 
     /// Sets `response.code_details`.

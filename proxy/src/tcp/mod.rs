@@ -45,11 +45,14 @@ pub(crate) async fn serve(
     listener: &WorkerListener,
     shared: &Rc<WorkerShared>,
 ) {
-    let info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
+    let mut info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
+    info.gates = Rc::clone(&listener.chain.gates);
     let record = FilteredStream::new(info, HeaderMap::new(), &[], 0);
     // Its end, whatever it was, is in the log.
     if listener.chain.is_empty() {
-        if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
+        if !record.pass_connection_gates(0) {
+            tracing::debug!("tcp: the connection is denied");
+        } else if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
             tracing::debug!("tcp: {error}");
         }
     } else {
