@@ -56,8 +56,8 @@ impl Rejected {
     }
 }
 
-/// What the names of all headers of [`CONTROL`] and [`HOP`] begin with.
-const ENVOYS: &[u8] = b"x-envoy-";
+/// What the names of headers that are for Envoy begin with.
+pub(crate) const ENVOYS: &[u8] = b"x-envoy-";
 
 /// Headers that control Envoy, and are not for those outside to set.
 const CONTROL: [&str; 16] = [

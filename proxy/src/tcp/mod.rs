@@ -8,7 +8,7 @@ mod view;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_abi::HeaderMap;
 
@@ -121,11 +121,11 @@ async fn connect(
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };
-    info.upstream_chosen(&endpoint.address);
     let request = cluster.request(&endpoint);
+    info.upstream_chosen(&endpoint.address, request.began());
     let error = match cluster.dial(&endpoint, info.connection.account()).await {
         Ok((connection, open)) => {
-            info.upstream_ready(connection.local_address());
+            info.upstream_ready(connection.local_address(), Instant::now());
             info.upstream_tls.replace(connection.tls().cloned());
             request.connected();
             return Some(Connected {

@@ -133,7 +133,7 @@ impl Server {
                 config::LISTENERS,
                 config::listeners(self.scenario, revision)?,
             ),
-            Kind::Nginx => bail!("nginx is not reloaded here"),
+            Kind::Nginx | Kind::Native => bail!("{} is not reloaded here", self.kind.name()),
         };
         // Both watch the file for another one in its place.
         let part = self.folder.join("part");
@@ -211,9 +211,14 @@ impl Program {
         let mut listens = Listens::AsAdminTells(admin.clone());
         let admin = admin.display().to_string();
         let arguments = match kind {
-            Kind::Weir => {
+            Kind::Weir | Kind::Native => {
                 let config = folder.join("config.json");
-                fs::write(&config, config::whole(scenario, 0, upstream)?)?;
+                let text = if kind == Kind::Native {
+                    config::native(scenario, upstream)?
+                } else {
+                    config::whole(scenario, 0, upstream)?
+                };
+                fs::write(&config, text)?;
                 let config = if matches!(scenario.filters, Filters::Distinct(_)) {
                     cached(&config)?
                 } else {
