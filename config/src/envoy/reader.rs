@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::Leniency;
+use super::secret::Secrets;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::source::Span;
@@ -15,6 +16,8 @@ pub(super) struct Reader {
     guard: Cell<Option<&'static str>>,
     problems: RefCell<Problems>,
     warnings: RefCell<Problems>,
+    /// What TLS refers to by name.
+    pub(super) secrets: RefCell<Secrets>,
 }
 
 impl Reader {
@@ -24,6 +27,7 @@ impl Reader {
             guard: Cell::new(None),
             problems: RefCell::new(problems),
             warnings: RefCell::default(),
+            secrets: RefCell::default(),
         }
     }
 
@@ -57,6 +61,11 @@ impl Reader {
     pub(super) fn never(&self, span: Span, what: &str, why: &str) {
         let message = format!("{what} is not supported");
         self.problem(Problem::new(span, message).help(why));
+    }
+
+    /// Notes what is passed over without harm.
+    pub(super) fn warn(&self, span: Span, message: String) {
+        self.warnings.borrow_mut().push(Problem::new(span, message));
     }
 
     /// Passes nothing over while `read` is at work: `why`.

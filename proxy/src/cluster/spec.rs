@@ -8,12 +8,12 @@ use pingora_core::protocols::TcpKeepalive;
 use weir_config::{Cluster, Discovery, Endpoint, UpstreamProtocol};
 
 use super::breakers::Breakers;
+use super::cluster_tls::ClusterTls;
 use super::dns::DnsCluster;
 use super::member::Description;
 use super::members::Members;
 use crate::http::CodecOptions;
 use crate::telemetry::Page;
-use crate::tls::UpstreamTls;
 
 /// Tells connections in a pool from others.
 pub(super) fn next_id() -> u64 {
@@ -34,7 +34,7 @@ pub(crate) struct ClusterSpec {
     pub(super) dns: Option<DnsCluster>,
     pub(super) connect_timeout: Duration,
     pub(super) protocol: UpstreamProtocol,
-    pub(crate) tls: Option<Arc<UpstreamTls>>,
+    pub(crate) tls: ClusterTls,
     /// Tells its connections in a pool from those of other clusters.
     pub(super) id: u64,
     /// How long a connection may wait for its next exchange.
@@ -49,15 +49,12 @@ impl ClusterSpec {
     /// The cluster of this configuration. Counting goes on from `before`, which had
     /// the same name; and so does all that is known of endpoints, if nothing but TLS has
     /// changed.
-    pub(crate) fn new(
-        config: &Cluster,
-        tls: Option<Arc<UpstreamTls>>,
-        before: Option<&Self>,
-    ) -> Self {
+    pub(crate) fn new(config: &Cluster, tls: ClusterTls, before: Option<&Self>) -> Self {
         let counters = before.map(|before| Arc::clone(&before.members.counters));
         let same = before.filter(|before| {
             let mut other = before.config.clone();
             other.tls.clone_from(&config.tls);
+            other.tls_matches.clone_from(&config.tls_matches);
             other == *config
         });
         let known = same.map(|same| same.members.current().members.clone());

@@ -12,7 +12,11 @@ fn cluster_after(before: Option<&Cluster>, keys: &str) -> Cluster {
     );
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
     let before = before.map(|before| &*before.spec);
-    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None, before));
+    let spec = Arc::new(ClusterSpec::new(
+        &config.clusters[0],
+        ClusterTls::default(),
+        before,
+    ));
     Cluster::new(&spec, 1, ClusterMetrics::new("c"))
 }
 

@@ -15,10 +15,11 @@ use weir_config::{Cluster, ConfigError, UpstreamProtocol, Verification};
 use super::certificate::CertificateFacts;
 use super::connection::TlsConnection;
 use super::facts::TlsFacts;
+use super::mesh;
 use super::names::NameMatcher;
 use super::pem::PemReader;
 use super::verify::Endpoints;
-use super::{Fingerprint, Shown, alpn, provider, versions};
+use super::{Fingerprint, Shown, alpn, provider, provider_with, versions};
 use crate::socket::SocketStream;
 
 /// What a cluster needs to speak TLS.
@@ -102,7 +103,7 @@ impl UpstreamTls {
             return Ok(Arc::clone(same));
         }
         let refused = |error: rustls::Error| reader.error(span, format!("TLS: {error}"));
-        let builder = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider_with(tls.versions.ciphers))
             .with_protocol_versions(&versions(tls.versions))
             .map_err(refused)?
             .dangerous()
@@ -119,10 +120,7 @@ impl UpstreamTls {
         raw.enable_sni = tls.sni.as_ref().is_none_or(|sni| !sni.is_empty());
         let mut http = raw.clone();
         let named = tls.alpn.as_deref().map(alpn);
-        http.alpn_protocols = named.clone().unwrap_or_else(|| match cluster.protocol {
-            UpstreamProtocol::Http1 => vec![b"http/1.1".to_vec()],
-            UpstreamProtocol::Http2 => vec![b"h2".to_vec()],
-        });
+        http.alpn_protocols = mesh::offered(named.as_deref(), cluster.protocol);
         raw.alpn_protocols = named.unwrap_or_default();
         // Sessions of the one are none of the other: they have agreed on a protocol.
         raw.resumption = rustls::client::Resumption::default();
