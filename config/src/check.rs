@@ -21,19 +21,24 @@ pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
     let names = config.listeners.iter().map(|listener| &listener.name);
     unique(names, "listener", problems);
     for listener in &config.listeners {
-        distinct(listener, problems);
-        let owner = match listener.only_chain() {
-            Some(_) => "listener",
-            None => "filter chain",
-        };
-        for chain in listener.chains() {
-            filter_chain(listener, chain, owner, problems);
-        }
+        self::listener(listener, problems);
     }
     shared_limits(config, problems);
     let admin = config.admin.iter().map(|admin| &admin.address);
     let addresses = config.listeners.iter().map(|listener| &listener.address);
     unique_addresses(admin.chain(addresses), problems);
+}
+
+/// What one listener has.
+pub(crate) fn listener(listener: &Listener, problems: &mut Problems) {
+    distinct(listener, problems);
+    let owner = match listener.only_chain() {
+        Some(_) => "listener",
+        None => "filter chain",
+    };
+    for chain in listener.chains() {
+        filter_chain(listener, chain, owner, problems);
+    }
 }
 
 /// Names within a chain, or a listener that is one.
@@ -49,9 +54,14 @@ fn filter_chain(listener: &Listener, chain: &FilterChain, owner: &str, problems:
     one_cors(chain, problems);
     let names = chain.access_loggers.iter().map(|logger| &logger.name);
     unique(names, &format!("access logger of this {owner}"), problems);
+    route_filters(listener, chain, problems);
+    hosts(chain, owner, problems);
+}
+
+/// Virtual hosts that clash.
+pub(crate) fn hosts(chain: &FilterChain, owner: &str, problems: &mut Problems) {
     let names = chain.virtual_hosts.iter().map(|host| &host.name);
     unique(names, &format!("virtual host of this {owner}"), problems);
-    route_filters(listener, chain, problems);
     let domains = chain.virtual_hosts.iter();
     unique_domains(domains.flat_map(|host| &host.domains), problems);
 }

@@ -1,5 +1,6 @@
 //! Where requests go.
 
+mod bind;
 mod circuit_breakers;
 mod dns_resolver;
 mod endpoint;
@@ -10,6 +11,7 @@ mod numbers;
 mod original_dst;
 mod outlier_detection;
 
+pub use bind::Bind;
 pub use circuit_breakers::CircuitBreakers;
 pub use dns_resolver::DnsResolver;
 pub use endpoint::ClusterEndpoint;
@@ -22,6 +24,7 @@ pub use load_balancing::{LbPolicy, LeastRequest, Maglev, RingHash, SlowStart};
 pub use original_dst::OriginalDst;
 pub use outlier_detection::OutlierDetection;
 
+pub(crate) use bind::BLOCK as BIND_BLOCK;
 pub(crate) use circuit_breakers::BLOCK as CIRCUIT_BREAKERS_BLOCK;
 pub(crate) use dns_resolver::{BLOCK as DNS_RESOLVER_BLOCK, check_port as check_resolver_port};
 pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX, check_health_check_port};
@@ -92,6 +95,7 @@ pub(crate) static BLOCK: Block = Block {
         ("buffer_limit", "1MiB"),
         ("idle_timeout", "1m"),
         ("max_requests_per_connection", "100"),
+        ("bind", "{ addresses: [127.0.0.6] }"),
         ("tcp_keepalive", "{ keepalive_time: 60s }"),
         ("connection_keepalive", "{ interval: 30s, timeout: 5s }"),
         ("dns_refresh_rate", "5s"),
@@ -126,6 +130,9 @@ pub struct Cluster {
     /// `original_dst`: in place of `endpoints`, whether each connection goes to where
     /// the client's was going. Default: no.
     pub original_dst: Option<OriginalDst>,
+    /// In place of `endpoints`: the name by which they come from a management server. Only
+    /// clusters that come from there themselves have one.
+    pub service_name: Option<String>,
     /// `lb_policy`: how endpoints take turns. Default: `round_robin`.
     pub lb_policy: LbPolicy,
     /// `least_request`: how that policy compares.
@@ -179,6 +186,8 @@ pub struct Cluster {
     /// `max_requests_per_connection`: a connection is closed after so many.
     /// Default: no limit.
     pub max_requests_per_connection: Option<u32>,
+    /// `bind`: from where connections are made. Default: as the system chooses.
+    pub bind: Bind,
     /// `tcp_keepalive`: whether the system sends probes on connections that are
     /// idle. Default: no.
     pub tcp_keepalive: Option<TcpKeepalive>,
@@ -233,10 +242,13 @@ pub enum UpstreamProtocol {
     Http1,
     /// `http2`: HTTP/2; with `tls`, it is what is offered.
     Http2,
+    /// `downstream`: what the client speaks, for each request; HTTP/1.1 for those of
+    /// Weir itself.
+    Downstream,
 }
 
 words!(UpstreamProtocol, "a protocol",
-    "http1" => Self::Http1, "http2" => Self::Http2);
+    "http1" => Self::Http1, "http2" => Self::Http2, "downstream" => Self::Downstream);
 
 /// `dns_lookup_family`: which addresses of a name count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,6 +280,7 @@ impl Cluster {
             discovery: Discovery::Static,
             endpoints: Vec::new(),
             original_dst: None,
+            service_name: None,
             lb_policy: LbPolicy::RoundRobin,
             least_request: LeastRequest::default(),
             ring_hash: RingHash::default(),
@@ -289,6 +302,7 @@ impl Cluster {
             buffer_limit: BUFFER_LIMIT,
             idle_timeout: Some(UPSTREAM_IDLE_TIMEOUT),
             max_requests_per_connection: None,
+            bind: Bind::default(),
             tcp_keepalive: None,
             connection_keepalive: None,
             dns_refresh_rate: DNS_REFRESH_RATE,
@@ -332,6 +346,7 @@ impl FromYaml for Cluster {
             discovery: fields.optional("type").unwrap_or(other.discovery),
             endpoints: endpoints.value,
             original_dst: fields.optional("original_dst"),
+            service_name: None,
             lb_policy: fields.optional("lb_policy").unwrap_or(other.lb_policy),
             least_request: fields.optional("least_request").unwrap_or_default(),
             ring_hash: fields.optional("ring_hash").unwrap_or_default(),
@@ -360,6 +375,7 @@ impl FromYaml for Cluster {
             max_requests_per_connection: fields
                 .optional("max_requests_per_connection")
                 .filter(|max| *max > 0),
+            bind: fields.optional("bind").unwrap_or_default(),
             tcp_keepalive: fields.optional("tcp_keepalive"),
             connection_keepalive: fields.optional("connection_keepalive"),
             dns_refresh_rate: fields.positive("dns_refresh_rate", other.dns_refresh_rate),
@@ -473,7 +489,7 @@ fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
         let message = "a cluster has one health check at most";
         problems.push(Problem::new(fields.key_span("health_checks"), message));
     }
-    if fields.node("connection_keepalive").is_some() && cluster.protocol != UpstreamProtocol::Http2
+    if fields.node("connection_keepalive").is_some() && cluster.protocol == UpstreamProtocol::Http1
     {
         let message = "`connection_keepalive` has no effect without `protocol: http2`";
         let problem = Problem::new(fields.key_span("connection_keepalive"), message);

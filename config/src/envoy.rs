@@ -12,6 +12,7 @@ mod cluster;
 mod connection_manager;
 mod cors;
 mod dns;
+mod dynamic;
 mod elsewhere;
 mod filter_chain;
 mod hash_policy;
@@ -25,6 +26,7 @@ mod outlier_detection;
 mod protocol_options;
 mod rbac;
 mod reader;
+mod resource;
 mod retry;
 mod route;
 mod route_match;
@@ -45,6 +47,13 @@ use crate::problems::Problems;
 use crate::source::{Source, Span};
 use crate::yaml;
 use reader::Reader;
+
+pub use dynamic::DynamicResources;
+pub use resource::{
+    Read, Resource, ResourceError, assemble, read_cluster, read_cluster_with, read_endpoints,
+    read_extension, read_listener, read_listener_with, read_routes, read_secret,
+};
+pub use secret::{Secret, Secrets};
 
 /// What happens to fields and extensions that Weir does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +150,7 @@ pub fn parse(
         let whole = problems.total() == 0;
         check::listeners(config, &mut problems);
         check::clusters(config, &mut problems);
-        if whole {
+        if whole && config.dynamic_resources.is_none() {
             check::references(config, &mut problems);
             check::origins(config, &mut problems);
         }

@@ -45,7 +45,9 @@ mod metadata;
 mod modules;
 mod native_filter;
 mod not_yet;
+mod original_src;
 mod plugin;
+mod port_range;
 mod problems;
 mod proxy_protocol;
 mod rbac;
@@ -76,10 +78,10 @@ pub use callouts::Callouts;
 pub use cidr::Cidr;
 pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{
-    CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
-    DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck,
-    LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
-    TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
+    Bind, CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery,
+    DnsLookupFamily, DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod,
+    HttpHealthCheck, LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash,
+    SlowStart, Statuses, TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
 };
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;
@@ -104,7 +106,9 @@ pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
 pub use native_filter::{Native, NativeFilter};
+pub use original_src::OriginalSrc;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
+pub use port_range::PortRange;
 pub use proxy_protocol::{ProxyProtocol, ProxyProtocolVersion, UpstreamProxyProtocol};
 pub use rbac::{
     FilterStateMatch, MetadataMatch, MetadataSource, Rbac, RbacAction, RbacCondition, RbacPolicy,

@@ -8,6 +8,7 @@ mod cluster;
 mod compile_cache;
 mod connection_limit;
 mod descriptors;
+mod discovery;
 mod dns;
 mod exchange;
 mod filter;

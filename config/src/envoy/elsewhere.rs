@@ -53,7 +53,7 @@ const OTHER: &str = "what is served would be something else";
 
 /// By kind and type; the documentation repeats it.
 #[rustfmt::skip]
-const TABLE: [(Kind, &str, Fate); 48] = [
+const TABLE: [(Kind, &str, Fate); 47] = [
     (HttpFilter, "stats.PluginConfig", PassedOver(NO_METRICS)),
     (HttpFilter, "io.istio.http.peer_metadata.Config", PassedOver(NO_PEERS)),
     (HttpFilter, "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", PassedOver(NO_METRICS)),
@@ -92,7 +92,6 @@ const TABLE: [(Kind, &str, Fate); 48] = [
     (NetworkFilter, "envoy.extensions.filters.network.sni_cluster.v3.SniCluster", Refused(OTHER)),
     (NetworkFilter, "istio.tcp_cluster_rewrite.v2alpha1.TcpClusterRewrite", Refused(OTHER)),
     (NetworkFilter, "envoy.extensions.filters.network.set_filter_state.v3.Config", Refused("policies and clusters may depend on what it sets")),
-    (ListenerFilter, "envoy.extensions.filters.listener.original_src.v3.OriginalSrc", Refused("endpoints would see this proxy as their client")),
     (ListenerFilter, "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit", Refused(OPEN)),
     (ListenerFilter, "io.istio.tcp.set_internal_dst_address.Config", Refused(OTHER)),
     (AccessLogger, "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig", PassedOver(NO_LOG)),

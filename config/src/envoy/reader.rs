@@ -12,6 +12,8 @@ use crate::source::Span;
 /// places at once, hence the cells.
 pub(super) struct Reader {
     leniency: Leniency,
+    /// Whether it is a resource of a management server.
+    is_resource: bool,
     /// Why nothing is passed over just now, if so.
     guard: Cell<Option<&'static str>>,
     problems: RefCell<Problems>,
@@ -24,11 +26,31 @@ impl Reader {
     pub(super) fn new(leniency: Leniency, problems: Problems) -> Self {
         Self {
             leniency,
+            is_resource: false,
             guard: Cell::new(None),
             problems: RefCell::new(problems),
             warnings: RefCell::default(),
             secrets: RefCell::default(),
         }
+    }
+
+    /// Of a single resource of a management server, which may refer to these secrets.
+    pub(super) fn of_resource(leniency: Leniency, secrets: &Secrets) -> Self {
+        Self {
+            is_resource: true,
+            secrets: RefCell::new(secrets.clone()),
+            ..Self::new(leniency, Problems::default())
+        }
+    }
+
+    /// Whether it is a resource of a management server: what it names may come later.
+    pub(super) fn is_resource(&self) -> bool {
+        self.is_resource
+    }
+
+    /// What becomes of what Weir does not do.
+    pub(super) fn leniency(&self) -> Leniency {
+        self.leniency
     }
 
     /// Problems, and warnings.

@@ -38,7 +38,12 @@ const CODES: [(&str, i64, RedirectCode); 5] = [
 pub(super) fn configuration(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("name");
     let per_filter = security::per_route(message);
-    message.only("validate_clusters", true);
+    if message.reader.is_resource() {
+        // Clusters come and go by themselves.
+        message.inert("validate_clusters");
+    } else {
+        message.only("validate_clusters", true);
+    }
     message.only("most_specific_header_mutations_wins", false);
     let hosts = message.messages("virtual_hosts");
     chain.headers = header_mutation::read(message);

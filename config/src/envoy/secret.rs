@@ -1,6 +1,7 @@
 //! Envoy's `Secret`: certificates, keys and authorities that TLS refers to by name.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::message::Message;
 use super::transport::{self, Validation};
@@ -9,7 +10,11 @@ use crate::tls::TlsCertificate;
 
 /// What TLS refers to by name.
 #[derive(Debug, Clone)]
-pub(super) enum Secret {
+pub struct Secret(Content);
+
+/// What a secret is.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
     /// `tls_certificate`: who this side is.
     Certificate(Spanned<TlsCertificate>),
     /// `validation_context`: what others must show.
@@ -19,24 +24,22 @@ pub(super) enum Secret {
 /// Secrets by their names: those of a bootstrap, and those that come later. What names
 /// one that is not there is an error.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Secrets(HashMap<String, Secret>);
+pub struct Secrets(HashMap<String, Arc<Secret>>);
 
 impl Secrets {
     /// The secret of that name, if it is there by now.
-    pub(super) fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
+    pub(super) fn get(&self, name: &str) -> Option<&Content> {
+        self.0.get(name).map(|secret| &secret.0)
     }
 
     /// A secret is there, in the place of what had its name.
-    pub(super) fn insert(&mut self, name: String, secret: Secret) {
-        self.0.insert(name, secret);
+    pub fn insert(&mut self, name: String, secret: Secret) {
+        self.0.insert(name, Arc::new(secret));
     }
 
     /// The names of all of them.
-    pub(super) fn names(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.0.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.0.keys().map(String::as_str)
     }
 }
 
@@ -45,12 +48,14 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<(String, Secret)> {
     message.reader.guarded(transport::GUARD, || {
         let name = message.required_text("name").value;
         let kinds = ["tls_certificate", "validation_context"];
-        let secret = match message.one_of(&kinds) {
-            Some("tls_certificate") => transport::certificate(&message.message("tls_certificate")?)
-                .map(Secret::Certificate),
+        let content = match message.one_of(&kinds) {
+            Some("tls_certificate") => {
+                let pair = message.message("tls_certificate")?;
+                transport::certificate(&pair).map(Content::Certificate)
+            }
             Some(_) => {
                 let context = message.message("validation_context")?;
-                Some(Secret::Validation(transport::validation(&context)))
+                Some(Content::Validation(transport::validation(&context)))
             }
             None => {
                 // Keys of tickets and other secrets are reported as unknown fields.
@@ -60,6 +65,6 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<(String, Secret)> {
                 None
             }
         };
-        Some((name, secret?))
+        Some((name, Secret(content?)))
     })
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::Message;
 use super::route_match::string_match;
-use super::secret::Secret;
+use super::secret::Content;
 use super::typed::Typed;
 use crate::cluster::Cluster;
 use crate::error::Problem;
@@ -286,7 +286,7 @@ fn common(context: &Message<'_, '_>) -> Common {
         common.certificates.extend(certificate(&pair));
     }
     for config in message.messages("tls_certificate_sds_secret_configs") {
-        if let Some(Secret::Certificate(pair)) = secret(&config, "tls_certificate") {
+        if let Some(Content::Certificate(pair)) = secret(&config, "tls_certificate") {
             common.certificates.push(pair);
         }
     }
@@ -317,25 +317,25 @@ fn common(context: &Message<'_, '_>) -> Common {
 
 fn named_validation(config: &Message<'_, '_>) -> Validation {
     match secret(config, "validation_context") {
-        Some(Secret::Validation(validation)) => validation,
+        Some(Content::Validation(validation)) => validation,
         _ => Validation::default(),
     }
 }
 
 /// The secret of a `SdsSecretConfig`; notes a problem if there is none of that kind.
-fn secret(config: &Message<'_, '_>, kind: &str) -> Option<Secret> {
+fn secret(config: &Message<'_, '_>, kind: &str) -> Option<Content> {
     // Where it would come from; it is there, or it is not.
     config.inert("sds_config");
     let name = config.required_text("name");
     let secrets = config.reader.secrets.borrow();
     let found = secrets.get(&name).filter(|secret| match secret {
-        Secret::Certificate(_) => kind == "tls_certificate",
-        Secret::Validation(_) => kind == "validation_context",
+        Content::Certificate(_) => kind == "tls_certificate",
+        Content::Validation(_) => kind == "validation_context",
     });
     if found.is_none() && !name.is_empty() {
         let path = config.path();
         let text = format!("{path}: there is no secret `{}` with a `{kind}`", *name);
-        let help = match nearest(&name, secrets.names().into_iter()) {
+        let help = match nearest(&name, secrets.names()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "write it into `static_resources.secrets`".to_owned(),
         };

@@ -14,6 +14,8 @@ use crate::http2_options::Http2Options;
 use crate::inspection::Inspection;
 use crate::listener::{Direction, Listener};
 use crate::native_filter::{Native, NativeFilter};
+use crate::original_src::OriginalSrc;
+use crate::port_range::PortRange;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::read::Word as _;
 use crate::virtual_host::VirtualHost;
@@ -33,7 +35,7 @@ pub(super) fn listener(listener: &Listener) -> Json {
         // Even an empty one says something.
         block.0.insert("proxy_protocol".to_owned(), proxy.into());
     }
-    block.set("inspect", inspection(listener.inspect));
+    block.set("inspect", inspection(&listener.inspect));
     for (key, value, default) in [
         ("original_dst", listener.original_dst, false),
         ("use_original_dst", listener.use_original_dst, false),
@@ -41,6 +43,12 @@ pub(super) fn listener(listener: &Listener) -> Json {
         ("bind_to_port", listener.bind_to_port, true),
     ] {
         block.flag(key, value, default);
+    }
+    if let Some(OriginalSrc { mark }) = listener.original_src {
+        let mut original = Object::default();
+        original.number("mark", mark, OriginalSrc::default().mark);
+        // Even an empty one says something.
+        block.0.insert("original_src".to_owned(), original.into());
     }
     block.bytes("buffer_limit", listener.buffer_limit, BUFFER_LIMIT);
     block.word("direction", listener.direction, Direction::default());
@@ -59,11 +67,18 @@ pub(super) fn listener(listener: &Listener) -> Json {
     block.into()
 }
 
-fn inspection(inspection: Inspection) -> Object {
+fn inspection(inspection: &Inspection) -> Object {
     let other = Inspection::default();
     let mut block = Object::default();
     for (key, value) in [("tls", inspection.tls), ("http", inspection.http)] {
         block.set(key, value.map_or(Json::Null, Json::from));
+    }
+    for (key, ports) in [
+        ("tls_except_ports", &inspection.tls_except_ports),
+        ("http_except_ports", &inspection.http_except_ports),
+    ] {
+        let ports = ports.iter().map(PortRange::to_string).collect::<Vec<_>>();
+        block.set(key, ports);
     }
     block.limit("timeout", inspection.timeout, other.timeout);
     let goes_on = inspection.continue_on_timeout;

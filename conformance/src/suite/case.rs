@@ -339,6 +339,7 @@ impl Filter {
         Self {
             name: None,
             script: Some(script),
+            native: None,
             wat: None,
             module: None,
             configuration: None,

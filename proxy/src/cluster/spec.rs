@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pingora_core::protocols::TcpKeepalive;
-use weir_config::{Cluster, Discovery, Endpoint, UpstreamProtocol};
+use weir_config::{Cluster, Discovery, UpstreamProtocol};
 
 use super::breakers::Breakers;
 use super::cluster_tls::ClusterTls;
 use super::dns::DnsCluster;
-use super::member::Description;
+use super::eds::{self, Assignments};
 use super::members::Members;
+use crate::discovery::EndpointTable;
 use crate::http::CodecOptions;
 use crate::telemetry::Page;
 
@@ -32,6 +33,8 @@ pub(crate) struct ClusterSpec {
     pub(crate) breakers: Breakers,
     /// If its endpoints are names.
     pub(super) dns: Option<DnsCluster>,
+    /// If its endpoints come from a management server.
+    pub(super) assignments: Option<Assignments>,
     pub(super) connect_timeout: Duration,
     pub(super) protocol: UpstreamProtocol,
     pub(crate) tls: ClusterTls,
@@ -48,8 +51,13 @@ pub(crate) struct ClusterSpec {
 impl ClusterSpec {
     /// The cluster of this configuration. Counting goes on from `before`, which had
     /// the same name; and so does all that is known of endpoints, if nothing but TLS has
-    /// changed.
-    pub(crate) fn new(config: &Cluster, tls: ClusterTls, before: Option<&Self>) -> Self {
+    /// changed. What has been discovered of endpoints is in `table`.
+    pub(crate) fn new(
+        config: &Cluster,
+        tls: ClusterTls,
+        before: Option<&Self>,
+        table: &EndpointTable,
+    ) -> Self {
         let counters = before.map(|before| Arc::clone(&before.members.counters));
         let same = before.filter(|before| {
             let mut other = before.config.clone();
@@ -64,22 +72,17 @@ impl ClusterSpec {
             known.unwrap_or_default(),
         );
         let is_static = config.discovery == Discovery::Static;
-        if is_static {
-            // A valid configuration has no names here.
-            let endpoints = config.endpoints.iter();
-            members.replace(
-                endpoints.filter_map(|endpoint| match &endpoint.address.value {
-                    Endpoint::Address(address) => {
-                        Some(Description::of(endpoint, address.clone(), None))
-                    }
-                    Endpoint::Name { .. } => None,
-                }),
-                true,
-            );
+        let name = config.service_name.as_deref();
+        let assignments = name.map(|name| table.subscribe(name));
+        if let Some(assignments) = &assignments {
+            eds::take(&members, &assignments.borrow());
+        } else if is_static {
+            members.replace(eds::described(&config.endpoints), true);
         }
         Self {
             name: config.name.value.clone(),
             members,
+            assignments,
             breakers: Breakers::new(config),
             dns: (!is_static).then(|| {
                 let before = before.map(|before| before.members.current());

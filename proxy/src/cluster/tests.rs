@@ -1,4 +1,5 @@
 use super::*;
+use crate::discovery::EndpointTable;
 
 /// A worker's part of the cluster that is described by `keys`.
 fn cluster(keys: &str) -> Cluster {
@@ -16,6 +17,7 @@ fn cluster_after(before: Option<&Cluster>, keys: &str) -> Cluster {
         &config.clusters[0],
         ClusterTls::default(),
         before,
+        &EndpointTable::default(),
     ));
     Cluster::new(&spec, 1, ClusterMetrics::new("c"))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use weir_config::{Address, UpstreamProtocol};
+use weir_config::Address;
 
 use super::Cluster;
 use crate::http::UpstreamError;
@@ -39,11 +39,12 @@ impl EndpointTls {
         let connected = self.tls.connect(socket, self.name.clone(), purpose).await;
         let connected = connected.and_then(|connection| {
             let chosen = connection.facts().alpn.as_deref().and_then(carried);
-            let fits = match cluster.spec.protocol {
-                UpstreamProtocol::Http1 => chosen != Some(b"h2"),
-                UpstreamProtocol::Http2 => chosen != Some(b"http/1.1"),
+            let fits = match purpose {
+                Purpose::Http1 => chosen != Some(b"h2"),
+                Purpose::Http2 => chosen != Some(b"http/1.1"),
+                Purpose::Raw => true,
             };
-            if fits || purpose == Purpose::Raw {
+            if fits {
                 return Ok(connection);
             }
             let reason = "the endpoint has chosen a protocol that the cluster does not speak";

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use weir_abi::Direction;
@@ -224,10 +225,10 @@ impl<D: Downstream> Exchange<'_, D> {
             endpoint: Rc::clone(&endpoint),
         };
         let info = &self.stream.info;
-        info.upstream_chosen(&endpoint.address);
-        info.upstream_metadata.replace(endpoint.metadata());
         let of_cluster = &self.shared.clusters[cluster];
         let request = of_cluster.request(&endpoint);
+        info.upstream_chosen(&endpoint.address, request.began());
+        info.upstream_metadata.replace(endpoint.metadata());
         if let Some(trace) = &info.trace {
             let mut headers = self.stream.request_map();
             request.trace(trace.upstream(&mut headers, &of_cluster.name, &endpoint.address));
@@ -235,14 +236,15 @@ impl<D: Downstream> Exchange<'_, D> {
         self.upstream_metrics = Some(request);
         let shared = Rc::clone(self.shared);
         let terminates = self.route_connect() == Some(Connect::Terminate);
-        let originator = info.connection.originator();
+        let (account, client) = (info.connection.account(), info.protocol);
         self.endpoint = EndpointState::Connecting(Box::pin(async move {
             let cluster = &shared.clusters[target.cluster];
             let pool = &shared.pool;
             let lease = if terminates {
-                pool.connect_raw(cluster, &endpoint, originator).await
+                pool.connect_raw(cluster, &endpoint, account).await
             } else {
-                pool.connect(cluster, &endpoint, originator, fresh).await
+                pool.connect(cluster, &endpoint, (account, client), fresh)
+                    .await
             };
             lease.map(|lease| (lease, target))
         }));
@@ -250,7 +252,8 @@ impl<D: Downstream> Exchange<'_, D> {
 
     pub(super) fn connected(&mut self, mut lease: Lease, target: Target) {
         let info = &self.stream.info;
-        info.upstream_ready(lease.local.take());
+        let now = Instant::now();
+        info.upstream_ready(lease.local.take(), now);
         info.upstream_tls.replace(lease.upstream.tls().cloned());
         // Of an attempt before this one.
         info.upstream_failure.borrow_mut().clear();
@@ -258,7 +261,7 @@ impl<D: Downstream> Exchange<'_, D> {
             self.timers.start_attempt(self.attempts.timeout);
         }
         self.timers.start_attempt_idle(self.attempts.idle_timeout);
-        let mut active = Active::new(lease, target);
+        let mut active = Active::new(lease, target, now);
         if let Some(switch) = &self.switch {
             active.upstream.set_switch(switch.clone());
         }

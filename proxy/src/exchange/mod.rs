@@ -490,7 +490,9 @@ impl<D> Drop for Exchange<'_, D> {
         if let Some(trace) = &self.stream.info.trace {
             trace.end(&self.stream, self.listener.facts.direction);
         }
-        self.metrics.complete(self.stream.info.response_code.get());
+        let info = &self.stream.info;
+        self.metrics
+            .complete(info.response_code.get(), info.elapsed());
         self.listener.log(&self.stream);
     }
 }

@@ -60,13 +60,13 @@ impl<D: Downstream> Exchange<'_, D> {
 
     /// The stream may take so long, from when it began.
     pub(super) fn limit_duration(&mut self, max: Option<Duration>) {
-        let elapsed = self.stream.info.elapsed();
-        self.timers.set_duration(max, elapsed);
+        let max = max.map(|max| (max, self.stream.info.elapsed()));
+        self.timers.set_duration(max);
     }
 
     /// The stream has taken as long as it may.
     pub(super) fn duration_expired(&mut self) {
-        self.timers.set_duration(None, Duration::ZERO);
+        self.timers.set_duration(None);
         let details = "max_duration_timeout";
         if self.stream.response_state() == ResponseState::Awaited {
             let code = match self.request {

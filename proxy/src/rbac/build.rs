@@ -121,10 +121,6 @@ fn condition(condition: &RbacCondition) -> Built<Condition> {
     })
 }
 
-fn of_address(whose: Whose, range: Cidr) -> Condition {
-    Condition::Address(whose, Ranges::from_iter([range]))
-}
-
 fn value(wanted: &ValueMatch) -> Built<ValueMatcher> {
     Ok(match wanted {
         ValueMatch::Null => ValueMatcher::Null,

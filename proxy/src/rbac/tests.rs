@@ -40,6 +40,7 @@ fn connection() -> ConnectionInfo {
         direct: address([10, 1, 2, 3], 50_000),
         local: address([192, 0, 2, 1], 8443),
         is_restored: false,
+        original_src: None,
         filter_state: Rc::default(),
         tls: None,
         inspected: None,

@@ -5,6 +5,7 @@
 //! holds, all as in Envoy.
 
 mod build;
+mod clusters;
 mod cors;
 mod destination;
 mod hash;
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use weir_abi::HeaderMap;
 use weir_config::{Connect, Metadata};
 
+pub(crate) use self::clusters::ClusterTable;
 pub(crate) use self::cors::Cors;
 pub(crate) use self::destination::{Chosen, Destination, Lot};
 pub(crate) use self::hash::{HashPolicies, find_cookie};

@@ -3,7 +3,7 @@
 
 use weir_abi::HeaderMap;
 
-use super::{Action, RouteTable};
+use super::{Action, ClusterTable, RouteTable};
 
 /// The table of `routes`, lines of a list in YAML.
 fn table(routes: &str) -> RouteTable {
@@ -12,8 +12,12 @@ fn table(routes: &str) -> RouteTable {
          routes:\n{routes}\nclusters: [{{ name: web, endpoints: [127.0.0.1:1] }}]\n"
     );
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
-    RouteTable::build(&config, &config.listeners[0].filter_chains[0])
-        .unwrap_or_else(|e| panic!("{}", e.plain()))
+    RouteTable::build(
+        &config,
+        &config.listeners[0].filter_chains[0],
+        &ClusterTable::of(&config),
+    )
+    .unwrap_or_else(|e| panic!("{}", e.plain()))
 }
 
 fn request(path: &str, headers: &[(&str, &str)]) -> HeaderMap {
@@ -227,7 +231,12 @@ fn a_substitution_without_its_group_is_refused() {
                 cluster: web, regex_rewrite: { pattern: a, substitution: '\\1' } }] }]\n\
                 clusters: [{ name: web, endpoints: [127.0.0.1:1] }]";
     let config = weir_config::parse("weir.yaml", text).unwrap();
-    let error = RouteTable::build(&config, &config.listeners[0].filter_chains[0]).unwrap_err();
+    let error = RouteTable::build(
+        &config,
+        &config.listeners[0].filter_chains[0],
+        &ClusterTable::of(&config),
+    )
+    .unwrap_err();
     assert_eq!(
         error.message(),
         "the substitution names group 1, and the pattern has 0"

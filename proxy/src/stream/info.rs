@@ -1,15 +1,16 @@
 //! What is known about a stream besides its messages: addresses, times, sizes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use weir_config::{Address, Direction, Metadata, Node};
+use weir_config::{Address, Direction, Metadata, Node, OriginalSrc};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
+use crate::cluster::{Account, Source};
 use crate::gate::Gate;
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
@@ -32,6 +33,9 @@ pub(crate) struct ConnectionInfo {
     pub(crate) local: Address,
     /// Whether `local` is not where it has come in.
     pub(crate) is_restored: bool,
+    /// Whether connections to endpoints are made from the client's address, and the mark
+    /// of their packets.
+    pub(crate) original_src: Option<OriginalSrc>,
     /// What filters have set for the length of the connection.
     pub(crate) filter_state: Rc<RefCell<FilterState>>,
     /// What was agreed on it, if it is encrypted.
@@ -58,8 +62,15 @@ impl ConnectionInfo {
     }
 
     /// On whose account connections to endpoints are made for it.
-    pub(crate) fn originator(&self) -> Originator {
-        Originator::client(&self.peer, &self.local)
+    pub(crate) fn account(&self) -> Account {
+        let source = |OriginalSrc { mark }| {
+            let ip = self.peer.ip()?.to_canonical();
+            Some(Source { ip, mark })
+        };
+        Account {
+            originator: Originator::client(&self.peer, &self.local),
+            source: self.original_src.and_then(source),
+        }
     }
 }
 
@@ -105,7 +116,8 @@ pub(crate) struct StreamInfo {
     pub(crate) protocol: Protocol,
     pub(crate) facts: Arc<Facts>,
     started: Instant,
-    started_at: SystemTime,
+    /// The same by the wall clock, once somebody has asked.
+    started_at: OnceCell<Duration>,
     /// Set when the stream is complete.
     duration: Cell<Option<Duration>>,
     pub(crate) bytes_received: Cell<u64>,
@@ -159,7 +171,7 @@ impl StreamInfo {
             protocol,
             facts,
             started: Instant::now(),
-            started_at: SystemTime::now(),
+            started_at: OnceCell::new(),
             duration: Cell::default(),
             bytes_received: Cell::default(),
             bytes_sent: Cell::default(),
@@ -190,9 +202,11 @@ impl StreamInfo {
 
     /// Wall-clock time of the first byte, since the Unix epoch.
     pub(crate) fn start_time(&self) -> Duration {
-        self.started_at
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
+        *self.started_at.get_or_init(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            now.unwrap_or_default()
+                .saturating_sub(self.started.elapsed())
+        })
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -211,17 +225,18 @@ impl StreamInfo {
         self.duration.set(Some(self.elapsed()));
     }
 
-    /// An endpoint was chosen.
-    pub(crate) fn upstream_chosen(&self, endpoint: &Address) {
+    /// An endpoint was chosen, at that time.
+    pub(crate) fn upstream_chosen(&self, endpoint: &Address, at: Instant) {
         self.upstream.replace(Some(endpoint.clone()));
         self.upstream_attempts.set(self.upstream_attempts.get() + 1);
-        self.upstream_chosen.set(Some(Instant::now()));
+        self.upstream_chosen.set(Some(at));
     }
 
-    /// There is a connection to it, from `local`.
-    pub(crate) fn upstream_ready(&self, local: Option<Address>) {
+    /// There is a connection to it, from `local`, since that time.
+    pub(crate) fn upstream_ready(&self, local: Option<Address>, at: Instant) {
         self.upstream_local.replace(local);
-        let took = self.upstream_chosen.get().map(|at| at.elapsed());
+        let chosen = self.upstream_chosen.get();
+        let took = chosen.map(|chosen| at.saturating_duration_since(chosen));
         self.upstream_pool_ready.set(took);
     }
 

@@ -8,7 +8,7 @@ mod view;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_abi::HeaderMap;
 
@@ -21,8 +21,8 @@ use crate::worker::{WorkerListener, WorkerShared};
 /// What a listener does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TcpProxy {
-    /// Index of the cluster in the generation.
-    pub(crate) cluster: usize,
+    /// Index of the cluster in the generation; `None` if it has not been discovered.
+    pub(crate) cluster: Option<usize>,
     /// How long nothing may move; `None` for no limit.
     pub(crate) idle_timeout: Option<Duration>,
 }
@@ -121,11 +121,11 @@ async fn connect(
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };
-    info.upstream_chosen(&endpoint.address);
     let request = cluster.request(&endpoint);
-    let error = match cluster.dial(&endpoint, info.connection.originator()).await {
+    info.upstream_chosen(&endpoint.address, request.began());
+    let error = match cluster.dial(&endpoint, info.connection.account()).await {
         Ok((connection, open)) => {
-            info.upstream_ready(connection.local_address());
+            info.upstream_ready(connection.local_address(), Instant::now());
             info.upstream_tls.replace(connection.tls().cloned());
             request.connected();
             return Some(Connected {
@@ -162,7 +162,7 @@ fn cluster<'s>(
 ) -> Option<&'s Cluster> {
     let cluster = match record.filter_state(CLUSTER) {
         Some(name) => shared.clusters.iter().find(|c| c.name.as_bytes() == name),
-        None => shared.clusters.get(proxy.cluster),
+        None => shared.clusters.get(proxy.cluster?),
     };
     cluster.map(|cluster| &**cluster)
 }

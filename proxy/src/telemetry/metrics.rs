@@ -9,6 +9,7 @@ use weir_abi::SharedState;
 use weir_config::Address;
 
 use super::cell::Counter;
+use super::discovery_metrics::{self, ControlPlane};
 use super::family as f;
 use super::fetch_metrics::fetches;
 use super::figures::{ClusterFigures, ListenerFigures, PluginFigures, VmFigures};
@@ -145,6 +146,7 @@ pub(crate) struct Metrics {
     pub(crate) generations: Arc<Generations>,
     pub(crate) rollouts: Rollouts,
     pub(crate) clusters: Clusters,
+    pub(crate) control_plane: ControlPlane,
     started: Instant,
 }
 
@@ -163,6 +165,7 @@ impl Metrics {
             generations: Arc::default(),
             rollouts: Rollouts::default(),
             clusters: Clusters::default(),
+            control_plane: ControlPlane::default(),
             started: Instant::now(),
         }
     }
@@ -266,6 +269,9 @@ impl Metrics {
         fetches().show(&mut page);
         rollout_metrics::show(&self.rollouts, &mut page);
         spans().show(&mut page);
+        if let Some(counters) = self.control_plane.get() {
+            discovery_metrics::show(counters, &mut page);
+        }
         for worker in &self.workers {
             worker.show(&mut page);
         }

@@ -3,6 +3,7 @@
 mod access_log;
 mod cell;
 mod cluster_counters;
+mod discovery_metrics;
 mod endpoint_cells;
 mod failures;
 mod family;
@@ -28,6 +29,7 @@ mod vm_metrics;
 pub(crate) use self::access_log::{AccessLog, LogSubject, header_value};
 pub(crate) use self::cell::Counter;
 pub(crate) use self::cluster_counters::{ClusterCounters, EJECTION_KINDS, MembershipLevels};
+pub(crate) use self::discovery_metrics::ControlPlane;
 pub(crate) use self::endpoint_cells::EndpointCells;
 pub(crate) use self::fetch_metrics::fetches;
 pub(crate) use self::generations::{GenerationCells, Generations};

@@ -21,7 +21,10 @@ const SCOPES: [(&str, &str); 4] = [
 ];
 
 /// How names of families without such a label begin.
-const PLAIN_SCOPES: [&str; 6] = [
+const PLAIN_SCOPES: [&str; 9] = [
+    "listener_manager.lds",
+    "cluster_manager.cds",
+    "control_plane",
     "listener_manager",
     "cluster_manager",
     "server",

@@ -20,7 +20,7 @@ use crate::http::{
     CodecOptions, Connection, Downstream, H1Downstream, H2Downstream, Next, accept_h2,
 };
 use crate::limits::{ACCEPT_RETRY, DRAIN_IDLE_GRACE, LIMIT_WARNING_INTERVAL};
-use crate::listener::{Asked, Inspected, InspectionError, original_dst};
+use crate::listener::{Asked, Inspected, InspectionError, OriginalDestination, original_dst};
 use crate::proxy_protocol;
 use crate::socket::{Accepted, SocketStream};
 use crate::stream::ConnectionInfo;
@@ -150,6 +150,7 @@ fn spawn_connection(
         direct: peer.clone(),
         local,
         is_restored: false,
+        original_src: None,
         filter_state: Rc::default(),
         tls: None,
         inspected: None,
@@ -231,9 +232,20 @@ impl Arrival {
         let how = entrance.original_dst;
         if how.restores {
             let original = original_dst(&self.connection, &entrance.address, how.transparent);
-            if let Some(original) = original {
-                self.info.local = original.into();
-                self.info.is_restored = true;
+            match original {
+                OriginalDestination::Here => {}
+                OriginalDestination::Elsewhere(original) => {
+                    self.info.local = original.into();
+                    self.info.is_restored = true;
+                }
+                OriginalDestination::Itself(original) => {
+                    entrance.metrics.loop_ended();
+                    let (listener, peer) = (entrance.metrics.name(), &self.info.direct);
+                    tracing::debug!(
+                        listener, %peer, %original,
+                        "the connection was for the listener itself, and goes nowhere else"
+                    );
+                }
             }
         }
         self.look_into(entrance, life).await
@@ -266,9 +278,11 @@ impl Arrival {
                 }
             }
         }
-        if let Some(inspection) = entrance.inspection {
+        self.info.original_src = entrance.original_src.or(self.info.original_src);
+        if let Some(inspection) = &entrance.inspection {
+            let port = self.info.local.port();
             let inspected = tokio::select! {
-                inspected = inspection.inspect(&self.connection) => inspected,
+                inspected = inspection.inspect(&self.connection, port) => inspected,
                 () = patience() => return None,
             };
             match inspected {

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use weir_abi::HeaderMap;
-use weir_config::{Address, Callouts, HttpOptions, ProxyProtocol};
+use weir_config::{Address, Callouts, HttpOptions, OriginalSrc, ProxyProtocol};
 
 use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
@@ -262,6 +262,7 @@ pub(super) struct Entrance {
     pub(super) proxy_protocol: Option<ProxyProtocol>,
     pub(super) inspection: Option<Inspection>,
     pub(super) original_dst: OriginalDst,
+    pub(super) original_src: Option<OriginalSrc>,
     /// Where it is bound.
     pub(super) address: Address,
     /// Which of `slots` a connection is for.

@@ -149,6 +149,7 @@ impl Chain {
             direct: local.into(),
             local: local.into(),
             is_restored: false,
+            original_src: None,
             filter_state: Rc::default(),
             tls: None,
             inspected: None,
