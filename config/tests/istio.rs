@@ -123,10 +123,14 @@ fn what_would_open_or_change_something_is_refused_by_name() {
 
 #[test]
 fn secrets_that_are_not_there_are_named() {
-    let errors = refused(&SIDECAR.replace("  - name: ROOTCA", "  - name: ROOT"));
-    let words = "there is no secret `ROOTCA` with a `validation_context`\n";
+    let certificate = "  - name: default\n    tls_certificate";
+    assert!(SIDECAR.contains(certificate));
+    let other = certificate.replace("default", "defaults");
+    let errors = refused(&SIDECAR.replace(certificate, &other));
+    let words = "there is no secret `default` with a `tls_certificate`\n";
     assert!(errors.contains(words), "{errors}");
-    assert!(errors.contains("help: did you mean `ROOT`?"), "{errors}");
+    let help = "help: did you mean `defaults`?";
+    assert!(errors.contains(help), "{errors}");
 }
 
 #[test]
