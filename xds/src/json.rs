@@ -260,6 +260,12 @@ mod tests {
         let config = json!({ "@type": url, "value": "text" });
         let expected = json!({ "name": "x", "typed_config": config });
         assert_eq!(known.to_json().unwrap(), expected);
+        // A `TypedStruct` of a type without fields.
+        let url = "type.googleapis.com/udpa.type.v1.TypedStruct";
+        let old = extension(url, vec![0x0a, 1, b't', 0x12, 0]);
+        let config = json!({ "@type": url, "type_url": "t", "value": {} });
+        let expected = json!({ "name": "x", "typed_config": config });
+        assert_eq!(old.to_json().unwrap(), expected);
         let url = "type.googleapis.com/istio.unknown.Config";
         let unknown = extension(url, vec![1, 2, 3]);
         let expected = json!({ "name": "x", "typed_config": { "@type": url } });
