@@ -57,6 +57,7 @@ pub(crate) static ALL: &[&Block] = &[
     &crate::tls::CLIENT_CERTIFICATES_BLOCK,
     &crate::tls::SAN_BLOCK,
     &crate::tls::UPSTREAM_BLOCK,
+    &crate::tls::MATCH_BLOCK,
     &crate::virtual_host::BLOCK,
     &crate::route::BLOCK,
     &crate::route::MATCH_BLOCK,

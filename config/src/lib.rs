@@ -129,8 +129,8 @@ pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
 pub use tls::{
-    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
-    TlsVersions, UpstreamTls, Verification,
+    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsCipher, TlsCiphers,
+    TlsMatch, TlsVersion, TlsVersions, UpstreamTls, Verification,
 };
 pub use tracing::{Otlp, Sampling, Tracing};
 pub use verify::{Verify, VerifyKey};

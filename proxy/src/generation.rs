@@ -29,7 +29,7 @@ pub(crate) use self::chain::{
 };
 use self::gates::Gates;
 use crate::callout::ClusterNames;
-use crate::cluster::ClusterSpec;
+use crate::cluster::{ClusterSpec, ClusterTls};
 use crate::compile_cache::CompileCache;
 use crate::connection_limit::ConnectionLimit;
 use crate::discovery::EndpointTable;
@@ -43,7 +43,7 @@ use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
 use crate::telemetry::ShownBy;
-use crate::tls::{DownstreamTls, PemReader, Shown, UpstreamTls};
+use crate::tls::{DownstreamTls, PemReader, Shown};
 use crate::trace::Tracer;
 
 /// One immutable snapshot of the configuration; shared by all workers.
@@ -280,9 +280,9 @@ impl Generation {
     }
 
     /// How the cluster of that name speaks TLS here.
-    fn tls_of_cluster(&self, name: &str) -> Option<&Arc<UpstreamTls>> {
+    fn tls_of_cluster(&self, name: &str) -> Option<&ClusterTls> {
         let same = self.clusters.iter().find(|spec| spec.name == name);
-        same?.tls.as_ref()
+        same.map(|spec| &spec.tls)
     }
 
     /// The certificates that are shown to others.
@@ -297,7 +297,7 @@ impl Generation {
             shown.map(|shown| by("listener", &chain.label, shown))
         });
         let clusters = self.clusters.iter().flat_map(|cluster| {
-            let shown = cluster.tls.iter().flat_map(|tls| tls.shown());
+            let shown = cluster.tls.shown();
             shown.map(|shown| by("cluster", &cluster.name, shown))
         });
         listeners.chain(clusters).collect()
@@ -370,10 +370,13 @@ impl Generation {
             });
         }
         let upstream_tls = config.clusters.iter().map(|cluster| {
-            let reader = PemReader::new(config, folder, &mut builder.files);
             let before = previous.and_then(|p| p.tls_of_cluster(&cluster.name));
-            let built = UpstreamTls::build(cluster, cluster.tls.as_ref()?, reader, before);
-            built.map_err(|error| errors.push(error)).ok()
+            let files = &mut builder.files;
+            let built = ClusterTls::build(cluster, (config, folder), files, before);
+            built.unwrap_or_else(|error| {
+                errors.push(error);
+                ClusterTls::default()
+            })
         });
         let upstream_tls: Vec<_> = upstream_tls.collect();
         let names = Arc::clone(&clusters.names);
@@ -398,10 +401,9 @@ impl Generation {
         let endpoints = previous.map_or_else(Arc::default, |p| Arc::clone(&p.endpoints));
         let known = previous.into_iter().flat_map(|p| &p.clusters);
         let known: HashMap<_, _> = known.map(|spec| (spec.name.as_str(), spec)).collect();
-        let cluster = |(c, tls): (&weir_config::Cluster, Option<Arc<UpstreamTls>>)| {
+        let cluster = |(c, tls): (&weir_config::Cluster, ClusterTls)| {
             let before = known.get(c.name.as_str()).copied();
-            let id = |tls: &Option<Arc<UpstreamTls>>| tls.as_ref().map(|tls| tls.id);
-            let same = before.filter(|spec| spec.config == *c && id(&spec.tls) == id(&tls));
+            let same = before.filter(|spec| spec.config == *c && spec.tls.is_same(&tls));
             same.cloned().unwrap_or_else(|| {
                 Arc::new(ClusterSpec::new(c, tls, before.map(|b| &**b), &endpoints))
             })

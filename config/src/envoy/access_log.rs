@@ -1,5 +1,6 @@
 //! Envoy's `config.accesslog.v3.AccessLog`.
 
+use super::elsewhere::{self, Kind};
 use super::message::Message;
 use super::wasm;
 use crate::access_log::{AccessLog, LogFormat, LogPath};
@@ -43,10 +44,9 @@ pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
                 }
                 continue;
             }
-            other => {
-                let what = format!("{}: the access logger `{name}` ({other})", log.path());
-                log.reader.outside(log.at(), &what, None);
-                typed.message.close();
+            _ => {
+                elsewhere::note(Kind::AccessLogger, &log, &name, Some(typed));
+                log.close();
                 continue;
             }
         };

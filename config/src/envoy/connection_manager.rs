@@ -1,8 +1,9 @@
 //! Envoy's `HttpConnectionManager`.
 
+use super::elsewhere::{self, Kind};
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, protocol_options, rbac, route, security, wasm};
+use super::{access_log, protocol_options, rbac, route, wasm};
 use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::error::Problem;
 use crate::filter_chain::FilterChain;
@@ -15,6 +16,8 @@ use crate::source::Spanned;
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+
+const REQUEST_ID: &str = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
 
 /// As much as Envoy takes.
 const MAX_REQUEST_HEADERS_KB: u32 = 8192;
@@ -66,12 +69,10 @@ const ESCAPED_SLASHES: [(&str, i64, EscapedSlashes); 5] = [
 /// Fills in `chain`.
 pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("stat_prefix");
+    request_id(message);
     chain.http = options(message);
     message.refuse("rds", "write the routes into `route_config`");
-    message.refuse(
-        "tracing",
-        "import the bootstrap, and write `tracing: { otlp: { endpoint: … } }` into Weir's own form",
-    );
+    tracing(message);
     match message.message("route_config") {
         Some(config) => route::configuration(&config, chain),
         None if message.node("rds").is_none() => message.missing("route_config"),
@@ -79,6 +80,42 @@ pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     }
     filters(message, chain);
     access_log::read(message, chain);
+}
+
+/// `tracing`: without a provider of its own, it makes no spans here.
+fn tracing(message: &Message<'_, '_>) {
+    let Some(tracing) = message.message("tracing") else {
+        return;
+    };
+    let has_provider = tracing.node("provider").is_some();
+    let at = message.span_of("tracing");
+    tracing.close();
+    let path = message.path_of("tracing");
+    if has_provider {
+        let help = "import the bootstrap, and write `tracing: { otlp: { endpoint: … } }` into \
+                    Weir's own form";
+        message.reader.outside(at, &path, Some(help.to_owned()));
+    } else {
+        let text = format!("{path} is passed over: it names no provider, and makes no spans");
+        message.reader.warn(at, text);
+    }
+}
+
+/// `request_id_extension`, which must be what there is.
+fn request_id(message: &Message<'_, '_>) {
+    let extension = message.message("request_id_extension");
+    let Some(typed) = extension.as_ref().and_then(|e| e.typed("typed_config")) else {
+        return;
+    };
+    if typed.name == REQUEST_ID {
+        // Traces go their own way.
+        typed.message.inert("pack_trace_reason");
+        typed.message.inert("use_request_id_for_trace_sampling");
+    } else {
+        let what = format!("{}: the type `{}`", typed.message.path(), typed.name);
+        message.reader.outside(typed.message.at(), &what, None);
+        typed.message.close();
+    }
 }
 
 fn options(message: &Message<'_, '_>) -> HttpOptions {
@@ -223,11 +260,7 @@ fn filters(message: &Message<'_, '_>, chain: &mut FilterChain) {
                     kind,
                 });
             }
-            other => {
-                let what = format!("{}: the HTTP filter `{name}` ({other})", filter.path());
-                security::outside(&filter, &what, &name, other);
-                typed.message.close();
-            }
+            _ => elsewhere::note(Kind::HttpFilter, &filter, &name, Some(typed)),
         }
     }
     // In front of all others, its place goes without saying.

@@ -1,8 +1,9 @@
 //! Envoy's `config.listener.v3.Filter`: what a connection passes.
 
+use super::elsewhere::{self, Kind};
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, connection_manager, rbac, security, wasm};
+use super::{access_log, connection_manager, rbac, wasm};
 use crate::defaults::TCP_IDLE_TIMEOUT;
 use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
@@ -82,10 +83,8 @@ pub(super) fn read<'n, 'r>(
                 kind: Native::Rbac(Box::new(rbac::network(typed.message))),
             });
         }
-        other => {
-            let what = format!("{}: the network filter `{name}` ({other})", filter.path());
-            security::outside(&filter, &what, &name, other);
-            typed.message.close();
+        _ => {
+            elsewhere::note(Kind::NetworkFilter, &filter, &name, Some(typed));
             filter.close();
         }
     }

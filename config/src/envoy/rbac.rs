@@ -28,6 +28,9 @@ const SOURCES: [(&str, i64, MetadataSource); 2] = [
     ("ROUTE", 1, MetadataSource::Route),
 ];
 
+/// How keys of filter state begin that are set by Istio's own filters.
+const OF_MESH: &str = "io.istio.";
+
 /// What both permissions and principals can be.
 const COMMON: [&str; 4] = ["any", "header", "url_path", "metadata"];
 
@@ -268,7 +271,13 @@ fn range(message: &Message<'_, '_>, field: &'static str) -> Option<crate::cidr::
 }
 
 fn filter_state(message: &Message<'_, '_>) -> Option<RbacCondition> {
-    let key = message.required_text("key").value;
+    let key = message.required_text("key");
+    if key.starts_with(OF_MESH) {
+        let what = format!("{}: `{}`", message.path_of("key"), *key);
+        let why = "no filter sets it: name the principal in `authenticated`";
+        message.reader.never(key.span, &what, why);
+    }
+    let key = key.value;
     let wanted = match message.one_of(&["string_match", "address_match"]) {
         Some("address_match") => FilterStateMatch::Address {
             key,

@@ -2,7 +2,7 @@
 //! would work, and be open: not even the lenient reader passes it over.
 
 use super::message::Message;
-use super::{cors, rbac};
+use super::{cors, elsewhere, rbac};
 use crate::route::{Cors, FilterSetting, RouteFilter, RouteFilters};
 use crate::source::Spanned;
 use crate::yaml::Value;
@@ -112,7 +112,10 @@ pub(super) fn per_route(message: &Message<'_, '_>) -> PerRoute {
                 continue;
             }
         }
-        if guards(name, kind) || kind.ends_with(FILTER_CONFIG) {
+        let given = kind.rsplit('/').next().unwrap_or_default();
+        if let Some(why) = elsewhere::of_route(given) {
+            message.reader.never(at, &what, why);
+        } else if guards(name, kind) || kind.ends_with(FILTER_CONFIG) {
             message.reader.never(at, &what, FILTER);
         } else {
             message.reader.outside(at, &what, None);
@@ -133,16 +136,12 @@ pub(super) fn require_tls(message: &Message<'_, '_>) {
     }
 }
 
-/// Older and wider ways to ask for TLS than `transport_socket`.
+/// The older way to ask for TLS than `transport_socket`.
 pub(super) fn old_tls(message: &Message<'_, '_>) {
-    for field in ["tls_context", "transport_socket_matches"] {
-        if message
-            .node(field)
-            .is_some_and(|node| !node.is_empty_list())
-        {
-            let why = "the connections would be in plain text";
-            let path = message.path_of(field);
-            message.reader.never(message.span_of(field), &path, why);
-        }
+    const FIELD: &str = "tls_context";
+    if message.node(FIELD).is_some() {
+        let why = "the connections would be in plain text";
+        let path = message.path_of(FIELD);
+        message.reader.never(message.span_of(FIELD), &path, why);
     }
 }

@@ -93,7 +93,7 @@ pub(crate) fn dynamic_metadata(verdicts: &[Verdict], of_request: bool) -> Metada
         verdict.tell(of_request, &mut own);
     }
     let mut namespaces = vec![(filter.to_owned(), Struct::from_iter(own))];
-    if let Some(hint) = verdicts.iter().filter_map(Verdict::log_hint).last() {
+    if let Some(hint) = verdicts.iter().filter_map(Verdict::log_hint).next_back() {
         let common = [("access_log_hint".to_owned(), Json::Bool(hint))];
         namespaces.push((COMMON.to_owned(), common.into_iter().collect()));
     }

@@ -26,6 +26,7 @@ use crate::socket::{Accepted, SocketStream};
 use crate::stream::ConnectionInfo;
 use crate::tcp::{self, TcpProxy};
 use crate::telemetry::{DownstreamConnection, ListenerMetrics};
+use crate::tls::carried;
 
 /// Accepts connections from one of the sockets until the address is given up, or the
 /// process drains.
@@ -402,6 +403,7 @@ async fn serve_connection(
     slot: &Rc<Slot>,
 ) {
     let agreed = info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    let agreed = agreed.and_then(carried);
     // What was agreed on is what is spoken.
     let (is_http2, maybe_http2) = match http.codec {
         Codec::Auto => (agreed == Some(b"h2"), agreed.is_none()),
