@@ -35,6 +35,22 @@ pub(super) struct Pod {
     pub(super) weir: Weir,
 }
 
+/// What the bootstrap would say of listeners and clusters, of a service that is on this
+/// machine.
+pub(super) fn resources(service: &Host) -> serde_json::Value {
+    let text = bootstrap(service);
+    let mut whole: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    whole["static_resources"].take()
+}
+
+fn bootstrap(service: &Host) -> String {
+    BOOTSTRAP
+        .replace("SERVICE4", SERVICE[0])
+        .replace("SERVICE6", SERVICE[1])
+        .replace("ENDPOINT4", &service.ipv4.to_string())
+        .replace("ENDPOINT6", &service.ipv6.to_string())
+}
+
 impl Mesh {
     /// Rules of `a` and `b` are made with these options.
     pub(super) fn start(options: &str) -> Self {
@@ -50,12 +66,7 @@ impl Mesh {
     ) -> Self {
         let lan = Lan::new();
         let [a, b, outside] = std::array::from_fn(|_| lan.host());
-        let bootstrap = BOOTSTRAP
-            .replace("SERVICE4", SERVICE[0])
-            .replace("SERVICE6", SERVICE[1])
-            .replace("ENDPOINT4", &b.ipv4.to_string())
-            .replace("ENDPOINT6", &b.ipv6.to_string());
-        let bootstrap = change(bootstrap);
+        let bootstrap = change(bootstrap(&b));
         let pod = |host: Host| {
             let weir = host.run(|| {
                 iptables(&format!("--apply {options}"));
