@@ -1,5 +1,6 @@
 //! Where requests go.
 
+mod bind;
 mod circuit_breakers;
 mod dns_resolver;
 mod endpoint;
@@ -10,6 +11,7 @@ mod numbers;
 mod original_dst;
 mod outlier_detection;
 
+pub use bind::Bind;
 pub use circuit_breakers::CircuitBreakers;
 pub use dns_resolver::DnsResolver;
 pub use endpoint::ClusterEndpoint;
@@ -22,6 +24,7 @@ pub use load_balancing::{LbPolicy, LeastRequest, Maglev, RingHash, SlowStart};
 pub use original_dst::OriginalDst;
 pub use outlier_detection::OutlierDetection;
 
+pub(crate) use bind::BLOCK as BIND_BLOCK;
 pub(crate) use circuit_breakers::BLOCK as CIRCUIT_BREAKERS_BLOCK;
 pub(crate) use dns_resolver::{BLOCK as DNS_RESOLVER_BLOCK, check_port as check_resolver_port};
 pub(crate) use endpoint::{BLOCK as ENDPOINT_BLOCK, PRIORITY_MAX, check_health_check_port};
@@ -54,7 +57,7 @@ use crate::proxy_protocol::UpstreamProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, Word, words};
 use crate::retry_budget::RetryBudget;
 use crate::source::{Span, Spanned};
-use crate::tls::{UpstreamTls, Verification};
+use crate::tls::{TlsMatch, UpstreamTls, Verification};
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -82,12 +85,17 @@ pub(crate) static BLOCK: Block = Block {
         ("connect_timeout", "5s"),
         ("protocol", "http2"),
         ("tls", "{ ca: authorities.pem }"),
+        (
+            "tls_matches",
+            "[{ name: mesh, match: { tlsMode: istio }, tls: { ca: authorities.pem } }]",
+        ),
         ("proxy_protocol", "{ version: v2 }"),
         ("http2", "{ max_concurrent_streams: 100 }"),
         ("trailers", "true"),
         ("buffer_limit", "1MiB"),
         ("idle_timeout", "1m"),
         ("max_requests_per_connection", "100"),
+        ("bind", "{ addresses: [127.0.0.6] }"),
         ("tcp_keepalive", "{ keepalive_time: 60s }"),
         ("connection_keepalive", "{ interval: 30s, timeout: 5s }"),
         ("dns_refresh_rate", "5s"),
@@ -122,6 +130,9 @@ pub struct Cluster {
     /// `original_dst`: in place of `endpoints`, whether each connection goes to where
     /// the client's was going. Default: no.
     pub original_dst: Option<OriginalDst>,
+    /// In place of `endpoints`: the name by which they come from a management server. Only
+    /// clusters that come from there themselves have one.
+    pub service_name: Option<String>,
     /// `lb_policy`: how endpoints take turns. Default: `round_robin`.
     pub lb_policy: LbPolicy,
     /// `least_request`: how that policy compares.
@@ -157,6 +168,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// `tls`: connections are encrypted. Default: they are not.
     pub tls: Option<UpstreamTls>,
+    /// `tls_matches`: endpoints that are spoken to in another way. Default: none.
+    pub tls_matches: Vec<TlsMatch>,
     /// `proxy_protocol`: connections begin with a header that tells who the client is.
     /// Default: they do not.
     pub proxy_protocol: Option<UpstreamProxyProtocol>,
@@ -173,6 +186,8 @@ pub struct Cluster {
     /// `max_requests_per_connection`: a connection is closed after so many.
     /// Default: no limit.
     pub max_requests_per_connection: Option<u32>,
+    /// `bind`: from where connections are made. Default: as the system chooses.
+    pub bind: Bind,
     /// `tcp_keepalive`: whether the system sends probes on connections that are
     /// idle. Default: no.
     pub tcp_keepalive: Option<TcpKeepalive>,
@@ -227,10 +242,13 @@ pub enum UpstreamProtocol {
     Http1,
     /// `http2`: HTTP/2; with `tls`, it is what is offered.
     Http2,
+    /// `downstream`: what the client speaks, for each request; HTTP/1.1 for those of
+    /// Weir itself.
+    Downstream,
 }
 
 words!(UpstreamProtocol, "a protocol",
-    "http1" => Self::Http1, "http2" => Self::Http2);
+    "http1" => Self::Http1, "http2" => Self::Http2, "downstream" => Self::Downstream);
 
 /// `dns_lookup_family`: which addresses of a name count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,6 +280,7 @@ impl Cluster {
             discovery: Discovery::Static,
             endpoints: Vec::new(),
             original_dst: None,
+            service_name: None,
             lb_policy: LbPolicy::RoundRobin,
             least_request: LeastRequest::default(),
             ring_hash: RingHash::default(),
@@ -276,12 +295,14 @@ impl Cluster {
             connect_timeout: CONNECT_TIMEOUT,
             protocol: UpstreamProtocol::Http1,
             tls: None,
+            tls_matches: Vec::new(),
             proxy_protocol: None,
             http2: Http2Options::default(),
             trailers: true,
             buffer_limit: BUFFER_LIMIT,
             idle_timeout: Some(UPSTREAM_IDLE_TIMEOUT),
             max_requests_per_connection: None,
+            bind: Bind::default(),
             tcp_keepalive: None,
             connection_keepalive: None,
             dns_refresh_rate: DNS_REFRESH_RATE,
@@ -325,6 +346,7 @@ impl FromYaml for Cluster {
             discovery: fields.optional("type").unwrap_or(other.discovery),
             endpoints: endpoints.value,
             original_dst: fields.optional("original_dst"),
+            service_name: None,
             lb_policy: fields.optional("lb_policy").unwrap_or(other.lb_policy),
             least_request: fields.optional("least_request").unwrap_or_default(),
             ring_hash: fields.optional("ring_hash").unwrap_or_default(),
@@ -344,6 +366,7 @@ impl FromYaml for Cluster {
             connect_timeout: fields.positive("connect_timeout", other.connect_timeout),
             protocol: fields.optional("protocol").unwrap_or(other.protocol),
             tls: fields.optional("tls"),
+            tls_matches: fields.optional("tls_matches").unwrap_or_default(),
             proxy_protocol: fields.optional("proxy_protocol"),
             http2: fields.optional("http2").unwrap_or_default(),
             trailers: fields.optional("trailers").unwrap_or(other.trailers),
@@ -352,6 +375,7 @@ impl FromYaml for Cluster {
             max_requests_per_connection: fields
                 .optional("max_requests_per_connection")
                 .filter(|max| *max > 0),
+            bind: fields.optional("bind").unwrap_or_default(),
             tcp_keepalive: fields.optional("tcp_keepalive"),
             connection_keepalive: fields.optional("connection_keepalive"),
             dns_refresh_rate: fields.positive("dns_refresh_rate", other.dns_refresh_rate),
@@ -421,7 +445,9 @@ fn check_names(cluster: &Cluster, problems: &mut Problems) {
             && tls.sni.as_ref().is_none_or(|sni| sni.is_empty())
             && tls.match_subject_alt_names.is_empty()
     };
-    if !cluster.tls.as_ref().is_some_and(wants_name) {
+    let matches = cluster.tls_matches.iter();
+    let mut all = matches.filter_map(|m| m.tls.as_ref()).chain(&cluster.tls);
+    if !all.any(wants_name) {
         return;
     }
     let is_unix = |e: &&ClusterEndpoint| e.address.port().is_none();
@@ -463,7 +489,7 @@ fn check_options(cluster: &Cluster, fields: &mut Fields<'_, '_>) {
         let message = "a cluster has one health check at most";
         problems.push(Problem::new(fields.key_span("health_checks"), message));
     }
-    if fields.node("connection_keepalive").is_some() && cluster.protocol != UpstreamProtocol::Http2
+    if fields.node("connection_keepalive").is_some() && cluster.protocol == UpstreamProtocol::Http1
     {
         let message = "`connection_keepalive` has no effect without `protocol: http2`";
         let problem = Problem::new(fields.key_span("connection_keepalive"), message);

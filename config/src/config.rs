@@ -10,6 +10,7 @@ use crate::check;
 use crate::cluster::Cluster;
 use crate::compile_cache::CompileCache;
 use crate::defaults::DRAIN_TIMEOUT;
+use crate::envoy::DynamicResources;
 use crate::error::{ConfigError, ConfigErrors, Problem};
 use crate::guest_limits::{SharedDataLimits, SharedQueueLimits};
 use crate::http_filter::HttpFilter;
@@ -70,6 +71,9 @@ pub struct Config {
     pub modules: Modules,
     /// `tracing`: spans about requests. Default: none.
     pub tracing: Option<Tracing>,
+    /// What comes from a management server besides. Default: nothing; only a bootstrap of
+    /// Envoy's names one.
+    pub dynamic_resources: Option<DynamicResources>,
     /// `drain_delay`: how long Weir says that it is not ready, and still accepts
     /// connections, before it drains: a load balancer needs a moment to notice.
     /// Default: 0s.
@@ -188,6 +192,7 @@ fn read_root(root: &Node, source: &Arc<Source>, problems: &mut Problems) -> Conf
         compile_cache: fields.optional("compile_cache"),
         modules: fields.optional("modules").unwrap_or_default(),
         tracing: fields.optional("tracing"),
+        dynamic_resources: None,
         drain_delay: fields.optional("drain_delay").unwrap_or_default(),
         drain_timeout: fields.optional("drain_timeout").unwrap_or(DRAIN_TIMEOUT),
         source: Arc::clone(source),

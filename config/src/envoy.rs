@@ -12,6 +12,8 @@ mod cluster;
 mod connection_manager;
 mod cors;
 mod dns;
+mod dynamic;
+mod elsewhere;
 mod filter_chain;
 mod hash_policy;
 mod header_mutation;
@@ -22,10 +24,13 @@ mod message;
 mod network_filter;
 mod outlier_detection;
 mod protocol_options;
+mod rbac;
 mod reader;
+mod resource;
 mod retry;
 mod route;
 mod route_match;
+mod secret;
 mod security;
 mod transport;
 mod typed;
@@ -42,6 +47,12 @@ use crate::problems::Problems;
 use crate::source::{Source, Span};
 use crate::yaml;
 use reader::Reader;
+
+pub use dynamic::DynamicResources;
+pub use resource::{
+    Read, Resource, ResourceError, assemble, read_cluster, read_endpoints, read_extension,
+    read_listener, read_routes,
+};
 
 /// What happens to fields and extensions that Weir does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +149,7 @@ pub fn parse(
         let whole = problems.total() == 0;
         check::listeners(config, &mut problems);
         check::clusters(config, &mut problems);
-        if whole {
+        if whole && config.dynamic_resources.is_none() {
             check::references(config, &mut problems);
             check::origins(config, &mut problems);
         }

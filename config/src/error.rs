@@ -69,6 +69,15 @@ impl ConfigError {
         self
     }
 
+    /// Says what it is about, if no place in a file does.
+    #[must_use]
+    pub fn about(mut self, what: impl FnOnce() -> String) -> Self {
+        if self.problem.span == Span::NOWHERE {
+            self.problem.message = format!("{}: {}", what(), self.problem.message);
+        }
+        self
+    }
+
     /// The message, without place or hint.
     pub fn message(&self) -> &str {
         &self.problem.message

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::defaults::INSPECTION_TIMEOUT;
+use crate::port_range::PortRange;
 use crate::problems::Problems;
 use crate::read::{Block, FromYaml};
 use crate::yaml::Node;
@@ -12,6 +13,8 @@ pub(crate) static BLOCK: Block = Block {
     keys: &[
         ("tls", "true"),
         ("http", "true"),
+        ("tls_except_ports", "[3306, 30000-32767]"),
+        ("http_except_ports", "[3306, 30000-32767]"),
         ("timeout", "15s"),
         ("continue_on_timeout", "true"),
     ],
@@ -22,7 +25,7 @@ pub(crate) static BLOCK: Block = Block {
 /// `listeners[].inspect`: what is found out about a connection before its filter chain is
 /// chosen. A connection on which the server speaks first has nothing to be found, and
 /// waits for `timeout`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// `tls`: whether it begins with a handshake of TLS, for which name, and for which
     /// protocols; for `match`, access logs and filters. Default: if a `match` needs it.
@@ -30,6 +33,11 @@ pub struct Inspection {
     /// `http`: which version of HTTP plain text begins with. Default: if a `match`
     /// needs it.
     pub http: Option<bool>,
+    /// `tls_except_ports`: connections for these ports are not looked at for TLS: of a
+    /// server that speaks first. Default: none.
+    pub tls_except_ports: Vec<PortRange>,
+    /// `http_except_ports`: nor these for HTTP. Default: none.
+    pub http_except_ports: Vec<PortRange>,
     /// `timeout`: how long the client may take until all of it is known; 0 is without
     /// end. Default: 15s.
     pub timeout: Option<Duration>,
@@ -43,6 +51,8 @@ impl Default for Inspection {
         Self {
             tls: None,
             http: None,
+            tls_except_ports: Vec::new(),
+            http_except_ports: Vec::new(),
             timeout: Some(INSPECTION_TIMEOUT),
             continue_on_timeout: false,
         }
@@ -61,6 +71,8 @@ impl FromYaml for Inspection {
         Self {
             tls: fields.optional("tls"),
             http: fields.optional("http"),
+            tls_except_ports: fields.optional("tls_except_ports").unwrap_or_default(),
+            http_except_ports: fields.optional("http_except_ports").unwrap_or_default(),
             timeout: fields.limit("timeout", Some(INSPECTION_TIMEOUT)),
             continue_on_timeout: fields.optional("continue_on_timeout").unwrap_or(false),
         }

@@ -43,10 +43,14 @@ mod limits;
 mod listener;
 mod metadata;
 mod modules;
+mod native_filter;
 mod not_yet;
+mod original_src;
 mod plugin;
+mod port_range;
 mod problems;
 mod proxy_protocol;
+mod rbac;
 mod read;
 mod redact;
 mod report;
@@ -74,10 +78,10 @@ pub use callouts::Callouts;
 pub use cidr::Cidr;
 pub use client_cert_details::{ClientCertDetail, ForwardClientCert};
 pub use cluster::{
-    CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery, DnsLookupFamily,
-    DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod, HttpHealthCheck,
-    LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart, Statuses,
-    TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
+    Bind, CircuitBreakers, Cluster, ClusterEndpoint, ConnectionKeepalive, Discovery,
+    DnsLookupFamily, DnsResolver, GrpcHealthCheck, HealthCheck, HealthCheckKind, HealthCheckMethod,
+    HttpHealthCheck, LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash,
+    SlowStart, Statuses, TcpHealthCheck, TcpKeepalive, UpstreamProtocol,
 };
 pub use code::{Code, ImageReference, ModuleUri, PullPolicy, RemoteCode, Retries, is_loopback};
 pub use compile_cache::CompileCache;
@@ -101,8 +105,15 @@ pub use inspection::Inspection;
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
+pub use native_filter::{Native, NativeFilter};
+pub use original_src::OriginalSrc;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
+pub use port_range::PortRange;
 pub use proxy_protocol::{ProxyProtocol, ProxyProtocolVersion, UpstreamProxyProtocol};
+pub use rbac::{
+    FilterStateMatch, MetadataMatch, MetadataSource, Rbac, RbacAction, RbacCondition, RbacPolicy,
+    RbacRules, ValueMatch,
+};
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::{redact, redacted};
 pub use retry_budget::RetryBudget;
@@ -118,8 +129,8 @@ pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
 pub use tls::{
-    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
-    TlsVersions, UpstreamTls, Verification,
+    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsCipher, TlsCiphers,
+    TlsMatch, TlsVersion, TlsVersions, UpstreamTls, Verification,
 };
 pub use tracing::{Otlp, Sampling, Tracing};
 pub use verify::{Verify, VerifyKey};

@@ -10,6 +10,7 @@ use crate::filter_chain::FilterChain;
 use crate::filter_chain_match::FilterChainMatch;
 use crate::inspection::Inspection;
 use crate::metadata::Metadata;
+use crate::original_src::OriginalSrc;
 use crate::problems::Problems;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, words};
@@ -33,6 +34,7 @@ pub(crate) static BLOCK: Block = Block {
         ("use_original_dst", "true"),
         ("transparent", "true"),
         ("bind_to_port", "false"),
+        ("original_src", "{ mark: 1337 }"),
         ("proxy_protocol", "{ timeout: 15s }"),
         ("max_connections", "10000"),
         ("buffer_limit", "1MiB"),
@@ -98,6 +100,9 @@ pub struct Listener {
     /// `bind_to_port`: whether it takes connections itself, and not only those that
     /// come from a listener with `use_original_dst`. Default: true.
     pub bind_to_port: bool,
+    /// `original_src`: connections to endpoints are made from the client's address.
+    /// Default: from one of this machine's.
+    pub original_src: Option<OriginalSrc>,
     /// `proxy_protocol`: connections begin with a header of the PROXY protocol.
     /// Default: they do not.
     pub proxy_protocol: Option<ProxyProtocol>,
@@ -182,6 +187,7 @@ impl FromYaml for Listener {
             use_original_dst: false,
             transparent: false,
             bind_to_port: true,
+            original_src: None,
             proxy_protocol: None,
             max_connections: None,
             buffer_limit: BUFFER_LIMIT,
@@ -220,6 +226,7 @@ impl FromYaml for Listener {
             use_original_dst: fields.optional("use_original_dst").unwrap_or(false),
             transparent: fields.optional("transparent").unwrap_or(false),
             bind_to_port,
+            original_src: fields.optional("original_src"),
             proxy_protocol: fields.optional("proxy_protocol"),
             max_connections: fields.optional("max_connections"),
             buffer_limit: fields.bytes("buffer_limit", BUFFER_LIMIT),

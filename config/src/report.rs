@@ -10,10 +10,19 @@ use crate::source::{Source, Span};
 
 pub(crate) fn plain(error: &ConfigError) -> String {
     let source = error.file();
-    let place = place(source, error.span());
-    let mut out = format!("error: {place}: {}\n", error.message());
-    excerpt(&mut out, source, error.span());
-    if let Some((span, note)) = error.related_place() {
+    let is_somewhere = |span| span != Span::NOWHERE;
+    let mut out = if is_somewhere(error.span()) {
+        let place = place(source, error.span());
+        let mut out = format!("error: {place}: {}\n", error.message());
+        excerpt(&mut out, source, error.span());
+        out
+    } else {
+        format!("error: {}\n", error.message())
+    };
+    if let Some((span, note)) = error
+        .related_place()
+        .filter(|(span, _)| is_somewhere(*span))
+    {
         out.push_str(&format!("note: {}: {note}\n", self::place(source, span)));
     }
     if let Some(help) = error.hint() {
@@ -72,6 +81,9 @@ fn keep_end(text: &str, chars: usize) -> (&str, bool) {
 }
 
 pub(crate) fn fancy(error: &ConfigError, colour: bool) -> String {
+    if error.span() == Span::NOWHERE {
+        return plain(error);
+    }
     let theme = if colour {
         GraphicalTheme::unicode()
     } else {
@@ -116,6 +128,12 @@ mod tests {
             report,
             "error: weir.yaml:2:5: no such thing\n  2 | \tb: cd\n    | \t   ^^\nhelp: try another\n"
         );
+    }
+
+    #[test]
+    fn what_stands_in_no_file_has_no_place() {
+        let report = plain(&error("a: b\n", Span::NOWHERE));
+        assert_eq!(report, "error: no such thing\nhelp: try another\n");
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// Of what stands in no file.
+    pub const NOWHERE: Self = Self::new(usize::MAX, usize::MAX);
+
     /// The range `start..end`.
     pub const fn new(start: usize, end: usize) -> Self {
         Self { start, end }

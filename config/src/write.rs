@@ -7,6 +7,7 @@ mod clusters;
 mod emit;
 mod listeners;
 mod plugins;
+mod rbac;
 mod rollouts;
 mod routes;
 mod tls;

@@ -16,8 +16,8 @@ use weir_config::{
     AppendAction, ClientCertDetail, Cluster, Code, Codec, Config, Destination, Discovery,
     DnsLookupFamily, DnsResolver, Endpoint, FailurePolicy, ForwardClientCert, HealthCheckKind,
     HealthCheckMethod, HostRewrite, HttpOptions, LbPolicy, LogFormat, LogPath, PathMatch,
-    ProxyProtocol, ProxyProtocolVersion, RouteAction, ServerHeader, SourceType, Statuses,
-    TransportProtocol, UpstreamProtocol,
+    PortRange, ProxyProtocol, ProxyProtocolVersion, RouteAction, ServerHeader, SourceType,
+    Statuses, TransportProtocol, UpstreamProtocol,
 };
 
 fn folder() -> PathBuf {
@@ -420,7 +420,7 @@ fn the_imported_form_means_the_same() {
 #[test]
 fn what_is_outside_is_passed_over_on_request_with_a_warning() {
     let text = bootstrap(
-        "tracing: {}\n          rds_typo: 1",
+        "tracing: { provider: {} }\n          rds_typo: 1",
         "eds_cluster_config: {}",
     );
     let (config, _) = envoy::parse("envoy.yaml", &text, Leniency::Strict);
@@ -503,7 +503,12 @@ fn what_keeps_others_out_is_not_passed_over() {
     let in_route = |fields: &str| text.replace("match: { prefix: \"\"", fields);
     let rbac = "envoy.extensions.filters.http.rbac.v3.RBAC";
     let cases = [
-        filter("mine", rbac),
+        filter("mine", rbac).replace(
+            "rules: {}",
+            "rules: { policies: { a: { permissions: [{ any: true }], principals: [{ any: true }], \
+             condition: {} } } }",
+        ),
+        filter("mine", rbac).replace("rules: {}", "matcher: {}"),
         filter("envoy.filters.http.jwt_authn", "other.Type"),
         filter("x", "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"),
         text.replace(
@@ -520,7 +525,10 @@ fn what_keeps_others_out_is_not_passed_over() {
             "    - transport_socket: { name: tls }\n      filters:",
         ),
         bootstrap("", "transport_socket: { name: tls }"),
-        bootstrap("", "transport_socket_matches: [{ name: a }]"),
+        bootstrap(
+            "",
+            "transport_socket_matches: [{ name: a, transport_socket: { name: quic } }]",
+        ),
         text.replace("name: all,", "name: all, require_tls: ALL,"),
         text.replace(
             "name: all,",
@@ -802,6 +810,32 @@ fn a_wasm_filter_does_not_end_a_chain_of_connections() {
 }
 
 #[test]
+fn a_static_cluster_without_endpoints_answers_nobody() {
+    let text = bootstrap("", "type: STATIC");
+    let (without, _) = text.split_once("    load_assignment:").unwrap();
+    let config = parse(without);
+    assert!(config.clusters[0].endpoints.is_empty());
+    let (without, _) = bootstrap("", "type: STRICT_DNS")
+        .split_once("    load_assignment:")
+        .map(|(text, rest)| (text.to_owned(), rest.to_owned()))
+        .unwrap();
+    let (result, _) = envoy::parse("envoy.yaml", &without, Leniency::Strict);
+    let errors = result.unwrap_err().plain();
+    assert!(errors.contains("load_assignment is missing"), "{errors}");
+}
+
+#[test]
+fn a_pipe_is_relative_to_the_working_directory() {
+    let endpoint = "load_assignment: { endpoints: [{ lb_endpoints: [{ endpoint: { address: \
+                    { pipe: { path: ./run/app.sock } } } }] }] }";
+    let text = bootstrap("", endpoint);
+    let config = parse(&text);
+    let here = std::env::current_dir().unwrap().join("run/app.sock");
+    let address = config.clusters[0].endpoints[0].address.to_string();
+    assert_eq!(address, format!("unix:{}", here.display()));
+}
+
+#[test]
 fn a_bootstrap_cut_off_anywhere_is_read_or_refused() {
     let text = fs::read_to_string(folder().join("full.yaml")).unwrap();
     for end in (0..text.len())
@@ -831,7 +865,17 @@ static_resources:
     - name: original_dst
       typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst }
     - name: tls_inspector
+      filter_disabled: { destination_port_range: { start: 3306, end: 3307 } }
       typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector }
+    - name: http_inspector
+      filter_disabled:
+        or_match:
+          rules:
+          - destination_port_range: { start: 3306, end: 3310 }
+          - and_match: { rules: [{ destination_port_range: { start: 1, end: 9 } }, { not_match: { destination_port_range: { start: 3, end: 9 } } }] }
+      typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector }
+    - name: original_src
+      typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.listener.original_src.v3.OriginalSrc, mark: 1337 }
     filter_chains:
     - name: named
       filter_chain_match:
@@ -861,6 +905,15 @@ static_resources:
     lb_policy: CLUSTER_PROVIDED
     cleanup_interval: 1s
     original_dst_lb_config: { use_http_header: true, upstream_port_override: 81 }
+    upstream_bind_config:
+      source_address: { address: 127.0.0.6, port_value: 0 }
+      extra_source_addresses: [{ address: { address: "::6" } }]
+      freebind: true
+      socket_options: [{ description: mark, level: 1, name: 36, int_value: 1337, state: STATE_PREBIND }]
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: { max_concurrent_streams: 7 } }
 "#;
 
 #[test]
@@ -871,7 +924,21 @@ fn several_filter_chains_are_read_and_written_again() {
     };
     assert!(outbound.original_dst && outbound.use_original_dst && outbound.transparent);
     // There is no inspector but those that are named.
-    assert_eq!(outbound.inspects(), (true, false));
+    assert_eq!(outbound.inspects(), (true, true));
+    let texts = |ranges: &[PortRange]| ranges.iter().map(PortRange::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&outbound.inspect.tls_except_ports), ["3306"]);
+    assert_eq!(
+        texts(&outbound.inspect.http_except_ports),
+        ["1-2", "3306-3309"]
+    );
+    assert_eq!(outbound.original_src.map(|source| source.mark), Some(1337));
+    let passthrough = &config.clusters[0];
+    assert_eq!(passthrough.protocol, UpstreamProtocol::Downstream);
+    assert_eq!(passthrough.http2.max_concurrent_streams, Some(7));
+    let bind = &passthrough.bind;
+    assert_eq!((bind.freebind, bind.mark), (true, 1337));
+    let addresses: Vec<_> = bind.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["127.0.0.6:0", "[::6]:0"]);
     assert!(outbound.inspect.continue_on_timeout);
     assert_eq!(outbound.inspect.timeout, Some(Duration::from_millis(100)));
     let matches = &outbound.filter_chains[0].matches;

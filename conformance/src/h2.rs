@@ -1,7 +1,7 @@
 //! An HTTP/2 client and an HTTP/2 upstream for tests, with prior knowledge.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -139,10 +139,22 @@ impl H2Upstream {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self::start_with(&h2::server::Builder::new(), usize::MAX, answer)
+        Self::start_at("127.0.0.1:0", answer)
     }
 
-    /// The same, with settings of its own; says GOAWAY on every connection after
+    /// The same, at an address.
+    pub fn start_at<F>(
+        address: impl ToSocketAddrs,
+        answer: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        Self::serve(listener, &h2::server::Builder::new(), usize::MAX, answer)
+    }
+
+    /// [`H2Upstream::start`], with settings of its own; says GOAWAY on every connection after
     /// so many requests.
     pub fn start_with<F>(
         builder: &h2::server::Builder,
@@ -153,6 +165,18 @@ impl H2Upstream {
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve(listener, builder, goaway_after, answer)
+    }
+
+    fn serve<F>(
+        listener: std::net::TcpListener,
+        builder: &h2::server::Builder,
+        goaway_after: usize,
+        answer: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         listener.set_nonblocking(true).unwrap();
         let upstream = Self {
             address: listener.local_addr().unwrap(),

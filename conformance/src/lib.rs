@@ -8,11 +8,13 @@
 #![allow(missing_docs)]
 
 mod client;
+mod control_plane;
 mod dns;
 mod exposition;
 pub mod frames;
 pub mod guests;
 pub mod h2;
+mod lan;
 mod loopback;
 mod namespace;
 mod peer;
@@ -28,16 +30,18 @@ mod upstream;
 mod weir;
 
 pub use self::client::{Client, Response};
+pub use self::control_plane::{ControlPlane, xds_bootstrap};
 pub use self::dns::{DnsAnswer, DnsQuestion, DnsServer};
 pub use self::exposition::Exposition;
+pub use self::lan::{Host, Lan};
 pub use self::loopback::{nobody, own_ip};
-pub use self::namespace::{configure, in_own_network};
+pub use self::namespace::{Namespace, configure, in_own_network};
 pub use self::peer::{Peer, read_head};
-pub use self::program::{program, run_program};
+pub use self::program::{built, program, run_program};
 pub use self::setup::{Setup, direct};
 pub use self::tunnel::{Agreed, Tunnel};
 pub use self::upstream::{Answer, Held, Request, Upstream};
-pub use self::weir::{Weir, check, check_env, command, run};
+pub use self::weir::{SIDECAR, Weir, check, check_env, command, run};
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -24,6 +24,32 @@ pub struct Weir {
 /// `--takeover-path` of every process that can be upgraded.
 const TAKEOVER: &str = "takeover";
 
+/// The user that sidecars are, by its number.
+pub const SIDECAR: u32 = 1337;
+
+/// What Istio's agent starts Envoy with, but for the bootstrap (istio, `pkg/envoy/proxy.go`).
+const AGENT_ARGUMENTS: &[&str] = &[
+    "envoy",
+    "--drain-time-s",
+    "45",
+    "--drain-strategy",
+    "immediate",
+    "--local-address-ip-version",
+    "v4",
+    "--file-flush-interval-msec",
+    "1000",
+    "--disable-hot-restart",
+    "--allow-unknown-static-fields",
+    "-l",
+    "warning",
+    "--component-log-level",
+    "misc:error",
+    "--log-format",
+    "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t",
+    "--concurrency",
+    "2",
+];
+
 impl Weir {
     /// Starts Weir with `config`, which must have an admin at port 0, and waits
     /// until it is ready. Panics, with all that was logged, when it does not start.
@@ -80,7 +106,7 @@ impl Weir {
     /// asks for more.
     pub fn start_limited(config: &str, soft: u32, hard: u32) -> Self {
         let limit = format!("--nofile={soft}:{hard}");
-        Self::start_program(&["prlimit", &limit, "--"], config, &[], &[], |_| {})
+        Self::start_program(&["prlimit", &limit, "--"], config, &["run"], &[], |_| {})
     }
 
     /// Starts Weir so that [`Weir::upgrade`] works.
@@ -93,27 +119,57 @@ impl Weir {
         Self::start_all(config, args, &[], files)
     }
 
+    /// Starts Weir as Istio's agent starts Envoy, as the user [`SIDECAR`], with Envoy's
+    /// `bootstrap`; with these capabilities, such as `net_admin`, if there are any.
+    pub fn start_as_envoy(
+        bootstrap: &str,
+        capabilities: &[&str],
+        files: impl FnOnce(&Path),
+    ) -> Self {
+        let user = SIDECAR.to_string();
+        let mut launcher = vec![
+            "setpriv",
+            "--reuid",
+            &user,
+            "--regid",
+            &user,
+            "--clear-groups",
+        ];
+        let list: Vec<_> = capabilities.iter().map(|name| format!("+{name}")).collect();
+        let list = list.join(",");
+        if !list.is_empty() {
+            launcher.extend(["--inh-caps", &list, "--ambient-caps", &list]);
+        }
+        let words = [AGENT_ARGUMENTS, &["-c"]].concat();
+        Self::start_program(&launcher, bootstrap, &words, &[], |folder| {
+            let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+            std::fs::set_permissions(folder, all).unwrap();
+            files(folder);
+        })
+    }
+
     fn start_all(
         config: &str,
         args: &[&str],
         environment: &[(&str, &str)],
         files: impl FnOnce(&Path),
     ) -> Self {
-        Self::start_program(&[], config, args, environment, files)
+        Self::start_program(&[], config, &[&["run"], args].concat(), environment, files)
     }
 
-    /// Starts Weir by `launcher`, a program that becomes it, and its arguments.
+    /// Starts Weir by `launcher`, a program that becomes it, with these words in front of
+    /// the configuration.
     fn start_program(
         launcher: &[&str],
         config: &str,
-        args: &[&str],
+        words: &[&str],
         environment: &[(&str, &str)],
         files: impl FnOnce(&Path),
     ) -> Self {
         let folder = TempDir::new().unwrap();
         files(folder.path());
         std::fs::write(folder.path().join("weir.yaml"), config).unwrap();
-        let mut child = spawn(launcher, folder.path(), args, environment, 0);
+        let mut child = spawn(launcher, folder.path(), words, environment, 0);
         let admin = ready(&mut child, folder.path(), 0).unwrap_or_else(|status| {
             let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
             panic!("Weir ended with {status}:\n{log}");
@@ -133,8 +189,8 @@ impl Weir {
     /// this one ended or, if the other did not start, `Err` of how that did.
     pub fn upgrade(&mut self, args: &[&str]) -> Result<ExitStatus, ExitStatus> {
         let number = self.upgrades + 1;
-        let args = [&["--takeover-path", TAKEOVER], args].concat();
-        let mut child = spawn(&[], self.folder.path(), &args, &[], number);
+        let words = [&["run", "--takeover-path", TAKEOVER], args].concat();
+        let mut child = spawn(&[], self.folder.path(), &words, &[], number);
         match ready(&mut child, self.folder.path(), number) {
             Ok(admin) => self.admin = admin,
             Err(status) => return Err(status),
@@ -350,12 +406,12 @@ impl Drop for Weir {
     }
 }
 
-/// Starts `LAUNCHER… weir run ARGS… weir.yaml` in `folder`. Where its admin is goes to a
+/// Starts `LAUNCHER… weir WORDS… weir.yaml` in `folder`. Where its admin is goes to a
 /// file of its number; what it logs, behind what others have logged.
 fn spawn(
     launcher: &[&str],
     folder: &Path,
-    args: &[&str],
+    words: &[&str],
     environment: &[(&str, &str)],
     number: usize,
 ) -> Child {
@@ -373,8 +429,7 @@ fn spawn(
         }
     };
     command
-        .arg("run")
-        .args(args)
+        .args(words)
         .arg(folder.join("weir.yaml"))
         .arg("--admin-address-path")
         .arg(folder.join(format!("admin-{number}")))

@@ -2,8 +2,9 @@
 //! module compiled and every filter tried out.
 
 mod chain;
+mod gates;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,22 +24,26 @@ use weir_config::{
 };
 
 use self::chain::{ChainKey, labels};
-pub(crate) use self::chain::{ChainSpec, FilterSpec, RouteFilterSpec, Terms};
+pub(crate) use self::chain::{
+    ChainSpec, FilterSpec, GateSpec, RouteChainSpec, RouteFilterSpec, Terms,
+};
+use self::gates::Gates;
 use crate::callout::ClusterNames;
-use crate::cluster::ClusterSpec;
+use crate::cluster::{ClusterSpec, ClusterTls};
 use crate::compile_cache::CompileCache;
 use crate::connection_limit::ConnectionLimit;
+use crate::discovery::EndpointTable;
 use crate::filter::{FilterVmSpec, PluginSpec, StartError};
 use crate::limits::LOG_LINES;
 use crate::listener::{ChainMatcher, Inspection};
 use crate::modules::{self, RemoteModules};
 use crate::rollout::{Place, RolloutSpec, RolloutState, Version};
-use crate::route::RouteTable;
+use crate::route::{ClusterTable, RouteTable};
 use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
 use crate::telemetry::ShownBy;
-use crate::tls::{DownstreamTls, PemReader, Shown, UpstreamTls};
+use crate::tls::{DownstreamTls, PemReader, Shown};
 use crate::trace::Tracer;
 
 /// One immutable snapshot of the configuration; shared by all workers.
@@ -66,6 +71,8 @@ pub(crate) struct Generation {
     pub(crate) shared: Arc<SharedState>,
     /// Where its modules were looked for: it outlives the generation.
     pub(crate) compile_cache: Arc<CompileCache>,
+    /// The endpoints that have been discovered: they outlive the generation.
+    pub(crate) endpoints: Arc<EndpointTable>,
 }
 
 /// How connections get time to end.
@@ -139,6 +146,7 @@ pub(crate) struct ListenerSpec {
     pub(crate) matcher: Arc<ChainMatcher>,
     pub(crate) inspection: Option<Inspection>,
     pub(crate) original_dst: OriginalDst,
+    pub(crate) original_src: Option<weir_config::OriginalSrc>,
     /// Whether it takes connections itself.
     pub(crate) is_bound: bool,
     /// Bytes that one filter may hold of a body.
@@ -155,6 +163,7 @@ pub(crate) struct ListenerSpec {
 struct Builder<'a> {
     /// What is served meanwhile: what stays the same is taken from there.
     previous: Option<&'a Generation>,
+    clusters: &'a ClusterTable,
     shared: Arc<SharedState>,
     compile_cache: Arc<CompileCache>,
     /// The compiled modules of earlier starts, if they are kept.
@@ -245,9 +254,9 @@ impl Generation {
 
     /// The clusters that are not in `previous`.
     pub(crate) fn new_clusters(&self, previous: Option<&Self>) -> Vec<Arc<ClusterSpec>> {
-        let is_known = |cluster: &&Arc<ClusterSpec>| {
-            previous.is_some_and(|p| p.clusters.iter().any(|old| Arc::ptr_eq(old, cluster)))
-        };
+        let known = previous.into_iter().flat_map(|p| &p.clusters);
+        let known: HashSet<_> = known.map(Arc::as_ptr).collect();
+        let is_known = |cluster: &&Arc<ClusterSpec>| known.contains(&Arc::as_ptr(cluster));
         let clusters = self.clusters.iter();
         clusters.filter(|c| !is_known(c)).cloned().collect()
     }
@@ -271,9 +280,9 @@ impl Generation {
     }
 
     /// How the cluster of that name speaks TLS here.
-    fn tls_of_cluster(&self, name: &str) -> Option<&Arc<UpstreamTls>> {
+    fn tls_of_cluster(&self, name: &str) -> Option<&ClusterTls> {
         let same = self.clusters.iter().find(|spec| spec.name == name);
-        same?.tls.as_ref()
+        same.map(|spec| &spec.tls)
     }
 
     /// The certificates that are shown to others.
@@ -288,7 +297,7 @@ impl Generation {
             shown.map(|shown| by("listener", &chain.label, shown))
         });
         let clusters = self.clusters.iter().flat_map(|cluster| {
-            let shown = cluster.tls.iter().flat_map(|tls| tls.shown());
+            let shown = cluster.tls.shown();
             shown.map(|shown| by("cluster", &cluster.name, shown))
         });
         listeners.chain(clusters).collect()
@@ -310,8 +319,10 @@ impl Generation {
     ) -> Result<Self, ConfigErrors> {
         let compile_cache = previous.map_or_else(Arc::default, |p| Arc::clone(&p.compile_cache));
         let fetched = RemoteModules::fetch(config, folder, previous.map(|p| &p.fetched))?;
+        let clusters = ClusterTable::of(config);
         let mut builder = Builder {
             previous,
+            clusters: &clusters,
             shared: Arc::clone(shared),
             cache: compile_cache.of(config, folder),
             compile_cache: Arc::clone(&compile_cache),
@@ -346,6 +357,7 @@ impl Generation {
                     hands_over: listener.use_original_dst,
                     transparent: listener.transparent,
                 },
+                original_src: listener.original_src,
                 is_bound: listener.bind_to_port,
                 buffer_limit: listener.buffer_limit,
                 direction: listener.direction,
@@ -358,14 +370,16 @@ impl Generation {
             });
         }
         let upstream_tls = config.clusters.iter().map(|cluster| {
-            let reader = PemReader::new(config, folder, &mut builder.files);
             let before = previous.and_then(|p| p.tls_of_cluster(&cluster.name));
-            let built = UpstreamTls::build(cluster, cluster.tls.as_ref()?, reader, before);
-            built.map_err(|error| errors.push(error)).ok()
+            let files = &mut builder.files;
+            let built = ClusterTls::build(cluster, (config, folder), files, before);
+            built.unwrap_or_else(|error| {
+                errors.push(error);
+                ClusterTls::default()
+            })
         });
         let upstream_tls: Vec<_> = upstream_tls.collect();
-        let names = config.clusters.iter().map(|c| c.name.value.as_str());
-        let names = Arc::new(ClusterNames::new(names));
+        let names = Arc::clone(&clusters.names);
         let mut files = std::mem::take(&mut builder.files);
         files.sort_unstable();
         files.dedup();
@@ -384,13 +398,15 @@ impl Generation {
             let filters = filters.map(|drafted| drafted.finish(&chain.label, &vms, previous));
             chain.filters = filters.collect();
         }
-        let cluster = |(c, tls): (&weir_config::Cluster, Option<Arc<UpstreamTls>>)| {
-            let mut known = previous.into_iter().flat_map(|p| &p.clusters);
-            let before = known.find(|spec| spec.name == c.name.value);
-            let id = |tls: &Option<Arc<UpstreamTls>>| tls.as_ref().map(|tls| tls.id);
-            let same = before.filter(|spec| spec.config == *c && id(&spec.tls) == id(&tls));
-            same.cloned()
-                .unwrap_or_else(|| Arc::new(ClusterSpec::new(c, tls, before.map(|b| &**b))))
+        let endpoints = previous.map_or_else(Arc::default, |p| Arc::clone(&p.endpoints));
+        let known = previous.into_iter().flat_map(|p| &p.clusters);
+        let known: HashMap<_, _> = known.map(|spec| (spec.name.as_str(), spec)).collect();
+        let cluster = |(c, tls): (&weir_config::Cluster, ClusterTls)| {
+            let before = known.get(c.name.as_str()).copied();
+            let same = before.filter(|spec| spec.config == *c && spec.tls.is_same(&tls));
+            same.cloned().unwrap_or_else(|| {
+                Arc::new(ClusterSpec::new(c, tls, before.map(|b| &**b), &endpoints))
+            })
         };
         let tracer = Tracer::of(config, previous.and_then(|p| p.tracer.as_ref()));
         let tracer = tracer.map_err(|error| {
@@ -420,6 +436,7 @@ impl Generation {
             },
             shared: Arc::clone(shared),
             compile_cache,
+            endpoints,
         })
     }
 }
@@ -475,7 +492,7 @@ impl Builder<'_> {
         label: String,
         errors: &mut Vec<ConfigError>,
     ) -> (ChainSpec, Vec<DraftedFilter<'f>>) {
-        let routes = RouteTable::build(config, chain).unwrap_or_else(|error| {
+        let routes = RouteTable::build(config, chain, self.clusters).unwrap_or_else(|error| {
             errors.push(error);
             RouteTable::default()
         });
@@ -485,9 +502,12 @@ impl Builder<'_> {
         let access_loggers = access_loggers.into_iter().map(|drafted| drafted.place);
         // What is wrong with a filter is told once.
         let whole = filters.len() == chain.http_filters.len();
+        let gates = Gates { config, listener };
         let of_routes = routes.chains.iter().filter(|_| whole);
-        let of_routes = of_routes
-            .map(|changes| self.route_chain((config, folder), (&label, chain), changes, errors));
+        let of_routes = of_routes.map(|changes| RouteChainSpec {
+            gates: gates.of_route(chain, changes, errors),
+            ..self.route_chain((config, folder), (&label, chain), changes, errors)
+        });
         let of_routes = of_routes.collect();
         let key = ChainKey::of(listener, chain);
         let tls = chain.tls.as_ref().and_then(|tls| {
@@ -509,6 +529,9 @@ impl Builder<'_> {
                 tls,
             },
             filters: Vec::new(),
+            gates: gates.of_chain(chain, errors),
+            entry: gates.of_entry(chain, errors),
+            native: [&chain.native_network_filters[..], &chain.native_filters].concat(),
             of_routes,
             routes: Arc::new(routes),
             hosts: chain.virtual_hosts.clone(),
@@ -519,7 +542,10 @@ impl Builder<'_> {
                 listener: listener.metadata.clone(),
                 filter_chain: chain.name.value.clone(),
             }),
-            tcp: chain.tcp.as_ref().and_then(|tcp| tcp_proxy(config, tcp)),
+            tcp: chain.tcp.as_ref().map(|tcp| TcpProxy {
+                cluster: self.clusters.find(&tcp.cluster),
+                idle_timeout: tcp.idle_timeout,
+            }),
             access_log: chain.access_log.clone(),
             access_loggers: access_loggers.collect(),
         };
@@ -552,7 +578,7 @@ impl Builder<'_> {
         (label, of): (&str, &FilterChain),
         changes: &[RouteFilter],
         errors: &mut Vec<ConfigError>,
-    ) -> Vec<RouteFilterSpec> {
+    ) -> RouteChainSpec {
         let mut chain = Vec::new();
         for (place, filter) in of.http_filters.iter().enumerate() {
             let change = changes.iter().find(|c| c.name.value == filter.name.value);
@@ -567,10 +593,16 @@ impl Builder<'_> {
                         Err(error) => errors.push(error),
                     }
                 }
-                Some(FilterSetting::Enabled) | None => chain.push(RouteFilterSpec::Same(place)),
+                // Policies are for filters of Weir's own.
+                Some(FilterSetting::Enabled | FilterSetting::Rbac(_)) | None => {
+                    chain.push(RouteFilterSpec::Same(place));
+                }
             }
         }
-        chain
+        RouteChainSpec {
+            filters: chain,
+            gates: Vec::new(),
+        }
     }
 
     /// Adds a filter, and its other version, if there is one.
@@ -626,7 +658,10 @@ impl Builder<'_> {
             DeadlineKind::Counter => Deadline::Counter,
             DeadlineKind::Off => Deadline::Off,
         };
-        let module = self.module(config, folder, vm, deadline)?;
+        let module = self.module(config, folder, vm, deadline);
+        let module = module.map_err(|error| {
+            error.about(|| format!("filter `{}` of listener `{listener}`", filter.name.value))
+        })?;
         let shared_limits = shared_limits(config, &vm.vm_id);
         // Rollouts are judged one by one.
         let owner = match version {
@@ -962,14 +997,4 @@ fn environment(variables: &weir_config::EnvironmentVariables) -> Vec<(String, St
 /// Bytes, if there can be so many.
 fn size(size: ByteSize) -> Option<usize> {
     usize::try_from(size.bytes()).ok()
-}
-
-/// `None` for a cluster that does not exist, which a valid configuration has
-/// not.
-fn tcp_proxy(config: &Config, tcp: &weir_config::TcpProxy) -> Option<TcpProxy> {
-    let mut clusters = config.clusters.iter();
-    Some(TcpProxy {
-        cluster: clusters.position(|c| c.name == tcp.cluster)?,
-        idle_timeout: tcp.idle_timeout,
-    })
 }

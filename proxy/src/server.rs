@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use weir_config::{Config, ConfigErrors};
 
+use crate::discovery::Discovered;
 use crate::generation::{Drain, Generation};
 use crate::health::Health;
 use crate::limits::TRACE_FLUSH_TIMEOUT;
@@ -25,7 +26,8 @@ pub(crate) struct Prepared {
 }
 
 /// Binds every socket that is not `inherited`, and opens every log of `generation`,
-/// which was read from `since` on. `load` reads the configuration again.
+/// which was read from `since` on. `load` reads the configuration again, and adds what is
+/// `discovered`.
 ///
 /// # Errors
 /// What cannot be bound or opened, with its place in the configuration.
@@ -36,9 +38,12 @@ pub(crate) fn prepare(
     inherited: Option<Inherited>,
     paths: Paths,
     load: Load,
+    discovered: Arc<Discovered>,
 ) -> Result<Prepared, ConfigErrors> {
     Ok(Prepared {
-        fleet: Fleet::new(config, generation, since, inherited, paths, load)?,
+        fleet: Fleet::new(
+            config, generation, since, inherited, paths, load, discovered,
+        )?,
     })
 }
 

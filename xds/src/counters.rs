@@ -44,17 +44,6 @@ pub struct UpdateCounts {
     pub time: u64,
 }
 
-/// A count and its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figure {
-    /// As Envoy calls it.
-    pub name: String,
-    /// How many.
-    pub value: u64,
-    /// Whether it can become smaller.
-    pub is_gauge: bool,
-}
-
 impl Counters {
     /// Whether there is a stream to the server.
     pub fn is_connected(&self) -> bool {
@@ -85,40 +74,9 @@ impl Counters {
         }
     }
 
-    /// All of them. Envoy counts endpoints, routes, secrets and extensions by resource;
-    /// here each of these types is counted as a whole.
-    pub fn figures(&self) -> Vec<Figure> {
-        let figure = |name: String, value, is_gauge| Figure {
-            name,
-            value,
-            is_gauge,
-        };
-        let connected = self.connected.load(Ordering::Relaxed);
-        let pending = self.pending_requests.load(Ordering::Relaxed);
-        let mut figures = vec![
-            figure("control_plane.connected_state".to_owned(), connected, true),
-            figure("control_plane.pending_requests".to_owned(), pending, true),
-            figure(
-                "control_plane.unknown_type".to_owned(),
-                self.unknown(),
-                false,
-            ),
-        ];
-        for kind in ResourceType::ALL {
-            let counts = self.updates(kind);
-            let all = [
-                ("update_attempt", counts.attempt, false),
-                ("update_success", counts.success, false),
-                ("update_rejected", counts.rejected, false),
-                ("update_failure", counts.failure, false),
-                ("update_time", counts.time, true),
-            ];
-            let prefix = kind.statistics_prefix();
-            let named =
-                |(name, value, is_gauge)| figure(format!("{prefix}.{name}"), value, is_gauge);
-            figures.extend(all.map(named));
-        }
-        figures
+    /// Requests that wait to be sent.
+    pub fn pending_requests(&self) -> u64 {
+        self.pending_requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_connected(&self, is_connected: bool) {
@@ -173,23 +131,6 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_have_the_names_that_envoy_gives_them() {
-        let counters = Counters::default();
-        counters.set_connected(true);
-        counters.count_attempt(ResourceType::Cluster);
-        counters.count_rejected(ResourceType::Listener);
-        let figures = counters.figures();
-        let set = figures.iter().filter(|figure| figure.value != 0);
-        let set: Vec<_> = set.map(|figure| figure.name.as_str()).collect();
-        let expected = [
-            "control_plane.connected_state",
-            "cluster_manager.cds.update_attempt",
-            "listener_manager.lds.update_rejected",
-        ];
-        assert_eq!(set, expected);
-    }
 
     #[test]
     fn not_all_of_a_long_name_of_a_server_is_kept() {

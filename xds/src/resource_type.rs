@@ -25,7 +25,7 @@ pub enum ResourceType {
 struct Facts {
     url: &'static str,
     noun: &'static str,
-    prefix: &'static str,
+    abbreviation: &'static str,
     methods: [&'static str; 2],
 }
 
@@ -33,7 +33,7 @@ const FACTS: [Facts; 6] = [
     Facts {
         url: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         noun: "cluster",
-        prefix: "cluster_manager.cds",
+        abbreviation: "cds",
         methods: [
             "/envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters",
             "/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters",
@@ -42,7 +42,7 @@ const FACTS: [Facts; 6] = [
     Facts {
         url: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         noun: "endpoints",
-        prefix: "eds",
+        abbreviation: "eds",
         methods: [
             "/envoy.service.endpoint.v3.EndpointDiscoveryService/StreamEndpoints",
             "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints",
@@ -51,7 +51,7 @@ const FACTS: [Facts; 6] = [
     Facts {
         url: "type.googleapis.com/envoy.config.listener.v3.Listener",
         noun: "listener",
-        prefix: "listener_manager.lds",
+        abbreviation: "lds",
         methods: [
             "/envoy.service.listener.v3.ListenerDiscoveryService/StreamListeners",
             "/envoy.service.listener.v3.ListenerDiscoveryService/DeltaListeners",
@@ -60,7 +60,7 @@ const FACTS: [Facts; 6] = [
     Facts {
         url: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         noun: "route configuration",
-        prefix: "rds",
+        abbreviation: "rds",
         methods: [
             "/envoy.service.route.v3.RouteDiscoveryService/StreamRoutes",
             "/envoy.service.route.v3.RouteDiscoveryService/DeltaRoutes",
@@ -69,7 +69,7 @@ const FACTS: [Facts; 6] = [
     Facts {
         url: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
         noun: "secret",
-        prefix: "sds",
+        abbreviation: "sds",
         methods: [
             "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
             "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
@@ -78,7 +78,7 @@ const FACTS: [Facts; 6] = [
     Facts {
         url: "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
         noun: "extension",
-        prefix: "extension_config_discovery",
+        abbreviation: "ecds",
         methods: [
             "/envoy.service.extension.v3.ExtensionConfigDiscoveryService/StreamExtensionConfigs",
             "/envoy.service.extension.v3.ExtensionConfigDiscoveryService/DeltaExtensionConfigs",
@@ -116,10 +116,9 @@ impl ResourceType {
         Self::ALL.into_iter().find(|kind| kind.url() == url)
     }
 
-    /// What Envoy's statistics of its updates begin with, as far as they are of the type
-    /// and not of one resource.
-    pub fn statistics_prefix(self) -> &'static str {
-        self.facts().prefix
+    /// What its service is called for short, such as `cds`.
+    pub fn abbreviation(self) -> &'static str {
+        self.facts().abbreviation
     }
 
     /// Whether one can subscribe to all resources of the type. Of these, a

@@ -49,6 +49,11 @@ pub(crate) fn toolchains() -> PathBuf {
     root().join("target/toolchains")
 }
 
+/// Programs of others that the tests run.
+pub(crate) fn programs() -> PathBuf {
+    root().join("target/programs")
+}
+
 /// Output of build steps that is shown only if they fail.
 pub(crate) fn logs() -> PathBuf {
     root().join("target/xtask-logs")

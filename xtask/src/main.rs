@@ -10,12 +10,14 @@ mod debian;
 mod demo;
 mod envoy;
 mod filters;
+mod go;
 mod guests;
 mod languages;
 mod layout;
 mod lint;
 mod module;
 mod process;
+mod programs;
 mod progress;
 mod pypi;
 mod stress;
@@ -48,6 +50,8 @@ usage: cargo xtask <command>
             with --random SEED --count N make cases by chance
   demo      start a gateway with three filters and show what they do;
             with --once, end after showing it
+  discovery measure what a management server with thousands of clusters costs, Weir and
+            Envoy
   filters   build Weir's own filters into target/filters
   fuzz      play hostile guests, modules and bytes to the host, for a minute;
             with --seconds N, --seed S, and --round R to play one round again;
@@ -60,6 +64,9 @@ usage: cargo xtask <command>
   languages
             measure what the same filter costs in each language
   lint      check formatting and lints
+  sidecars  measure what a call costs that passes two sidecars, Weir's and Envoy's, in
+            network namespaces, which take root; with --rounds N, --seconds N,
+            --rate N how long, and how many requests a second
   soak callouts
             run Weir in front of servers that answer, stall, reset and close by
             chance, with a million callouts; with --count N, --seed S
@@ -79,12 +86,14 @@ fn main() -> ExitCode {
         ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),
         ["demo"] => demo::run(false),
         ["demo", "--once"] => demo::run(true),
+        ["discovery"] => bench::discovery::run(),
         ["filters"] => filters::run(),
         ["fuzz", ref rest @ ..] => stress::fuzz(rest),
         ["guests"] => guests::run(),
         ["interrupts", ref rest @ ..] => stress::interrupts(rest),
         ["languages"] => languages::run(),
         ["lint"] => lint::run(),
+        ["sidecars", ref rest @ ..] => bench::sidecars::run(rest),
         ["soak", "callouts", ref rest @ ..] => stress::soak(rest),
         ["test"] => test::run(),
         ["help" | "-h" | "--help"] => {

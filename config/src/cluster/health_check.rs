@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::UpstreamProtocol;
 use crate::any::Base64;
 use crate::error::Problem;
 use crate::problems::Problems;
@@ -158,7 +159,7 @@ pub struct HttpHealthCheck {
     /// `method`. Default: `GET`.
     pub method: HealthCheckMethod,
     /// `protocol`: what the request is made in. Default: `http1`.
-    pub protocol: super::UpstreamProtocol,
+    pub protocol: UpstreamProtocol,
     /// `expected_statuses`: those of healthy endpoints. Default: 200.
     pub expected_statuses: Vec<Statuses>,
     /// `retriable_statuses`: those that count against `unhealthy_threshold`; others
@@ -319,7 +320,7 @@ impl HttpHealthCheck {
             path,
             host: String::new(),
             method: HealthCheckMethod::Get,
-            protocol: super::UpstreamProtocol::Http1,
+            protocol: UpstreamProtocol::Http1,
             expected_statuses: Vec::new(),
             retriable_statuses: Vec::new(),
         }
@@ -352,12 +353,24 @@ impl FromYaml for HttpHealthCheck {
         Self {
             host: fields.optional("host").unwrap_or_default(),
             method: fields.optional("method").unwrap_or(other.method),
-            protocol: fields.optional("protocol").unwrap_or(other.protocol),
+            protocol: protocol(&mut fields).unwrap_or(other.protocol),
             expected_statuses: fields.optional("expected_statuses").unwrap_or_default(),
             retriable_statuses: fields.optional("retriable_statuses").unwrap_or_default(),
             path: other.path,
         }
     }
+}
+
+/// In what a request is made; there is no client for whose protocol it could be.
+fn protocol(fields: &mut Fields<'_, '_>) -> Option<UpstreamProtocol> {
+    let protocol: Spanned<UpstreamProtocol> = fields.optional("protocol")?;
+    if protocol.value == UpstreamProtocol::Downstream {
+        let problem = Problem::new(protocol.span, "a health check has no client");
+        fields
+            .problems
+            .push(problem.help("it speaks `http1` or `http2`"));
+    }
+    Some(protocol.value)
 }
 
 impl FromYaml for Statuses {

@@ -1,5 +1,6 @@
 //! Envoy's `core.v3.Address`.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::message::Message;
@@ -47,6 +48,17 @@ pub(super) fn server(address: &Message<'_, '_>) -> Option<Spanned<SocketAddr>> {
     let server = no_name(address, address.path(), endpoint)?;
     let span = server.span;
     server.value.inet().map(|server| Spanned::new(server, span))
+}
+
+/// An address of this machine's, whose port may be 0.
+pub(super) fn own(address: &Message<'_, '_>) -> Option<SocketAddr> {
+    address.word("protocol", &[("TCP", 0, ())]);
+    let host = address.required_text("address");
+    let port = address
+        .number::<u16>("port_value")
+        .map_or(0, |port| port.value);
+    let endpoint = Spanned::new(Endpoint::of(&host.value, port), host.span);
+    no_name(address, address.path(), endpoint)?.value.inet()
 }
 
 /// Notes a name where there has to be an address.
@@ -111,7 +123,7 @@ fn socket(
 fn pipe(pipe: &Message<'_, '_>) -> Option<(Spanned<Endpoint>, Option<FileMode>)> {
     let mode = mode(pipe);
     let path = pipe.required_text("path");
-    match UnixName::new(&path.value) {
+    match UnixName::new(&absolute(&path.value)) {
         Ok(name) => {
             let endpoint = Endpoint::Address(Address::Unix(name));
             Some((Spanned::new(endpoint, path.span), mode))
@@ -124,6 +136,16 @@ fn pipe(pipe: &Message<'_, '_>) -> Option<(Spanned<Endpoint>, Option<FileMode>)>
             None
         }
     }
+}
+
+/// Envoy's names of files are relative to the working directory.
+fn absolute(path: &str) -> Cow<'_, str> {
+    if path.is_empty() || path.starts_with(['/', '@']) {
+        return path.into();
+    }
+    let folder = std::env::current_dir().unwrap_or_default();
+    let path = folder.join(path.strip_prefix("./").unwrap_or(path));
+    path.to_string_lossy().into_owned().into()
 }
 
 /// A number of which 0 stands for none; in octal if it begins with a 0, as Envoy's YAML

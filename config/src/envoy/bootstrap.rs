@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::elsewhere::{self, Kind};
 use super::message::Message;
 use super::reader::Reader;
-use super::{address, cluster, listener, route};
+use super::{address, cluster, dynamic, listener, route, secret};
 use crate::admin::Admin;
 use crate::callouts::Callouts;
 use crate::config::Config;
@@ -29,20 +30,30 @@ pub(super) fn read(reader: &Reader, root: &yaml::Node, source: &Arc<Source>) -> 
         compile_cache: None,
         modules: Modules::default(),
         tracing: None,
+        dynamic_resources: bootstrap
+            .message("dynamic_resources")
+            .and_then(|message| dynamic::read(&message)),
         drain_delay: Duration::ZERO,
         drain_timeout: DRAIN_TIMEOUT,
         source: Arc::clone(source),
     };
-    bootstrap.refuse(
-        "dynamic_resources",
-        "write listeners and clusters into `static_resources`",
-    );
     let Some(resources) = bootstrap.message("static_resources") else {
         bootstrap.missing("static_resources");
         return config;
     };
+    for extension in bootstrap.messages("bootstrap_extensions") {
+        let name = extension.nonempty("name").unwrap_or_default();
+        let typed = extension.typed("typed_config");
+        elsewhere::note(Kind::BootstrapExtension, &extension, &name, typed);
+    }
+    for message in resources.messages("secrets") {
+        if let Some((name, secret)) = secret::read(&message) {
+            reader.secrets.borrow_mut().insert(name, secret);
+        }
+    }
     let listeners = resources.messages("listeners");
-    if listeners.is_empty() {
+    let dynamic = config.dynamic_resources.as_ref();
+    if listeners.is_empty() && !dynamic.is_some_and(|dynamic| dynamic.listeners) {
         let path = resources.path_of("listeners");
         let problem = Problem::new(resources.at(), format!("{path} has no listener"));
         reader.problem(problem);
@@ -57,6 +68,14 @@ pub(super) fn read(reader: &Reader, root: &yaml::Node, source: &Arc<Source>) -> 
         }
     }
     missing.retain(|name| config.cluster(name).is_none());
+    if let Some(dynamic) = &config.dynamic_resources
+        && !dynamic.cluster.is_empty()
+        && config.cluster(&dynamic.cluster).is_none()
+    {
+        let text = format!("there is no static cluster `{}`", dynamic.cluster);
+        let problem = Problem::new(dynamic.cluster.span, text);
+        reader.problem(problem.help("the management server is in one"));
+    }
     route::close_ways(reader, &missing, &mut config.listeners);
     config
 }

@@ -3,15 +3,16 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::elsewhere::{self, Kind};
 use super::listener::buffer_limit;
 use super::message::Message;
 use super::{
-    address, dns, health_check, load_balancing, outlier_detection, protocol_options, security,
-    transport,
+    address, dns, dynamic, health_check, load_balancing, outlier_detection, protocol_options,
+    security, transport,
 };
 use crate::cluster::{
-    Cluster, ClusterEndpoint, Discovery, OriginalDst, PRIORITY_MAX, TcpKeepalive, UpstreamProtocol,
-    check_endpoints, check_health_check_port,
+    Bind, Cluster, ClusterEndpoint, Discovery, OriginalDst, PRIORITY_MAX, TcpKeepalive,
+    UpstreamProtocol, check_endpoints, check_health_check_port,
 };
 use crate::endpoint::check_port;
 use crate::error::Problem;
@@ -20,6 +21,17 @@ const TYPES: [(&str, i64, Discovery); 3] = [
     ("STATIC", 0, Discovery::Static),
     ("STRICT_DNS", 1, Discovery::StrictDns),
     ("LOGICAL_DNS", 2, Discovery::LogicalDns),
+];
+
+/// `health_status`: whether requests may go there.
+const HEALTH: [(&str, i64, bool); 6] = [
+    ("UNKNOWN", 0, true),
+    ("HEALTHY", 1, true),
+    ("UNHEALTHY", 2, false),
+    ("DRAINING", 3, false),
+    ("TIMEOUT", 4, false),
+    // Not as good as others, and used all the same.
+    ("DEGRADED", 5, true),
 ];
 
 /// What a duration can be at most, in seconds.
@@ -43,7 +55,8 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         cluster.max_requests_per_connection = (max.value > 0).then_some(max.value);
     }
     let kind = message.text("type");
-    if kind.is_some_and(|kind| matches!(kind.as_str(), "ORIGINAL_DST" | "4")) {
+    let kind = kind.map(|kind| kind.value).unwrap_or_default();
+    if matches!(kind.as_str(), "ORIGINAL_DST" | "4") {
         cluster.original_dst = Some(original_dst(message));
     }
     load_balancing::read(message, &mut cluster);
@@ -53,12 +66,21 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         .map(|outlier| outlier_detection::read(&outlier));
     load_balancing::circuit_breakers(message, &mut cluster);
     cluster.tcp_keepalive = tcp_keepalive(message);
+    cluster.bind = message
+        .message("upstream_bind_config")
+        .map_or_else(Bind::default, |config| bind(&config));
     message.word("protocol_selection", &[("USE_CONFIGURED_PROTOCOL", 0, ())]);
     message.inert("alt_stat_name");
     security::old_tls(message);
     transport::cluster(message, &mut cluster);
+    for filter in message.messages("filters") {
+        let name = filter.nonempty("name").unwrap_or_default();
+        let typed = filter.typed("typed_config");
+        elsewhere::note(Kind::NetworkFilter, &filter, &name, typed);
+        filter.close();
+    }
     protocol_options::upstream(message, &mut cluster);
-    if cluster.protocol == UpstreamProtocol::Http2 {
+    if cluster.protocol != UpstreamProtocol::Http1 {
         // The switch is one of HTTP/1.
         cluster.trailers = true;
     }
@@ -66,6 +88,14 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         return Some(cluster);
     }
     let assignment = message.message("load_assignment");
+    if matches!(kind.as_str(), "EDS" | "3") {
+        eds(message, &mut cluster);
+        if let Some(assignment) = assignment {
+            // Nobody reads it, in Envoy either.
+            assignment.close();
+        }
+        return Some(cluster);
+    }
     let Some(discovery) = discovery(message, &mut cluster) else {
         if let Some(assignment) = assignment {
             assignment.close();
@@ -74,7 +104,10 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     };
     cluster.discovery = discovery;
     let Some(assignment) = assignment else {
-        message.missing("load_assignment");
+        // Where somebody says so, there are none.
+        if discovery != Discovery::Static || message.node("type").is_none() {
+            message.missing("load_assignment");
+        }
         return Some(cluster);
     };
     cluster.endpoints = endpoints(&assignment);
@@ -88,6 +121,27 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
         check_endpoints(&cluster, at, problems);
     });
     Some(cluster)
+}
+
+/// What a cluster of type `EDS` is, whose endpoints come by themselves.
+fn eds(message: &Message<'_, '_>, cluster: &mut Cluster) {
+    if !message.reader.is_resource() {
+        let at = message.span_of("type");
+        let what = format!("{}: EDS in a static cluster", message.path());
+        message
+            .reader
+            .never(at, &what, "write `load_assignment`, or have it come by CDS");
+    }
+    let config = message.message("eds_cluster_config");
+    let name = config.as_ref().and_then(|c| c.nonempty("service_name"));
+    cluster.service_name = Some(name.unwrap_or_else(|| cluster.name.value.clone()));
+    match config
+        .as_ref()
+        .and_then(|config| config.message("eds_config"))
+    {
+        Some(source) => dynamic::only_ads(&source),
+        None => message.missing("eds_cluster_config.eds_config"),
+    }
 }
 
 /// What a cluster of type `ORIGINAL_DST` is.
@@ -150,6 +204,38 @@ pub(super) fn number(
     *value = given.value;
 }
 
+/// Linux: `SOL_SOCKET` and `SO_MARK`.
+const MARK_OPTION: (i64, i64) = (1, 36);
+
+fn bind(config: &Message<'_, '_>) -> Bind {
+    let own = config.message("source_address");
+    let more = config.messages("extra_source_addresses");
+    let more = more.iter().filter_map(|more| more.message("address"));
+    let all = own.into_iter().chain(more);
+    let addresses = all.filter_map(|address| address::own(&address)).collect();
+    let mut mark = 0;
+    for option in config.messages("socket_options") {
+        option.inert("description");
+        option.word("state", &[("STATE_PREBIND", 0, ())]);
+        let number = |name| option.number::<i64>(name).map_or(0, |number| number.value);
+        let value = number("int_value");
+        if (number("level"), number("name")) == MARK_OPTION
+            && let Ok(value) = u32::try_from(value)
+        {
+            mark = value;
+        } else {
+            let what = format!("{}: an option other than `SO_MARK`", option.path());
+            option.reader.outside(option.at(), &what, None);
+            option.close();
+        }
+    }
+    Bind {
+        addresses,
+        freebind: config.flag("freebind").unwrap_or(false),
+        mark,
+    }
+}
+
 fn tcp_keepalive(message: &Message<'_, '_>) -> Option<TcpKeepalive> {
     let options = message.message("upstream_connection_options")?;
     let given = options.message("tcp_keepalive")?;
@@ -167,7 +253,7 @@ fn tcp_keepalive(message: &Message<'_, '_>) -> Option<TcpKeepalive> {
     Some(keepalive)
 }
 
-fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
+pub(super) fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
     assignment.inert("cluster_name");
     let mut endpoints = Vec::new();
     for locality in assignment.messages("endpoints") {
@@ -176,7 +262,7 @@ fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
         let mut priority = 0;
         number(&locality, "priority", 0..=PRIORITY_MAX, &mut priority);
         for member in locality.messages("lb_endpoints") {
-            member.word("health_status", &[("UNKNOWN", 0, ()), ("HEALTHY", 1, ())]);
+            let status = member.word("health_status", &HEALTH);
             let mut weight = 1;
             number(&member, "load_balancing_weight", 1..=u32::MAX, &mut weight);
             let metadata = member.metadata("metadata");
@@ -198,6 +284,9 @@ fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
                     check_health_check_port(&address.value, address.span, problems);
                 }
             });
+            if status == Some(false) {
+                continue;
+            }
             endpoints.push(ClusterEndpoint {
                 weight,
                 priority,
@@ -207,7 +296,7 @@ fn endpoints(assignment: &Message<'_, '_>) -> Vec<ClusterEndpoint> {
             });
         }
     }
-    if endpoints.is_empty() && !assignment.has_unknown() {
+    if endpoints.is_empty() && !assignment.has_unknown() && !assignment.reader.is_resource() {
         let text = format!("{} has no endpoint", assignment.path());
         assignment
             .reader

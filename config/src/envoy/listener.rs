@@ -1,5 +1,6 @@
 //! Envoy's `config.listener.v3.Listener`.
 
+use super::elsewhere::{self, Kind};
 use super::message::Message;
 use super::typed::Typed;
 use super::{address, filter_chain};
@@ -9,6 +10,8 @@ use crate::filter_chain::FilterChain;
 use crate::filter_chain_match::FilterChainMatch;
 use crate::inspection::Inspection;
 use crate::listener::{Direction, Listener};
+use crate::original_src::OriginalSrc;
+use crate::port_range::PortRange;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::source::Spanned;
 
@@ -25,6 +28,7 @@ const PROXY_PROTOCOL: &str = "envoy.extensions.filters.listener.proxy_protocol.v
 const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 const TLS_INSPECTOR_NAME: &str = "envoy.filters.listener.tls_inspector";
 const ORIGINAL_DST: &str = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
+const ORIGINAL_SRC: &str = "envoy.extensions.filters.listener.original_src.v3.OriginalSrc";
 const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
 
 /// `listeners[]`.
@@ -44,6 +48,7 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         address,
         mode,
         bind_to_port: bind_to_port(message),
+        original_src: None,
         proxy_protocol: None,
         max_connections: None,
         buffer_limit: buffer_limit(message, "per_connection_buffer_limit_bytes"),
@@ -53,6 +58,16 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         metadata: message.metadata("metadata"),
     };
     message.inert("stat_prefix");
+    // How connections come to workers, which the system decides.
+    message.inert("max_connections_to_accept_per_socket_event");
+    message.inert("connection_balance_config");
+    for log in message.messages("access_log") {
+        let path = log.path();
+        let text =
+            format!("{path} is passed over: connections without a filter chain are not logged");
+        log.reader.warn(log.at(), text);
+        log.close();
+    }
     message.only("enable_reuse_port", true);
     message.only("reuse_port", true);
     message.word("drain_type", &[("DEFAULT", 0, ())]);
@@ -82,25 +97,36 @@ fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
     let timeout = message.limit(timeout, Inspection::default().timeout);
     let goes_on = message.flag("continue_on_listener_filters_timeout");
     let (mut tls, mut http) = (false, false);
+    let (mut tls_except_ports, mut http_except_ports) = (Vec::new(), Vec::new());
     for filter in message.messages("listener_filters") {
         let name = filter.nonempty("name").unwrap_or_default();
-        if let Some(node) = filter.node("filter_disabled") {
-            let path = filter.path_of("filter_disabled");
-            filter.reader.never(node.span, &path, CHAIN);
-        }
         let typed = filter.typed("typed_config");
         let kind = typed.as_ref().map(|typed| typed.name.clone());
         match (kind.as_deref(), typed) {
             (Some(TLS_INSPECTOR), Some(Typed { message, .. })) => {
                 tls = true;
+                tls_except_ports = disabled_ports(&filter);
                 message.inert("initial_read_buffer_size");
                 message.only("enable_ja3_fingerprinting", false);
                 message.only("enable_ja4_fingerprinting", false);
                 message.only("close_connection_on_client_hello_parsing_errors", false);
             }
             // Older configurations say no more than the name.
-            (None, _) if name == TLS_INSPECTOR_NAME => tls = true,
-            (Some(HTTP_INSPECTOR), _) => http = true,
+            (None, _) if name == TLS_INSPECTOR_NAME => {
+                tls = true;
+                tls_except_ports = disabled_ports(&filter);
+            }
+            (Some(HTTP_INSPECTOR), _) => {
+                http = true;
+                http_except_ports = disabled_ports(&filter);
+            }
+            (Some(ORIGINAL_SRC), Some(Typed { message, .. })) => {
+                message.only("bind_port", false);
+                let mark = message.number::<u32>("mark");
+                listener.original_src = Some(OriginalSrc {
+                    mark: mark.map_or(0, |mark| mark.value),
+                });
+            }
             // Nobody redirects connections to Unix sockets.
             (Some(ORIGINAL_DST), _) => listener.original_dst = listener.address.unix().is_none(),
             (Some(PROXY_PROTOCOL), Some(Typed { message, .. })) => {
@@ -109,13 +135,16 @@ fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
                 listener.proxy_protocol = Some(ProxyProtocol { timeout });
             }
             (_, typed) => {
-                let what = format!("{}: the listener filter `{name}`", filter.path());
-                message.reader.outside(filter.at(), &what, None);
-                if let Some(typed) = typed {
-                    typed.message.close();
-                }
+                elsewhere::note(Kind::ListenerFilter, &filter, &name, typed);
                 filter.close();
+                continue;
             }
+        }
+        if let Some(node) = filter.node("filter_disabled")
+            && !matches!(kind.as_deref(), None | Some(TLS_INSPECTOR | HTTP_INSPECTOR))
+        {
+            let path = filter.path_of("filter_disabled");
+            filter.reader.never(node.span, &path, CHAIN);
         }
     }
     if listener.proxy_protocol.is_some() {
@@ -126,6 +155,8 @@ fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
     listener.inspect = Inspection {
         tls: (tls != needed.0).then_some(tls),
         http: (http != needed.1).then_some(http),
+        tls_except_ports,
+        http_except_ports,
         timeout: if tls || http {
             timeout
         } else {
@@ -133,6 +164,64 @@ fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
         },
         continue_on_timeout: goes_on.unwrap_or(false) && (tls || http),
     };
+}
+
+/// For which ports of the destination a listener filter does nothing.
+fn disabled_ports(filter: &Message<'_, '_>) -> Vec<PortRange> {
+    let guarded = || {
+        filter
+            .message("filter_disabled")
+            .map(|disabled| predicate(&disabled))
+    };
+    let predicate = filter.reader.guarded(CHAIN, guarded);
+    predicate.map_or_else(Vec::new, |disabled| PortRange::where_true(disabled))
+}
+
+/// `ListenerFilterChainMatchPredicate`: for which ports it is true.
+fn predicate(message: &Message<'_, '_>) -> Box<dyn Fn(u16) -> bool> {
+    let rules = |name| {
+        let set = message.message(name);
+        let rules = set.map_or_else(Vec::new, |set| set.messages("rules"));
+        rules.iter().map(predicate).collect::<Vec<_>>()
+    };
+    const KINDS: [&str; 5] = [
+        "or_match",
+        "and_match",
+        "not_match",
+        "any_match",
+        "destination_port_range",
+    ];
+    match message.one_of(&KINDS) {
+        Some("or_match") => {
+            let rules = rules("or_match");
+            Box::new(move |port| rules.iter().any(|rule| rule(port)))
+        }
+        Some("and_match") => {
+            let rules = rules("and_match");
+            Box::new(move |port| rules.iter().all(|rule| rule(port)))
+        }
+        Some("not_match") => {
+            let rule = message.message("not_match").map(|rule| predicate(&rule));
+            Box::new(move |port| rule.as_ref().is_some_and(|rule| !rule(port)))
+        }
+        Some("any_match") => {
+            let any = message.flag("any_match").unwrap_or(false);
+            Box::new(move |_| any)
+        }
+        Some(_) => {
+            let range = message.message("destination_port_range");
+            let end = |name| range.as_ref()?.number::<u32>(name).map(|end| end.value);
+            // The end is not one of them (`type.v3.Int32Range`).
+            let (first, end) = (end("start").unwrap_or(0), end("end").unwrap_or(0));
+            Box::new(move |port| (first..end).contains(&u32::from(port)))
+        }
+        None => {
+            if !message.has_unknown() {
+                message.missing("destination_port_range");
+            }
+            Box::new(|_| false)
+        }
+    }
 }
 
 /// Whether it takes connections itself, as the newer field says, or else the older.

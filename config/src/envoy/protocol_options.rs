@@ -51,18 +51,26 @@ pub(super) fn upstream(message: &Message<'_, '_>, cluster: &mut Cluster) {
     common_upstream(&options, cluster);
     let auto = "write `explicit_http_config` with the protocol that the endpoints speak";
     options.refuse("auto_config", auto);
-    options.refuse("use_downstream_protocol_config", auto);
-    match options.message("explicit_http_config") {
-        Some(config) => {
-            config.one_of(&["http_protocol_options", "http2_protocol_options"]);
-            explicit(&config, cluster);
-        }
-        None => {
-            let others = ["auto_config", "use_downstream_protocol_config"];
-            if others.iter().all(|other| options.node(other).is_none()) {
-                options.missing("explicit_http_config");
+    let kinds = [
+        "explicit_http_config",
+        "use_downstream_protocol_config",
+        "auto_config",
+    ];
+    match options.one_of(&kinds) {
+        Some("explicit_http_config") => {
+            if let Some(config) = options.message("explicit_http_config") {
+                config.one_of(&["http_protocol_options", "http2_protocol_options"]);
+                explicit(&config, cluster);
             }
         }
+        Some("use_downstream_protocol_config") => {
+            if let Some(config) = options.message("use_downstream_protocol_config") {
+                explicit(&config, cluster);
+            }
+            cluster.protocol = UpstreamProtocol::Downstream;
+        }
+        Some(_) => {}
+        None => options.missing("explicit_http_config"),
     }
 }
 

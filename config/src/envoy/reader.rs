@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::Leniency;
+use super::secret::Secrets;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::source::Span;
@@ -11,20 +12,44 @@ use crate::source::Span;
 /// places at once, hence the cells.
 pub(super) struct Reader {
     leniency: Leniency,
+    /// Whether it is a resource of a management server.
+    is_resource: bool,
     /// Why nothing is passed over just now, if so.
     guard: Cell<Option<&'static str>>,
     problems: RefCell<Problems>,
     warnings: RefCell<Problems>,
+    /// What TLS refers to by name.
+    pub(super) secrets: RefCell<Secrets>,
 }
 
 impl Reader {
     pub(super) fn new(leniency: Leniency, problems: Problems) -> Self {
         Self {
             leniency,
+            is_resource: false,
             guard: Cell::new(None),
             problems: RefCell::new(problems),
             warnings: RefCell::default(),
+            secrets: RefCell::default(),
         }
+    }
+
+    /// Of a single resource of a management server.
+    pub(super) fn of_resource(leniency: Leniency) -> Self {
+        Self {
+            is_resource: true,
+            ..Self::new(leniency, Problems::default())
+        }
+    }
+
+    /// Whether it is a resource of a management server: what it names may come later.
+    pub(super) fn is_resource(&self) -> bool {
+        self.is_resource
+    }
+
+    /// What becomes of what Weir does not do.
+    pub(super) fn leniency(&self) -> Leniency {
+        self.leniency
     }
 
     /// Problems, and warnings.
@@ -57,6 +82,11 @@ impl Reader {
     pub(super) fn never(&self, span: Span, what: &str, why: &str) {
         let message = format!("{what} is not supported");
         self.problem(Problem::new(span, message).help(why));
+    }
+
+    /// Notes what is passed over without harm.
+    pub(super) fn warn(&self, span: Span, message: String) {
+        self.warnings.borrow_mut().push(Problem::new(span, message));
     }
 
     /// Passes nothing over while `read` is at work: `why`.

@@ -1,10 +1,12 @@
 //! `clusters`.
 
+use std::net::SocketAddr;
+
 use serde_json::Value as Json;
 
 use super::{Object, listeners, tls};
 use crate::cluster::{
-    CircuitBreakers, Cluster, ClusterEndpoint, DnsResolver, HealthCheck, HealthCheckKind,
+    Bind, CircuitBreakers, Cluster, ClusterEndpoint, DnsResolver, HealthCheck, HealthCheckKind,
     HttpHealthCheck, LeastRequest, Maglev, OriginalDst, OutlierDetection, RingHash, SlowStart,
     Statuses, TcpHealthCheck, TcpKeepalive,
 };
@@ -73,6 +75,18 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         let options = tls::upstream(options);
         block.0.insert("tls".to_owned(), options.into());
     }
+    let matches = cluster.tls_matches.iter().map(|one| {
+        let mut block = Object::default();
+        block.set("name", one.name.value.as_str());
+        block.set("match", Json::Object(one.matches.clone()));
+        if let Some(options) = &one.tls {
+            // Even an empty one says something.
+            let options = tls::upstream(options);
+            block.0.insert("tls".to_owned(), options.into());
+        }
+        block
+    });
+    block.list("tls_matches", matches);
     if let Some(options) = cluster.proxy_protocol {
         let mut proxy = Object::default();
         proxy.word("version", options.version, ProxyProtocolVersion::V1);
@@ -87,6 +101,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         "max_requests_per_connection",
         cluster.max_requests_per_connection,
     );
+    block.set("bind", bind(&cluster.bind));
     if let Some(keepalive) = cluster.tcp_keepalive {
         let keepalive = Json::from(tcp_keepalive(keepalive));
         block.0.insert("tcp_keepalive".to_owned(), keepalive);
@@ -243,6 +258,19 @@ fn circuit_breakers(breakers: CircuitBreakers) -> Object {
     );
     block.number("max_requests", breakers.max_requests, other.max_requests);
     block.number("max_retries", breakers.max_retries, other.max_retries);
+    block
+}
+
+fn bind(bind: &Bind) -> Object {
+    let mut block = Object::default();
+    let address = |address: &SocketAddr| match address.port() {
+        0 => address.ip().to_string(),
+        _ => address.to_string(),
+    };
+    let addresses: Vec<_> = bind.addresses.iter().map(address).collect();
+    block.set("addresses", addresses);
+    block.flag("freebind", bind.freebind, false);
+    block.number("mark", bind.mark, 0);
     block
 }
 

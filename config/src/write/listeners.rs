@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, plugins, rollouts, routes, tls};
+use super::{Object, plugins, rbac, rollouts, routes, tls};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
 use crate::cidr::Cidr;
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
@@ -13,6 +13,9 @@ use crate::http_options::HttpOptions;
 use crate::http2_options::Http2Options;
 use crate::inspection::Inspection;
 use crate::listener::{Direction, Listener};
+use crate::native_filter::{Native, NativeFilter};
+use crate::original_src::OriginalSrc;
+use crate::port_range::PortRange;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::read::Word as _;
 use crate::virtual_host::VirtualHost;
@@ -32,7 +35,7 @@ pub(super) fn listener(listener: &Listener) -> Json {
         // Even an empty one says something.
         block.0.insert("proxy_protocol".to_owned(), proxy.into());
     }
-    block.set("inspect", inspection(listener.inspect));
+    block.set("inspect", inspection(&listener.inspect));
     for (key, value, default) in [
         ("original_dst", listener.original_dst, false),
         ("use_original_dst", listener.use_original_dst, false),
@@ -40,6 +43,12 @@ pub(super) fn listener(listener: &Listener) -> Json {
         ("bind_to_port", listener.bind_to_port, true),
     ] {
         block.flag(key, value, default);
+    }
+    if let Some(OriginalSrc { mark }) = listener.original_src {
+        let mut original = Object::default();
+        original.number("mark", mark, OriginalSrc::default().mark);
+        // Even an empty one says something.
+        block.0.insert("original_src".to_owned(), original.into());
     }
     block.bytes("buffer_limit", listener.buffer_limit, BUFFER_LIMIT);
     block.word("direction", listener.direction, Direction::default());
@@ -58,11 +67,18 @@ pub(super) fn listener(listener: &Listener) -> Json {
     block.into()
 }
 
-fn inspection(inspection: Inspection) -> Object {
+fn inspection(inspection: &Inspection) -> Object {
     let other = Inspection::default();
     let mut block = Object::default();
     for (key, value) in [("tls", inspection.tls), ("http", inspection.http)] {
         block.set(key, value.map_or(Json::Null, Json::from));
+    }
+    for (key, ports) in [
+        ("tls_except_ports", &inspection.tls_except_ports),
+        ("http_except_ports", &inspection.http_except_ports),
+    ] {
+        let ports = ports.iter().map(PortRange::to_string).collect::<Vec<_>>();
+        block.set(key, ports);
     }
     block.limit("timeout", inspection.timeout, other.timeout);
     let goes_on = inspection.continue_on_timeout;
@@ -110,18 +126,19 @@ fn settings(block: &mut Object, chain: &FilterChain) {
         several => block.list("access_log", several.iter().map(access_log)),
     }
     block.list("access_loggers", chain.access_loggers.iter().map(filter));
+    let network = filters(&chain.network_filters, &chain.native_network_filters);
+    block.list("network_filters", network);
     if let Some(tcp) = &chain.tcp {
         let mut proxy = Object::default();
         proxy.set("cluster", tcp.cluster.value.as_str());
         proxy.limit("idle_timeout", tcp.idle_timeout, Some(TCP_IDLE_TIMEOUT));
         block.set("tcp", proxy);
-        let filters = chain.network_filters.iter().map(filter);
-        block.list("network_filters", filters);
         return;
     }
     block.set("http", http(&chain.http));
     routes::header_mutations(block, &chain.headers);
-    block.list("http_filters", chain.http_filters.iter().map(filter));
+    let http = filters(&chain.http_filters, &chain.native_filters);
+    block.list("http_filters", http);
     match chain.virtual_hosts.as_slice() {
         [only] if only.is_plain() && !only.routes.is_empty() => {
             block.list("routes", only.routes.iter().map(routes::route));
@@ -161,6 +178,32 @@ fn json(members: &[(String, JsonFormat)]) -> Json {
         (name.clone(), value)
     };
     Json::Object(members.iter().map(member).collect())
+}
+
+/// Filters of both kinds, each in its place.
+fn filters<'f>(
+    wasm: &'f [HttpFilter],
+    native: &'f [NativeFilter],
+) -> impl Iterator<Item = Json> + 'f {
+    (0..=wasm.len()).flat_map(move |place| {
+        let here = native.iter().filter(move |filter| filter.place == place);
+        let behind = wasm.get(place).map(filter);
+        here.map(native_filter).chain(behind)
+    })
+}
+
+fn native_filter(filter: &NativeFilter) -> Json {
+    let mut block = Object::default();
+    block.set("name", filter.name.value.as_str());
+    match &filter.kind {
+        Native::Rbac(policies) => {
+            // Even an empty one says something.
+            let policies = rbac::rbac(policies).into();
+            block.0.insert("rbac".to_owned(), policies);
+        }
+        Native::Cors => block.set("cors", true),
+    }
+    block.into()
 }
 
 fn filter(filter: &HttpFilter) -> Json {
@@ -264,6 +307,10 @@ fn http(http: &HttpOptions) -> Object {
         ("skip_xff_append", http.skip_xff_append),
         ("normalize_path", http.normalize_path),
         ("merge_slashes", http.merge_slashes),
+        (
+            "ignore_port_in_host_matching",
+            http.ignore_port_in_host_matching,
+        ),
         ("envoy_headers", http.envoy_headers),
         ("strip_envoy_headers", http.strip_envoy_headers),
         ("proxy_100_continue", http.proxy_100_continue),

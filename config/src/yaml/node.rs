@@ -1,5 +1,7 @@
 //! The tree.
 
+use serde_json::Value as Json;
+
 use crate::limits::MAX_SHOWN_VALUE;
 use crate::source::Span;
 use crate::yaml::schema::{Meaning, meaning};
@@ -57,6 +59,36 @@ impl Node {
     pub(crate) fn broken(span: Span) -> Self {
         Self {
             value: Value::Broken,
+            span,
+            at: span,
+        }
+    }
+
+    /// The same as JSON has it, which has no places.
+    pub(crate) fn of_json(json: &Json) -> Self {
+        let span = Span::NOWHERE;
+        let scalar = |text: String, quoted| Value::Scalar(Scalar { text, quoted });
+        let value = match json {
+            Json::Null => scalar("null".to_owned(), false),
+            Json::Bool(value) => scalar(value.to_string(), false),
+            Json::Number(number) => scalar(number.to_string(), false),
+            Json::String(text) => scalar(text.clone(), true),
+            Json::Array(items) => Value::Sequence(items.iter().map(Self::of_json).collect()),
+            Json::Object(fields) => Value::Mapping(
+                fields
+                    .iter()
+                    .map(|(key, value)| Entry {
+                        key: Key {
+                            text: key.clone(),
+                            span,
+                        },
+                        value: Self::of_json(value),
+                    })
+                    .collect(),
+            ),
+        };
+        Self {
+            value,
             span,
             at: span,
         }

@@ -82,7 +82,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     ),
     post(
         "/drain_listeners",
-        "[?graceful][&inboundonly]",
+        "[?graceful][&skip_exit][&inboundonly]",
         "accept no more connections",
     ),
     post(

@@ -36,7 +36,11 @@ pub(super) async fn drain_listeners(state: &AdminState, request: &Request) -> An
     let draining = Draining {
         inbound_only: request.has("inboundonly"),
         graceful: request.has("graceful"),
+        skip_exit: request.has("skip_exit"),
     };
+    if draining.skip_exit && !draining.graceful {
+        return Answer::code(400, "usage: /drain_listeners?graceful&skip_exit\n");
+    }
     ask(state, |asked| {
         reload::Request::DrainListeners(draining, asked)
     })

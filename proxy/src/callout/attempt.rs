@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use weir_abi::{BodyBuffer, HeaderMap};
 
-use crate::cluster::{Cluster, Endpoint, EndpointRequest, PickContext, Place};
+use crate::cluster::{Account, Cluster, Endpoint, EndpointRequest, PickContext, Place};
 use crate::http::{AnyUpstream, ResponsePiece, Upstream, UpstreamError};
-use crate::proxy_protocol::Originator;
+use crate::stream::Protocol;
 use crate::stream::UpstreamFailure;
 use crate::worker::WorkerShared;
 
@@ -44,9 +44,10 @@ impl<'a> Attempt<'a> {
         let endpoint = endpoint.ok_or(UpstreamFailure::NoEndpoint)?;
         let metrics = Rc::new(cluster.request(&endpoint));
         asked.replace(Some(Rc::clone(&metrics)));
-        let lease = worker
-            .pool
-            .connect(cluster, &endpoint, Originator::Proxy, fresh);
+        let lease =
+            worker
+                .pool
+                .connect(cluster, &endpoint, (Account::OWN, Protocol::Http11), fresh);
         let lease = lease.await.map_err(|error| {
             metrics.failed(&error);
             UpstreamFailure::from(&error)

@@ -5,6 +5,7 @@ use weir_config::Listener;
 
 use super::Error;
 use super::source::Source;
+use crate::discovery::Discovered;
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -14,7 +15,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn execute(self) -> Result<(), Error> {
-        let (config, _) = self.source.load(None, &mut Vec::new())?;
+        let (config, _) = self
+            .source
+            .load(&Discovered::default(), None, &mut Vec::new())?;
         let filters = config.listeners.iter().flat_map(Listener::chains);
         let filters: usize = filters.map(|chain| chain.http_filters.len()).sum();
         println!(

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::source::Source;
 use super::{Error, complain};
+use crate::discovery::Discovered;
 use crate::reload::{Changes, refusal};
 
 /// Exit code when something changes; 0 when nothing does.
@@ -41,8 +42,11 @@ impl Diff {
 
     /// Prints the changes; whether there are any.
     fn changes(self) -> Result<bool, Error> {
-        let (old_config, old) = Source::of_file(self.old).load(None, &mut Vec::new())?;
-        let (new_config, new) = Source::of_file(self.new).load(Some(&old), &mut Vec::new())?;
+        let nothing = Discovered::default();
+        let before = Source::of_file(self.old).load(&nothing, None, &mut Vec::new())?;
+        let (old_config, old) = before;
+        let now = Source::of_file(self.new).load(&nothing, Some(&old), &mut Vec::new())?;
+        let (new_config, new) = now;
         let changes = Changes::between(&old, &new);
         let refused = refusal(&old_config, &new_config).or_else(|| new.refusal(&old));
         if self.json {

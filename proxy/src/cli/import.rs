@@ -18,6 +18,11 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn execute(self) -> Result<(), Error> {
         let config = source::read_envoy(&self.file, self.lenient)?;
+        if let Some(dynamic) = &config.dynamic_resources {
+            let message = "what comes from a management server cannot be written down";
+            let error = config.error(dynamic.cluster.span, message);
+            return Err(weir_config::ConfigErrors::from(error).into());
+        }
         print!("{}", config.to_yaml());
         Ok(())
     }

@@ -4,14 +4,17 @@ mod check;
 mod completions;
 mod dev;
 mod diff;
+mod envoy;
 mod filter;
 mod import;
 mod log;
 mod man;
 mod run;
 mod schema;
+mod sidecar;
 mod source;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,10 +47,22 @@ enum Command {
     /// Ends with 0 when nothing changes, 1 when something does, and 2 when one of them
     /// is not valid.
     Diff(diff::Diff),
+    /// Stand where Envoy is started: takes Envoy's arguments, and reads Envoy's bootstrap.
+    ///
+    /// The same as a program that is called `envoy`. `weir envoy --help` lists what is
+    /// taken.
+    #[command(disable_help_flag = true)]
+    Envoy {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Tools for people who write filters.
     Filter(filter::Filter),
     /// Turn Envoy's bootstrap into Weir's own form, on standard output.
     Import(import::Import),
+    /// Serve next to a service whose connections the system redirects here, as a
+    /// management server says.
+    Sidecar(sidecar::Sidecar),
     /// Print the JSON schema of Weir's own configuration, for editors.
     Schema(schema::Schema),
     /// Print a page of the manual, in roff: `weir man | man -l -`.
@@ -58,22 +73,36 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let levels = match cli.command {
-        Command::Dev(_) => dev::LEVELS,
-        _ => log::DEFAULT,
+    // Options of these names mean something else there.
+    let cli = match envoy::arguments(std::env::args_os()) {
+        Some(arguments) => Cli {
+            log_format: log::LogFormat::default(),
+            command: Command::Envoy { arguments },
+        },
+        None => Cli::parse(),
     };
-    if let Err(error) = log::init(cli.log_format, levels) {
+    let (envoy, levels) = match &cli.command {
+        Command::Dev(_) => (None, dev::LEVELS.to_owned()),
+        Command::Envoy { arguments } => {
+            let envoy = envoy::Envoy::read(arguments);
+            let levels = envoy.levels();
+            (Some(envoy), levels)
+        }
+        _ => (None, log::DEFAULT.to_owned()),
+    };
+    if let Err(error) = log::init(cli.log_format, &levels) {
         eprintln!("error: WEIR_LOG: {error}");
         return ExitCode::FAILURE;
     }
     let result = match cli.command {
+        Command::Envoy { .. } => envoy.map_or(Ok(()), envoy::Envoy::execute),
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
         Command::Dev(dev) => dev.execute(),
         Command::Diff(diff) => return diff.execute(),
         Command::Filter(filter) => return filter.execute(),
         Command::Import(import) => import.execute(),
+        Command::Sidecar(sidecar) => sidecar.execute(),
         Command::Schema(schema) => {
             schema.execute();
             Ok(())
@@ -114,6 +143,12 @@ enum Error {
     Print(std::io::Error),
     #[error("no filter with a module in a file is called `{0}`, for which --build gives a command")]
     NoSuchFilter(String),
+    #[error("{0}")]
+    Rules(#[from] sidecar::StepError),
+    #[error("{0}")]
+    Mesh(#[from] sidecar::MeshError),
+    #[error("{0}")]
+    Bootstrap(#[from] envoy::BootstrapError),
     #[error("cannot take over by {}: {source}", path.display())]
     Takeover {
         path: PathBuf,

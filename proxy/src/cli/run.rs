@@ -2,13 +2,16 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::Args;
+use weir_config::Config;
 
 use super::Error;
 use super::source::Source;
 use crate::descriptors;
+use crate::discovery::Discovered;
 use crate::generation::Generation;
 use crate::reload::{self, Paths};
 use crate::server;
@@ -17,30 +20,59 @@ use crate::server;
 pub(super) struct Run {
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    start: Start,
+}
+
+/// How a process begins to serve, whatever it is.
+#[derive(Debug, Default, Args)]
+pub(super) struct Start {
     /// Write the admin's address to this file once everything is ready.
     #[arg(long, value_name = "FILE")]
-    admin_address_path: Option<PathBuf>,
+    pub(super) admin_address_path: Option<PathBuf>,
     /// Take over from the Weir that can be found at this path, if there is one, and be
     /// found there by the next.
     #[arg(long, value_name = "FILE")]
-    takeover_path: Option<PathBuf>,
+    pub(super) takeover_path: Option<PathBuf>,
     /// Workers, whatever the configuration says.
     #[arg(long, value_name = "N")]
-    concurrency: Option<NonZeroUsize>,
+    pub(super) concurrency: Option<NonZeroUsize>,
 }
 
 impl Run {
     pub(super) fn execute(self) -> Result<(), Error> {
+        let Self { source, start } = self;
+        start.serve(move |discovered, previous, looked_at| {
+            source.load(discovered, previous, looked_at)
+        })
+    }
+}
+
+impl Start {
+    /// Serves what `load` reads, once now and again at every reload, with what has been
+    /// discovered.
+    pub(super) fn serve(
+        self,
+        load: impl Fn(
+            &Discovered,
+            Option<&Generation>,
+            &mut Vec<PathBuf>,
+        ) -> Result<(Config, Generation), Error>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<(), Error> {
         let Self {
-            source,
             admin_address_path,
             takeover_path,
             concurrency,
         } = self;
         descriptors::raise_limit();
         weir_abi::start_watchdog();
+        let discovered: Arc<Discovered> = Arc::default();
+        let added = Arc::clone(&discovered);
         let load = move |previous: Option<&Generation>, looked_at: &mut Vec<PathBuf>| {
-            let (mut config, generation) = source.load(previous, looked_at)?;
+            let (mut config, generation) = load(&added, previous, looked_at)?;
             config.workers = concurrency.or(config.workers);
             Ok::<_, Error>((config, generation))
         };
@@ -63,7 +95,10 @@ impl Run {
             admin_address: admin_address_path,
             takeover: takeover_path,
         };
-        server::prepare(&config, generation, since, inherited, paths, load)?.run();
+        server::prepare(
+            &config, generation, since, inherited, paths, load, discovered,
+        )?
+        .run();
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use weir_config::Config;
 use weir_config::envoy::{self, Leniency};
 
 use super::Error;
+use crate::discovery::Discovered;
 use crate::generation::Generation;
 
 /// A file, in Weir's own form or in Envoy's.
@@ -42,42 +43,76 @@ impl Source {
 
     /// Reads and parses the configuration; gives the folder too that files in it are
     /// relative to.
-    pub(super) fn parse(&self) -> Result<(Config, &Path), Error> {
+    pub(super) fn parse(&self, is_again: bool) -> Result<(Config, &Path), Error> {
         let path = self.path();
         if self.envoy.is_some() {
             // Envoy's file names are relative to the working directory.
-            return Ok((read_envoy(path, self.lenient)?, Path::new(".")));
+            let name = path.display().to_string();
+            let config = parse_envoy(&name, &read(path)?, self.lenient, is_again)?;
+            return Ok((config, Path::new(".")));
         }
         let config = weir_config::parse(&path.display().to_string(), &read(path)?)?;
         Ok((config, path.parent().unwrap_or(Path::new("."))))
     }
 
     /// Reads, parses and tries out the configuration. What is the same in `previous`
-    /// is taken from there. `looked_at` gets the files that it names, as far as it can
+    /// is taken from there, and what is `discovered` is added. `looked_at` gets the files that it names, as far as it can
     /// be read.
     pub(super) fn load(
         &self,
+        discovered: &Discovered,
         previous: Option<&Generation>,
         looked_at: &mut Vec<PathBuf>,
     ) -> Result<(Config, Generation), Error> {
-        let path = self.path();
-        let (config, folder) = self.parse()?;
-        let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
-        let mut generation = Generation::build(&config, folder, &shared, previous, looked_at)?;
-        generation.files.push(path.to_owned());
+        let (config, folder) = self.parse(previous.is_some())?;
+        let loaded = try_out(config, folder, discovered, previous, looked_at)?;
+        let (config, mut generation) = loaded;
+        generation.files.push(self.path().to_owned());
         Ok((config, generation))
     }
+}
+
+/// Tries out a configuration that names files relative to `folder`; the rest is as in
+/// [`Source::load`].
+pub(super) fn try_out(
+    mut config: Config,
+    folder: &Path,
+    discovered: &Discovered,
+    previous: Option<&Generation>,
+    looked_at: &mut Vec<PathBuf>,
+) -> Result<(Config, Generation), Error> {
+    if config.dynamic_resources.is_some() {
+        config = discovered.added_to(&config)?;
+    }
+    let shared = previous.map_or_else(Arc::default, |p| Arc::clone(&p.shared));
+    let generation = Generation::build(&config, folder, &shared, previous, looked_at)?;
+    Ok((config, generation))
 }
 
 /// Reads Envoy's bootstrap in `path`; warnings go to standard error and into
 /// the log.
 pub(super) fn read_envoy(path: &Path, lenient: bool) -> Result<Config, Error> {
+    parse_envoy(&path.display().to_string(), &read(path)?, lenient, false)
+}
+
+/// Reads Envoy's bootstrap in `text`, which is called `name`. Where a management server
+/// has it read again and again, warnings are told once.
+pub(super) fn parse_envoy(
+    name: &str,
+    text: &str,
+    lenient: bool,
+    is_again: bool,
+) -> Result<Config, Error> {
     let leniency = if lenient {
         Leniency::Lenient
     } else {
         Leniency::Strict
     };
-    let (config, warnings) = envoy::parse(&path.display().to_string(), &read(path)?, leniency);
+    let (config, warnings) = envoy::parse(name, text, leniency);
+    let is_known = |config: &Config| is_again && config.dynamic_resources.is_some();
+    if config.as_ref().is_ok_and(is_known) {
+        return Ok(config?);
+    }
     for warning in &warnings {
         tracing::warn!("{}", warning.line());
         eprintln!("{warning}");
@@ -90,7 +125,7 @@ pub(super) fn read_envoy(path: &Path, lenient: bool) -> Result<Config, Error> {
     Ok(config?)
 }
 
-fn read(path: &Path) -> Result<String, Error> {
+pub(super) fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,

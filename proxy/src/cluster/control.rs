@@ -9,7 +9,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 
 use super::spec::ClusterSpec;
-use super::{dns, health, outlier};
+use super::{dns, eds, health, outlier};
 use crate::limits::CLUSTER_START_PATIENCE;
 
 /// Starts to look after `clusters`, which are new, for as long as they are in use.
@@ -21,6 +21,7 @@ use crate::limits::CLUSTER_START_PATIENCE;
 pub(crate) async fn start(clusters: &[Arc<ClusterSpec>]) -> io::Result<()> {
     let needs_care = |cluster: &&Arc<ClusterSpec>| {
         cluster.dns.is_some()
+            || cluster.assignments.is_some()
             || !cluster.config.health_checks.is_empty()
             || cluster.config.outlier_detection.is_some()
     };
@@ -41,6 +42,7 @@ pub(crate) async fn start(clusters: &[Arc<ClusterSpec>]) -> io::Result<()> {
                     .flat_map(|cluster| {
                         [
                             spawn_local(dns::watch(Weak::clone(&cluster))),
+                            spawn_local(eds::watch(Weak::clone(&cluster))),
                             spawn_local(health::watch(Weak::clone(&cluster))),
                             spawn_local(outlier::watch(cluster)),
                         ]

@@ -1,6 +1,7 @@
 //! New connections to endpoints, with what comes first on them.
 
 use std::io;
+use std::net::SocketAddr;
 
 use nix::errno::Errno;
 use tokio::io::AsyncWriteExt;
@@ -8,10 +9,10 @@ use tokio::time::timeout;
 use weir_config::Address;
 
 use super::spec::ClusterSpec;
-use super::{Cluster, Endpoint};
+use super::{Account, Cluster, Endpoint};
 use crate::http::{Connection, UpstreamError};
-use crate::proxy_protocol::{Originator, header};
-use crate::socket::SocketStream;
+use crate::proxy_protocol::header;
+use crate::socket::{Origin, SocketStream, Whose};
 use crate::tls::Purpose;
 
 impl ClusterSpec {
@@ -19,16 +20,42 @@ impl ClusterSpec {
     pub(super) async fn connect(
         &self,
         address: &Address,
-        originator: &Originator,
+        account: &Account,
     ) -> io::Result<SocketStream> {
-        let mut socket = SocketStream::connect(address).await?;
+        let mut socket = match address.inet().zip(self.origin(address, account)) {
+            Some((address, origin)) => SocketStream::connect_from(&origin, address).await?,
+            None => SocketStream::connect(address).await?,
+        };
         socket.set_nodelay();
         if let Some(proxy) = self.config.proxy_protocol {
             let local = socket.local_address();
-            let header = header(proxy.version, originator, local.as_ref(), address);
+            let header = header(proxy.version, &account.originator, local.as_ref(), address);
             socket.write_all(&header).await?;
         }
         Ok(socket)
+    }
+
+    /// From where to connect to `address`, if that is said.
+    fn origin(&self, address: &Address, account: &Account) -> Option<Origin> {
+        if let Some(source) = account.source {
+            return Some(Origin {
+                address: Some(SocketAddr::new(source.ip, 0)),
+                whose: Whose::Anyones,
+                mark: source.mark,
+            });
+        }
+        let bind = &self.config.bind;
+        let whose = if bind.freebind {
+            Whose::Free
+        } else {
+            Whose::Own
+        };
+        let origin = Origin {
+            address: bind.address_for(address.inet()?),
+            whose,
+            mark: bind.mark,
+        };
+        (origin.address.is_some() || origin.mark != 0).then_some(origin)
     }
 }
 
@@ -37,11 +64,11 @@ impl Endpoint {
     pub(super) async fn dial(
         &self,
         cluster: &Cluster,
-        originator: &Originator,
+        account: &Account,
         purpose: Purpose,
     ) -> Result<Connection, UpstreamError> {
         let dialled = async {
-            let socket = cluster.spec.connect(&self.address, originator).await;
+            let socket = cluster.spec.connect(&self.address, account).await;
             let socket = socket.map_err(|error| {
                 UpstreamError::Connect(match self.address {
                     Address::Ip(_) => cause(&error),

@@ -1,7 +1,8 @@
 //! [`Lane`]: a worker's connections to an endpoint that may serve the same requests.
 //!
 //! An endpoint has one, unless its connections begin with a header that tells who the
-//! client is: then each client's connection has one of its own, as in Envoy.
+//! client is, or are made from the client's address: then each client has one of its
+//! own, as in Envoy.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -11,16 +12,16 @@ use std::sync::Arc;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use tokio::sync::Notify;
 
+use super::Account;
 use super::spec::next_id;
 use crate::http::H2Endpoint;
 use crate::limits::LANES_KEPT;
-use crate::proxy_protocol::Originator;
 use crate::telemetry::Counter;
 
 /// A worker's connections to an endpoint that may serve the same requests.
 pub(super) struct Lane {
     /// On whose account they are made.
-    pub(super) originator: Originator,
+    pub(super) account: Account,
     pooled: HttpPeer,
     /// What they have in common in the pool, and with no others.
     pub(super) key: u64,
@@ -40,9 +41,9 @@ pub(super) struct Traffic {
 }
 
 impl Lane {
-    pub(super) fn new(originator: Originator, pooled: HttpPeer) -> Rc<Self> {
+    pub(super) fn new(account: Account, pooled: HttpPeer) -> Rc<Self> {
         Rc::new(Self {
-            originator,
+            account,
             key: pooled.reuse_hash(),
             pooled,
             opening: Cell::default(),
@@ -52,10 +53,10 @@ impl Lane {
     }
 
     /// Another one to the same endpoint.
-    fn apart(&self, originator: Originator) -> Rc<Self> {
+    fn apart(&self, account: Account) -> Rc<Self> {
         let mut pooled = self.pooled.clone();
         pooled.group_key = next_id();
-        Self::new(originator, pooled)
+        Self::new(account, pooled)
     }
 
     /// Whether there is no connection, and none on its way.
@@ -67,15 +68,15 @@ impl Lane {
 /// The lanes to an endpoint that are for one client each.
 #[derive(Default)]
 pub(super) struct Lanes {
-    all: HashMap<Originator, Rc<Lane>>,
+    all: HashMap<Account, Rc<Lane>>,
     /// How many there may be before those that are empty go.
     max: usize,
 }
 
 impl Lanes {
-    /// The lane for `originator`; a new one is like `model`.
-    pub(super) fn get(&mut self, originator: Originator, model: &Lane) -> Rc<Lane> {
-        if let Some(lane) = self.all.get(&originator) {
+    /// The lane for `account`; a new one is like `model`.
+    pub(super) fn get(&mut self, account: Account, model: &Lane) -> Rc<Lane> {
+        if let Some(lane) = self.all.get(&account) {
             return Rc::clone(lane);
         }
         if self.all.len() >= self.max.max(LANES_KEPT) {
@@ -84,8 +85,8 @@ impl Lanes {
             // As often as there are twice as many: each pays for few others.
             self.max = 2 * self.all.len();
         }
-        let lane = model.apart(originator);
-        self.all.insert(originator, Rc::clone(&lane));
+        let lane = model.apart(account);
+        self.all.insert(account, Rc::clone(&lane));
         lane
     }
 }
@@ -95,19 +96,22 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::proxy_protocol::Ends;
+    use crate::proxy_protocol::{Ends, Originator};
 
-    fn client(port: u16) -> Originator {
-        Originator::Client(Ends {
-            client: SocketAddr::from(([127, 0, 0, 1], port)),
-            destination: SocketAddr::from(([127, 0, 0, 1], 80)),
-        })
+    fn client(port: u16) -> Account {
+        Account {
+            originator: Originator::Client(Ends {
+                client: SocketAddr::from(([127, 0, 0, 1], port)),
+                destination: SocketAddr::from(([127, 0, 0, 1], 80)),
+            }),
+            source: None,
+        }
     }
 
     #[test]
     fn each_client_has_a_lane_and_those_without_connections_go() {
         let pooled = HttpPeer::new("127.0.0.1:1", false, String::new());
-        let own = Lane::new(Originator::Proxy, pooled);
+        let own = Lane::new(Account::OWN, pooled);
         let mut lanes = Lanes::default();
         let first = lanes.get(client(1), &own);
         assert!(Rc::ptr_eq(&first, &lanes.get(client(1), &own)));

@@ -7,12 +7,15 @@
 //! [`Snapshot`]. A [`Cluster`] is a worker's own: which endpoint comes next, and the
 //! connections to each.
 
+mod account;
 mod balancer;
 mod breakers;
+mod cluster_tls;
 mod control;
 mod counted;
 mod dial;
 mod dns;
+mod eds;
 mod hash_table;
 mod health;
 mod idle;
@@ -40,10 +43,12 @@ use pingora_core::upstreams::peer::{BasicPeer, HttpPeer};
 use tokio::sync::watch;
 use weir_config::Address;
 
+pub(crate) use self::account::{Account, Source};
 pub(crate) use self::balancer::PickContext;
 use self::balancer::{Balancer, Policy};
 pub(crate) use self::breakers::Permit as RetryPermit;
 use self::breakers::{Breakers, Share};
+pub(crate) use self::cluster_tls::ClusterTls;
 pub(crate) use self::control::start as start_clusters;
 pub(crate) use self::counted::OpenConnection;
 pub(crate) use self::hash_table::{hash, hash_from};
@@ -97,7 +102,8 @@ pub(crate) struct Endpoint {
     cells: Arc<EndpointCells>,
     /// Requests that one connection carries.
     requests_max: Option<u32>,
-    /// For pingora to connect to, where nothing else comes first on a connection.
+    /// For pingora to connect to, where nothing else comes first on a connection, and it
+    /// may be made from any address.
     peer: Option<BasicPeer>,
     tls: Option<EndpointTls>,
     lane: Rc<Lane>,
@@ -111,12 +117,18 @@ impl Endpoint {
         self.member.about.metadata.clone()
     }
 
-    /// The connections that serve requests of `originator`.
-    fn lane(&self, originator: Originator) -> Rc<Lane> {
-        if self.spec.config.proxy_protocol.is_none() || originator == Originator::Proxy {
+    /// The connections that serve requests of `account`.
+    fn lane(&self, mut account: Account) -> Rc<Lane> {
+        if self.spec.config.proxy_protocol.is_none() {
+            account.originator = Originator::Proxy;
+        }
+        if self.address.inet().is_none() {
+            account.source = None;
+        }
+        if account == Account::OWN {
             return Rc::clone(&self.lane);
         }
-        self.lanes.borrow_mut().get(originator, &self.lane)
+        self.lanes.borrow_mut().get(account, &self.lane)
     }
 
     fn weight(&self) -> u32 {
@@ -132,7 +144,7 @@ impl Cluster {
         worker: usize,
         metrics: Arc<ClusterMetrics>,
     ) -> Self {
-        if spec.tls.is_some() {
+        if !spec.tls.is_plain() {
             metrics.tls.speak();
         }
         let mut changes = spec.members.subscribe();
@@ -175,9 +187,12 @@ impl Cluster {
     fn endpoint(&self, member: &Arc<Member>) -> Rc<Endpoint> {
         let address = member.about.address.clone();
         let host = member.about.host.clone();
-        let tls = self.spec.tls.as_ref();
+        let tls = self.spec.tls.of(member.about.metadata.as_deref());
         let tls = tls.map(|tls| EndpointTls::new(tls, host.as_deref(), &address));
-        let is_plain = tls.is_none() && self.spec.config.proxy_protocol.is_none();
+        let config = &self.spec.config;
+        let is_plain = tls.is_none()
+            && config.proxy_protocol.is_none()
+            && config.bind == weir_config::Bind::default();
         let peer = address.inet().filter(|_| is_plain).map(|address| {
             let mut peer = BasicPeer::new(&address.to_string());
             peer.options.connection_timeout = Some(self.spec.connect_timeout);
@@ -186,8 +201,8 @@ impl Cluster {
                 .clone_from(&self.spec.tcp_keepalive);
             peer
         });
-        // By address, name and cluster, with all its settings.
-        let name = tls.as_ref().map(|tls| tls.name.to_str().into_owned());
+        // By address, by name and way of encryption, and by cluster, with all its settings.
+        let name = tls.as_ref().map(EndpointTls::pool_key);
         let mut name = name.unwrap_or_default();
         let at = address.inet().unwrap_or_else(|| {
             name.push_str(&address.written());
@@ -204,7 +219,7 @@ impl Cluster {
             member: Arc::clone(member),
             requests_max: self.codec.requests_max,
             peer,
-            lane: Lane::new(Originator::Proxy, pooled),
+            lane: Lane::new(Account::OWN, pooled),
             lanes: RefCell::default(),
         })
     }

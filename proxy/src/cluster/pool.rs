@@ -10,10 +10,10 @@ use super::breakers::Permit;
 use super::counted::OpenConnection;
 use super::idle::Idle;
 use super::lane::Lane;
-use super::{Cluster, Endpoint};
+use super::{Account, Cluster, Endpoint};
 use crate::http::{AnyUpstream, Connection, H1Upstream, H2Upstream, RawUpstream, UpstreamError};
 use crate::limits::CONNECTIONS_INTERVAL;
-use crate::proxy_protocol::Originator;
+use crate::stream::Protocol;
 use crate::telemetry::PendingRequest;
 use crate::tls::Purpose;
 
@@ -59,19 +59,26 @@ impl Pool {
         }
     }
 
-    /// A place for one exchange of `originator` with an endpoint: on a connection that
+    /// A place for one exchange of `account` with an endpoint, whose client speaks
+    /// `client`: on a connection that
     /// there is, or on a new one, which it certainly is when `fresh`.
     pub(crate) async fn connect(
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
-        originator: Originator,
+        (account, client): (Account, Protocol),
         fresh: bool,
     ) -> Result<Lease, UpstreamError> {
-        let lane = endpoint.lane(originator);
-        match cluster.spec.protocol {
-            UpstreamProtocol::Http1 => self.connect_h1(cluster, endpoint, lane, fresh).await,
-            UpstreamProtocol::Http2 => self.connect_h2(cluster, endpoint, lane, fresh).await,
+        let lane = endpoint.lane(account);
+        let is_http2 = match cluster.spec.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Downstream => client == Protocol::Http2,
+        };
+        if is_http2 {
+            self.connect_h2(cluster, endpoint, lane, fresh).await
+        } else {
+            self.connect_h1(cluster, endpoint, lane, fresh).await
         }
     }
 
@@ -91,7 +98,7 @@ impl Pool {
                 match open_or(cluster, &lane, reuse).await {
                     Found::Freed(connection) => (connection, true),
                     Found::Permit(permit) => {
-                        let opened = self.open(cluster, endpoint, &lane, permit, Purpose::Http);
+                        let opened = self.open(cluster, endpoint, &lane, permit, Purpose::Http1);
                         (opened.await?, false)
                     }
                 }
@@ -161,7 +168,7 @@ impl Pool {
                 cluster.metrics.pending_overflow();
                 UpstreamError::Overflow
             })?;
-            let opened = self.open(cluster, endpoint, &lane, permit, Purpose::Http);
+            let opened = self.open(cluster, endpoint, &lane, permit, Purpose::Http2);
             let connection = opened.await?;
             local = connection.local_address();
             Ok(connection)
@@ -177,9 +184,9 @@ impl Pool {
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
-        originator: Originator,
+        account: Account,
     ) -> Result<Lease, UpstreamError> {
-        let lane = endpoint.lane(originator);
+        let lane = endpoint.lane(account);
         let permit = cluster.breakers.connections.acquire();
         let permit = permit.ok_or_else(|| {
             cluster.metrics.connections_overflow();
@@ -200,9 +207,10 @@ impl Pool {
 
     /// Where connections of a lane wait.
     fn waiting(&self, lane: &Lane) -> &Idle {
-        match lane.originator {
-            Originator::Client(_) => &self.idle_of_clients,
-            Originator::Proxy | Originator::Unknown => &self.idle,
+        if lane.account.is_of_client() {
+            &self.idle_of_clients
+        } else {
+            &self.idle
         }
     }
 
@@ -221,7 +229,8 @@ impl Pool {
         purpose: Purpose,
     ) -> Result<Connection, UpstreamError> {
         let _opening = Opening::new(lane);
-        let Some(peer) = &endpoint.peer else {
+        let peer = endpoint.peer.as_ref();
+        let Some(peer) = peer.filter(|_| lane.account.source.is_none()) else {
             let dialled = cluster.dialled(endpoint, lane, permit, purpose).await;
             let (mut connection, open) = dialled?;
             connection.hold(Box::new(open));
@@ -319,13 +328,13 @@ impl Cluster {
     pub(crate) async fn dial(
         &self,
         endpoint: &Endpoint,
-        originator: Originator,
+        account: Account,
     ) -> Result<(Connection, OpenConnection), UpstreamError> {
         let Some(permit) = self.breakers.connections.acquire() else {
             self.metrics.connections_overflow();
             return Err(UpstreamError::Overflow);
         };
-        let lane = endpoint.lane(originator);
+        let lane = endpoint.lane(account);
         self.dialled(endpoint, &lane, permit, Purpose::Raw).await
     }
 
@@ -336,7 +345,7 @@ impl Cluster {
         permit: Permit,
         purpose: Purpose,
     ) -> Result<(Connection, OpenConnection), UpstreamError> {
-        match endpoint.dial(self, &lane.originator, purpose).await {
+        match endpoint.dial(self, &lane.account, purpose).await {
             Ok(connection) => Ok((connection, self.opened(endpoint, lane, permit))),
             Err(error) => {
                 self.failed_to_connect(endpoint, &error);

@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pingora_core::protocols::TcpKeepalive;
-use weir_config::{Cluster, Discovery, Endpoint, UpstreamProtocol};
+use weir_config::{Cluster, Discovery, UpstreamProtocol};
 
 use super::breakers::Breakers;
+use super::cluster_tls::ClusterTls;
 use super::dns::DnsCluster;
-use super::member::Description;
+use super::eds::{self, Assignments};
 use super::members::Members;
+use crate::discovery::EndpointTable;
 use crate::http::CodecOptions;
 use crate::telemetry::Page;
-use crate::tls::UpstreamTls;
 
 /// Tells connections in a pool from others.
 pub(super) fn next_id() -> u64 {
@@ -32,9 +33,11 @@ pub(crate) struct ClusterSpec {
     pub(crate) breakers: Breakers,
     /// If its endpoints are names.
     pub(super) dns: Option<DnsCluster>,
+    /// If its endpoints come from a management server.
+    pub(super) assignments: Option<Assignments>,
     pub(super) connect_timeout: Duration,
     pub(super) protocol: UpstreamProtocol,
-    pub(crate) tls: Option<Arc<UpstreamTls>>,
+    pub(crate) tls: ClusterTls,
     /// Tells its connections in a pool from those of other clusters.
     pub(super) id: u64,
     /// How long a connection may wait for its next exchange.
@@ -48,16 +51,18 @@ pub(crate) struct ClusterSpec {
 impl ClusterSpec {
     /// The cluster of this configuration. Counting goes on from `before`, which had
     /// the same name; and so does all that is known of endpoints, if nothing but TLS has
-    /// changed.
+    /// changed. What has been discovered of endpoints is in `table`.
     pub(crate) fn new(
         config: &Cluster,
-        tls: Option<Arc<UpstreamTls>>,
+        tls: ClusterTls,
         before: Option<&Self>,
+        table: &EndpointTable,
     ) -> Self {
         let counters = before.map(|before| Arc::clone(&before.members.counters));
         let same = before.filter(|before| {
             let mut other = before.config.clone();
             other.tls.clone_from(&config.tls);
+            other.tls_matches.clone_from(&config.tls_matches);
             other == *config
         });
         let known = same.map(|same| same.members.current().members.clone());
@@ -67,22 +72,17 @@ impl ClusterSpec {
             known.unwrap_or_default(),
         );
         let is_static = config.discovery == Discovery::Static;
-        if is_static {
-            // A valid configuration has no names here.
-            let endpoints = config.endpoints.iter();
-            members.replace(
-                endpoints.filter_map(|endpoint| match &endpoint.address.value {
-                    Endpoint::Address(address) => {
-                        Some(Description::of(endpoint, address.clone(), None))
-                    }
-                    Endpoint::Name { .. } => None,
-                }),
-                true,
-            );
+        let name = config.service_name.as_deref();
+        let assignments = name.map(|name| table.subscribe(name));
+        if let Some(assignments) = &assignments {
+            eds::take(&members, &assignments.borrow());
+        } else if is_static {
+            members.replace(eds::described(&config.endpoints), true);
         }
         Self {
             name: config.name.value.clone(),
             members,
+            assignments,
             breakers: Breakers::new(config),
             dns: (!is_static).then(|| {
                 let before = before.map(|before| before.members.current());

@@ -1,4 +1,5 @@
 use super::*;
+use crate::discovery::EndpointTable;
 
 /// A worker's part of the cluster that is described by `keys`.
 fn cluster(keys: &str) -> Cluster {
@@ -12,7 +13,12 @@ fn cluster_after(before: Option<&Cluster>, keys: &str) -> Cluster {
     );
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
     let before = before.map(|before| &*before.spec);
-    let spec = Arc::new(ClusterSpec::new(&config.clusters[0], None, before));
+    let spec = Arc::new(ClusterSpec::new(
+        &config.clusters[0],
+        ClusterTls::default(),
+        before,
+        &EndpointTable::default(),
+    ));
     Cluster::new(&spec, 1, ClusterMetrics::new("c"))
 }
 

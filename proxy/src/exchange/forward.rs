@@ -236,14 +236,15 @@ impl<D: Downstream> Exchange<'_, D> {
         self.upstream_metrics = Some(request);
         let shared = Rc::clone(self.shared);
         let terminates = self.route_connect() == Some(Connect::Terminate);
-        let originator = info.connection.originator();
+        let (account, client) = (info.connection.account(), info.protocol);
         self.endpoint = EndpointState::Connecting(Box::pin(async move {
             let cluster = &shared.clusters[target.cluster];
             let pool = &shared.pool;
             let lease = if terminates {
-                pool.connect_raw(cluster, &endpoint, originator).await
+                pool.connect_raw(cluster, &endpoint, account).await
             } else {
-                pool.connect(cluster, &endpoint, originator, fresh).await
+                pool.connect(cluster, &endpoint, (account, client), fresh)
+                    .await
             };
             lease.map(|lease| (lease, target))
         }));

@@ -133,7 +133,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         info.trace = tracer.and_then(|tracer| tracer.begin(&mut head.headers));
         info.tap = tap::installed().map(|tap| tap.begin(&head.headers));
         let chain = listener.chain_for(&head.headers);
-        let stream = FilteredStream::new(info, head.headers, chain, listener.buffer_limit);
+        info.gates = Rc::clone(&chain.gates);
+        let limit = listener.buffer_limit;
+        let stream = FilteredStream::new(info, head.headers, &chain.links, limit);
         Self {
             downstream,
             stream,

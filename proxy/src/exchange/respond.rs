@@ -73,9 +73,7 @@ impl<D: Downstream> Exchange<'_, D> {
         let Some(mut headers) = self.stream.response_map() else {
             return;
         };
-        if let Some((cors, origin)) = &self.policy.origin {
-            cors.mark(origin, &mut headers);
-        }
+        self.stream.mark_origin(&mut headers);
         // Framing is the codec's; what is logged is what the client gets.
         headers.remove(b"transfer-encoding");
         if self.switch.is_none() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::Interest;
 use tokio::time::timeout;
-use weir_config::{Listener, PLAIN_HTTP};
+use weir_config::{Listener, PLAIN_HTTP, PortRange};
 
 use super::hello;
 use crate::limits::{INSPECTED_BYTES_AT_FIRST, INSPECTED_HTTP_BYTES, INSPECTED_TLS_BYTES};
@@ -17,10 +17,12 @@ use crate::socket::SocketStream;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What is to be found out about connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inspection {
     tls: bool,
+    tls_except_ports: Vec<PortRange>,
     http: bool,
+    http_except_ports: Vec<PortRange>,
     timeout: Option<Duration>,
     /// A client that takes longer is served by what is known of it.
     pub(crate) continue_on_timeout: bool,
@@ -54,21 +56,41 @@ impl Inspection {
     /// `None` if nothing is to be found out.
     pub(crate) fn of(listener: &Listener) -> Option<Self> {
         let (tls, http) = listener.inspects();
-        (tls || http).then_some(Self {
+        let inspect = &listener.inspect;
+        (tls || http).then(|| Self {
             tls,
+            tls_except_ports: inspect.tls_except_ports.clone(),
             http,
-            timeout: listener.inspect.timeout,
-            continue_on_timeout: listener.inspect.continue_on_timeout,
+            http_except_ports: inspect.http_except_ports.clone(),
+            timeout: inspect.timeout,
+            continue_on_timeout: inspect.continue_on_timeout,
         })
     }
 
-    /// Looks at what the client says first, and leaves it to be read. If that has not
-    /// been enough, the socket does not tell of it a second time.
+    /// What is to be found out about a connection for this port of its destination.
+    fn wants(&self, port: Option<u16>) -> Wants {
+        let has = |ranges: &[PortRange]| {
+            port.is_some_and(|port| ranges.iter().any(|range| range.contains(port)))
+        };
+        Wants {
+            tls: self.tls && !has(&self.tls_except_ports),
+            http: self.http && !has(&self.http_except_ports),
+        }
+    }
+
+    /// Looks at what the client says first on a connection for `port`, and leaves it to
+    /// be read. If that has not been enough, the socket does not tell of it a second
+    /// time.
     pub(crate) async fn inspect(
-        self,
+        &self,
         connection: &SocketStream,
+        port: Option<u16>,
     ) -> Result<Inspected, InspectionError> {
-        let looking = self.look(connection);
+        let wants = self.wants(port);
+        if !wants.tls && !wants.http {
+            return Ok(Inspected::default());
+        }
+        let looking = wants.look(connection);
         match self.timeout {
             Some(limit) => timeout(limit, looking)
                 .await
@@ -76,7 +98,16 @@ impl Inspection {
             None => looking.await,
         }
     }
+}
 
+/// What is to be found out about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wants {
+    tls: bool,
+    http: bool,
+}
+
+impl Wants {
     async fn look(self, connection: &SocketStream) -> Result<Inspected, InspectionError> {
         let mut look = Look::new(self);
         loop {
@@ -98,12 +129,12 @@ impl Inspection {
 
 /// What has been seen of a connection so far.
 struct Look {
-    wants: Inspection,
+    wants: Wants,
     buffer: Vec<u8>,
 }
 
 impl Look {
-    fn new(wants: Inspection) -> Self {
+    fn new(wants: Wants) -> Self {
         Self {
             wants,
             buffer: vec![0; INSPECTED_BYTES_AT_FIRST],

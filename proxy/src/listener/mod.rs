@@ -7,4 +7,4 @@ mod original_dst;
 
 pub(crate) use inspect::{Inspected, Inspection, InspectionError};
 pub(crate) use matcher::{Asked, ChainMatcher};
-pub(crate) use original_dst::original_dst;
+pub(crate) use original_dst::{OriginalDestination, original_dst};

@@ -27,6 +27,7 @@ use socket2::Socket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
+use weir_config::envoy::DynamicResources;
 use weir_config::{Address, Config, ConfigErrors, FileMode};
 
 use self::admin_socket::AdminSocket;
@@ -39,13 +40,16 @@ use self::takeover::{Door, Listening, Predecessor, Role};
 pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState, Process};
 use crate::cluster::{Clusters, start_clusters};
+use crate::discovery::{self, Discovered};
 use crate::generation::{Drain, Generation, ListenerKey, ListenerSpec};
 use crate::health::Health;
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
 use crate::rollout::{self, RolloutState, Rollouts};
 use crate::socket::SocketFile;
 use crate::tap::{self, Told};
-use crate::telemetry::{AccessLog, Generations, GuestMetrics, Metrics, WorkerMetrics};
+use crate::telemetry::{
+    AccessLog, ControlPlane, Generations, GuestMetrics, Metrics, WorkerMetrics,
+};
 use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
 
 /// Reads the configuration, and makes a generation of it that goes on from another.
@@ -59,6 +63,8 @@ pub(crate) type Load = Box<
 /// What the admin asks for; is told what came of it.
 pub(crate) enum Request {
     Reload(oneshot::Sender<Result<String, String>>),
+    /// What has been discovered is to be served.
+    Serve(oneshot::Sender<Result<String, String>>),
     DrainListeners(Draining, oneshot::Sender<Result<String, String>>),
 }
 
@@ -70,6 +76,8 @@ pub(crate) struct Draining {
     /// Connections are told to end for as long as the drain timeout, and accepted
     /// meanwhile.
     pub(crate) graceful: bool,
+    /// They go on to be accepted after that.
+    pub(crate) skip_exit: bool,
 }
 
 /// The configuration that is served.
@@ -87,6 +95,8 @@ pub(crate) type Served = Arc<ArcSwapOption<Configuration>>;
 struct Fixed {
     workers: Option<NonZeroUsize>,
     admin: Option<(Address, Option<FileMode>)>,
+    /// The management server, and who is known to it.
+    discovery: Option<(DynamicResources, weir_config::Node)>,
 }
 
 impl Fixed {
@@ -97,6 +107,10 @@ impl Fixed {
                 .admin
                 .as_ref()
                 .map(|admin| (admin.address.value.clone(), admin.mode)),
+            discovery: config
+                .dynamic_resources
+                .clone()
+                .map(|dynamic| (dynamic, config.node.clone())),
         }
     }
 
@@ -106,6 +120,8 @@ impl Fixed {
             "workers"
         } else if self.admin != other.admin {
             "admin"
+        } else if self.discovery != other.discovery {
+            "dynamic_resources"
         } else {
             return None;
         };
@@ -187,6 +203,8 @@ pub(crate) struct Fleet {
     served: Served,
     files: Files,
     load: Arc<Load>,
+    discovered: Arc<Discovered>,
+    control_plane: ControlPlane,
     reloads: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
 }
 
@@ -203,6 +221,7 @@ impl Fleet {
         mut inherited: Option<Inherited>,
         paths: Paths,
         load: Load,
+        discovered: Arc<Discovered>,
     ) -> Result<Self, ConfigErrors> {
         let count = config
             .workers
@@ -222,6 +241,7 @@ impl Fleet {
         let generations = Arc::clone(&page.generations);
         let rollouts = page.rollouts.clone();
         let clusters = Arc::clone(&page.clusters);
+        let control_plane = Arc::clone(&page.control_plane);
         let (served, health) = (Served::default(), Arc::new(Health::default()));
         let reloads = mpsc::channel(1);
         let state = AdminState {
@@ -259,6 +279,8 @@ impl Fleet {
             served,
             files,
             load: Arc::new(load),
+            discovered,
+            control_plane,
             reloads,
         })
     }
@@ -301,6 +323,7 @@ impl Fleet {
             orders.push(order);
         }
         drop(alive);
+        let served = Arc::clone(&self.served);
         let mut crew = Crew {
             orders,
             generations: self.generations,
@@ -313,7 +336,13 @@ impl Fleet {
             files: Arc::default(),
         };
         crew.roll_out(self.first).await?;
-        self.health.serve();
+        let first = served.load_full();
+        let discovers = first
+            .as_ref()
+            .is_some_and(|first| first.config.dynamic_resources.is_some());
+        if !discovers {
+            self.health.serve();
+        }
         let mut admin = None;
         if let Some((socket, state)) = self.admin {
             admin::start(socket.socket.try_clone()?, state, ends.replaced.subscribe())?;
@@ -339,6 +368,15 @@ impl Fleet {
             if let Some(path) = self.paths.admin_address {
                 std::fs::write(path, format!("{}\n", address.written()))?;
             }
+        }
+        if let Some(first) = first.filter(|_| discovers) {
+            let (requests, health) = (self.reloads.0.clone(), Arc::clone(&self.health));
+            let Configuration {
+                config, generation, ..
+            } = &*first;
+            let counters = discovery::start(config, generation, &self.discovered, requests, health);
+            // It is nobody's but this one's to set.
+            let _ = self.control_plane.set(counters.map_err(io::Error::other)?);
         }
         let reloader = Reloader {
             crew,
@@ -541,6 +579,10 @@ impl Crew {
         for orders in &self.orders {
             let _ = orders.send(Order::Retire(keys.clone()));
         }
+        if draining.skip_exit {
+            tracing::info!(listeners = names, "draining without an end");
+            return format!("draining {names}, which stay open");
+        }
         let (timeout, orders) = (generation.drain.timeout, self.orders.clone());
         tracing::info!(listeners = names, ?timeout, "draining");
         let report = format!("draining {names}, which close in {timeout:?}");
@@ -600,6 +642,7 @@ impl Reloader {
             let (asked, cause) = tokio::select! {
                 Some(request) = requests.recv() => match request {
                     Request::Reload(asked) => (Some(asked), "the admin"),
+                    Request::Serve(asked) => (Some(asked), "the management server"),
                     Request::DrainListeners(draining, asked) => {
                         let _ = asked.send(Ok(self.crew.drain_listeners(draining)));
                         continue;

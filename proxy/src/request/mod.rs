@@ -161,8 +161,10 @@ mod tests {
         let connection = ConnectionInfo {
             id: 1,
             peer: SocketAddr::from(([198, 51, 100, 7], 50_000)).into(),
+            direct: SocketAddr::from(([198, 51, 100, 7], 50_000)).into(),
             local: SocketAddr::from(([192, 0, 2, 1], 8080)).into(),
             is_restored: false,
+            original_src: None,
             filter_state: std::rc::Rc::default(),
             tls: None,
             inspected: None,

@@ -9,12 +9,12 @@ use weir_config::{
     RouteFilter, Span, Spanned,
 };
 
+use super::clusters::ClusterTable;
 use super::cors::Cors;
 use super::destination::WeightedCluster;
 use super::header_mutation::HeaderMutations;
 use super::matcher::{
-    HeaderMatcher, Matched, PathMatcher, QueryMatcher, QueryValue, RouteMatcher, TextMatcher,
-    ValueMatcher, whole,
+    HeaderMatcher, Matched, PathMatcher, QueryMatcher, QueryValue, RouteMatcher, TextMatcher, whole,
 };
 use super::redirect::{Redirect, RedirectPath};
 use super::rewrite::{HostRewrite, PathRewrite, RegexRewrite};
@@ -29,12 +29,15 @@ impl RouteTable {
     ///
     /// # Errors
     /// What does not compile, with its place.
-    pub(crate) fn build(config: &Config, filters: &FilterChain) -> Result<Self, ConfigError> {
-        let metadata = config.clusters.iter().map(|c| c.metadata.clone());
+    pub(crate) fn build(
+        config: &Config,
+        filters: &FilterChain,
+        clusters: &ClusterTable,
+    ) -> Result<Self, ConfigError> {
         let builder = Builder {
             config,
             envoy_headers: filters.http.envoy_headers,
-            cluster_metadata: metadata.collect(),
+            clusters,
             headers: mutations(&filters.headers),
         };
         let mut table = Self::default();
@@ -50,14 +53,14 @@ impl RouteTable {
             };
             let rule = |route: &config::Route| {
                 let chain = chain(&mut chains, &host.filters, &route.filters);
-                builder.rule(&shared, route, chain).transpose()
+                builder.rule(&shared, route, chain)
             };
-            let rules = rules.filter_map(rule);
-            let rules = rules.collect::<Result<Vec<_>, _>>()?;
+            let rules = rules.map(rule).collect::<Result<Vec<_>, _>>()?;
             let domains = host.domains.iter().map(|domain| domain.as_str());
             table.hosts.add(domains, rules);
         }
         table.chains = chains;
+        table.ignores_port = filters.http.ignore_port_in_host_matching;
         Ok(table)
     }
 }
@@ -98,7 +101,7 @@ fn mutations(headers: &config::HeaderMutations) -> Option<Arc<HeaderMutations>> 
 struct Builder<'c> {
     config: &'c Config,
     envoy_headers: bool,
-    cluster_metadata: Arc<[Metadata]>,
+    clusters: &'c ClusterTable,
     headers: Option<Arc<HeaderMutations>>,
 }
 
@@ -112,14 +115,12 @@ struct Shared<'c> {
 }
 
 impl Builder<'_> {
-    /// `None` for a route to a cluster that does not exist, which a valid
-    /// configuration has not.
     fn rule(
         &self,
         shared: &Shared<'_>,
         route: &config::Route,
         chain: Option<usize>,
-    ) -> Result<Option<Rule>, ConfigError> {
+    ) -> Result<Rule, ConfigError> {
         let path = self.path(&route.matches)?;
         let matched = path.matched();
         let headers = route.matches.headers.iter();
@@ -134,10 +135,7 @@ impl Builder<'_> {
         };
         let action = match &route.action {
             config::RouteAction::Forward(forward) => {
-                match self.forward(forward, &route.matches, matched, shared)? {
-                    Some(forward) => Action::Forward(forward),
-                    None => return Ok(None),
-                }
+                Action::Forward(self.forward(forward, &route.matches, matched, shared)?)
             }
             config::RouteAction::Redirect(redirect) => {
                 Action::Redirect(self.redirect(redirect, matched)?)
@@ -167,7 +165,7 @@ impl Builder<'_> {
             headers: headers.into_iter().flatten().collect(),
             action,
         });
-        Ok(Some(Rule { matcher, route }))
+        Ok(Rule { matcher, route })
     }
 
     fn path(&self, matches: &config::RouteMatch) -> Result<PathMatcher, ConfigError> {
@@ -196,23 +194,8 @@ impl Builder<'_> {
     }
 
     fn header(&self, header: &config::HeaderMatch) -> Result<HeaderMatcher, ConfigError> {
-        let name = header.name.to_ascii_lowercase();
-        Ok(HeaderMatcher {
-            value: match &header.matcher {
-                config::HeaderMatcher::Present(present) => ValueMatcher::Present(*present),
-                config::HeaderMatcher::Range { start, end } => ValueMatcher::Range(*start, *end),
-                config::HeaderMatcher::Text(text) => {
-                    ValueMatcher::Text(self.text(text, header.name.span)?)
-                }
-            },
-            name: if name == "host" {
-                ":authority".to_owned()
-            } else {
-                name
-            },
-            invert: header.invert,
-            treat_missing_as_empty: header.treat_missing_as_empty,
-        })
+        let span = header.name.span;
+        HeaderMatcher::build(header).map_err(|error| self.not_regex(&error, span))
     }
 
     fn template(&self, text: &str, span: Span) -> Result<PathTemplate, ConfigError> {
@@ -256,19 +239,16 @@ impl Builder<'_> {
         matches: &config::RouteMatch,
         matched: Matched,
         shared: &Shared<'_>,
-    ) -> Result<Option<Forward>, ConfigError> {
-        let Some(destination) = self.destination(&forward.destination) else {
-            return Ok(None);
-        };
+    ) -> Result<Forward, ConfigError> {
         let retry = self.retry(forward.retry_policy.as_deref())?;
         let mirrors = forward.request_mirror_policies.as_ref();
         let mirrors = mirrors.unwrap_or(&shared.host.request_mirror_policies);
         let rewrite = forward.path_rewrite.as_ref();
         let rewrite = rewrite.map(|r| self.path_rewrite(r, Some(matches)));
         let rewrite = rewrite.transpose()?;
-        Ok(Some(Forward {
-            destination,
-            cluster_metadata: Arc::clone(&self.cluster_metadata),
+        Ok(Forward {
+            destination: self.destination(&forward.destination),
+            cluster_metadata: Arc::clone(&self.clusters.metadata),
             retry: retry.or_else(|| shared.retry.clone()),
             mirrors: mirrors.iter().filter_map(|m| self.mirror(m)).collect(),
             duration_max: limit(forward.max_stream_duration),
@@ -288,32 +268,32 @@ impl Builder<'_> {
                 Some(config::HostRewrite::Auto) | None => None,
             },
             envoy_headers: self.envoy_headers,
-        }))
+        })
     }
 
-    fn destination(&self, destination: &config::Destination) -> Option<Destination> {
+    fn destination(&self, destination: &config::Destination) -> Destination {
         let mut up_to = 0;
         let mut weighted = |cluster: &config::WeightedCluster| {
             up_to += u64::from(cluster.weight);
-            Some(WeightedCluster {
-                cluster: self.cluster(&cluster.name)?,
+            WeightedCluster {
+                cluster: self.clusters.find(&cluster.name),
                 up_to,
                 headers: HeaderMutations::new(&cluster.headers),
-            })
+            }
         };
-        Some(match destination {
-            config::Destination::Cluster(name) => Destination::Cluster(self.cluster(name)?),
+        match destination {
+            config::Destination::Cluster(name) => Destination::Cluster(self.clusters.find(name)),
             config::Destination::Weighted(clusters) => {
-                Destination::Weighted(clusters.iter().map(&mut weighted).collect::<Option<_>>()?)
+                Destination::Weighted(clusters.iter().map(&mut weighted).collect())
             }
             config::Destination::Header(name) => Destination::Header(name.clone()),
-        })
+        }
     }
 
     /// `None` for a cluster that does not exist.
     fn mirror(&self, policy: &config::MirrorPolicy) -> Option<Mirror> {
         Some(Mirror {
-            cluster: self.cluster(&policy.cluster)?,
+            cluster: self.clusters.find(&policy.cluster)?,
             millionths: policy.fraction.millionths(),
             marks_host: !policy.disable_shadow_host_suffix_append,
         })
@@ -337,11 +317,6 @@ impl Builder<'_> {
             max_age: cors.max_age.map(|age| age.as_secs().to_string()),
             credentials: cors.allow_credentials,
         })))
-    }
-
-    fn cluster(&self, name: &str) -> Option<usize> {
-        let mut clusters = self.config.clusters.iter();
-        clusters.position(|c| c.name.value == name)
     }
 
     fn retry(

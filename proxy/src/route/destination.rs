@@ -9,8 +9,8 @@ use crate::random;
 /// Which cluster a request goes to.
 #[derive(Debug)]
 pub(crate) enum Destination {
-    /// Index of the cluster in the generation.
-    Cluster(usize),
+    /// Index of the cluster in the generation; `None` if it has not been discovered.
+    Cluster(Option<usize>),
     Weighted(Vec<WeightedCluster>),
     /// The one that this header names, lower case.
     Header(String),
@@ -19,7 +19,8 @@ pub(crate) enum Destination {
 /// A cluster that gets a part of the requests.
 #[derive(Debug)]
 pub(crate) struct WeightedCluster {
-    pub(super) cluster: usize,
+    /// As in [`Destination::Cluster`].
+    pub(super) cluster: Option<usize>,
     /// The weights of this one and those before.
     pub(super) up_to: u64,
     pub(super) headers: HeaderMutations,
@@ -47,12 +48,12 @@ impl Destination {
         names: &ClusterNames,
     ) -> Option<Chosen> {
         let (cluster, weighted) = match self {
-            Self::Cluster(cluster) => (*cluster, None),
+            Self::Cluster(cluster) => ((*cluster)?, None),
             Self::Weighted(clusters) => {
                 let sum = clusters.last()?.up_to;
                 let lot = lot.get_or_init(|| random::below(u64::MAX)) % sum.max(1);
                 let place = clusters.partition_point(|c| c.up_to <= lot);
-                (clusters.get(place)?.cluster, Some(place))
+                (clusters.get(place)?.cluster?, Some(place))
             }
             Self::Header(name) => (names.find(request.get(name.as_bytes())?)?, None),
         };

@@ -3,7 +3,7 @@
 
 use weir_abi::HeaderMap;
 
-use super::{Action, RouteTable};
+use super::{Action, ClusterTable, RouteTable};
 
 /// The table of `routes`, lines of a list in YAML.
 fn table(routes: &str) -> RouteTable {
@@ -12,8 +12,12 @@ fn table(routes: &str) -> RouteTable {
          routes:\n{routes}\nclusters: [{{ name: web, endpoints: [127.0.0.1:1] }}]\n"
     );
     let config = weir_config::parse("weir.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
-    RouteTable::build(&config, &config.listeners[0].filter_chains[0])
-        .unwrap_or_else(|e| panic!("{}", e.plain()))
+    RouteTable::build(
+        &config,
+        &config.listeners[0].filter_chains[0],
+        &ClusterTable::of(&config),
+    )
+    .unwrap_or_else(|e| panic!("{}", e.plain()))
 }
 
 fn request(path: &str, headers: &[(&str, &str)]) -> HeaderMap {
@@ -227,9 +231,41 @@ fn a_substitution_without_its_group_is_refused() {
                 cluster: web, regex_rewrite: { pattern: a, substitution: '\\1' } }] }]\n\
                 clusters: [{ name: web, endpoints: [127.0.0.1:1] }]";
     let config = weir_config::parse("weir.yaml", text).unwrap();
-    let error = RouteTable::build(&config, &config.listeners[0].filter_chains[0]).unwrap_err();
+    let error = RouteTable::build(
+        &config,
+        &config.listeners[0].filter_chains[0],
+        &ClusterTable::of(&config),
+    )
+    .unwrap_err();
     assert_eq!(
         error.message(),
         "the substitution names group 1, and the pattern has 0"
     );
+}
+
+#[test]
+fn a_port_makes_a_difference_unless_it_is_not_looked_at() {
+    let text = |ignores: bool| {
+        format!(
+            "listeners:\n- name: edge\n  address: 127.0.0.1:0\n  \
+             http: {{ ignore_port_in_host_matching: {ignores} }}\n  virtual_hosts:\n  \
+             - {{ name: a, domains: [h.example, '[::1]'], routes: [{{ name: found, match: {{ prefix: / }}, \
+             direct_response: {{ status: 200 }} }}] }}\n"
+        )
+    };
+    for (authority, ignores, expected) in [
+        ("h.example:80", false, false),
+        ("h.example:80", true, true),
+        ("h.example", true, true),
+        ("[::1]:80", true, true),
+        ("[::1]", true, true),
+        ("other.example:80", true, false),
+    ] {
+        let config = weir_config::parse("weir.yaml", &text(ignores)).unwrap();
+        let table = RouteTable::build(&config, &config.listeners[0].filter_chains[0]);
+        let table = table.unwrap_or_else(|e| panic!("{}", e.plain()));
+        let mut request = request("/", &[]);
+        request.replace(":authority", authority);
+        assert_eq!(table.find(&request).is_some(), expected, "{authority}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod file;
 mod listener;
+mod origin;
 mod stream;
 
 use std::io;
@@ -11,6 +12,7 @@ use weir_config::UnixName;
 
 pub(crate) use self::file::{SocketFile, bind_unix};
 pub(crate) use self::listener::{Accepted, SocketListener};
+pub(crate) use self::origin::{Origin, Whose};
 pub(crate) use self::stream::SocketStream;
 
 /// As the system has it: abstract names begin with a NUL there.

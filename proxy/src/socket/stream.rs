@@ -1,6 +1,7 @@
 //! [`SocketStream`]: a connection, by TCP or a Unix socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::pin::Pin;
@@ -8,10 +9,10 @@ use std::task::{Context, Poll};
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use weir_config::{Address, UnixName};
 
-use super::system_address;
+use super::{Origin, system_address};
 
 /// A connection, by TCP or a Unix socket.
 #[derive(Debug)]
@@ -33,6 +34,12 @@ impl SocketStream {
                 UnixStream::from_std(socket.into()).map(Self::Unix)
             }
         }
+    }
+
+    /// Connects to `address` from `origin`.
+    pub(crate) async fn connect_from(origin: &Origin, address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::from_std_stream(origin.socket(address)?.into());
+        socket.connect(address).await.map(Self::Tcp)
     }
 
     /// The address of this end, if it has one: a client of a Unix socket has none.

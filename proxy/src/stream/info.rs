@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use weir_config::{Address, Direction, Metadata, Node};
+use weir_config::{Address, Direction, Metadata, Node, OriginalSrc};
 
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
+use crate::cluster::{Account, Source};
+use crate::gate::Gate;
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
+use crate::rbac::{Verdict, dynamic_metadata};
 use crate::route::{Chosen, Route};
 use crate::tap::StreamTap;
 use crate::tls::TlsFacts;
@@ -23,11 +26,16 @@ pub(crate) struct ConnectionInfo {
     /// Number of the connection, unique in the process.
     pub(crate) id: u64,
     pub(crate) peer: Address,
+    /// Who has connected, whatever a PROXY header says of the peer.
+    pub(crate) direct: Address,
     /// Where it is for: an address of this process, or the one that it was for before
     /// it came here.
     pub(crate) local: Address,
     /// Whether `local` is not where it has come in.
     pub(crate) is_restored: bool,
+    /// Whether connections to endpoints are made from the client's address, and the mark
+    /// of their packets.
+    pub(crate) original_src: Option<OriginalSrc>,
     /// What filters have set for the length of the connection.
     pub(crate) filter_state: Rc<RefCell<FilterState>>,
     /// What was agreed on it, if it is encrypted.
@@ -54,8 +62,15 @@ impl ConnectionInfo {
     }
 
     /// On whose account connections to endpoints are made for it.
-    pub(crate) fn originator(&self) -> Originator {
-        Originator::client(&self.peer, &self.local)
+    pub(crate) fn account(&self) -> Account {
+        let source = |OriginalSrc { mark }| {
+            let ip = self.peer.ip()?.to_canonical();
+            Some(Source { ip, mark })
+        };
+        Account {
+            originator: Originator::client(&self.peer, &self.local),
+            source: self.original_src.and_then(source),
+        }
     }
 }
 
@@ -140,6 +155,12 @@ pub(crate) struct StreamInfo {
     pub(crate) trace: Option<Rc<RequestTrace>>,
     /// What its filters do, if somebody wants to know.
     pub(crate) tap: Option<Box<StreamTap>>,
+    /// The filters of Weir's own that it passes.
+    pub(crate) gates: Rc<[Gate]>,
+    /// What those with policies have said, in their order.
+    pub(crate) verdicts: RefCell<Vec<Verdict>>,
+    /// Why a connection has been closed, if a filter has done so.
+    termination_details: RefCell<String>,
 }
 
 impl StreamInfo {
@@ -173,6 +194,9 @@ impl StreamInfo {
             route: RefCell::default(),
             trace: None,
             tap: None,
+            gates: Rc::default(),
+            verdicts: RefCell::default(),
+            termination_details: RefCell::default(),
         }
     }
 
@@ -231,6 +255,22 @@ impl StreamInfo {
 
     pub(crate) fn code_details(&self) -> Bytes {
         self.response_code_details.borrow().clone()
+    }
+
+    /// What its filters leave for others.
+    pub(crate) fn dynamic_metadata(&self) -> Metadata {
+        dynamic_metadata(&self.verdicts.borrow(), self.protocol != Protocol::Tcp)
+    }
+
+    /// Why its connection has been closed; empty if no filter has done so.
+    pub(crate) fn termination_details(&self) -> String {
+        self.termination_details.borrow().clone()
+    }
+
+    /// Sets `connection.termination_details`.
+    pub(crate) fn set_termination_details(&self, details: &str) {
+        let details: Vec<u8> = clean_details(details.as_bytes());
+        *self.termination_details.borrow_mut() = String::from_utf8_lossy(&details).into_owned();
     }
 
     /// Sets `response.code_details`.

@@ -123,6 +123,9 @@ impl FilteredStream {
     fn headers(self: &Rc<Self>, direction: Direction, from: usize, end_of_stream: bool) {
         for position in from..self.slots.len() {
             let index = self.index(direction, position);
+            if direction == Direction::Request && !self.pass_gates(position) {
+                return;
+            }
             let slot = &self.slots[index];
             let here = slot.direction(direction);
             here.arrived.set(if end_of_stream {
@@ -165,6 +168,9 @@ impl FilteredStream {
                 return;
             }
             here.headers_passed.set(true);
+        }
+        if direction == Direction::Request && !self.pass_gates(self.slots.len()) {
+            return;
         }
         self.emit(direction, Frame::Headers { end_of_stream });
     }

@@ -14,6 +14,7 @@ mod context;
 mod event;
 mod filter_state;
 mod flags;
+mod gate;
 mod info;
 mod iterate;
 mod log_view;
@@ -120,6 +121,8 @@ pub(crate) struct FilteredStream {
     is_grpc: bool,
     /// Bytes that a filter may hold in one direction.
     buffer_limit: Cell<usize>,
+    /// Whose pages may read the response.
+    origin: RefCell<Option<gate::Origin>>,
 }
 
 impl FilteredStream {
@@ -156,6 +159,7 @@ impl FilteredStream {
             is_head,
             is_grpc,
             buffer_limit: Cell::new(buffer_limit),
+            origin: RefCell::default(),
         })
     }
 

@@ -21,8 +21,8 @@ use crate::worker::{WorkerListener, WorkerShared};
 /// What a listener does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TcpProxy {
-    /// Index of the cluster in the generation.
-    pub(crate) cluster: usize,
+    /// Index of the cluster in the generation; `None` if it has not been discovered.
+    pub(crate) cluster: Option<usize>,
     /// How long nothing may move; `None` for no limit.
     pub(crate) idle_timeout: Option<Duration>,
 }
@@ -45,11 +45,14 @@ pub(crate) async fn serve(
     listener: &WorkerListener,
     shared: &Rc<WorkerShared>,
 ) {
-    let info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
+    let mut info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
+    info.gates = Rc::clone(&listener.chain.gates);
     let record = FilteredStream::new(info, HeaderMap::new(), &[], 0);
     // Its end, whatever it was, is in the log.
     if listener.chain.is_empty() {
-        if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
+        if !record.pass_connection_gates(0) {
+            tracing::debug!("tcp: the connection is denied");
+        } else if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
             tracing::debug!("tcp: {error}");
         }
     } else {
@@ -120,7 +123,7 @@ async fn connect(
     };
     let request = cluster.request(&endpoint);
     info.upstream_chosen(&endpoint.address, request.began());
-    let error = match cluster.dial(&endpoint, info.connection.originator()).await {
+    let error = match cluster.dial(&endpoint, info.connection.account()).await {
         Ok((connection, open)) => {
             info.upstream_ready(connection.local_address(), Instant::now());
             info.upstream_tls.replace(connection.tls().cloned());
@@ -159,7 +162,7 @@ fn cluster<'s>(
 ) -> Option<&'s Cluster> {
     let cluster = match record.filter_state(CLUSTER) {
         Some(name) => shared.clusters.iter().find(|c| c.name.as_bytes() == name),
-        None => shared.clusters.get(proxy.cluster),
+        None => shared.clusters.get(proxy.cluster?),
     };
     cluster.map(|cluster| &**cluster)
 }

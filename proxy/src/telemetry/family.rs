@@ -49,6 +49,32 @@ families! {
         "Bytes that the allocator has in memory for it";
     MEMORY_PHYSICAL = Gauge "envoy_server_memory_physical_size" []
         "Bytes that the process has in memory, guest memory included";
+    CONTROL_PLANE_CONNECTED = Gauge "envoy_control_plane_connected_state" []
+        "1 while there is a stream to the management server";
+    CONTROL_PLANE_PENDING = Gauge "envoy_control_plane_pending_requests" []
+        "Requests that wait to be sent to it";
+    CDS_ATTEMPT = Counter "envoy_cluster_manager_cds_update_attempt" []
+        "Responses with clusters that were waited for";
+    CDS_SUCCESS = Counter "envoy_cluster_manager_cds_update_success" []
+        "Those that were accepted";
+    CDS_REJECTED = Counter "envoy_cluster_manager_cds_update_rejected" []
+        "Those that were refused, all or part of them";
+    CDS_FAILURE = Counter "envoy_cluster_manager_cds_update_failure" []
+        "Streams that broke while one was waited for";
+    CDS_TIME = Gauge "envoy_cluster_manager_cds_update_time" []
+        "When one was last accepted, in milliseconds since 1970";
+    LDS_ATTEMPT = Counter "envoy_listener_manager_lds_update_attempt" []
+        "Responses with listeners that were waited for";
+    LDS_SUCCESS = Counter "envoy_listener_manager_lds_update_success" []
+        "Those that were accepted";
+    LDS_REJECTED = Counter "envoy_listener_manager_lds_update_rejected" []
+        "Those that were refused, all or part of them";
+    LDS_FAILURE = Counter "envoy_listener_manager_lds_update_failure" []
+        "Streams that broke while one was waited for";
+    LDS_TIME = Gauge "envoy_listener_manager_lds_update_time" []
+        "When one was last accepted, in milliseconds since 1970";
+    XDS_UPDATES = Counter "weir_xds_updates_total" ["type", "result"]
+        "Responses of the management server, by the type of their resources (cds, eds, lds, rds, sds, ecds): success, rejected, failure";
     BUILD = Gauge "weir_build_info" ["version"]
         "1, with the version";
     GENERATION = Gauge "weir_generation" []
@@ -99,6 +125,8 @@ families! {
         "Connections closed as they took too long to say which filter chain they are for";
     LISTENER_NO_FILTER_CHAIN = Counter "envoy_listener_no_filter_chain_match" ["envoy_listener_address"]
         "Connections closed as no filter chain is for them";
+    LISTENER_LOOPS_ENDED = Counter "weir_listener_loops_ended_total" ["envoy_listener_address"]
+        "Connections that were redirected, and were for the listener itself";
     LISTENER_SSL_HANDSHAKE = Counter "envoy_listener_ssl_handshake" ["envoy_listener_address"]
         "Handshakes of TLS that have succeeded";
     LISTENER_SSL_SESSION_REUSED = Counter "envoy_listener_ssl_session_reused" ["envoy_listener_address"]
@@ -119,6 +147,14 @@ families! {
         "Connections whose handshake has taken too long";
     TCP_CX_TOTAL = Counter "envoy_tcp_downstream_cx_total" ["envoy_tcp_prefix"]
         "Connections that a listener with `tcp` has taken";
+    RBAC_ALLOWED = Counter "envoy_rbac_allowed" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Connections that the `rules` of an `rbac` have let through";
+    RBAC_DENIED = Counter "envoy_rbac_denied" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Those that they have turned away";
+    RBAC_SHADOW_ALLOWED = Counter "envoy_rbac_shadow_allowed" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Those that its `shadow_rules` would have let through";
+    RBAC_SHADOW_DENIED = Counter "envoy_rbac_shadow_denied" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Those that they would have turned away";
 
     HTTP_CX_TOTAL = Counter "envoy_http_downstream_cx_total" ["envoy_http_conn_manager_prefix"]
         "Connections from HTTP clients";
@@ -138,6 +174,14 @@ families! {
         "Responses to clients by class of their status";
     HTTP_RQ_TIME = Histogram "envoy_http_downstream_rq_time" ["envoy_http_conn_manager_prefix"]
         "Milliseconds from a request's head to the end of its exchange";
+    HTTP_RBAC_ALLOWED = Counter "envoy_http_rbac_allowed" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Requests that the `rules` of an `rbac` have let through";
+    HTTP_RBAC_DENIED = Counter "envoy_http_rbac_denied" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Those that they have turned away";
+    HTTP_RBAC_SHADOW_ALLOWED = Counter "envoy_http_rbac_shadow_allowed" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Those that its `shadow_rules` would have let through";
+    HTTP_RBAC_SHADOW_DENIED = Counter "envoy_http_rbac_shadow_denied" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Those that they would have turned away";
 
     CLUSTER_CX_TOTAL = Counter "envoy_cluster_upstream_cx_total" ["envoy_cluster_name"]
         "Connections made to endpoints";

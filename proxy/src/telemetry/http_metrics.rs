@@ -73,6 +73,7 @@ pub(crate) struct ListenerMetrics {
     no_proxy_header: Counter,
     inspection_timeouts: Counter,
     no_filter_chain: Counter,
+    loops_ended: Counter,
     overflow: Counter,
     global_overflow: Counter,
     accept_failures: Counter,
@@ -103,6 +104,7 @@ impl ListenerMetrics {
             no_proxy_header: Counter::default(),
             inspection_timeouts: Counter::default(),
             no_filter_chain: Counter::default(),
+            loops_ended: Counter::default(),
             overflow: Counter::default(),
             global_overflow: Counter::default(),
             accept_failures: Counter::default(),
@@ -154,6 +156,11 @@ impl ListenerMetrics {
     /// No filter chain is for a connection.
     pub(crate) fn no_filter_chain(&self) {
         self.no_filter_chain.add(1);
+    }
+
+    /// A connection was redirected here, and was for this very listener.
+    pub(crate) fn loop_ended(&self) {
+        self.loops_ended.add(1);
     }
 
     /// Counts a connection for as long as the guard lives.
@@ -218,6 +225,8 @@ impl ListenerMetrics {
         page.count(&f::LISTENER_PRE_CX_TIMEOUT, address, timeouts);
         let unmatched = self.no_filter_chain.get();
         page.count(&f::LISTENER_NO_FILTER_CHAIN, address, unmatched);
+        let ended = self.loops_ended.get();
+        page.count(&f::LISTENER_LOOPS_ENDED, address, ended);
         self.tls.show_listener(&self.address, page);
         let name = &[&*self.name];
         if self.tcp {

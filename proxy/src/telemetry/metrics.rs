@@ -9,12 +9,14 @@ use weir_abi::SharedState;
 use weir_config::Address;
 
 use super::cell::Counter;
+use super::discovery_metrics::{self, ControlPlane};
 use super::family as f;
 use super::fetch_metrics::fetches;
 use super::figures::{ClusterFigures, ListenerFigures, PluginFigures, VmFigures};
 use super::http_metrics::{ClusterMetrics, ListenerMetrics};
 use super::memory;
 use super::page::Page;
+use super::rbac_metrics::{RbacCells, RbacScope};
 use super::rollout_metrics;
 use super::shared_metrics;
 use super::span_metrics::spans;
@@ -42,6 +44,7 @@ pub(crate) struct WorkerMetrics {
 struct Parts {
     listeners: Vec<Arc<ListenerMetrics>>,
     clusters: Vec<Arc<ClusterMetrics>>,
+    rbac: Vec<Arc<RbacCells>>,
     vms: Vec<Arc<VmCells>>,
 }
 
@@ -111,10 +114,23 @@ impl WorkerMetrics {
         })
     }
 
+    /// Numbers of policies on this worker.
+    pub(crate) fn rbac(&self, scope: &RbacScope) -> Arc<RbacCells> {
+        self.with_parts(|parts| {
+            let same = parts.rbac.iter().find(|cells| cells.is_of(scope));
+            same.cloned().unwrap_or_else(|| {
+                let cells = RbacCells::new(scope);
+                parts.rbac.push(Arc::clone(&cells));
+                cells
+            })
+        })
+    }
+
     fn show(&self, page: &mut Page) {
         self.with_parts(|parts| {
             parts.listeners.iter().for_each(|l| l.show(page));
             parts.clusters.iter().for_each(|c| c.show(page));
+            parts.rbac.iter().for_each(|rbac| rbac.show(page));
             parts.vms.iter().for_each(|vm| vm.show(page));
         });
     }
@@ -130,6 +146,7 @@ pub(crate) struct Metrics {
     pub(crate) generations: Arc<Generations>,
     pub(crate) rollouts: Rollouts,
     pub(crate) clusters: Clusters,
+    pub(crate) control_plane: ControlPlane,
     started: Instant,
 }
 
@@ -148,6 +165,7 @@ impl Metrics {
             generations: Arc::default(),
             rollouts: Rollouts::default(),
             clusters: Clusters::default(),
+            control_plane: ControlPlane::default(),
             started: Instant::now(),
         }
     }
@@ -251,6 +269,9 @@ impl Metrics {
         fetches().show(&mut page);
         rollout_metrics::show(&self.rollouts, &mut page);
         spans().show(&mut page);
+        if let Some(counters) = self.control_plane.get() {
+            discovery_metrics::show(counters, &mut page);
+        }
         for worker in &self.workers {
             worker.show(&mut page);
         }

@@ -10,23 +10,25 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
-use weir_config::{Cluster, ConfigError, UpstreamProtocol, Verification};
+use weir_config::{Cluster, ConfigError, Verification};
 
 use super::certificate::CertificateFacts;
 use super::connection::TlsConnection;
 use super::facts::TlsFacts;
+use super::mesh;
 use super::names::NameMatcher;
 use super::pem::PemReader;
 use super::verify::Endpoints;
-use super::{Fingerprint, Shown, alpn, provider, versions};
+use super::{Fingerprint, Shown, alpn, provider, provider_with, versions};
 use crate::socket::SocketStream;
 
 /// What a cluster needs to speak TLS.
 pub(crate) struct UpstreamTls {
     /// No other has it, also none that was there before.
     pub(crate) id: u64,
-    /// For messages of the cluster's protocol.
-    http: Arc<ClientConfig>,
+    /// For messages of HTTP/1, and of HTTP/2.
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
     /// For bytes of which nothing is known.
     raw: Arc<ClientConfig>,
     /// The name that endpoints are asked for, in place of their own.
@@ -35,7 +37,6 @@ pub(crate) struct UpstreamTls {
     local: Option<(Arc<CertificateFacts>, Shown)>,
     /// What it was made from.
     options: weir_config::UpstreamTls,
-    protocol: UpstreamProtocol,
     /// Of all certificates and keys.
     fingerprint: Fingerprint,
 }
@@ -43,8 +44,10 @@ pub(crate) struct UpstreamTls {
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Messages of the cluster's protocol.
-    Http,
+    /// Messages of HTTP/1.
+    Http1,
+    /// Messages of HTTP/2.
+    Http2,
     /// Bytes of which nothing is known.
     Raw,
 }
@@ -93,16 +96,12 @@ impl UpstreamTls {
         let identity = identity.transpose()?;
         let verifier = verifier(cluster, tls, &mut reader)?;
         let fingerprint = reader.fingerprint();
-        let is_same = |old: &&Arc<Self>| {
-            old.options == *tls
-                && old.protocol == cluster.protocol
-                && old.fingerprint == fingerprint
-        };
+        let is_same = |old: &&Arc<Self>| old.options == *tls && old.fingerprint == fingerprint;
         if let Some(same) = previous.filter(is_same) {
             return Ok(Arc::clone(same));
         }
         let refused = |error: rustls::Error| reader.error(span, format!("TLS: {error}"));
-        let builder = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider_with(tls.versions.ciphers))
             .with_protocol_versions(&versions(tls.versions))
             .map_err(refused)?
             .dangerous()
@@ -117,26 +116,34 @@ impl UpstreamTls {
             None => (builder.with_no_client_auth(), None),
         };
         raw.enable_sni = tls.sni.as_ref().is_none_or(|sni| !sni.is_empty());
-        let mut http = raw.clone();
         let named = tls.alpn.as_deref().map(alpn);
-        http.alpn_protocols = named.clone().unwrap_or_else(|| match cluster.protocol {
-            UpstreamProtocol::Http1 => vec![b"http/1.1".to_vec()],
-            UpstreamProtocol::Http2 => vec![b"h2".to_vec()],
-        });
-        raw.alpn_protocols = named.unwrap_or_default();
-        // Sessions of the one are none of the other: they have agreed on a protocol.
-        raw.resumption = rustls::client::Resumption::default();
-        http.resumption = rustls::client::Resumption::default();
+        let with = |protocols: Option<&[u8]>| {
+            let mut config = raw.clone();
+            config.alpn_protocols = mesh::offered(named.as_deref(), protocols);
+            // Sessions of the one are none of the other: they have agreed on a protocol.
+            config.resumption = rustls::client::Resumption::default();
+            Arc::new(config)
+        };
         Ok(Arc::new(Self {
             id: next_id(),
-            http: Arc::new(http),
-            raw: Arc::new(raw),
+            http1: with(Some(b"http/1.1")),
+            http2: with(Some(b"h2")),
+            raw: with(None),
             sni,
             local,
             options: tls.clone(),
-            protocol: cluster.protocol,
             fingerprint,
         }))
+    }
+
+    /// How HTTP/2 is encrypted.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        (*self.http2).clone()
+    }
+
+    /// The name that every endpoint is asked for, if there is one.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        self.sni.as_ref().map(|sni| sni.to_str().into_owned())
     }
 
     /// What is shown to endpoints.
@@ -164,7 +171,8 @@ impl UpstreamTls {
         purpose: Purpose,
     ) -> Result<TlsConnection, ConnectError> {
         let config = match purpose {
-            Purpose::Http => &self.http,
+            Purpose::Http1 => &self.http1,
+            Purpose::Http2 => &self.http2,
             Purpose::Raw => &self.raw,
         };
         let connector = TlsConnector::from(Arc::clone(config));

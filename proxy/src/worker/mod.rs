@@ -26,13 +26,14 @@ use tokio::time::sleep;
 
 use self::connection::accept_loop;
 use self::pace::Pace;
-use self::shared::{Acceptor, Directory, Entrance, Life, Served, Slot};
+use self::shared::{Acceptor, Chain, Directory, Entrance, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
 use crate::descriptors;
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
+use crate::gate::{Gate, GateKind};
 use crate::generation::{
-    ChainSpec, FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
+    ChainSpec, FilterSpec, GateSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
 };
 use crate::http::CodecOptions;
 use crate::limits::VM_CARE_INTERVAL;
@@ -295,8 +296,9 @@ impl Worker {
                 max_connections: spec.max_connections,
                 connections: Arc::clone(&spec.connections),
                 proxy_protocol: spec.proxy_protocol,
-                inspection: spec.inspection,
+                inspection: spec.inspection.clone(),
                 original_dst: spec.original_dst,
+                original_src: spec.original_src,
                 address: address.clone(),
                 matcher: Arc::clone(&spec.matcher),
                 slots,
@@ -344,6 +346,13 @@ impl Worker {
                 })
             }),
         };
+        let gate = |spec: &GateSpec| Gate {
+            place: spec.place,
+            kind: match &spec.rbac {
+                Some((rbac, scope)) => GateKind::Rbac(Arc::clone(rbac), self.metrics.rbac(scope)),
+                None => GateKind::Cors,
+            },
+        };
         let of_route = |chain: &[Link], filter: &RouteFilterSpec| match filter {
             RouteFilterSpec::Same(place) => chain[*place].clone(),
             RouteFilterSpec::Configured(place) => Link {
@@ -351,12 +360,21 @@ impl Worker {
                 versions: None,
             },
         };
-        let chain: Vec<Link> = spec.filters.iter().map(link).collect();
-        let chains = spec.of_routes.iter();
-        let chains = chains.map(|places| places.iter().map(|p| of_route(&chain, p)).collect());
+        let chain = Chain {
+            links: spec.filters.iter().map(link).collect(),
+            gates: spec.gates.iter().map(gate).collect(),
+        };
+        let chains = spec.of_routes.iter().map(|route| {
+            let filters = route.filters.iter();
+            Chain {
+                links: filters.map(|f| of_route(&chain.links, f)).collect(),
+                gates: route.gates.iter().map(gate).collect(),
+            }
+        });
         Rc::new(WorkerListener {
             chains: chains.collect(),
             chain,
+            entry: spec.entry.iter().map(gate).collect(),
             access_loggers: spec.access_loggers.iter().map(plugin).collect(),
             routes: Arc::clone(&spec.routes),
             tls: spec.terms.tls.clone(),

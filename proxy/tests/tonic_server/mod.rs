@@ -2,6 +2,7 @@
 //! are bytes; what is in them is the test's business.
 
 use std::future::{Future, Ready, ready};
+use std::net::ToSocketAddrs;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready as ready_or_pending};
@@ -28,16 +29,17 @@ pub(crate) struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// Answers calls by `answer`; what comes to `stream_path` is a stream, which
-    /// is answered at its end.
+    /// Answers calls at an address by `answer`; what comes to `stream_path` is a stream,
+    /// which is answered at its end.
     pub(crate) fn start(
+        address: impl ToSocketAddrs,
         stream_path: &'static str,
         answer: impl Fn(&Bytes) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let messages = Arc::<Mutex<Vec<_>>>::default();
         let log = Arc::clone(&messages);
         let answer = Arc::new(answer);
-        let upstream = H2Upstream::start(move |request, respond| {
+        let upstream = H2Upstream::start_at(address, move |request, respond| {
             let path = request.uri().path().to_owned();
             let service = Service {
                 path: path.clone(),

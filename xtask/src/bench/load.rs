@@ -29,7 +29,7 @@ const CONNECTIONS: u32 = 32;
 const CONNECTIONS_HTTP2: u32 = 8;
 const STREAMS: u32 = 4;
 
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     layout::root().join("target/release/weir-load")
 }
 
@@ -148,7 +148,12 @@ pub(super) fn paced(
     for header in HEADERS {
         command.args(["--header", header]);
     }
-    let line = output_of(&mut command).context("the load generator failed")?;
+    paced_by(&mut command)
+}
+
+/// The same, by a command of the load generator's.
+pub(super) fn paced_by(command: &mut Command) -> Result<Paced> {
+    let line = output_of(command).context("the load generator failed")?;
     of_ask(&line).with_context(|| format!("the load generator says something else: {line}"))
 }
 

@@ -7,6 +7,7 @@
 //! where things come to lie in memory makes a difference too.
 
 mod config;
+pub(crate) mod discovery;
 mod figures;
 mod load;
 mod machine;
@@ -14,6 +15,7 @@ mod plot;
 mod report;
 mod scenario;
 mod server;
+pub(crate) mod sidecars;
 
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};

@@ -144,28 +144,36 @@ impl Server {
 
     /// CPU time of all threads since the start, in user and kernel mode.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        let ticks = cpu_ticks(&self.proc("stat")?).context("/proc/PID/stat has another form")?;
-        let per_second = output_of(Command::new("getconf").arg("CLK_TCK"))
-            .and_then(|text| text.parse::<u32>().ok())
-            .context("getconf does not tell CLK_TCK")?;
-        Ok(Duration::from_secs(ticks) / per_second)
+        cpu_time_of(self.child.id())
     }
 
     pub(super) fn memory(&self) -> Result<Memory> {
-        let status = self.proc("status")?;
-        let of = |field| bytes(&status, field).context("/proc/PID/status has another form");
-        Ok(Memory {
-            now: of("VmRSS:")?,
-            peak: of("VmHWM:")?,
-        })
+        memory_of(self.child.id())
     }
+}
 
-    fn proc(&self, file: &str) -> Result<String> {
-        Ok(fs::read_to_string(format!(
-            "/proc/{}/{file}",
-            self.child.id()
-        ))?)
-    }
+/// A file about a process.
+fn proc(pid: u32, file: &str) -> Result<String> {
+    Ok(fs::read_to_string(format!("/proc/{pid}/{file}"))?)
+}
+
+/// CPU time of all threads of the process `pid`, in user and kernel mode.
+pub(super) fn cpu_time_of(pid: u32) -> Result<Duration> {
+    let ticks = cpu_ticks(&proc(pid, "stat")?).context("/proc/PID/stat has another form")?;
+    let per_second = output_of(Command::new("getconf").arg("CLK_TCK"))
+        .and_then(|text| text.parse::<u32>().ok())
+        .context("getconf does not tell CLK_TCK")?;
+    Ok(Duration::from_secs(ticks) / per_second)
+}
+
+/// What the process `pid` has in memory.
+pub(super) fn memory_of(pid: u32) -> Result<Memory> {
+    let status = proc(pid, "status")?;
+    let of = |field| bytes(&status, field).context("/proc/PID/status has another form");
+    Ok(Memory {
+        now: of("VmRSS:")?,
+        peak: of("VmHWM:")?,
+    })
 }
 
 impl Drop for Server {

@@ -21,6 +21,7 @@ use self::print::Printer;
 use super::source::Source;
 use super::{Error, complain};
 use crate::descriptors;
+use crate::discovery::Discovered;
 use crate::generation::Generation;
 use crate::modules;
 use crate::reload::Paths;
@@ -114,7 +115,15 @@ impl Dev {
                     .map_err(|error| error.to_string())
             },
         );
-        let prepared = server::prepare(&config, generation, since, None, Paths::default(), load);
+        let prepared = server::prepare(
+            &config,
+            generation,
+            since,
+            None,
+            Paths::default(),
+            load,
+            Arc::default(),
+        );
         // From now on the server ends at a signal, and what was begun with it.
         drop(served);
         let result = prepared.map(server::Prepared::run);
@@ -134,7 +143,7 @@ impl Loader {
     /// What the configuration names; `looked_at` gets the files.
     fn named(&self, looked_at: &mut Vec<PathBuf>) -> Result<Named, Error> {
         looked_at.push(self.source.path().to_owned());
-        let (config, folder) = self.source.parse()?;
+        let (config, folder) = self.source.parse(false)?;
         let named = named(&config, folder);
         looked_at.extend(named.keys().cloned());
         Ok(named)
@@ -155,7 +164,9 @@ impl Loader {
     ) -> Result<(Config, Generation), Error> {
         let named = self.named(looked_at)?;
         self.build(&named);
-        let loaded = self.source.load(previous, looked_at)?;
+        let loaded = self
+            .source
+            .load(&Discovered::default(), previous, looked_at)?;
         // One that has changed since is not found by its digest, and is loaded next.
         let read = named.keys().filter_map(|path| std::fs::read(path).ok());
         let now = read.map(|bytes| (Sha256::digest(&bytes).into(), bytes.into()));

@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::HeaderMap;
-use weir_config::{Address, HttpHealthCheck, Statuses, UpstreamProtocol};
+use weir_config::{Address, HttpHealthCheck, Metadata, Statuses, UpstreamProtocol};
 
 use super::Verdict;
 use super::exchange::{Answer, exchange};
+use crate::cluster::Account;
 use crate::cluster::spec::ClusterSpec;
 use crate::http::{CodecOptions, Connection, H1Upstream, H2Endpoint, UpstreamError};
-use crate::proxy_protocol::Originator;
 use crate::stream::parse_status;
 use crate::tls::Purpose;
 
@@ -24,27 +24,29 @@ pub(super) struct Target<'a> {
     pub(super) address: &'a Address,
     /// The name that the address was found under.
     pub(super) host: Option<&'a str>,
+    /// What is said of it.
+    pub(super) metadata: Option<&'a Metadata>,
     /// Whether a connection may be used that is there.
     pub(super) reuse: bool,
 }
 
 impl Target<'_> {
     pub(super) fn scheme(&self) -> &'static str {
-        match self.cluster.tls {
+        match self.cluster.tls.of(self.metadata) {
             Some(_) => "https",
             None => "http",
         }
     }
 
     /// A connection, encrypted as those of requests are.
-    async fn connect(&self) -> Result<Connection, UpstreamError> {
-        let connected = self.cluster.connect(self.address, &Originator::Proxy).await;
+    async fn connect(&self, purpose: Purpose) -> Result<Connection, UpstreamError> {
+        let connected = self.cluster.connect(self.address, &Account::OWN).await;
         let socket = connected.map_err(|error| UpstreamError::Connect(error.to_string()))?;
-        let Some(tls) = &self.cluster.tls else {
+        let Some(tls) = self.cluster.tls.of(self.metadata) else {
             return Ok(socket.into());
         };
         let name = tls.name(self.host, self.address.ip());
-        let connected = tls.connect(socket, name, Purpose::Http).await;
+        let connected = tls.connect(socket, name, purpose).await;
         connected
             .map(Connection::from)
             .map_err(|error| UpstreamError::Connect(error.reason))
@@ -71,7 +73,9 @@ impl HttpProbe {
         body: Option<Bytes>,
     ) -> Result<Answer, UpstreamError> {
         match protocol {
-            UpstreamProtocol::Http1 => self.http1(target, headers, body).await,
+            UpstreamProtocol::Http1 | UpstreamProtocol::Downstream => {
+                self.http1(target, headers, body).await
+            }
             UpstreamProtocol::Http2 => self.http2(target, headers, body).await,
         }
     }
@@ -95,7 +99,7 @@ impl HttpProbe {
                 Err(error) => return Err(error),
             }
         }
-        let mut upstream = H1Upstream::new(target.connect().await?, codec);
+        let mut upstream = H1Upstream::new(target.connect(Purpose::Http1).await?, codec);
         let answer = exchange(&mut upstream, headers, body).await?;
         self.http1 = upstream.reuse();
         Ok(answer)
@@ -117,7 +121,7 @@ impl HttpProbe {
                 answered => return answered,
             }
         }
-        let make = async || target.connect().await;
+        let make = async || target.connect(Purpose::Http2).await;
         let (mut upstream, _) = self.http2.fresh_stream(&codec, make).await?;
         exchange(&mut upstream, headers, body).await
     }

@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_config::{Address, TcpHealthCheck};
 
 use super::Verdict;
+use crate::cluster::Account;
 use crate::cluster::spec::ClusterSpec;
 use crate::limits::HEALTH_CHECK_BODY_BYTES;
-use crate::proxy_protocol::Originator;
 
 /// Asks an endpoint by TCP.
 pub(super) async fn check(
@@ -28,7 +28,7 @@ async fn talk(
     cluster: &ClusterSpec,
     address: &Address,
 ) -> io::Result<Verdict> {
-    let mut connection = cluster.connect(address, &Originator::Proxy).await?;
+    let mut connection = cluster.connect(address, &Account::OWN).await?;
     connection.write_all(&check.send).await?;
     if check.receive.is_empty() {
         return Ok(Verdict::Healthy);

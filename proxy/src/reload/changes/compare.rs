@@ -188,6 +188,7 @@ fn listener(old: &ListenerSpec, new: &ListenerSpec) -> Vec<String> {
     let different = [
         ("mode", old.mode != new.mode),
         ("original_dst", old.original_dst != new.original_dst),
+        ("original_src", old.original_src != new.original_src),
         ("inspect", old.inspection != new.inspection),
         ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
         ("buffer_limit", old.buffer_limit != new.buffer_limit),
@@ -212,7 +213,7 @@ fn chain(before: &Generation, old: &ChainSpec, now: &Generation, new: &ChainSpec
     };
     let tcp = |generation: &Generation, chain: &ChainSpec| {
         let tcp = chain.tcp?;
-        let cluster = generation.clusters.get(tcp.cluster)?;
+        let cluster = generation.clusters.get(tcp.cluster?)?;
         Some((cluster.name.clone(), tcp.idle_timeout))
     };
     let same_tls = match (&old.terms.tls, &new.terms.tls) {
@@ -224,6 +225,7 @@ fn chain(before: &Generation, old: &ChainSpec, now: &Generation, new: &ChainSpec
     note(tcp(before, old) != tcp(now, new), "tcp");
     note(old.headers != new.headers, "headers");
     note(old.access_log != new.access_log, "access_log");
+    note(old.native != new.native, "rbac or cors");
     let places =
         |chain: &ChainSpec| -> Vec<_> { chain.filters.iter().map(|filter| filter.place).collect() };
     let filters = [

@@ -146,8 +146,10 @@ impl Chain {
         let connection = ConnectionInfo {
             id: 1,
             peer: local.into(),
+            direct: local.into(),
             local: local.into(),
             is_restored: false,
+            original_src: None,
             filter_state: Rc::default(),
             tls: None,
             inspected: None,

@@ -1,0 +1,98 @@
+//! Listeners and clusters from a management server (xDS).
+//!
+//! What comes is read by the code that reads Envoy's bootstrap, and served by a reload:
+//! [`State`] judges what a server offers, keeps what can be served in [`Discovered`], and
+//! asks for a reload, which adds it to the static configuration. What the reload refuses
+//! is refused towards the server, and what was served before goes on. Endpoints are no
+//! part of that: clusters take them from the [`EndpointTable`] as they come.
+
+mod endpoints;
+mod needs;
+mod source;
+mod state;
+mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::sleep;
+use weir_config::Config;
+use weir_xds::{Counters, Identity, ResourceType};
+
+pub(crate) use self::endpoints::{Assignment, EndpointTable};
+use self::source::Sources;
+use self::state::State;
+pub(crate) use self::view::Discovered;
+use crate::generation::Generation;
+use crate::health::Health;
+use crate::reload::Request;
+
+/// How often it is looked whether something has been awaited for too long.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Starts to follow the management server that `config` names; the process is live when
+/// all of the first configuration has come, or the time for that is over.
+///
+/// # Errors
+/// The server cannot be spoken to.
+pub(crate) fn start(
+    config: &Config,
+    generation: &Arc<Generation>,
+    discovered: &Arc<Discovered>,
+    requests: mpsc::Sender<Request>,
+    health: Arc<Health>,
+) -> Result<Arc<Counters>, String> {
+    let dynamic = config.dynamic_resources.as_ref();
+    let dynamic = dynamic.ok_or("no management server is configured")?;
+    let sources = Sources::new(dynamic, identity(config), Arc::clone(generation))?;
+    let counters = sources.counters();
+    let fetch_timeout = Some(dynamic.fetch_timeout).filter(|timeout| *timeout != Duration::MAX);
+    let state = State::new(
+        dynamic.leniency,
+        fetch_timeout,
+        sources,
+        Arc::clone(&generation.endpoints),
+        Arc::clone(discovered),
+        requests,
+    );
+    let state = Arc::new(Mutex::new(state));
+    let wanted: Vec<_> = [
+        (dynamic.clusters, ResourceType::Cluster),
+        (dynamic.listeners, ResourceType::Listener),
+    ]
+    .into_iter()
+    .filter_map(|(wanted, kind)| wanted.then_some(kind))
+    .collect();
+    tokio::spawn(async move {
+        state.lock().await.start(&state);
+        let begun = Instant::now();
+        let mut is_live = false;
+        loop {
+            sleep(TICK).await;
+            let mut state = state.lock().await;
+            let is_settled = state.tick().await && state.has_answers(&wanted);
+            let is_late = fetch_timeout.is_some_and(|timeout| begun.elapsed() >= timeout);
+            if !is_live && (is_settled || is_late) {
+                if !is_settled {
+                    tracing::warn!("xDS: serving without all that was asked for");
+                }
+                is_live = true;
+                health.serve();
+            }
+        }
+    });
+    Ok(counters)
+}
+
+fn identity(config: &Config) -> Identity {
+    let node = &config.node;
+    Identity {
+        id: node.id.clone(),
+        cluster: node.cluster.clone(),
+        region: node.locality.region.clone(),
+        zone: node.locality.zone.clone(),
+        sub_zone: node.locality.sub_zone.clone(),
+        metadata: node.metadata.clone(),
+    }
+}

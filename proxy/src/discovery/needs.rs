@@ -1,0 +1,354 @@
+//! What a resource refers to by name, and how that takes the name's place.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+use weir_xds::ResourceType;
+
+/// Where a secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Origin {
+    /// From where everything comes from.
+    Ads,
+    /// From the service for secrets that is in this static cluster.
+    Cluster(Arc<str>),
+}
+
+/// One resource that another one refers to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Need {
+    pub(super) kind: ResourceType,
+    pub(super) origin: Origin,
+    pub(super) name: Arc<str>,
+}
+
+impl Need {
+    fn ads(kind: ResourceType, name: &str) -> Self {
+        Self {
+            kind,
+            origin: Origin::Ads,
+            name: name.into(),
+        }
+    }
+}
+
+/// A field that refers to a secret, and the one of a secret's that takes its place.
+const CERTIFICATES: &str = "tls_certificate_sds_secret_configs";
+const AUTHORITIES: &str = "validation_context_sds_secret_config";
+const COMBINED: &str = "combined_validation_context";
+
+/// What a listener or a cluster refers to; endpoints are not among it.
+///
+/// # Errors
+/// Something is to come from where nothing comes from.
+pub(super) fn needs(json: &Json) -> Result<BTreeSet<Need>, String> {
+    let mut found = BTreeSet::new();
+    gather(json, &mut found)?;
+    Ok(found)
+}
+
+fn gather(json: &Json, found: &mut BTreeSet<Need>) -> Result<(), String> {
+    match json {
+        Json::Array(items) => items.iter().try_for_each(|item| gather(item, found)),
+        Json::Object(fields) => {
+            if let Some(rds) = fields.get("rds") {
+                only_ads(rds.get("config_source"), "rds")?;
+                let name = text(rds.get("route_config_name"));
+                found.insert(Need::ads(ResourceType::Routes, name));
+            }
+            if let Some(discovery) = fields.get("config_discovery") {
+                only_ads(discovery.get("config_source"), "config_discovery")?;
+                let name = text(fields.get("name"));
+                found.insert(Need::ads(ResourceType::Extension, name));
+            }
+            if let Some(secrets) = fields.get(CERTIFICATES).and_then(Json::as_array) {
+                for secret in secrets {
+                    found.insert(secret_need(secret)?);
+                }
+            }
+            if let Some(secret) = fields.get(AUTHORITIES) {
+                found.insert(secret_need(secret)?);
+            }
+            fields.values().try_for_each(|value| gather(value, found))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text(json: Option<&Json>) -> &str {
+    json.and_then(Json::as_str).unwrap_or_default()
+}
+
+fn only_ads(source: Option<&Json>, of: &str) -> Result<(), String> {
+    match source.and_then(|source| source.get("ads")) {
+        Some(_) => Ok(()),
+        None => Err(format!("{of}: `config_source` is to be `ads: {{}}`")),
+    }
+}
+
+/// `SdsSecretConfig`.
+fn secret_need(secret: &Json) -> Result<Need, String> {
+    let name = text(secret.get("name"));
+    let need = |origin| Need {
+        kind: ResourceType::Secret,
+        origin,
+        name: name.into(),
+    };
+    let source = secret.get("sds_config").unwrap_or(&Json::Null);
+    if source.get("ads").is_some() {
+        return Ok(need(Origin::Ads));
+    }
+    let cluster = source.pointer("/api_config_source/grpc_services/0/envoy_grpc/cluster_name");
+    match cluster.and_then(Json::as_str) {
+        Some(cluster) => Ok(need(Origin::Cluster(cluster.into()))),
+        None => Err(format!(
+            "the secret `{name}`: `sds_config` is to be `ads: {{}}`, or an `api_config_source` \
+             with an `envoy_grpc`"
+        )),
+    }
+}
+
+/// Puts what `find` gives into the place of what refers to it. `find` gives `None` for
+/// what is not there; then a listener has no routes, and a filter its default.
+///
+/// # Errors
+/// Something cannot do without what is not there, or is of another type.
+pub(super) fn inline(
+    json: &mut Json,
+    find: &dyn Fn(&Need) -> Result<Option<Json>, String>,
+) -> Result<(), String> {
+    match json {
+        Json::Array(items) => items.iter_mut().try_for_each(|item| inline(item, find)),
+        Json::Object(fields) => {
+            routes(fields, find)?;
+            extension(fields, find)?;
+            certificates(fields, find)?;
+            authorities(fields, find)?;
+            fields
+                .values_mut()
+                .try_for_each(|value| inline(value, find))
+        }
+        _ => Ok(()),
+    }
+}
+
+type Fields = Map<String, Json>;
+type Find<'f> = &'f dyn Fn(&Need) -> Result<Option<Json>, String>;
+
+fn routes(fields: &mut Fields, find: Find<'_>) -> Result<(), String> {
+    let Some(rds) = fields.remove("rds") else {
+        return Ok(());
+    };
+    let name = text(rds.get("route_config_name"));
+    let found = find(&Need::ads(ResourceType::Routes, name))?;
+    // As in Envoy, no route matches until there are some.
+    let routes = found.unwrap_or_else(|| json!({ "name": name }));
+    fields.insert("route_config".to_owned(), routes);
+    Ok(())
+}
+
+fn extension(fields: &mut Fields, find: Find<'_>) -> Result<(), String> {
+    let Some(discovery) = fields.remove("config_discovery") else {
+        return Ok(());
+    };
+    let name = text(fields.get("name")).to_owned();
+    let found = find(&Need::ads(ResourceType::Extension, &name))?;
+    let config = match found {
+        Some(mut extension) => extension["typed_config"].take(),
+        None => match discovery.get("default_config") {
+            Some(default) => default.clone(),
+            None => return Err(format!("there is no extension `{name}`, and no default")),
+        },
+    };
+    let kind = text(config.get("@type"));
+    let types = discovery.get("type_urls").and_then(Json::as_array);
+    let is_wanted = |types: &Vec<Json>| {
+        types
+            .iter()
+            .any(|wanted| type_of(text(Some(wanted))) == type_of(kind))
+    };
+    if types.is_some_and(|types| !is_wanted(types)) {
+        return Err(format!(
+            "the extension `{name}` is a `{kind}`, which `type_urls` has not"
+        ));
+    }
+    fields.insert("typed_config".to_owned(), config);
+    Ok(())
+}
+
+/// The name of a type, without where it is described.
+fn type_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
+
+fn certificates(fields: &mut Fields, find: Find<'_>) -> Result<(), String> {
+    let Some(Json::Array(secrets)) = fields.remove(CERTIFICATES) else {
+        return Ok(());
+    };
+    let mut certificates = Vec::new();
+    for secret in &secrets {
+        certificates.push(part_of(secret, "tls_certificate", find)?);
+    }
+    fields.insert("tls_certificates".to_owned(), Json::Array(certificates));
+    Ok(())
+}
+
+fn authorities(fields: &mut Fields, find: Find<'_>) -> Result<(), String> {
+    let merged = if let Some(secret) = fields.remove(AUTHORITIES) {
+        part_of(&secret, "validation_context", find)?
+    } else if let Some(mut combined) = fields.remove(COMBINED) {
+        let mut context = combined["default_validation_context"].take();
+        if let Some(secret) = combined.get(AUTHORITIES) {
+            merge(&mut context, part_of(secret, "validation_context", find)?);
+        }
+        context
+    } else {
+        return Ok(());
+    };
+    fields.insert("validation_context".to_owned(), merged);
+    Ok(())
+}
+
+/// Merges as protobuf does: lists are joined, everything else is replaced.
+fn merge(into: &mut Json, from: Json) {
+    match (into, from) {
+        (Json::Object(into), Json::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert(Json::Null), value);
+            }
+        }
+        (Json::Array(into), Json::Array(from)) => into.extend(from),
+        (into, from) => *into = from,
+    }
+}
+
+fn part_of(secret: &Json, part: &str, find: Find<'_>) -> Result<Json, String> {
+    let need = secret_need(secret)?;
+    let name = &need.name;
+    let found = find(&need)?.ok_or_else(|| format!("there is no secret `{name}`"))?;
+    match found.get(part) {
+        Some(part) => Ok(part.clone()),
+        None => Err(format!("the secret `{name}` has no `{part}`")),
+    }
+}
+
+/// Something that stands for what is not there yet, to see what else is wrong.
+pub(super) fn placeholder(need: &Need, wanted: &Json) -> Option<Json> {
+    match need.kind {
+        ResourceType::Secret => Some(json!({
+            "tls_certificate": {
+                "certificate_chain": { "inline_string": "-" },
+                "private_key": { "inline_string": "-" },
+            },
+            "validation_context": { "trusted_ca": { "inline_string": "-" } },
+        })),
+        ResourceType::Extension => {
+            let kind = wanted_type(wanted, &need.name)?;
+            let code = json!({ "local": { "inline_string": "-" } });
+            Some(json!({ "typed_config": {
+                "@type": kind,
+                "config": { "vm_config": { "runtime": "envoy.wasm.runtime.v8", "code": code } },
+            } }))
+        }
+        _ => None,
+    }
+}
+
+/// The first type that the filter of that name may have.
+fn wanted_type<'j>(json: &'j Json, name: &str) -> Option<&'j str> {
+    match json {
+        Json::Array(items) => items.iter().find_map(|item| wanted_type(item, name)),
+        Json::Object(fields) => match fields.get("config_discovery") {
+            Some(discovery) if text(fields.get("name")) == name => {
+                discovery.pointer("/type_urls/0").and_then(Json::as_str)
+            }
+            _ => fields.values().find_map(|value| wanted_type(value, name)),
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ads() -> Json {
+        json!({ "ads": {}, "resource_api_version": "V3" })
+    }
+
+    #[test]
+    fn what_a_listener_refers_to_is_found_and_replaced() {
+        let sds = json!({ "api_config_source": { "grpc_services": [
+            { "envoy_grpc": { "cluster_name": "sds-grpc" } },
+        ] } });
+        let mut listener = json!({ "filter_chains": [{
+            "filters": [{ "typed_config": {
+                "rds": { "route_config_name": "r", "config_source": ads() },
+                "http_filters": [{
+                    "name": "w",
+                    "config_discovery": { "config_source": ads(), "type_urls": ["a/W"] },
+                }],
+            } }],
+            "transport_socket": { "typed_config": { "common_tls_context": {
+                CERTIFICATES: [{ "name": "default", "sds_config": sds }],
+                COMBINED: {
+                    "default_validation_context": { "names": ["x"] },
+                    AUTHORITIES: { "name": "ROOTCA", "sds_config": sds },
+                },
+            } } },
+        }] });
+        let found: Vec<_> = needs(&listener).unwrap().into_iter().collect();
+        let shown: Vec<_> = found.iter().map(|n| (n.kind, &*n.name)).collect();
+        let expected = [
+            (ResourceType::Routes, "r"),
+            (ResourceType::Secret, "ROOTCA"),
+            (ResourceType::Secret, "default"),
+            (ResourceType::Extension, "w"),
+        ];
+        assert_eq!(shown, expected);
+        inline(&mut listener, &|need| {
+            Ok(Some(match &*need.name {
+                "r" => json!({ "name": "r", "virtual_hosts": [] }),
+                "w" => json!({ "name": "w", "typed_config": { "@type": "b/W" } }),
+                "ROOTCA" => json!({ "validation_context": { "names": ["y"], "ca": 1 } }),
+                _ => json!({ "tls_certificate": { "key": 1 } }),
+            }))
+        })
+        .unwrap();
+        let expected = json!({ "filter_chains": [{
+            "filters": [{ "typed_config": {
+                "http_filters": [{ "name": "w", "typed_config": { "@type": "b/W" } }],
+                "route_config": { "name": "r", "virtual_hosts": [] },
+            } }],
+            "transport_socket": { "typed_config": { "common_tls_context": {
+                "tls_certificates": [{ "key": 1 }],
+                "validation_context": { "names": ["x", "y"], "ca": 1 },
+            } } },
+        }] });
+        assert_eq!(listener, expected);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_or_done_without() {
+        let filter = |default: Json| {
+            let mut json = json!({
+                "name": "w",
+                "config_discovery": { "config_source": ads(), "default_config": default },
+            });
+            inline(&mut json, &|_| Ok(None)).map(|()| json)
+        };
+        let default = json!({ "@type": "t" });
+        let expected = json!({ "name": "w", "typed_config": default });
+        assert_eq!(filter(default), Ok(expected));
+        let mut json = json!({
+            "name": "w",
+            "config_discovery": { "config_source": ads() },
+        });
+        let error = inline(&mut json, &|_| Ok(None)).unwrap_err();
+        assert_eq!(error, "there is no extension `w`, and no default");
+        let elsewhere = json!({ "rds": { "route_config_name": "r", "config_source": {} } });
+        let error = needs(&elsewhere).unwrap_err();
+        assert_eq!(error, "rds: `config_source` is to be `ads: {}`");
+    }
+}
