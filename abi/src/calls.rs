@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, Results, Turn};
 use crate::failure::Failure;
+use crate::meter::Meter;
 use crate::vm::{AfterCall, Context, Vm, VmFailed};
 
 impl Vm {
@@ -65,7 +66,7 @@ impl Vm {
             watch.called(context.id(), turns[0].name, turns[0].arguments());
         }
         let meter = root.meter.as_deref();
-        let since = Cell::new(meter.map_or(0, |meter| meter.now()));
+        let since = Cell::new(meter.map_or(0, Meter::now));
         let returned = |turn: &Turn| {
             if let Some((meter, callback)) = meter.zip(turn.callback) {
                 since.set(meter.called(callback, since.get()));
