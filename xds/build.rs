@@ -1,4 +1,5 @@
-//! Takes the descriptors of Envoy's messages from the crate that has their types.
+//! Takes the descriptors of Envoy's messages from the crate that has their types, and
+//! compiles those that it lacks.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -12,6 +13,12 @@ use prost_types::FileDescriptorSet;
 /// What never stands in a resource, unless something that does refers to it.
 const LEFT_OUT: [&str; 3] = ["envoy/service/", "envoy/data/", "envoy/admin/"];
 
+/// Messages that stand in Envoy's, and that the crate has not.
+const OTHERS: [&str; 2] = [
+    "proto/udpa/type/v1/typed_struct.proto",
+    "proto/xds/type/v3/typed_struct.proto",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../Cargo.lock");
@@ -19,6 +26,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut set = FileDescriptorSet::decode(&*bytes)?;
     let wanted = wanted(&set);
     set.file.retain(|file| wanted.contains(file.name()));
+    for path in OTHERS {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let others = protox::compile(OTHERS, ["proto"])?;
+    // What they refer to is in Envoy's, too.
+    let known: HashSet<_> = set.file.iter().map(|file| file.name().to_owned()).collect();
+    let new = others.file.into_iter();
+    set.file
+        .extend(new.filter(|file| !known.contains(file.name())));
     for file in &mut set.file {
         // Comments.
         file.source_code_info = None;
