@@ -35,7 +35,8 @@ fn bootstrap(server: &ControlPlane, api_type: &str) -> String {
 
 /// The names in a refusal, each of which has its reason.
 fn refused(message: &str, kind: &str) -> Vec<String> {
-    let parts = message.split(&format!("{kind} `")).skip(1);
+    let beginning = format!("{kind} `");
+    let parts = message.split(&beginning).skip(1);
     let names = parts.filter_map(|part| {
         let (name, reason) = part.split_once("`: ")?;
         assert!(reason.len() > "; ".len(), "{message}");

@@ -262,7 +262,8 @@ fn a_port_makes_a_difference_unless_it_is_not_looked_at() {
         ("other.example:80", true, false),
     ] {
         let config = weir_config::parse("weir.yaml", &text(ignores)).unwrap();
-        let table = RouteTable::build(&config, &config.listeners[0].filter_chains[0]);
+        let chain = &config.listeners[0].filter_chains[0];
+        let table = RouteTable::build(&config, chain, &ClusterTable::of(&config));
         let table = table.unwrap_or_else(|e| panic!("{}", e.plain()));
         let mut request = request("/", &[]);
         request.replace(":authority", authority);
