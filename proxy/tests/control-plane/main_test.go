@@ -273,6 +273,8 @@ func TestEndpointMovesInALargeSet(t *testing.T) {
 		response, err = stream.Recv()
 		must(t, err)
 		same(t, deltaNames(response), []string{"service-7"})
+		must(t, stream.Send(&discovery.DeltaDiscoveryRequest{TypeUrl: resource.EndpointType, ResponseNonce: response.GetNonce()}))
+		f.next("ack")
 	}
 }
 
