@@ -73,7 +73,7 @@ impl HttpFilter {
 
 /// What a list of filters holds.
 pub(crate) enum AnyFilter {
-    Wasm(HttpFilter),
+    Wasm(Box<HttpFilter>),
     /// One of Weir's own; its place is not known yet.
     Native(NativeFilter),
 }
@@ -87,7 +87,7 @@ pub(crate) fn filters(
     let (mut wasm, mut native) = (Vec::new(), Vec::new());
     for filter in all {
         match filter {
-            AnyFilter::Wasm(filter) => wasm.push(filter),
+            AnyFilter::Wasm(filter) => wasm.push(*filter),
             AnyFilter::Native(filter) => native.push(NativeFilter {
                 place: wasm.len(),
                 ..filter
@@ -101,10 +101,8 @@ impl FromYaml for AnyFilter {
     const EXPECTED: &'static str = BLOCK.name;
 
     fn placeholder() -> Self {
-        Self::Wasm(HttpFilter::new(
-            FromYaml::placeholder(),
-            FromYaml::placeholder(),
-        ))
+        let filter = HttpFilter::new(FromYaml::placeholder(), FromYaml::placeholder());
+        Self::Wasm(Box::new(filter))
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Self {
@@ -122,11 +120,11 @@ impl FromYaml for AnyFilter {
             Some("rbac") => Native::Rbac(Box::new(rbac.unwrap_or_default())),
             Some("cors") => Native::Cors,
             _ => {
-                return Self::Wasm(HttpFilter {
+                return Self::Wasm(Box::new(HttpFilter {
                     name,
                     wasm: fields.required("wasm"),
                     rollout: fields.optional("rollout"),
-                });
+                }));
             }
         };
         if fields.node("rollout").is_some() {

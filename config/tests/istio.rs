@@ -281,7 +281,7 @@ fn what_filters_of_policies_cannot_be_is_told() {
             "filter `a` is as it is for all routes",
         ),
         (
-            "  []",
+            "    []",
             "  network_filters: [{ name: a, rbac: { rules: { policies: { p: { permissions: [{ url_path: { prefix: / } }], principals: [{ any: true }] } } } } }]",
             "filter `a` is for connections, which have no `url_path`",
         ),

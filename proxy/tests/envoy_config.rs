@@ -124,7 +124,7 @@ fn a_missing_module_is_told_with_its_line_in_the_bootstrap() {
 #[test]
 fn what_is_outside_of_the_subset_is_refused_or_passed_over() {
     let upstream = Upstream::echo();
-    let bootstrap = bootstrap(&upstream, "          tracing: {}", "", TO_WEB);
+    let bootstrap = bootstrap(&upstream, "          tracing: { provider: {} }", "", TO_WEB);
     let output = weir(&["check", "--envoy", "envoy.yaml"], &bootstrap);
     assert!(!output.status.success());
     let place = "envoy.yaml:14:11: static_resources.listeners[0].filter_chains[0].filters[0]\
@@ -145,7 +145,7 @@ fn what_is_passed_over_is_told_before_what_is_wrong() {
     let upstream = Upstream::echo();
     let routes = "              - { match: { prefix: / }, route: { cluster_specifier_plugin: x } }\n              \
                   - { match: { prefix: /, grpc: {} }, route: { cluster: web } }";
-    let bootstrap = bootstrap(&upstream, "          tracing: {}", "", routes);
+    let bootstrap = bootstrap(&upstream, "          tracing: { provider: {} }", "", routes);
     let output = weir(&["check", "--lenient", "--envoy", "envoy.yaml"], &bootstrap);
     assert!(!output.status.success());
     let told = text(&output.stderr);

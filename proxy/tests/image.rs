@@ -145,7 +145,7 @@ fn it_serves_what_the_manifests_say_from_nothing_but_the_image() {
             assert_eq!(ended, None, "it has ended");
             TcpStream::connect(address(9902)).ok()
         });
-        let mut probe = Client::connect(address(9902));
+        let mut probe = Client::connect_as(address(9902), "127.0.0.1:9902");
         assert_eq!(probe.get("/ready").text(), "LIVE\n");
         assert_eq!(Client::connect(address(8080)).get("/healthz").text(), "ok");
 

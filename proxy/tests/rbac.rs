@@ -136,19 +136,17 @@ fn a_reload_puts_other_policies_before_open_connections() {
 #[test]
 fn routes_have_policies_of_their_own() {
     let upstream = Upstream::echo();
-    let keys = format!(
-        "  http_filters:
-  - {{ name: rbac, rbac: {{ rules: {{}} }} }}
+    let keys = "  http_filters:
+  - { name: rbac, rbac: { rules: {} } }
   virtual_hosts:
   - name: all
     domains: ['*']
-    filters: {{ rbac: {{ rbac: {{ rules: {{ policies: {{ all: {{ {ANYTHING} }} }} }} }} }} }}
+    filters: { rbac: { rbac: { rules: { policies: { all: { {ANYTHING} } } } } } }
     routes:
-    - {{ match: {{ prefix: /none }}, cluster: web, filters: {{ rbac: {{ rbac: {{ rules: {{}} }} }} }} }}
-    - {{ match: {{ prefix: /off }}, cluster: web, filters: {{ rbac: {{ disabled: true }} }} }}
-    - {{ match: {{ prefix: /own }}, cluster: web, filters: {{ rbac: {{ disabled: false }} }} }}
-    - {{ match: {{ prefix: / }}, cluster: web }}"
-    );
+    - { match: { prefix: /none }, cluster: web, filters: { rbac: { rbac: { rules: {} } } } }
+    - { match: { prefix: /off }, cluster: web, filters: { rbac: { disabled: true } } }
+    - { match: { prefix: /own }, cluster: web, filters: { rbac: { disabled: false } } }
+    - { match: { prefix: / }, cluster: web }";
     let weir = Weir::start(&config(&upstream, &keys));
     let mut client = weir.connect();
     for (path, status) in [("/none", 403), ("/off", 200), ("/own", 403), ("/", 200)] {
@@ -269,7 +267,7 @@ fn cors_has_its_place_among_the_filters() {
     cluster: web
     cors: {{ allow_origin_string_match: [{{ exact: 'https://a.test' }}], allow_methods: GET }}"
     );
-    let weir = Weir::start(&config(&upstream, &keys));
+    let weir = Weir::start(&config(&upstream, keys));
     let mut client = weir.connect();
     let origin = ("origin", "https://a.test");
     let preflight = [origin, ("access-control-request-method", "GET")];

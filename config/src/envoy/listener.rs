@@ -174,7 +174,7 @@ fn disabled_ports(filter: &Message<'_, '_>) -> Vec<PortRange> {
             .map(|disabled| predicate(&disabled))
     };
     let predicate = filter.reader.guarded(CHAIN, guarded);
-    predicate.map_or_else(Vec::new, |disabled| PortRange::where_true(disabled))
+    predicate.map_or_else(Vec::new, PortRange::where_true)
 }
 
 /// `ListenerFilterChainMatchPredicate`: for which ports it is true.

@@ -70,8 +70,7 @@ const VALUES: [&str; 6] = [
 pub(super) fn http(message: Message<'_, '_>) -> Rbac {
     message.reader.guarded(GUARD, move || {
         let mut rbac = rbac(&message);
-        let prefix = |name| message.nonempty(name).unwrap_or_default();
-        rbac.rules_stat_prefix = prefix("rules_stat_prefix");
+        rbac.rules_stat_prefix = message.nonempty("rules_stat_prefix").unwrap_or_default();
         message.only("track_per_rule_stats", false);
         rbac
     })

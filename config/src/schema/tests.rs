@@ -75,7 +75,7 @@ fn what_must_be_there_is_what_readers_miss() {
     );
     assert_eq!(
         of("cluster")["properties"]["protocol"]["enum"],
-        json!(["http1", "http2"])
+        json!(["http1", "http2", "downstream"])
     );
 }
 

@@ -117,7 +117,7 @@ fn filter_state(wanted: &FilterStateMatch) -> Json {
         }
         FilterStateMatch::Address { key, ranges } => {
             block.set("key", key.as_str());
-            block.list("address", ranges.iter().map(|range| range.to_string()));
+            block.list("address", ranges.iter().map(ToString::to_string));
         }
     }
     block.into()

@@ -5,6 +5,7 @@ use weir_config::{Metadata, MetadataSource};
 
 use super::Subject;
 use crate::route::TextMatcher;
+use crate::stream::StreamInfo;
 
 #[derive(Debug)]
 pub(super) struct MetadataMatcher {
@@ -30,7 +31,7 @@ impl MetadataMatcher {
     pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
         let found = match self.source {
             MetadataSource::Dynamic => {
-                let metadata = subject.info.map(|info| info.dynamic_metadata());
+                let metadata = subject.info.map(StreamInfo::dynamic_metadata);
                 metadata.is_some_and(|metadata| self.holds(&metadata))
             }
             MetadataSource::Route => {
