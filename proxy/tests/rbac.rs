@@ -136,17 +136,19 @@ fn a_reload_puts_other_policies_before_open_connections() {
 #[test]
 fn routes_have_policies_of_their_own() {
     let upstream = Upstream::echo();
-    let keys = "  http_filters:
-  - { name: rbac, rbac: { rules: {} } }
+    let keys = format!(
+        "  http_filters:
+  - {{ name: rbac, rbac: {{ rules: {{}} }} }}
   virtual_hosts:
   - name: all
     domains: ['*']
-    filters: { rbac: { rbac: { rules: { policies: { all: { {ANYTHING} } } } } } }
+    filters: {{ rbac: {{ rbac: {{ rules: {{ policies: {{ all: {{ {ANYTHING} }} }} }} }} }} }}
     routes:
-    - { match: { prefix: /none }, cluster: web, filters: { rbac: { rbac: { rules: {} } } } }
-    - { match: { prefix: /off }, cluster: web, filters: { rbac: { disabled: true } } }
-    - { match: { prefix: /own }, cluster: web, filters: { rbac: { disabled: false } } }
-    - { match: { prefix: / }, cluster: web }";
+    - {{ match: {{ prefix: /none }}, cluster: web, filters: {{ rbac: {{ rbac: {{ rules: {{}} }} }} }} }}
+    - {{ match: {{ prefix: /off }}, cluster: web, filters: {{ rbac: {{ disabled: true }} }} }}
+    - {{ match: {{ prefix: /own }}, cluster: web, filters: {{ rbac: {{ disabled: false }} }} }}
+    - {{ match: {{ prefix: / }}, cluster: web }}"
+    );
     let weir = Weir::start(&config(&upstream, &keys));
     let mut client = weir.connect();
     for (path, status) in [("/none", 403), ("/off", 200), ("/own", 403), ("/", 200)] {
@@ -258,15 +260,13 @@ fn policies_stand_behind_filters_of_connections() {
 #[test]
 fn cors_has_its_place_among_the_filters() {
     let upstream = Upstream::echo();
-    let keys = format!(
-        "  http_filters:
-  - {{ name: rbac, rbac: {{ rules: {{ action: deny, policies: {{ no: {{ permissions: [{{ url_path: {{ prefix: /no }} }}], principals: [{{ any: true }}] }} }} }} }} }}
-  - {{ name: cors, cors: true }}
+    let keys = "  http_filters:
+  - { name: rbac, rbac: { rules: { action: deny, policies: { no: { permissions: [{ url_path: { prefix: /no } }], principals: [{ any: true }] } } } } }
+  - { name: cors, cors: true }
   routes:
-  - match: {{ prefix: / }}
+  - match: { prefix: / }
     cluster: web
-    cors: {{ allow_origin_string_match: [{{ exact: 'https://a.test' }}], allow_methods: GET }}"
-    );
+    cors: { allow_origin_string_match: [{ exact: 'https://a.test' }], allow_methods: GET }";
     let weir = Weir::start(&config(&upstream, keys));
     let mut client = weir.connect();
     let origin = ("origin", "https://a.test");
