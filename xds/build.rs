@@ -1,4 +1,5 @@
-//! Takes the descriptors of Envoy's messages from the crate that has their types.
+//! Takes the descriptors of Envoy's messages from the crate that has their types, and
+//! compiles those of Istio's that stand in Envoy's.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -12,6 +13,13 @@ use prost_types::FileDescriptorSet;
 /// What never stands in a resource, unless something that does refers to it.
 const LEFT_OUT: [&str; 3] = ["envoy/service/", "envoy/data/", "envoy/admin/"];
 
+/// Messages of Istio's: what of them is read.
+const ISTIO: [&str; 3] = [
+    "proto/istio/stats.proto",
+    "proto/istio/peer_metadata.proto",
+    "proto/istio/metadata_exchange.proto",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../Cargo.lock");
@@ -19,6 +27,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut set = FileDescriptorSet::decode(&*bytes)?;
     let wanted = wanted(&set);
     set.file.retain(|file| wanted.contains(file.name()));
+    for path in ISTIO {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let istio = protox::compile(ISTIO, ["proto/istio"])?;
+    // What they refer to is in Envoy's, too.
+    let known: HashSet<_> = set.file.iter().map(|file| file.name().to_owned()).collect();
+    let new = istio.file.into_iter();
+    set.file
+        .extend(new.filter(|file| !known.contains(file.name())));
     for file in &mut set.file {
         // Comments.
         file.source_code_info = None;

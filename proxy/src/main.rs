@@ -15,6 +15,7 @@ mod filter;
 mod generation;
 mod health;
 mod http;
+mod istio;
 mod limits;
 mod listener;
 mod logging;

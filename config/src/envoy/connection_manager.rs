@@ -2,7 +2,7 @@
 
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, protocol_options, route, security, wasm};
+use super::{access_log, istio, protocol_options, route, security, wasm};
 use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::error::Problem;
 use crate::filter_chain::FilterChain;
@@ -65,6 +65,7 @@ const ESCAPED_SLASHES: [(&str, i64, EscapedSlashes); 5] = [
 /// Fills in `chain`.
 pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("stat_prefix");
+    istio::begin_http(message, chain);
     chain.http = options(message);
     message.refuse("rds", "write the routes into `route_config`");
     message.refuse(
@@ -210,6 +211,10 @@ fn filters(message: &Message<'_, '_>, chain: &mut FilterChain) {
                     let help = Some("write it as the first".to_owned());
                     filter.reader.outside(filter.at(), &what, help);
                 }
+            }
+            istio::STATS | istio::PEER_METADATA => {
+                check_terminal(&filter, &name, false, index == last);
+                istio::http_filter(&filter, typed, chain);
             }
             other => {
                 let what = format!("{}: the HTTP filter `{name}` ({other})", filter.path());

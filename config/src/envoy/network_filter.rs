@@ -2,7 +2,7 @@
 
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, connection_manager, security, wasm};
+use super::{access_log, connection_manager, istio, security, wasm};
 use crate::defaults::TCP_IDLE_TIMEOUT;
 use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
@@ -67,6 +67,10 @@ pub(super) fn read<'n, 'r>(
             check_terminal(&filter, &name, false, last);
             let wasm = typed.message;
             return Some(WasmFilter { filter, name, wasm });
+        }
+        istio::STATS | istio::METADATA_EXCHANGE => {
+            check_terminal(&filter, &name, false, last);
+            istio::network_filter(&filter, typed, chain);
         }
         other => {
             let what = format!("{}: the network filter `{name}` ({other})", filter.path());

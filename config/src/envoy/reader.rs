@@ -80,6 +80,11 @@ impl Reader {
         self.problem(Problem::new(span, message).help(why));
     }
 
+    /// Notes what is passed over without harm.
+    pub(super) fn warn(&self, span: Span, message: String) {
+        self.warnings.borrow_mut().push(Problem::new(span, message));
+    }
+
     /// Passes nothing over while `read` is at work: `why`.
     pub(super) fn guarded<T>(&self, why: &'static str, read: impl FnOnce() -> T) -> T {
         let before = self.guard.replace(Some(why));

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, plugins, rollouts, routes, tls};
+use super::{Object, istio, plugins, rollouts, routes, tls};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
 use crate::cidr::Cidr;
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
@@ -125,6 +125,7 @@ fn settings(block: &mut Object, chain: &FilterChain) {
         several => block.list("access_log", several.iter().map(access_log)),
     }
     block.list("access_loggers", chain.access_loggers.iter().map(filter));
+    block.set("istio", istio::block(&chain.istio));
     if let Some(tcp) = &chain.tcp {
         let mut proxy = Object::default();
         proxy.set("cluster", tcp.cluster.value.as_str());

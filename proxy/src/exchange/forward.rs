@@ -108,6 +108,9 @@ impl<D: Downstream> Exchange<'_, D> {
         self.prepare_attempts(route, forward);
         route.change_request(&self.stream);
         forward.rewrite(&mut self.stream.request_map());
+        if let (Some(istio), Some(record)) = (&self.listener.istio, &self.stream.info.istio) {
+            istio.forward(&mut self.stream.request_map(), record, &cluster);
+        }
         if let Some(timeout) = forward.idle_timeout {
             let limit = Some(timeout).filter(|t| !t.is_zero());
             self.timers.set_idle_timeout(limit);

@@ -11,6 +11,7 @@ use weir_config::{Address, Direction, Metadata, Node, OriginalSrc};
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::cluster::{Account, Source};
+use crate::istio;
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
 use crate::route::{Chosen, Route};
@@ -148,6 +149,8 @@ pub(crate) struct StreamInfo {
     pub(crate) cluster_endpoints: Cell<Option<usize>>,
     /// What becomes of it, if it gets spans.
     pub(crate) trace: Option<Rc<RequestTrace>>,
+    /// What is known of it for Istio's metrics, if its filter chain has them.
+    pub(crate) istio: Option<Box<istio::Record>>,
     /// What its filters do, if somebody wants to know.
     pub(crate) tap: Option<Box<StreamTap>>,
 }
@@ -182,6 +185,7 @@ impl StreamInfo {
             cluster_endpoints: Cell::default(),
             route: RefCell::default(),
             trace: None,
+            istio: None,
             tap: None,
         }
     }

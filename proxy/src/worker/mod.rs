@@ -35,6 +35,7 @@ use crate::generation::{
     ChainSpec, FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
 };
 use crate::http::CodecOptions;
+use crate::istio::Istio;
 use crate::limits::VM_CARE_INTERVAL;
 use crate::rollout::{Link, Versions};
 use crate::socket::SocketListener;
@@ -363,6 +364,7 @@ impl Worker {
             tls: spec.terms.tls.clone(),
             tcp: spec.tcp,
             metrics: Arc::clone(metrics),
+            istio: Istio::new(&spec.istio, &spec.facts, self.metrics.istio()),
             access_log,
             codec: Rc::new(CodecOptions::of_listener(&spec.terms.http)),
             http: Arc::clone(&spec.terms.http),
