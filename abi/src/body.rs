@@ -56,6 +56,10 @@ impl BodyBuffer {
 
     /// Appends all of `other`.
     pub fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         other.chunks.into_iter().for_each(|chunk| self.push(chunk));
     }
 

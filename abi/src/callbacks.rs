@@ -2,11 +2,11 @@
 
 use crate::capabilities::Capabilities;
 use crate::engine::{
-    ALLOCATORS, CompiledModule, ExternType, GuestArgs, GuestFn, Instance, Results, Signature,
+    ALLOCATORS, CompiledModule, ExternType, GuestArgs, GuestFn, Instance, Results, Signature, Turn,
     ValueType,
 };
 use crate::module::LoadError;
-use crate::types::AbiVersion;
+use crate::types::{AbiVersion, ContextId};
 
 type F1 = GuestFn<(u32,), ()>;
 type F1r = GuestFn<(u32,), u32>;
@@ -18,12 +18,12 @@ type F5 = GuestFn<(u32, u32, u32, u32, u32), ()>;
 
 /// The exports that the host may call.
 struct Exports<'a> {
-    instance: &'a Instance,
+    instance: &'a mut Instance,
     allowed: &'a Capabilities,
 }
 
 impl Exports<'_> {
-    fn function<A: GuestArgs, R: Results>(&self, name: &str) -> Option<GuestFn<A, R>> {
+    fn function<A: GuestArgs, R: Results>(&mut self, name: &str) -> Option<GuestFn<A, R>> {
         let allowed = self.allowed.allow(name);
         allowed.then(|| self.instance.function(name)).flatten()
     }
@@ -36,11 +36,27 @@ pub(crate) enum HeadersFn {
 }
 
 impl HeadersFn {
-    fn of(instance: &Exports<'_>, name: &str, abi: AbiVersion) -> Option<Self> {
+    fn of(instance: &mut Exports<'_>, name: &str, abi: AbiVersion) -> Option<Self> {
         if abi == AbiVersion::V0_1_0 {
             instance.function(name).map(Self::WithoutEndOfStream)
         } else {
             instance.function(name).map(Self::WithEndOfStream)
+        }
+    }
+
+    /// A call of it for a stream with so many headers.
+    pub(crate) fn turn(
+        &self,
+        name: &'static str,
+        stream: ContextId,
+        count: u32,
+        end_of_stream: bool,
+    ) -> Turn {
+        match self {
+            Self::WithoutEndOfStream(function) => function.turn(name, (stream.0, count)),
+            Self::WithEndOfStream(function) => {
+                function.turn(name, (stream.0, count, u32::from(end_of_stream)))
+            }
         }
     }
 }
@@ -75,8 +91,8 @@ pub(crate) struct Callbacks {
 }
 
 impl Callbacks {
-    pub(crate) fn of(instance: &Instance, abi: AbiVersion, allowed: &Capabilities) -> Self {
-        let instance = &Exports { instance, allowed };
+    pub(crate) fn of(instance: &mut Instance, abi: AbiVersion, allowed: &Capabilities) -> Self {
+        let instance = &mut Exports { instance, allowed };
         Self {
             on_context_create: instance.function("proxy_on_context_create"),
             on_vm_start: instance.function("proxy_on_vm_start"),

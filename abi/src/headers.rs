@@ -105,8 +105,11 @@ impl HeaderMap {
     /// pseudo-header, or of one of the names that Envoy keeps one value of, is
     /// joined to the first with a comma, as Envoy does.
     pub fn add(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
-        let name = lower_case(name.into());
-        let value = value.into();
+        self.add_lower_case(lower_case(name.into()), value.into());
+    }
+
+    /// The same for a name that is known to be in lower case.
+    pub fn add_lower_case(&mut self, name: Bytes, value: Bytes) {
         if self.sorted
             && let Some((_, first)) = self.entries.iter_mut().find(|(k, _)| *k == name)
         {
@@ -201,10 +204,12 @@ impl<K: Into<Bytes>, V: Into<Bytes>> FromIterator<(K, V)> for HeaderMap {
 
 /// Whether `key`, in lower case, is what `name` asks for, in any. Mostly that is in lower
 /// case too.
+#[inline]
 fn is_named(key: &[u8], name: &[u8]) -> bool {
     key.len() == name.len() && (key == name || key.eq_ignore_ascii_case(name))
 }
 
+#[inline]
 fn is_pseudo(name: &[u8]) -> bool {
     name.first() == Some(&b':')
 }

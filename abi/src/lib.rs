@@ -20,6 +20,7 @@ mod body;
 mod cache;
 mod callbacks;
 mod callout;
+mod calls;
 mod capabilities;
 mod connection;
 mod engine;

@@ -105,10 +105,11 @@ pub trait Meter {
     fn now(&self) -> u64;
 
     /// A callback has ended, also if by a trap. It began at `began`, a time of
-    /// [`Meter::now`]; what the guest spent in hostcalls is part of it.
-    fn called(&self, callback: Callback, began: u64);
+    /// [`Meter::now`]; what the guest spent in hostcalls is part of it. The time now:
+    /// another one may follow at once.
+    fn called(&self, callback: Callback, began: u64) -> u64;
 
-    /// The callback that is just ending made `count` calls of a hostcall.
+    /// The callbacks that have just ended made `count` calls of a hostcall.
     fn hostcalls(&self, hostcall: Hostcall, count: u64);
 
     /// A context has come into being.

@@ -3,15 +3,23 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
+use std::slice;
 use std::time::Duration;
 
 use crate::callbacks::HeadersFn;
+use crate::engine::Turn;
 use crate::headers::HeaderMap;
 use crate::host::{FilterIndex, LocalResponse, Stream};
 use crate::imports::Declarations;
 use crate::plugin::Root;
 use crate::types::{BodyStatus, ContextId, Direction, HeadersStatus, HttpMap, TrailersStatus};
 use crate::vm::{Context, Vm, VmFailed};
+
+const CREATE: &str = "proxy_on_context_create";
+const REQUEST_HEADERS: &str = "proxy_on_request_headers";
+const LOG: &str = "proxy_on_log";
+const DONE: &str = "proxy_on_done";
+const DELETE: &str = "proxy_on_delete";
 
 /// A stream context.
 pub(crate) struct StreamContext {
@@ -176,12 +184,57 @@ impl Vm {
         stream: Rc<dyn Stream>,
         filter: FilterIndex,
     ) -> Result<ContextId, VmFailed> {
+        let (context, cx) = self.new_stream(root, stream, filter)?;
+        let function = self.callbacks.on_context_create.as_ref();
+        let args = (cx.id.0, cx.root.id.0);
+        self.call(&context, CREATE, function, args)?;
+        Ok(cx.id)
+    }
+
+    /// As [`Vm::create_stream`] and then, if the guest has not asked for anything
+    /// meanwhile, [`Vm::on_request_headers`], both in one entry into the engine. The
+    /// second is still to be made when there is no status.
+    ///
+    /// # Errors
+    /// As [`Vm::create_stream`].
+    pub fn begin_stream(
+        &self,
+        root: ContextId,
+        stream: Rc<dyn Stream>,
+        filter: FilterIndex,
+        end_of_stream: bool,
+    ) -> Result<(ContextId, Option<HeadersStatus>), VmFailed> {
+        let (context, cx) = self.new_stream(root, stream, filter)?;
+        let callbacks = &self.callbacks;
+        let create = callbacks.on_context_create.as_ref();
+        let args = (cx.id.0, cx.root.id.0);
+        let Some((create, headers)) = create.zip(callbacks.on_request_headers.as_ref()) else {
+            self.call(&context, CREATE, create, args)?;
+            return Ok((cx.id, None));
+        };
+        let map = HttpMap::RequestHeaders;
+        let visible = Visible::map(map);
+        let turns = [
+            create.turn(CREATE, args),
+            headers.turn(REQUEST_HEADERS, cx.id, entries(&cx, map), end_of_stream),
+        ];
+        let made = self.call_in_turn(&context, &turns, &|_| cx.show(visible))?;
+        let status = (made == turns.len()).then(|| headers_status(&cx, visible, turns[1].answer()));
+        Ok((cx.id, status))
+    }
+
+    /// A context that the guest has yet to be told of.
+    fn new_stream(
+        &self,
+        root: ContextId,
+        stream: Rc<dyn Stream>,
+        filter: FilterIndex,
+    ) -> Result<(Context, Rc<StreamContext>), VmFailed> {
         let Some(Context::Root(root)) = self.state.get(root) else {
             return Err(VmFailed);
         };
-        let (id, root_id) = (self.state.new_id(), root.id);
-        let context = Context::Stream(Rc::new(StreamContext {
-            id,
+        let cx = Rc::new(StreamContext {
+            id: self.state.new_id(),
             root,
             stream,
             filter,
@@ -191,15 +244,10 @@ impl Vm {
             last_response: RefCell::default(),
             declared: Declarations::default(),
             spent: Cell::default(),
-        }));
+        });
+        let context = Context::Stream(Rc::clone(&cx));
         self.state.insert(context.clone());
-        self.call(
-            &context,
-            "proxy_on_context_create",
-            self.callbacks.on_context_create.as_ref(),
-            (id.0, root_id.0),
-        )?;
-        Ok(id)
+        Ok((context, cx))
     }
 
     /// Runs `proxy_on_request_headers`.
@@ -214,7 +262,7 @@ impl Vm {
         self.on_headers(
             stream,
             HttpMap::RequestHeaders,
-            "proxy_on_request_headers",
+            REQUEST_HEADERS,
             self.callbacks.on_request_headers.as_ref(),
             end_of_stream,
         )
@@ -249,26 +297,13 @@ impl Vm {
         let (context, cx) = self.stream_context(stream)?;
         let visible = Visible::map(map);
         cx.show(visible);
-        let count = entries(&cx, map);
-        let result = match function {
-            None => self.call::<(u32,), u32>(&context, callback, None, (0,)),
-            Some(HeadersFn::WithoutEndOfStream(f)) => {
-                self.call(&context, callback, Some(f), (stream.0, count))
-            }
-            Some(HeadersFn::WithEndOfStream(f)) => {
-                let args = (stream.0, count, u32::from(end_of_stream));
-                self.call(&context, callback, Some(f), args)
-            }
-        }?;
-        if cx.replied.take() {
-            return Ok(HeadersStatus::StopAllAndWatermark);
-        }
-        let stop_allowed = cx.root.plugin.allow_on_headers_stop_iteration;
-        let status = HeadersStatus::from_guest(result.unwrap_or(0), stop_allowed);
-        if status == HeadersStatus::Continue {
-            cx.hide(visible);
-        }
-        Ok(status)
+        let Some(function) = function else {
+            self.alive()?;
+            return Ok(headers_status(&cx, visible, None));
+        };
+        let turn = function.turn(callback, stream, entries(&cx, map), end_of_stream);
+        self.call_in_turn(&context, slice::from_ref(&turn), &|_| {})?;
+        Ok(headers_status(&cx, visible, turn.answer()))
     }
 
     /// Runs `proxy_on_request_body` or `proxy_on_response_body`. `size` is the
@@ -349,7 +384,7 @@ impl Vm {
         let (context, cx) = self.stream_context(stream)?;
         cx.visible.set(Visible::LOG.with(Visible::OVER));
         let function = self.callbacks.on_log.as_ref();
-        self.call(&context, "proxy_on_log", function, (stream.0,))?;
+        self.call(&context, LOG, function, (stream.0,))?;
         cx.visible.set(Visible::OVER);
         Ok(())
     }
@@ -379,7 +414,7 @@ impl Vm {
             spent: Cell::default(),
         }));
         let function = self.callbacks.on_log.as_ref();
-        self.call(&context, "proxy_on_log", function, (id.0,))?;
+        self.call(&context, LOG, function, (id.0,))?;
         Ok(())
     }
 
@@ -389,24 +424,57 @@ impl Vm {
     /// # Errors
     /// As [`Vm::on_request_headers`].
     pub fn delete_stream(&self, stream: ContextId) -> Result<(), VmFailed> {
+        self.end_stream(stream, false)
+    }
+
+    /// As [`Vm::on_log`] and then [`Vm::delete_stream`], as far as possible in one entry
+    /// into the engine.
+    ///
+    /// # Errors
+    /// As [`Vm::on_request_headers`].
+    pub fn log_and_delete_stream(&self, stream: ContextId) -> Result<(), VmFailed> {
+        self.end_stream(stream, true)
+    }
+
+    fn end_stream(&self, stream: ContextId, logged: bool) -> Result<(), VmFailed> {
         let (context, cx) = self.stream_context(stream)?;
-        cx.visible.set(Visible::OVER);
         let callbacks = &self.callbacks;
-        let result = self
-            .call(
-                &context,
-                "proxy_on_done",
-                callbacks.on_done.as_ref(),
-                (stream.0,),
-            )
-            .and_then(|_| {
-                let function = callbacks.on_delete.as_ref();
-                self.call(&context, "proxy_on_delete", function, (stream.0,))
-            });
+        let id = (stream.0,);
+        let turns = [
+            (callbacks.on_log.as_ref().filter(|_| logged)).map(|f| f.turn(LOG, id)),
+            callbacks.on_done.as_ref().map(|f| f.turn(DONE, id)),
+            callbacks.on_delete.as_ref().map(|f| f.turn(DELETE, id)),
+        ];
+        let turns: Vec<_> = turns.into_iter().flatten().collect();
+        let result = self.end_in_turn(&context, &cx, &turns);
         self.state.remove(stream);
         let completed = &self.state.completed;
         completed.set(completed.get() + u64::from(result.is_ok()));
-        result.map(drop)
+        result
+    }
+
+    /// Makes calls of which only `proxy_on_log` shows the stream.
+    fn end_in_turn(
+        &self,
+        context: &Context,
+        cx: &StreamContext,
+        mut turns: &[Turn],
+    ) -> Result<(), VmFailed> {
+        let show = |turn: &Turn| {
+            cx.visible.set(if turn.name == LOG {
+                Visible::LOG.with(Visible::OVER)
+            } else {
+                Visible::OVER
+            });
+        };
+        self.alive()?;
+        while let Some(first) = turns.first() {
+            show(first);
+            let made = self.call_in_turn(context, turns, &|place| show(&turns[place]))?;
+            turns = &turns[made..];
+        }
+        cx.visible.set(Visible::OVER);
+        Ok(())
     }
 
     /// The stream context `id`, for a callback. A local response sent before,
@@ -420,6 +488,19 @@ impl Vm {
             _ => Err(VmFailed),
         }
     }
+}
+
+/// What a headers callback comes to, whose result this is.
+fn headers_status(cx: &StreamContext, visible: Visible, result: Option<u32>) -> HeadersStatus {
+    if cx.replied.take() {
+        return HeadersStatus::StopAllAndWatermark;
+    }
+    let stop_allowed = cx.root.plugin.allow_on_headers_stop_iteration;
+    let status = HeadersStatus::from_guest(result.unwrap_or(0), stop_allowed);
+    if status == HeadersStatus::Continue {
+        cx.hide(visible);
+    }
+    status
 }
 
 fn entries(cx: &StreamContext, map: HttpMap) -> u32 {

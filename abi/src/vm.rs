@@ -4,8 +4,9 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::slice;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -15,7 +16,7 @@ use crate::callout::Callouts;
 use crate::capabilities::Capabilities;
 use crate::connection::ConnectionContext;
 use crate::engine::{
-    Entry, GuestArgs, GuestFn, GuestTrap, HostTrap, Instance, InstanceLimits, Results, State,
+    Entry, GuestArgs, GuestTrap, HostTrap, Instance, InstanceLimits, Results, State,
 };
 use crate::failure::Failure;
 use crate::host::{Host, LocalResponse, Metric, Origin};
@@ -61,8 +62,8 @@ pub struct VmFailed;
 pub struct Vm {
     pub(crate) state: Rc<VmState>,
     pub(crate) callbacks: Callbacks,
-    instance: RefCell<Option<Instance>>,
-    failure: OnceCell<Failure>,
+    pub(crate) instance: RefCell<Option<Instance>>,
+    pub(crate) failure: OnceCell<Failure>,
 }
 
 impl Vm {
@@ -97,7 +98,7 @@ impl Vm {
         let mut instance =
             Instance::new(compiled, Rc::clone(&state), imports::host_function, limits)
                 .map_err(|trap| start_failed("instantiation", trap))?;
-        let callbacks = Callbacks::of(&instance, module.abi(), &state.config.capabilities);
+        let callbacks = Callbacks::of(&mut instance, module.abi(), &state.config.capabilities);
         run_start_functions(&mut instance, &state, start)
             .map_err(|(name, trap)| start_failed(name, trap))?;
         // These were made for no plugin.
@@ -218,122 +219,6 @@ impl Vm {
         }
         self.state.clear();
     }
-
-    /// Calls `function` for `context`. `Ok(None)` when the module has no such
-    /// export. Everything the guest asked for that must wait until it has
-    /// returned is done before this returns.
-    pub(crate) fn call<A: GuestArgs, R: Results>(
-        &self,
-        context: &Context,
-        callback: &'static str,
-        function: Option<&GuestFn<A, R>>,
-        args: A,
-    ) -> Result<Option<R>, VmFailed> {
-        let mut slot = self.instance.try_borrow_mut().map_err(|_| VmFailed)?;
-        let instance = slot.as_mut().ok_or(VmFailed)?;
-        let Some(function) = function else {
-            return Ok(None);
-        };
-        let time = &context.root().plugin.time;
-        let limit = if function.is_root_callback() || context.is_starting() {
-            time.root_callback
-        } else {
-            time.callback
-        };
-        let budget = time.stream.zip(context.spent());
-        let limit = budget.map_or(limit, |(all, spent)| {
-            limit.min(all.saturating_sub(spent.get()))
-        });
-        self.state.enter(context.clone());
-        let began = budget.map(|_| Instant::now());
-        let watch = self.state.watch.as_ref();
-        if let Some(watch) = watch {
-            args.show(|args| watch.called(context.id(), callback, args));
-        }
-        let result = self.metered(context, function, || instance.call(function, args, limit));
-        if let Some(watch) = watch {
-            let result = result.as_ref().ok().and_then(Results::number);
-            watch.returned(context.id(), callback, result);
-        }
-        if let Some((began, (_, spent))) = began.zip(budget) {
-            spent.set(spent.get() + began.elapsed());
-        }
-        self.state.leave();
-        match result {
-            Ok(result) => {
-                drop(slot);
-                self.run_after_call();
-                Ok(Some(result))
-            }
-            Err(trap) => {
-                slot.take();
-                drop(slot);
-                self.fail(context, callback, trap);
-                Err(VmFailed)
-            }
-        }
-    }
-
-    /// Runs a guest call, and has the meter of its plugin count it.
-    fn metered<A: GuestArgs, R: Results, T>(
-        &self,
-        context: &Context,
-        function: &GuestFn<A, R>,
-        call: impl FnOnce() -> T,
-    ) -> T {
-        let Some(meter) = &context.root().meter else {
-            return call();
-        };
-        let began = meter.now();
-        let result = call();
-        if let Some(callback) = function.callback() {
-            meter.called(callback, began);
-        }
-        let tally = &self.state.tally;
-        tally.drain(|hostcall, count| meter.hostcalls(hostcall, count));
-        result
-    }
-
-    fn fail(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
-        let failure = self.failure.get_or_init(|| Failure {
-            reason: trap.reason,
-            callback,
-            context: context.id(),
-            message: trap.message,
-            backtrace: trap.backtrace,
-            last_words: self.state.take_last_words(),
-        });
-        self.state.clear();
-        let origin = self.state.origin_of(Some(context));
-        let stream = context.stream().map(|cx| &*cx.stream);
-        self.state.host.failed(origin, failure, stream);
-    }
-
-    fn run_after_call(&self) {
-        while let Some(action) = self.state.next_after_call() {
-            match action {
-                AfterCall::Continue(context, direction) => {
-                    context.stream.continue_stream(context.filter, direction);
-                }
-                AfterCall::Close(context) => context.stream.close_stream(context.filter),
-                AfterCall::LocalResponse(context, response) => {
-                    if let Some(meter) = &context.root.meter {
-                        meter.local_response();
-                    }
-                    let (stream, filter) = (&context.stream, context.filter);
-                    stream.send_local_response(filter, response);
-                    if let Some(last) = context.last_response.take() {
-                        stream.send_local_response(filter, last);
-                    }
-                }
-                AfterCall::ContinueReading(context) => {
-                    context.connection.continue_reading(context.filter);
-                }
-                AfterCall::CloseConnection(context) => context.connection.close(context.filter),
-                AfterCall::RootDone(root) => self.delete_root(&root),
-            }
-        }
-    }
 }
 
 impl fmt::Debug for Vm {
@@ -380,16 +265,17 @@ impl Start<'_> {
         args: A,
     ) -> Option<Result<(), (&'static str, GuestTrap)>> {
         let function = instance.function::<A, R>(name)?;
+        let turn = function.turn(name, args);
         let watch = self.state.watch.as_ref();
         if let Some(watch) = watch {
-            args.show(|args| watch.called(ContextId::VM, name, args));
+            watch.called(ContextId::VM, name, turn.arguments());
         }
-        let result = instance.call(&function, args, self.limit);
+        let (_, result) = instance.call(slice::from_ref(&turn), self.limit, &|_| false);
         if let Some(watch) = watch {
-            let result = result.as_ref().ok().and_then(Results::number);
-            watch.returned(ContextId::VM, name, result);
+            let answer = turn.answer().filter(|_| result.is_ok());
+            watch.returned(ContextId::VM, name, answer);
         }
-        Some(finished(name, result.map(drop)))
+        Some(finished(name, result))
     }
 }
 
@@ -465,13 +351,13 @@ impl Context {
     }
 
     /// Whether it is a plugin that is being started.
-    fn is_starting(&self) -> bool {
+    pub(crate) fn is_starting(&self) -> bool {
         matches!(self, Self::Root(root) if root.is_starting())
     }
 
     /// Time that the callbacks of its stream or connection have taken, as far as
     /// that is limited.
-    fn spent(&self) -> Option<&Cell<Duration>> {
+    pub(crate) fn spent(&self) -> Option<&Cell<Duration>> {
         match self {
             Self::Root(_) => None,
             Self::Stream(stream) => Some(&stream.spent),
@@ -509,7 +395,7 @@ pub(crate) struct VmState {
     pub(crate) abi: AbiVersion,
     pub(crate) config: VmConfig,
     pub(crate) host: Rc<dyn Host>,
-    watch: Option<Rc<dyn Watch>>,
+    pub(crate) watch: Option<Rc<dyn Watch>>,
     pub(crate) phase: Cell<Phase>,
     contexts: RefCell<FxHashMap<ContextId, Context>>,
     last_id: Cell<u32>,
@@ -590,7 +476,7 @@ impl VmState {
         self.contexts.borrow().get(&id).cloned()
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let contexts = self.contexts.take();
         for context in contexts.values() {
             context.count(|meter, kind| meter.context_deleted(kind));
@@ -600,14 +486,29 @@ impl VmState {
         drop((contexts, after_call));
     }
 
-    fn enter(&self, context: Context) {
+    pub(crate) fn enter(&self, context: Context) {
         self.last_words.borrow_mut().clear();
         *self.current.borrow_mut() = Some(context);
         *self.effective.borrow_mut() = None;
         self.callouts.enter();
     }
 
-    fn leave(&self) {
+    /// Whether the guest, in the call under way, has left nothing behind that is to be
+    /// dealt with, or forgotten, before another call.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.after_call.borrow().is_empty()
+            && self.effective.borrow().is_none()
+            && self.last_words.borrow().is_empty()
+            && self.callouts.none_begun()
+    }
+
+    /// Has `meter` count the hostcalls of the calls that have just returned.
+    pub(crate) fn drain_tally(&self, meter: &dyn Meter) {
+        let count = |hostcall, count| meter.hostcalls(hostcall, count);
+        self.tally.drain(count);
+    }
+
+    pub(crate) fn leave(&self) {
         *self.current.borrow_mut() = None;
         *self.effective.borrow_mut() = None;
     }
@@ -666,7 +567,7 @@ impl VmState {
         }
     }
 
-    fn next_after_call(&self) -> Option<AfterCall> {
+    pub(crate) fn next_after_call(&self) -> Option<AfterCall> {
         let action = self.after_call.borrow_mut().pop_front()?;
         if let Some((asked, what)) = action.asked() {
             asked.set(asked.get() & !what);
@@ -706,7 +607,7 @@ impl VmState {
         self.with_origin(|origin| self.host.limit_reached(origin, limit));
     }
 
-    fn take_last_words(&self) -> Option<String> {
+    pub(crate) fn take_last_words(&self) -> Option<String> {
         Some(self.last_words.take()).filter(|words| !words.is_empty())
     }
 
@@ -716,7 +617,7 @@ impl VmState {
         f(self.origin_of(context.as_ref()))
     }
 
-    fn origin_of<'a>(&'a self, context: Option<&'a Context>) -> Origin<'a> {
+    pub(crate) fn origin_of<'a>(&'a self, context: Option<&'a Context>) -> Origin<'a> {
         let plugin = context.map(|c| &c.root().plugin);
         Origin {
             plugin: plugin.map_or("", |p| &p.name),

@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::error::Problem;
 use crate::filter_chain::FilterChain;
 use crate::listener::Listener;
+use crate::native_filter::Native;
 use crate::problems::Problems;
 use crate::read::{list, nearest};
-use crate::route::Route;
+use crate::route::{FilterSetting, Route, RouteFilter};
 use crate::source::{Span, Spanned};
 
 pub(crate) fn listeners(config: &Config, problems: &mut Problems) {
@@ -43,9 +44,14 @@ pub(crate) fn listener(listener: &Listener, problems: &mut Problems) {
 /// Names within a chain, or a listener that is one.
 fn filter_chain(listener: &Listener, chain: &FilterChain, owner: &str, problems: &mut Problems) {
     let names = chain.http_filters.iter().map(|filter| &filter.name);
-    unique(names, &format!("filter of this {owner}"), problems);
+    let native = chain.native_filters.iter().map(|filter| &filter.name);
+    let what = format!("filter of this {owner}");
+    unique(names.chain(native), &what, problems);
     let names = chain.network_filters.iter().map(|filter| &filter.name);
+    let native = chain.native_network_filters.iter();
+    let names = names.chain(native.map(|filter| &filter.name));
     unique(names, &format!("network filter of this {owner}"), problems);
+    one_cors(chain, problems);
     let names = chain.access_loggers.iter().map(|logger| &logger.name);
     unique(names, &format!("access logger of this {owner}"), problems);
     route_filters(listener, chain, problems);
@@ -83,9 +89,23 @@ fn distinct(listener: &Listener, problems: &mut Problems) {
     }
 }
 
-/// Filters that routes speak of, and their chain does not have.
+/// `cors` has one place.
+fn one_cors(chain: &FilterChain, problems: &mut Problems) {
+    let filters = chain.native_filters.iter();
+    let mut places = filters.filter(|filter| filter.kind == Native::Cors);
+    if let (Some(first), Some(second)) = (places.next(), places.next()) {
+        let problem = Problem::new(second.name.span, "`cors` has a place already");
+        problems.push(problem.related(first.name.span, "it is here"));
+    }
+}
+
+/// Filters that routes speak of, and their chain does not have, or not so.
 fn route_filters(listener: &Listener, chain: &FilterChain, problems: &mut Problems) {
-    let names = || chain.http_filters.iter().map(|f| f.name.as_str());
+    let names = || {
+        let native = chain.native_filters.iter().map(|f| f.name.as_str());
+        let wasm = chain.http_filters.iter().map(|f| f.name.as_str());
+        wasm.chain(native)
+    };
     if names().any(str::is_empty) {
         // One that could not be read may be the one that is meant.
         return;
@@ -93,10 +113,14 @@ fn route_filters(listener: &Listener, chain: &FilterChain, problems: &mut Proble
     let of_hosts = chain.virtual_hosts.iter().map(|host| &host.filters);
     let of_routes = chain.routes().map(|route| &route.filters);
     let all = of_hosts.chain(of_routes).flat_map(|filters| &filters.0);
-    for filter in all.filter(|f| !names().any(|name| name == f.name.as_str())) {
+    for filter in all {
+        if names().any(|name| name == filter.name.as_str()) {
+            fits(chain, filter, problems);
+            continue;
+        }
         let help = match nearest(&filter.name, names()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None if chain.http_filters.is_empty() => "it has none in `http_filters`".to_owned(),
+            None if names().next().is_none() => "it has none in `http_filters`".to_owned(),
             None => format!("its filters are {}", list(names())),
         };
         let message = format!(
@@ -105,6 +129,30 @@ fn route_filters(listener: &Listener, chain: &FilterChain, problems: &mut Proble
         );
         problems.push(Problem::new(filter.name.span, message).help(help));
     }
+}
+
+/// Notes what a route cannot say of a filter of this kind.
+fn fits(chain: &FilterChain, filter: &RouteFilter, problems: &mut Problems) {
+    let mut native = chain.native_filters.iter();
+    let native = native.find(|native| native.name.value == filter.name.value);
+    let name = &filter.name.value;
+    let (message, help) = match (native.map(|native| &native.kind), &filter.setting) {
+        (None, FilterSetting::Rbac(_)) => (
+            format!("filter `{name}` has no `rbac`"),
+            "a filter with `wasm` has a `configuration`",
+        ),
+        (Some(Native::Rbac(_)), FilterSetting::Configured(_)) => (
+            format!("filter `{name}` has no `configuration`"),
+            "write `rbac`, with what stands in the place of its own",
+        ),
+        (Some(Native::Cors), FilterSetting::Enabled) => return,
+        (Some(Native::Cors), _) => (
+            format!("filter `{name}` is as it is for all routes"),
+            "what holds for a route stands in its `cors`",
+        ),
+        (Some(Native::Rbac(_)) | None, _) => return,
+    };
+    problems.push(Problem::new(filter.name.span, message).help(help));
 }
 
 /// What filters of one `vm_id` share has one limit.

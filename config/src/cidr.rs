@@ -34,6 +34,11 @@ impl Cidr {
         self.bits
     }
 
+    /// Whether they are of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.address.is_ipv6()
+    }
+
     /// Whether `address` is among them.
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.address.is_ipv4() && masked(address, self.bits) == self.address

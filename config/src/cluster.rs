@@ -57,7 +57,7 @@ use crate::proxy_protocol::UpstreamProxyProtocol;
 use crate::read::{Block, Fields, FromYaml, Word, words};
 use crate::retry_budget::RetryBudget;
 use crate::source::{Span, Spanned};
-use crate::tls::{UpstreamTls, Verification};
+use crate::tls::{TlsMatch, UpstreamTls, Verification};
 use crate::yaml::Node;
 
 pub(crate) static BLOCK: Block = Block {
@@ -85,6 +85,10 @@ pub(crate) static BLOCK: Block = Block {
         ("connect_timeout", "5s"),
         ("protocol", "http2"),
         ("tls", "{ ca: authorities.pem }"),
+        (
+            "tls_matches",
+            "[{ name: mesh, match: { tlsMode: istio }, tls: { ca: authorities.pem } }]",
+        ),
         ("proxy_protocol", "{ version: v2 }"),
         ("http2", "{ max_concurrent_streams: 100 }"),
         ("trailers", "true"),
@@ -164,6 +168,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// `tls`: connections are encrypted. Default: they are not.
     pub tls: Option<UpstreamTls>,
+    /// `tls_matches`: endpoints that are spoken to in another way. Default: none.
+    pub tls_matches: Vec<TlsMatch>,
     /// `proxy_protocol`: connections begin with a header that tells who the client is.
     /// Default: they do not.
     pub proxy_protocol: Option<UpstreamProxyProtocol>,
@@ -289,6 +295,7 @@ impl Cluster {
             connect_timeout: CONNECT_TIMEOUT,
             protocol: UpstreamProtocol::Http1,
             tls: None,
+            tls_matches: Vec::new(),
             proxy_protocol: None,
             http2: Http2Options::default(),
             trailers: true,
@@ -359,6 +366,7 @@ impl FromYaml for Cluster {
             connect_timeout: fields.positive("connect_timeout", other.connect_timeout),
             protocol: fields.optional("protocol").unwrap_or(other.protocol),
             tls: fields.optional("tls"),
+            tls_matches: fields.optional("tls_matches").unwrap_or_default(),
             proxy_protocol: fields.optional("proxy_protocol"),
             http2: fields.optional("http2").unwrap_or_default(),
             trailers: fields.optional("trailers").unwrap_or(other.trailers),
@@ -437,7 +445,9 @@ fn check_names(cluster: &Cluster, problems: &mut Problems) {
             && tls.sni.as_ref().is_none_or(|sni| sni.is_empty())
             && tls.match_subject_alt_names.is_empty()
     };
-    if !cluster.tls.as_ref().is_some_and(wants_name) {
+    let matches = cluster.tls_matches.iter();
+    let mut all = matches.filter_map(|m| m.tls.as_ref()).chain(&cluster.tls);
+    if !all.any(wants_name) {
         return;
     }
     let is_unix = |e: &&ClusterEndpoint| e.address.port().is_none();

@@ -13,6 +13,7 @@ mod connection_manager;
 mod cors;
 mod dns;
 mod dynamic;
+mod elsewhere;
 mod filter_chain;
 mod hash_policy;
 mod header_mutation;
@@ -24,11 +25,13 @@ mod message;
 mod network_filter;
 mod outlier_detection;
 mod protocol_options;
+mod rbac;
 mod reader;
 mod resource;
 mod retry;
 mod route;
 mod route_match;
+mod secret;
 mod security;
 mod transport;
 mod typed;
@@ -48,9 +51,10 @@ use reader::Reader;
 
 pub use dynamic::DynamicResources;
 pub use resource::{
-    Read, Resource, ResourceError, assemble, read_cluster, read_endpoints, read_extension,
-    read_listener, read_routes,
+    Read, Resource, ResourceError, assemble, read_cluster, read_cluster_with, read_endpoints,
+    read_extension, read_listener, read_listener_with, read_routes, read_secret,
 };
+pub use secret::{Secret, Secrets};
 
 /// What happens to fields and extensions that Weir does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

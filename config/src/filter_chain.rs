@@ -4,9 +4,10 @@
 use crate::access_log::AccessLog;
 use crate::error::Problem;
 use crate::filter_chain_match::FilterChainMatch;
-use crate::http_filter::HttpFilter;
+use crate::http_filter::{self, HttpFilter};
 use crate::http_options::HttpOptions;
 use crate::istio::Istio;
+use crate::native_filter::NativeFilter;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml};
 use crate::route::{HeaderMutations, Route};
@@ -71,15 +72,19 @@ pub struct FilterChain {
     /// `http_filters`: requests pass them from the first to the last, responses
     /// from the last to the first. Default: none.
     pub http_filters: Vec<HttpFilter>,
+    /// Those of `http_filters` that are of Weir's own.
+    pub native_filters: Vec<NativeFilter>,
     /// `virtual_hosts`, or `routes` for a single one that takes every host: a
     /// request that none takes is answered with 404. Default: none.
     pub virtual_hosts: Vec<VirtualHost>,
     /// `tcp`: in place of HTTP, connections are passed on as they are.
     pub tcp: Option<TcpProxy>,
-    /// `network_filters`: with `tcp`, what connections pass: the client's bytes
-    /// from the first to the last, the upstream's from the last to the first.
-    /// Default: none.
+    /// `network_filters`: what connections pass: the client's bytes from the first to
+    /// the last, the upstream's from the last to the first. Those with `wasm` need
+    /// `tcp`. Default: none.
     pub network_filters: Vec<HttpFilter>,
+    /// Those of `network_filters` that are of Weir's own.
+    pub native_network_filters: Vec<NativeFilter>,
     /// `access_log`: one line a request, or a connection with `tcp`; a list if
     /// there are several. Default: none.
     pub access_log: Vec<AccessLog>,
@@ -121,9 +126,11 @@ impl FilterChain {
             tls: None,
             http: HttpOptions::default(),
             http_filters: Vec::new(),
+            native_filters: Vec::new(),
             virtual_hosts: Vec::new(),
             tcp: None,
             network_filters: Vec::new(),
+            native_network_filters: Vec::new(),
             access_log: Vec::new(),
             access_loggers: Vec::new(),
             istio: Istio::default(),
@@ -164,7 +171,17 @@ impl FilterChain {
                 }
             }
         }
-        if tcp.is_none() && fields.node("network_filters").is_some() {
+        let (http_filters, native_filters) = http_filter::filters(fields, "http_filters");
+        for filter in &native_filters {
+            filter.check_of_requests(fields.problems);
+        }
+        let (network_filters, native_network_filters) =
+            http_filter::filters(fields, "network_filters");
+        for filter in &native_network_filters {
+            filter.check_of_connections(fields.problems);
+        }
+        let only_native = network_filters.is_empty() && !native_network_filters.is_empty();
+        if tcp.is_none() && fields.node("network_filters").is_some() && !only_native {
             let problem = Problem::new(
                 fields.key_span("network_filters"),
                 "`network_filters` has no effect without `tcp`",
@@ -172,15 +189,22 @@ impl FilterChain {
             let help = "filters of requests stand in `http_filters`";
             fields.problems.push(problem.help(help.to_owned()));
         }
+        let (access_loggers, others) = http_filter::filters(fields, "access_loggers");
+        for filter in others {
+            let problem = Problem::new(filter.name.span, "only filters with `wasm` log");
+            fields.problems.push(problem);
+        }
         let chain = Self {
             tls: fields.optional("tls"),
             http: fields.optional("http").unwrap_or_default(),
-            http_filters: fields.optional("http_filters").unwrap_or_default(),
+            http_filters,
+            native_filters,
             virtual_hosts: virtual_hosts(fields),
             tcp,
-            network_filters: fields.optional("network_filters").unwrap_or_default(),
+            network_filters,
+            native_network_filters,
             access_log: access_log(fields),
-            access_loggers: fields.optional("access_loggers").unwrap_or_default(),
+            access_loggers,
             istio: fields.optional("istio").unwrap_or_default(),
             headers: HeaderMutations::read(fields),
             ..Self::empty(fields.at())
@@ -209,9 +233,11 @@ impl PartialEq for FilterChain {
             && self.tls == other.tls
             && self.http == other.http
             && self.http_filters == other.http_filters
+            && self.native_filters == other.native_filters
             && self.virtual_hosts == other.virtual_hosts
             && self.tcp == other.tcp
             && self.network_filters == other.network_filters
+            && self.native_network_filters == other.native_network_filters
             && self.access_log == other.access_log
             && self.access_loggers == other.access_loggers
             && self.istio == other.istio

@@ -44,12 +44,14 @@ mod limits;
 mod listener;
 mod metadata;
 mod modules;
+mod native_filter;
 mod not_yet;
 mod original_src;
 mod plugin;
 mod port_range;
 mod problems;
 mod proxy_protocol;
+mod rbac;
 mod read;
 mod redact;
 mod report;
@@ -108,10 +110,15 @@ pub use istio::{
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;
+pub use native_filter::{Native, NativeFilter};
 pub use original_src::OriginalSrc;
 pub use plugin::{HeaderValues, Isolation, PluginConfig};
 pub use port_range::PortRange;
 pub use proxy_protocol::{ProxyProtocol, ProxyProtocolVersion, UpstreamProxyProtocol};
+pub use rbac::{
+    FilterStateMatch, MetadataMatch, MetadataSource, Rbac, RbacAction, RbacCondition, RbacPolicy,
+    RbacRules, ValueMatch,
+};
 pub use read::{ByteSize, Decimal, Percent};
 pub use redact::{redact, redacted};
 pub use retry_budget::RetryBudget;
@@ -127,8 +134,8 @@ pub use schema::schema;
 pub use source::{Position, Source, Span, Spanned};
 pub use tcp_proxy::TcpProxy;
 pub use tls::{
-    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
-    TlsVersions, UpstreamTls, Verification,
+    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsCipher, TlsCiphers,
+    TlsMatch, TlsVersion, TlsVersions, UpstreamTls, Verification,
 };
 pub use tracing::{Otlp, Sampling, Tracing};
 pub use verify::{Verify, VerifyKey};

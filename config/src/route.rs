@@ -39,7 +39,7 @@ pub(crate) use hash_policy::{
     QUERY_BLOCK as QUERY_HASH_BLOCK, check_cookie,
 };
 pub(crate) use header_match::{
-    BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK, TEXT_MATCHERS, text_match,
+    BLOCK as HEADER_MATCH_BLOCK, RANGE_BLOCK, Range, TEXT_MATCHERS, text_match,
 };
 pub(crate) use header_mutation::{
     BLOCK as HEADER_TO_ADD_BLOCK, check_name, check_value, read_value,

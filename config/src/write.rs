@@ -8,6 +8,7 @@ mod emit;
 mod istio;
 mod listeners;
 mod plugins;
+mod rbac;
 mod rollouts;
 mod routes;
 mod tls;

@@ -420,7 +420,7 @@ fn the_imported_form_means_the_same() {
 #[test]
 fn what_is_outside_is_passed_over_on_request_with_a_warning() {
     let text = bootstrap(
-        "tracing: {}\n          rds_typo: 1",
+        "tracing: { provider: {} }\n          rds_typo: 1",
         "eds_cluster_config: {}",
     );
     let (config, _) = envoy::parse("envoy.yaml", &text, Leniency::Strict);
@@ -503,7 +503,12 @@ fn what_keeps_others_out_is_not_passed_over() {
     let in_route = |fields: &str| text.replace("match: { prefix: \"\"", fields);
     let rbac = "envoy.extensions.filters.http.rbac.v3.RBAC";
     let cases = [
-        filter("mine", rbac),
+        filter("mine", rbac).replace(
+            "rules: {}",
+            "rules: { policies: { a: { permissions: [{ any: true }], principals: [{ any: true }], \
+             condition: {} } } }",
+        ),
+        filter("mine", rbac).replace("rules: {}", "matcher: {}"),
         filter("envoy.filters.http.jwt_authn", "other.Type"),
         filter("x", "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"),
         text.replace(
@@ -520,7 +525,10 @@ fn what_keeps_others_out_is_not_passed_over() {
             "    - transport_socket: { name: tls }\n      filters:",
         ),
         bootstrap("", "transport_socket: { name: tls }"),
-        bootstrap("", "transport_socket_matches: [{ name: a }]"),
+        bootstrap(
+            "",
+            "transport_socket_matches: [{ name: a, transport_socket: { name: quic } }]",
+        ),
         text.replace("name: all,", "name: all, require_tls: ALL,"),
         text.replace(
             "name: all,",

@@ -146,7 +146,7 @@ fn connections_are_counted_in_front_of_a_tcp_proxy_only() {
     assert_eq!(of_tcp.stats, Some(IstioStats::default()));
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        warnings[0].contains("MetadataExchange` is passed over"),
+        warnings[0].contains("MetadataExchange) is passed over"),
         "{warnings:?}"
     );
     let (of_http, warnings) = istio(&bootstrap(&stats, Some("")));

@@ -104,13 +104,29 @@ impl ControlPlane {
     /// last.
     pub fn answer(&self, kind: &str, of_type: &str, count: usize) -> Json {
         eventually(&format!("{count} {kind} of {of_type}"), || {
-            let is_one = |event: &Json| {
-                let url = event["type_url"].as_str().unwrap_or_default();
-                event["event"] == kind && url.ends_with(&format!(".{of_type}"))
-            };
-            let mut all: Vec<_> = self.events().into_iter().filter(is_one).collect();
+            let mut all = self.answers(kind, of_type);
             (all.len() >= count).then(|| all.swap_remove(count - 1))
         })
+    }
+
+    /// How many answers of a kind there were about a type.
+    pub fn count(&self, kind: &str, of_type: &str) -> usize {
+        self.answers(kind, of_type).len()
+    }
+
+    fn answers(&self, kind: &str, of_type: &str) -> Vec<Json> {
+        let end = format!(".{of_type}");
+        let is_one = |event: &Json| {
+            let url = event["type_url"].as_str().unwrap_or_default();
+            event["event"] == kind && url.ends_with(&end)
+        };
+        self.events().into_iter().filter(is_one).collect()
+    }
+
+    /// Ends it at once.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Waits until something has been refused so often, and gives why.
@@ -122,8 +138,7 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
         if thread::panicking() {
             for event in self.events() {
                 eprintln!("control plane: {event}");

@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The packages of Debian that have them.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("curl", "curl"),
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
     ("ip6tables", "iptables"),
+    ("ip6tables-save", "iptables"),
     ("iptables", "iptables"),
+    ("iptables-save", "iptables"),
     ("nginx", "nginx libnginx-mod-stream"),
     ("openssl", "openssl"),
+    ("setpriv", "util-linux"),
 ];
 
 /// Those that `cargo xtask test` builds, or fetches, itself.

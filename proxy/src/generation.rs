@@ -2,6 +2,7 @@
 //! module compiled and every filter tried out.
 
 mod chain;
+mod gates;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -23,9 +24,12 @@ use weir_config::{
 };
 
 use self::chain::{ChainKey, labels};
-pub(crate) use self::chain::{ChainSpec, FilterSpec, RouteFilterSpec, Terms};
+pub(crate) use self::chain::{
+    ChainSpec, FilterSpec, GateSpec, RouteChainSpec, RouteFilterSpec, Terms,
+};
+use self::gates::Gates;
 use crate::callout::ClusterNames;
-use crate::cluster::ClusterSpec;
+use crate::cluster::{ClusterSpec, ClusterTls};
 use crate::compile_cache::CompileCache;
 use crate::connection_limit::ConnectionLimit;
 use crate::discovery::EndpointTable;
@@ -39,7 +43,7 @@ use crate::signature;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
 use crate::telemetry::ShownBy;
-use crate::tls::{DownstreamTls, PemReader, Shown, UpstreamTls};
+use crate::tls::{DownstreamTls, PemReader, Shown};
 use crate::trace::Tracer;
 
 /// One immutable snapshot of the configuration; shared by all workers.
@@ -276,9 +280,9 @@ impl Generation {
     }
 
     /// How the cluster of that name speaks TLS here.
-    fn tls_of_cluster(&self, name: &str) -> Option<&Arc<UpstreamTls>> {
+    fn tls_of_cluster(&self, name: &str) -> Option<&ClusterTls> {
         let same = self.clusters.iter().find(|spec| spec.name == name);
-        same?.tls.as_ref()
+        same.map(|spec| &spec.tls)
     }
 
     /// The certificates that are shown to others.
@@ -293,7 +297,7 @@ impl Generation {
             shown.map(|shown| by("listener", &chain.label, shown))
         });
         let clusters = self.clusters.iter().flat_map(|cluster| {
-            let shown = cluster.tls.iter().flat_map(|tls| tls.shown());
+            let shown = cluster.tls.shown();
             shown.map(|shown| by("cluster", &cluster.name, shown))
         });
         listeners.chain(clusters).collect()
@@ -366,10 +370,13 @@ impl Generation {
             });
         }
         let upstream_tls = config.clusters.iter().map(|cluster| {
-            let reader = PemReader::new(config, folder, &mut builder.files);
             let before = previous.and_then(|p| p.tls_of_cluster(&cluster.name));
-            let built = UpstreamTls::build(cluster, cluster.tls.as_ref()?, reader, before);
-            built.map_err(|error| errors.push(error)).ok()
+            let files = &mut builder.files;
+            let built = ClusterTls::build(cluster, (config, folder), files, before);
+            built.unwrap_or_else(|error| {
+                errors.push(error);
+                ClusterTls::default()
+            })
         });
         let upstream_tls: Vec<_> = upstream_tls.collect();
         let names = Arc::clone(&clusters.names);
@@ -394,10 +401,9 @@ impl Generation {
         let endpoints = previous.map_or_else(Arc::default, |p| Arc::clone(&p.endpoints));
         let known = previous.into_iter().flat_map(|p| &p.clusters);
         let known: HashMap<_, _> = known.map(|spec| (spec.name.as_str(), spec)).collect();
-        let cluster = |(c, tls): (&weir_config::Cluster, Option<Arc<UpstreamTls>>)| {
+        let cluster = |(c, tls): (&weir_config::Cluster, ClusterTls)| {
             let before = known.get(c.name.as_str()).copied();
-            let id = |tls: &Option<Arc<UpstreamTls>>| tls.as_ref().map(|tls| tls.id);
-            let same = before.filter(|spec| spec.config == *c && id(&spec.tls) == id(&tls));
+            let same = before.filter(|spec| spec.config == *c && spec.tls.is_same(&tls));
             same.cloned().unwrap_or_else(|| {
                 Arc::new(ClusterSpec::new(c, tls, before.map(|b| &**b), &endpoints))
             })
@@ -496,9 +502,12 @@ impl Builder<'_> {
         let access_loggers = access_loggers.into_iter().map(|drafted| drafted.place);
         // What is wrong with a filter is told once.
         let whole = filters.len() == chain.http_filters.len();
+        let gates = Gates { config, listener };
         let of_routes = routes.chains.iter().filter(|_| whole);
-        let of_routes = of_routes
-            .map(|changes| self.route_chain((config, folder), (&label, chain), changes, errors));
+        let of_routes = of_routes.map(|changes| RouteChainSpec {
+            gates: gates.of_route(chain, changes, errors),
+            ..self.route_chain((config, folder), (&label, chain), changes, errors)
+        });
         let of_routes = of_routes.collect();
         let key = ChainKey::of(listener, chain);
         let tls = chain.tls.as_ref().and_then(|tls| {
@@ -520,6 +529,9 @@ impl Builder<'_> {
                 tls,
             },
             filters: Vec::new(),
+            gates: gates.of_chain(chain, errors),
+            entry: gates.of_entry(chain, errors),
+            native: [&chain.native_network_filters[..], &chain.native_filters].concat(),
             of_routes,
             routes: Arc::new(routes),
             hosts: chain.virtual_hosts.clone(),
@@ -567,7 +579,7 @@ impl Builder<'_> {
         (label, of): (&str, &FilterChain),
         changes: &[RouteFilter],
         errors: &mut Vec<ConfigError>,
-    ) -> Vec<RouteFilterSpec> {
+    ) -> RouteChainSpec {
         let mut chain = Vec::new();
         for (place, filter) in of.http_filters.iter().enumerate() {
             let change = changes.iter().find(|c| c.name.value == filter.name.value);
@@ -582,10 +594,16 @@ impl Builder<'_> {
                         Err(error) => errors.push(error),
                     }
                 }
-                Some(FilterSetting::Enabled) | None => chain.push(RouteFilterSpec::Same(place)),
+                // Policies are for filters of Weir's own.
+                Some(FilterSetting::Enabled | FilterSetting::Rbac(_)) | None => {
+                    chain.push(RouteFilterSpec::Same(place));
+                }
             }
         }
-        chain
+        RouteChainSpec {
+            filters: chain,
+            gates: Vec::new(),
+        }
     }
 
     /// Adds a filter, and its other version, if there is one.

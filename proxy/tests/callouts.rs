@@ -417,7 +417,10 @@ fn check(message: &bytes::Bytes) -> tonic_server::Answer {
 
 #[test]
 fn a_grpc_service_decides() {
-    let (web, auth) = (Upstream::echo(), GrpcServer::start(REPORT, check));
+    let (web, auth) = (
+        Upstream::echo(),
+        GrpcServer::start("127.0.0.1:0", REPORT, check),
+    );
     let weir = Setup::new(web.address, "grpc-auth", "{ cluster: auth }")
         .http2_cluster("auth", auth.upstream.address)
         .start();
@@ -448,7 +451,10 @@ fn a_grpc_service_that_is_not_there_is_503_or_is_passed_by() {
 fn each_worker_reports_over_one_stream() {
     const CLIENTS: usize = 16;
     const EACH: usize = 50;
-    let (web, auth) = (Upstream::echo(), GrpcServer::start(REPORT, check));
+    let (web, auth) = (
+        Upstream::echo(),
+        GrpcServer::start("127.0.0.1:0", REPORT, check),
+    );
     let configuration = "{ cluster: auth, audit: auth, timeout_ms: 9000 }";
     let mut setup = Setup::new(web.address, "grpc-auth", configuration);
     setup.workers = 2;
@@ -472,7 +478,10 @@ fn each_worker_reports_over_one_stream() {
 
 #[test]
 fn a_stream_that_has_sent_much_without_an_answer_costs_no_memory() {
-    let (web, sink) = (Upstream::echo(), GrpcServer::start("/s/m", check));
+    let (web, sink) = (
+        Upstream::echo(),
+        GrpcServer::start("127.0.0.1:0", "/s/m", check),
+    );
     // 4 KiB a message, 200 in each request.
     let send = format!("grpc_send 6 {} 0 ; ", "x".repeat(4096)).repeat(200);
     let script = format!(

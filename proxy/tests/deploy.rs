@@ -155,7 +155,14 @@ fn the_image_has_no_shell_and_no_root() {
         .lines()
         .filter(|line| line.starts_with("FROM "))
         .collect();
-    assert_eq!(stages.len(), 2);
+    assert_eq!(stages.len(), 3);
+    // What it is built on, and what it runs on, have the same C library.
+    assert!(
+        stages[..2]
+            .iter()
+            .all(|stage| stage.contains("-bookworm") || stage.contains(":bookworm"))
+    );
+    assert!(stages[2].contains("-debian12:"));
     let last = text.rsplit("\nFROM ").next().unwrap();
     assert!(last.contains("distroless") && last.contains("\nUSER nonroot"));
     assert!(

@@ -7,6 +7,8 @@ mod agent;
 mod calls;
 #[path = "sidecar/endpoints.rs"]
 mod endpoints;
+#[path = "sidecar/managed.rs"]
+mod managed;
 #[path = "sidecar/mesh.rs"]
 mod mesh;
 #[path = "sidecar/rules.rs"]

@@ -50,6 +50,8 @@ usage: cargo xtask <command>
             with --random SEED --count N make cases by chance
   demo      start a gateway with three filters and show what they do;
             with --once, end after showing it
+  discovery measure what a management server with thousands of clusters costs, Weir and
+            Envoy
   filters   build Weir's own filters into target/filters
   fuzz      play hostile guests, modules and bytes to the host, for a minute;
             with --seconds N, --seed S, and --round R to play one round again;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         ["conformance", ref rest @ ..] => conformance::run(rest).map(drop),
         ["demo"] => demo::run(false),
         ["demo", "--once"] => demo::run(true),
+        ["discovery"] => bench::discovery::run(),
         ["filters"] => filters::run(),
         ["fuzz", ref rest @ ..] => stress::fuzz(rest),
         ["guests"] => guests::run(),

@@ -182,6 +182,11 @@ impl Callouts {
         self.begun.set(0);
     }
 
+    /// Whether none was begun in the guest call under way.
+    pub(crate) fn none_begun(&self) -> bool {
+        self.begun.get() == 0
+    }
+
     /// Takes the room for one callout more, whose request has so many bytes, if there
     /// is some. Streams that have ended on the other side make room.
     fn has_room(&self, bytes: usize, max: usize) -> bool {

@@ -238,6 +238,19 @@ pub(super) fn run<R>(
     (result, verdict)
 }
 
+/// The call under way has returned, and another one begins in the same entry into the
+/// engine, with the same limit. Not for guests that count.
+pub(super) fn next() {
+    // SAFETY: a slot lives as long as its thread has it.
+    #[allow(unsafe_code)]
+    if let Some(slot) = unsafe { SLOT.get().as_ref() } {
+        let number = LAST_CALL.get() + 1;
+        LAST_CALL.set(number);
+        OUT_OF_MEMORY.set(false);
+        slot.call.store(number, Ordering::Release);
+    }
+}
+
 /// Whether the call under way on this thread must end: its time is over. Who asks
 /// must see to it.
 pub(super) fn must_end() -> bool {

@@ -1,14 +1,16 @@
 //! An instance of a module, and its exported functions.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmer::sys::NativeEngineExt;
+use wasmer::sys::vm::{VMCallerCheckedAnyfunc, VMExtern};
 use wasmer::{
-    AsStoreMut, FunctionEnv, Imports, InstantiationError, Memory, RuntimeError, Store,
-    TypedFunction, WasmTypeList,
+    AsStoreMut, Extern, FunctionEnv, Imports, InstantiationError, Memory, Store, WasmTypeList,
 };
 
 use super::caller::{Confined, Env};
@@ -19,6 +21,7 @@ use super::image::Image;
 use super::module::{CompiledModule, Deadline};
 use super::trap::GuestTrap;
 use super::tunables::{GuestTunables, Made};
+use super::turns::{ARGUMENTS_MAX, Between, Entrance, Turn};
 use crate::failure::Reason;
 use crate::meter::Callback;
 
@@ -27,6 +30,7 @@ pub(crate) struct Instance {
     store: Store,
     instance: wasmer::Instance,
     memory: Option<Memory>,
+    entrance: Entrance,
     code: Arc<Code>,
     over: Option<Over>,
     /// What it was like when it was to be kept.
@@ -60,7 +64,7 @@ impl Instance {
         // The global that the clock writes to is in the store, also when the start
         // section fails: it has to outlive the call.
         let mut store = Store::new(engine);
-        let (instance, memory) = guarded(limits.start, &module.code, None, || {
+        let (instance, memory, entrance) = guarded(limits.start, &module.code, None, || {
             let rights = Rc::clone(&state);
             let env = FunctionEnv::new(
                 &mut store,
@@ -92,12 +96,14 @@ impl Instance {
             let env = &mut env.as_mut(&mut store).0;
             env.memory = memory.clone();
             env.allocator = allocator;
-            Ok((instance, memory))
+            let entrance = Entrance::new(&mut store)?;
+            Ok((instance, memory, entrance))
         })?;
         Ok(Self {
             store,
             instance,
             memory,
+            entrance,
             code: Arc::clone(&module.code),
             over: made.as_ref().and_then(Made::over),
             image: None,
@@ -133,30 +139,60 @@ impl Instance {
     }
 
     /// The exported function `name`, if there is one of this type.
-    pub(crate) fn function<A: GuestArgs, R: Results>(&self, name: &str) -> Option<GuestFn<A, R>> {
-        let function = self.instance.exports.get_typed_function(&self.store, name);
+    pub(crate) fn function<A: GuestArgs, R: Results>(
+        &mut self,
+        name: &str,
+    ) -> Option<GuestFn<A, R>> {
+        let exports = &self.instance.exports;
+        exports
+            .get_typed_function::<A::List, R>(&self.store, name)
+            .ok()?;
+        let function = exports.get_function(name).ok()?.clone();
+        let VMExtern::Function(handle) = Extern::Function(function).to_vm_extern().unwrap_sys()
+        else {
+            return None;
+        };
+        let function = &handle.get(self.store.objects_mut().as_sys()).anyfunc;
         Some(GuestFn {
-            function: function.ok()?,
+            // SAFETY: it lives as long as the store.
+            #[allow(unsafe_code)]
+            function: unsafe { *function.as_ptr().as_ref() },
             callback: Callback::of(name),
             is_root_callback: ROOT_CALLBACKS.contains(&name),
+            signature: PhantomData,
         })
     }
 
-    /// Calls `function`, which is one of this instance; after `limit`, it is
-    /// ended. A panic in a host function ends the call as a trap does: the guest is
-    /// of no use after it, and the thread serves others.
-    pub(crate) fn call<A: GuestArgs, R: Results>(
+    /// Makes calls of functions of this instance, one after the other in one entry into
+    /// the engine, as far as `between` lets them follow each other; of one that counts,
+    /// the first alone. Each is ended after `limit`. How many have returned, and what
+    /// ended the one after them. A panic in a host function ends a call as a trap does:
+    /// the guest is of no use after it, and the thread serves others.
+    pub(crate) fn call(
         &mut self,
-        function: &GuestFn<A, R>,
-        args: A,
+        turns: &[Turn],
         limit: Duration,
-    ) -> Result<R, GuestTrap> {
+        between: Between<'_>,
+    ) -> (usize, Result<(), GuestTrap>) {
         let Self {
-            store, code, over, ..
+            store,
+            entrance,
+            code,
+            over,
+            ..
         } = self;
-        guarded(limit, code, *over, || {
-            A::call(&function.function, store, args).map_err(Into::into)
-        })
+        let at_once = match code.deadline {
+            Deadline::Counter => 1,
+            Deadline::Watchdog | Deadline::Off => turns.len(),
+        };
+        let turns = turns.get(..at_once).unwrap_or(turns);
+        let mut made = 0;
+        let result = guarded(limit, code, *over, || {
+            let result;
+            (made, result) = entrance.make(store, turns, between);
+            Ok(result?)
+        });
+        (made, result)
     }
 }
 
@@ -220,77 +256,74 @@ fn trap_of_instantiation(error: InstantiationError) -> GuestTrap {
 
 /// An exported function, looked up once.
 pub(crate) struct GuestFn<A: GuestArgs, R: Results> {
-    function: TypedFunction<A::List, R>,
+    function: VMCallerCheckedAnyfunc,
     callback: Option<Callback>,
     is_root_callback: bool,
+    signature: PhantomData<fn(A) -> R>,
 }
 
 /// The callbacks of plugins that have the longer limit, also when they have started.
 const ROOT_CALLBACKS: [&str; 3] = ["proxy_on_vm_start", "proxy_on_configure", "proxy_on_tick"];
 
 impl<A: GuestArgs, R: Results> GuestFn<A, R> {
-    /// Whether it is one of those that start a plugin or do its work beside all
-    /// streams: they may take longer.
-    pub(crate) fn is_root_callback(&self) -> bool {
-        self.is_root_callback
-    }
-
-    /// Which callback it is, if it is one.
-    pub(crate) fn callback(&self) -> Option<Callback> {
-        self.callback
+    /// A call of it, which goes by `name`.
+    pub(crate) fn turn(&self, name: &'static str, args: A) -> Turn {
+        let (arguments, count) = args.numbers();
+        Turn {
+            name,
+            callback: self.callback,
+            is_root_callback: self.is_root_callback,
+            function: self.function,
+            arguments,
+            count,
+            answers: R::ANSWERS,
+            result: Cell::new(0),
+        }
     }
 }
 
 /// Results of an exported function: none or one `u32`.
 pub(crate) trait Results: WasmTypeList {
-    fn number(&self) -> Option<u32>;
+    /// Whether there is one.
+    const ANSWERS: bool;
+    fn of(number: u32) -> Self;
 }
 
 impl Results for () {
-    fn number(&self) -> Option<u32> {
-        None
-    }
+    const ANSWERS: bool = false;
+    fn of(_: u32) -> Self {}
 }
 
 impl Results for u32 {
-    fn number(&self) -> Option<u32> {
-        Some(*self)
+    const ANSWERS: bool = true;
+    fn of(number: u32) -> Self {
+        number
     }
 }
 
 /// Arguments of an exported function: none to five `u32`.
 pub(crate) trait GuestArgs: Copy {
     type List: WasmTypeList;
-    /// Shows them to `see`.
-    fn show(self, see: impl FnOnce(&[u32]));
-    fn call<R: Results>(
-        function: &TypedFunction<Self::List, R>,
-        store: &mut impl AsStoreMut,
-        args: Self,
-    ) -> Result<R, RuntimeError>;
+    /// All of them, in front, and how many there are.
+    fn numbers(self) -> ([u32; ARGUMENTS_MAX], usize);
 }
 
 macro_rules! guest_args {
-    ($list:ty; $($arg:ident: $ty:ty),*) => {
+    ($list:ty; $count:literal; $($arg:ident: $ty:ty),*) => {
         impl GuestArgs for ($($ty,)*) {
             type List = $list;
-            fn show(self, see: impl FnOnce(&[u32])) {
+            fn numbers(self) -> ([u32; ARGUMENTS_MAX], usize) {
                 let ($($arg,)*) = self;
-                see(&[$($arg),*]);
-            }
-            fn call<R: Results>(
-                function: &TypedFunction<Self::List, R>,
-                store: &mut impl AsStoreMut,
-                ($($arg,)*): Self,
-            ) -> Result<R, RuntimeError> {
-                function.call(store, $($arg),*)
+                let mut numbers = [0; ARGUMENTS_MAX];
+                numbers[..$count].copy_from_slice(&[$($arg),*]);
+                (numbers, $count)
             }
         }
     };
 }
 
-guest_args!((););
-guest_args!(u32; a: u32);
-guest_args!((u32, u32); a: u32, b: u32);
-guest_args!((u32, u32, u32); a: u32, b: u32, c: u32);
-guest_args!((u32, u32, u32, u32, u32); a: u32, b: u32, c: u32, d: u32, e: u32);
+guest_args!((); 0;);
+guest_args!(u32; 1; a: u32);
+guest_args!((u32, u32); 2; a: u32, b: u32);
+guest_args!((u32, u32, u32); 3; a: u32, b: u32, c: u32);
+guest_args!((u32, u32, u32, u32, u32); 5; a: u32, b: u32, c: u32, d: u32, e: u32);

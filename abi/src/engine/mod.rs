@@ -19,6 +19,7 @@ mod sealed;
 mod signal;
 mod trap;
 mod tunables;
+mod turns;
 
 pub(crate) use caller::{AllocateError, Caller};
 pub use clock::start_watchdog;
@@ -31,3 +32,4 @@ pub(crate) use module::{
 };
 pub(crate) use sealed::{Identity, SealKey};
 pub(crate) use trap::{GuestTrap, HostTrap};
+pub(crate) use turns::Turn;

@@ -20,6 +20,7 @@ mod failure;
 mod header_phases;
 mod headers;
 mod imports;
+mod in_turn;
 mod limits;
 mod load;
 mod metrics;

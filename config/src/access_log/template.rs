@@ -94,6 +94,10 @@ pub enum Field {
     RequestedServerName,
     /// `FILTER_CHAIN_NAME`
     FilterChainName,
+    /// `CONNECTION_TERMINATION_DETAILS`
+    ConnectionTerminationDetails,
+    /// `DYNAMIC_METADATA(filter:key:key)`: the namespace, and keys one inside the other.
+    DynamicMetadata(Vec<String>),
     /// `DOWNSTREAM_TLS_VERSION` and others that name TLS.
     Tls(TlsOf, TlsField),
 }
@@ -108,7 +112,7 @@ pub struct HeaderField {
 }
 
 /// Fields without arguments.
-const PLAIN: [(&str, Field); 24] = [
+const PLAIN: [(&str, Field); 25] = [
     ("PROTOCOL", Field::Protocol),
     ("RESPONSE_CODE", Field::ResponseCode),
     ("RESPONSE_CODE_DETAILS", Field::ResponseCodeDetails),
@@ -148,6 +152,10 @@ const PLAIN: [(&str, Field); 24] = [
     ("REQUESTED_SERVER_NAME", Field::RequestedServerName),
     ("FILTER_CHAIN_NAME", Field::FilterChainName),
     (
+        "CONNECTION_TERMINATION_DETAILS",
+        Field::ConnectionTerminationDetails,
+    ),
+    (
         "UPSTREAM_TRANSPORT_FAILURE_REASON",
         Field::UpstreamTransportFailureReason,
     ),
@@ -162,6 +170,7 @@ fn names() -> impl Iterator<Item = &'static str> + Clone {
         "RESP",
         "TRAILER",
         "ROUTE_NAME",
+        "DYNAMIC_METADATA",
     ];
     let plain = PLAIN.iter().map(|(name, _)| *name);
     plain.chain(tls::names()).chain(others)
@@ -280,6 +289,14 @@ fn field(name: &str, argument: Option<&str>) -> Result<Field, TemplateError> {
         "REQ_WITHOUT_QUERY" => return header(Field::RequestWithoutQuery),
         "RESP" => return header(Field::Response),
         "TRAILER" => return header(Field::Trailer),
+        "DYNAMIC_METADATA" => {
+            let path = argument.filter(|path| !path.is_empty()).ok_or_else(|| {
+                error(format!("`%{name}%` needs a filter: `%{name}(my.filter)%`"))
+            })?;
+            return Ok(Field::DynamicMetadata(
+                path.split(':').map(str::to_owned).collect(),
+            ));
+        }
         "START_TIME" => {
             let format = argument.filter(|format| !format.is_empty());
             return time::parse(format.unwrap_or(time::START_TIME)).map(Field::StartTime);

@@ -1,5 +1,6 @@
 //! Envoy's `config.accesslog.v3.AccessLog`.
 
+use super::elsewhere::{self, Kind};
 use super::message::Message;
 use super::wasm;
 use crate::access_log::{AccessLog, LogFormat, LogPath};
@@ -37,16 +38,15 @@ pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
             }
             WASM => {
                 if let Some(wasm) = wasm::plugin(config) {
-                    let name = wasm::unique(&name, &chain.access_loggers);
+                    let name = wasm::unique(&name, &chain.access_loggers, &[]);
                     let name = Spanned::new(name, log.at());
                     chain.access_loggers.push(HttpFilter::new(name, wasm));
                 }
                 continue;
             }
-            other => {
-                let what = format!("{}: the access logger `{name}` ({other})", log.path());
-                log.reader.outside(log.at(), &what, None);
-                typed.message.close();
+            _ => {
+                elsewhere::note(Kind::AccessLogger, &log, &name, Some(typed));
+                log.close();
                 continue;
             }
         };

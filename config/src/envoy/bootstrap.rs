@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::elsewhere::{self, Kind};
 use super::message::Message;
 use super::reader::Reader;
-use super::{address, cluster, dynamic, listener, route};
+use super::{address, cluster, dynamic, listener, route, secret};
 use crate::admin::Admin;
 use crate::callouts::Callouts;
 use crate::config::Config;
@@ -40,6 +41,16 @@ pub(super) fn read(reader: &Reader, root: &yaml::Node, source: &Arc<Source>) -> 
         bootstrap.missing("static_resources");
         return config;
     };
+    for extension in bootstrap.messages("bootstrap_extensions") {
+        let name = extension.nonempty("name").unwrap_or_default();
+        let typed = extension.typed("typed_config");
+        elsewhere::note(Kind::BootstrapExtension, &extension, &name, typed);
+    }
+    for message in resources.messages("secrets") {
+        if let Some((name, secret)) = secret::read(&message) {
+            reader.secrets.borrow_mut().insert(name, secret);
+        }
+    }
     let listeners = resources.messages("listeners");
     let dynamic = config.dynamic_resources.as_ref();
     if listeners.is_empty() && !dynamic.is_some_and(|dynamic| dynamic.listeners) {

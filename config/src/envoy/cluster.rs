@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::elsewhere::{self, Kind};
 use super::listener::buffer_limit;
 use super::message::Message;
 use super::{
@@ -72,6 +73,12 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<Cluster> {
     message.inert("alt_stat_name");
     security::old_tls(message);
     transport::cluster(message, &mut cluster);
+    for filter in message.messages("filters") {
+        let name = filter.nonempty("name").unwrap_or_default();
+        let typed = filter.typed("typed_config");
+        elsewhere::note(Kind::NetworkFilter, &filter, &name, typed);
+        filter.close();
+    }
     protocol_options::upstream(message, &mut cluster);
     if cluster.protocol != UpstreamProtocol::Http1 {
         // The switch is one of HTTP/1.

@@ -1,19 +1,23 @@
 //! Envoy's `HttpConnectionManager`.
 
+use super::elsewhere::{self, Kind};
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, istio, protocol_options, route, security, wasm};
+use super::{access_log, istio, protocol_options, rbac, route, wasm};
 use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::error::Problem;
 use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
 use crate::http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
+use crate::native_filter::{Native, NativeFilter};
 use crate::route::{RouteFilter, RouteFilters};
 use crate::source::Spanned;
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+
+const REQUEST_ID: &str = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
 
 /// As much as Envoy takes.
 const MAX_REQUEST_HEADERS_KB: u32 = 8192;
@@ -66,12 +70,10 @@ const ESCAPED_SLASHES: [(&str, i64, EscapedSlashes); 5] = [
 pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("stat_prefix");
     istio::begin_http(message, chain);
+    request_id(message);
     chain.http = options(message);
     message.refuse("rds", "write the routes into `route_config`");
-    message.refuse(
-        "tracing",
-        "import the bootstrap, and write `tracing: { otlp: { endpoint: … } }` into Weir's own form",
-    );
+    tracing(message);
     match message.message("route_config") {
         Some(config) => route::configuration(&config, chain),
         None if message.node("rds").is_none() => message.missing("route_config"),
@@ -79,6 +81,42 @@ pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     }
     filters(message, chain);
     access_log::read(message, chain);
+}
+
+/// `tracing`: without a provider of its own, it makes no spans here.
+fn tracing(message: &Message<'_, '_>) {
+    let Some(tracing) = message.message("tracing") else {
+        return;
+    };
+    let has_provider = tracing.node("provider").is_some();
+    let at = message.span_of("tracing");
+    tracing.close();
+    let path = message.path_of("tracing");
+    if has_provider {
+        let help = "import the bootstrap, and write `tracing: { otlp: { endpoint: … } }` into \
+                    Weir's own form";
+        message.reader.outside(at, &path, Some(help.to_owned()));
+    } else {
+        let text = format!("{path} is passed over: it names no provider, and makes no spans");
+        message.reader.warn(at, text);
+    }
+}
+
+/// `request_id_extension`, which must be what there is.
+fn request_id(message: &Message<'_, '_>) {
+    let extension = message.message("request_id_extension");
+    let Some(typed) = extension.as_ref().and_then(|e| e.typed("typed_config")) else {
+        return;
+    };
+    if typed.name == REQUEST_ID {
+        // Traces go their own way.
+        typed.message.inert("pack_trace_reason");
+        typed.message.inert("use_request_id_for_trace_sampling");
+    } else {
+        let what = format!("{}: the type `{}`", typed.message.path(), typed.name);
+        message.reader.outside(typed.message.at(), &what, None);
+        typed.message.close();
+    }
 }
 
 fn options(message: &Message<'_, '_>) -> HttpOptions {
@@ -198,30 +236,42 @@ fn filters(message: &Message<'_, '_>, chain: &mut FilterChain) {
                 if let Some(wasm) = wasm::plugin(&typed.message) {
                     let mut name = name;
                     let given = name.value.clone();
-                    name.value = wasm::unique(&name.value, &chain.http_filters);
+                    let native = &chain.native_filters;
+                    name.value = wasm::unique(&name.value, &chain.http_filters, native);
                     names.push((given, name.value.clone()));
                     chain.http_filters.push(HttpFilter::new(name, wasm));
                 }
             }
-            CORS => {
+            CORS | rbac::HTTP => {
                 check_terminal(&filter, &name, false, index == last);
-                cors = Some(name.value.clone());
-                if !chain.http_filters.is_empty() {
-                    let what = format!("{}: the filter for CORS behind others", filter.path());
-                    let help = Some("write it as the first".to_owned());
-                    filter.reader.outside(filter.at(), &what, help);
-                }
+                let mut name = name;
+                let given = name.value.clone();
+                let (filters, native) = (&chain.http_filters, &chain.native_filters);
+                name.value = wasm::unique(&name.value, filters, native);
+                names.push((given.clone(), name.value.clone()));
+                let kind = if typed.name == CORS {
+                    cors = Some(given);
+                    Native::Cors
+                } else {
+                    Native::Rbac(Box::new(rbac::http(typed.message)))
+                };
+                chain.native_filters.push(NativeFilter {
+                    name,
+                    place: chain.http_filters.len(),
+                    kind,
+                });
             }
             istio::STATS | istio::PEER_METADATA => {
                 check_terminal(&filter, &name, false, index == last);
                 istio::http_filter(&filter, typed, chain);
             }
-            other => {
-                let what = format!("{}: the HTTP filter `{name}` ({other})", filter.path());
-                security::outside(&filter, &what, &name, other);
-                typed.message.close();
-            }
+            _ => elsewhere::note(Kind::HttpFilter, &filter, &name, Some(typed)),
         }
+    }
+    // In front of all others, its place goes without saying.
+    let is_first = |f: &NativeFilter| f.kind == Native::Cors && f.place == 0;
+    if chain.native_filters.first().is_some_and(is_first) {
+        chain.native_filters.remove(0);
     }
     for host in &mut chain.virtual_hosts {
         let of_routes = host.routes.iter_mut().map(|route| &mut route.filters);

@@ -36,10 +36,20 @@ pub(super) fn read(message: &Message<'_, '_>) -> FilterChain {
     let last = filters.len().saturating_sub(1);
     let mut in_front = Vec::new();
     for (index, filter) in filters.into_iter().enumerate() {
-        in_front.extend(network_filter::read(filter, index == last, &mut chain));
+        let last = index == last;
+        let wasm = network_filter::read(filter, last, in_front.len(), &mut chain);
+        in_front.extend(wasm);
     }
     for filter in in_front {
         filter.place(&mut chain);
+    }
+    let placed = chain.network_filters.len();
+    for filter in &mut chain.native_network_filters {
+        // Those that were passed over have no place.
+        filter.place = filter.place.min(placed);
+        message.reader.native(message.path(), |problems| {
+            filter.check_of_connections(problems);
+        });
     }
     chain
 }
@@ -96,27 +106,28 @@ fn transport_protocol(message: &Message<'_, '_>) -> Option<TransportProtocol> {
 }
 
 /// A list of `CidrRange`.
-fn ranges(message: &Message<'_, '_>, field: &'static str) -> Vec<Cidr> {
-    let mut ranges = Vec::new();
-    for range in message.messages(field) {
-        let address = range.required_text("address_prefix");
-        let bits = range
-            .number::<u8>("prefix_len")
-            .map_or(0, |bits| bits.value);
-        let found = address.parse::<IpAddr>().ok();
-        match found.and_then(|address| Cidr::new(address, bits)) {
-            Some(range) => ranges.push(range),
-            None => {
-                let text = format!(
-                    "{}: `{}/{bits}` is no range of addresses",
-                    range.path(),
-                    *address
-                );
-                message.reader.problem(Problem::new(address.span, text));
-            }
-        }
+pub(super) fn ranges(message: &Message<'_, '_>, field: &'static str) -> Vec<Cidr> {
+    let ranges = message.messages(field);
+    ranges.iter().filter_map(range).collect()
+}
+
+/// `CidrRange`.
+pub(super) fn range(range: &Message<'_, '_>) -> Option<Cidr> {
+    let address = range.required_text("address_prefix");
+    let bits = range
+        .number::<u8>("prefix_len")
+        .map_or(0, |bits| bits.value);
+    let found = address.parse::<IpAddr>().ok();
+    let found = found.and_then(|address| Cidr::new(address, bits));
+    if found.is_none() && !address.is_empty() {
+        let text = format!(
+            "{}: `{}/{bits}` is no range of addresses",
+            range.path(),
+            *address
+        );
+        range.reader.problem(Problem::new(address.span, text));
     }
-    ranges
+    found
 }
 
 /// A list of whole numbers.

@@ -1,4 +1,4 @@
-//! Istio's filters for telemetry: `istio.stats`, and the exchange of metadata.
+//! Istio's filters for telemetry: `istio.stats`, and who peers are.
 
 use super::message::Message;
 use super::typed::Typed;
@@ -12,7 +12,6 @@ use crate::yaml::Value;
 
 pub(super) const STATS: &str = "stats.PluginConfig";
 pub(super) const PEER_METADATA: &str = "io.istio.http.peer_metadata.Config";
-pub(super) const METADATA_EXCHANGE: &str = "envoy.tcp.metadataexchange.config.MetadataExchange";
 
 const REPORTERS: [(&str, i64, Option<IstioReporter>); 2] = [
     ("UNSPECIFIED", 0, None),
@@ -46,15 +45,7 @@ pub(super) fn network_filter(
 ) {
     let message = typed.message;
     message.inert("@type");
-    if typed.name == METADATA_EXCHANGE {
-        let path = filter.path();
-        let text = format!(
-            "{path}: `{METADATA_EXCHANGE}` is passed over: connections tell nothing of peers; \
-             labels of an endpoint's workload come from its metadata, others are `unknown`"
-        );
-        filter.reader.warn(filter.at(), text);
-        message.close();
-    } else if chain.istio.stats.is_some() {
+    if chain.istio.stats.is_some() {
         twice(filter, &typed.name);
         message.close();
     } else {

@@ -1,5 +1,6 @@
 //! Envoy's `config.listener.v3.Listener`.
 
+use super::elsewhere::{self, Kind};
 use super::message::Message;
 use super::typed::Typed;
 use super::{address, filter_chain};
@@ -124,11 +125,7 @@ fn listener_filters(message: &Message<'_, '_>, listener: &mut Listener) {
                 listener.proxy_protocol = Some(ProxyProtocol { timeout });
             }
             (_, typed) => {
-                let what = format!("{}: the listener filter `{name}`", filter.path());
-                message.reader.outside(filter.at(), &what, None);
-                if let Some(typed) = typed {
-                    typed.message.close();
-                }
+                elsewhere::note(Kind::ListenerFilter, &filter, &name, typed);
                 filter.close();
                 continue;
             }

@@ -164,7 +164,8 @@ pub(super) fn circuit_breakers(message: &Message<'_, '_>, cluster: &mut Cluster)
             threshold.close();
             continue;
         }
-        threshold.only("track_remaining", false);
+        // Of metrics.
+        threshold.inert("track_remaining");
         if let Some(budget) = threshold.message("retry_budget") {
             cluster.retry_budget = Some(retry_budget(&budget));
         }

@@ -1,11 +1,13 @@
 //! Envoy's `config.listener.v3.Filter`: what a connection passes.
 
+use super::elsewhere::{self, Kind};
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, connection_manager, istio, security, wasm};
+use super::{access_log, connection_manager, istio, rbac, wasm};
 use crate::defaults::TCP_IDLE_TIMEOUT;
 use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
+use crate::native_filter::{Native, NativeFilter};
 use crate::source::Spanned;
 use crate::tcp_proxy::TcpProxy;
 
@@ -35,16 +37,19 @@ impl WasmFilter<'_, '_> {
             self.wasm.close();
             self.filter.close();
         } else if let Some(wasm) = wasm::plugin(&self.wasm) {
-            name.value = wasm::unique(&name.value, &chain.network_filters);
+            let native = &chain.native_network_filters;
+            name.value = wasm::unique(&name.value, &chain.network_filters, native);
             chain.network_filters.push(HttpFilter::new(name, wasm));
         }
     }
 }
 
-/// `filters[]`: fills in `chain`. Gives a wasm filter, which is yet to be placed.
+/// `filters[]`: fills in `chain`. Gives a wasm filter, which is yet to be placed, as are
+/// those `in_front` of it.
 pub(super) fn read<'n, 'r>(
     filter: Message<'n, 'r>,
     last: bool,
+    in_front: usize,
     chain: &mut FilterChain,
 ) -> Option<WasmFilter<'n, 'r>> {
     let name = filter.required_text("name");
@@ -68,14 +73,22 @@ pub(super) fn read<'n, 'r>(
             let wasm = typed.message;
             return Some(WasmFilter { filter, name, wasm });
         }
-        istio::STATS | istio::METADATA_EXCHANGE => {
+        istio::STATS => {
             check_terminal(&filter, &name, false, last);
             istio::network_filter(&filter, typed, chain);
         }
-        other => {
-            let what = format!("{}: the network filter `{name}` ({other})", filter.path());
-            security::outside(&filter, &what, &name, other);
-            typed.message.close();
+        rbac::NETWORK => {
+            check_terminal(&filter, &name, false, last);
+            let mut name = name;
+            name.value = wasm::unique(&name.value, &[], &chain.native_network_filters);
+            chain.native_network_filters.push(NativeFilter {
+                name,
+                place: in_front,
+                kind: Native::Rbac(Box::new(rbac::network(typed.message))),
+            });
+        }
+        _ => {
+            elsewhere::note(Kind::NetworkFilter, &filter, &name, Some(typed));
             filter.close();
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::Leniency;
+use super::secret::Secrets;
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::source::Span;
@@ -17,6 +18,8 @@ pub(super) struct Reader {
     guard: Cell<Option<&'static str>>,
     problems: RefCell<Problems>,
     warnings: RefCell<Problems>,
+    /// What TLS refers to by name.
+    pub(super) secrets: RefCell<Secrets>,
 }
 
 impl Reader {
@@ -27,13 +30,15 @@ impl Reader {
             guard: Cell::new(None),
             problems: RefCell::new(problems),
             warnings: RefCell::default(),
+            secrets: RefCell::default(),
         }
     }
 
-    /// Of a single resource of a management server.
-    pub(super) fn of_resource(leniency: Leniency) -> Self {
+    /// Of a single resource of a management server, which may refer to these secrets.
+    pub(super) fn of_resource(leniency: Leniency, secrets: &Secrets) -> Self {
         Self {
             is_resource: true,
+            secrets: RefCell::new(secrets.clone()),
             ..Self::new(leniency, Problems::default())
         }
     }

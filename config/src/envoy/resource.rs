@@ -5,7 +5,8 @@ use serde_json::Value as Json;
 
 use super::message::Message;
 use super::reader::Reader;
-use super::{Leniency, cluster, listener, route, wasm};
+use super::secret::{self, Secret, Secrets};
+use super::{Leniency, cluster, listener, rbac, route, wasm};
 use crate::check;
 use crate::cluster::{Cluster, ClusterEndpoint};
 use crate::config::Config;
@@ -44,7 +45,15 @@ pub type Read<T> = Result<Resource<T>, ResourceError>;
 /// # Errors
 /// What is wrong with it, and what Weir does not have, as far as `leniency` says so.
 pub fn read_listener(json: &Json, leniency: Leniency) -> Read<Listener> {
-    let read = read(json, leniency, listener::read)?;
+    read_listener_with(json, leniency, &Secrets::default())
+}
+
+/// The same of one that refers to `secrets`.
+///
+/// # Errors
+/// As [`read_listener`]; and a secret is not there, or of another kind.
+pub fn read_listener_with(json: &Json, leniency: Leniency, secrets: &Secrets) -> Read<Listener> {
+    let read = read(json, leniency, secrets, listener::read)?;
     let mut problems = Problems::default();
     check::listener(&read.value, &mut problems);
     finish(read, problems)
@@ -55,9 +64,32 @@ pub fn read_listener(json: &Json, leniency: Leniency) -> Read<Listener> {
 /// # Errors
 /// As [`read_listener`].
 pub fn read_cluster(json: &Json, leniency: Leniency) -> Read<Cluster> {
-    let read = read(json, leniency, cluster::read)?;
+    read_cluster_with(json, leniency, &Secrets::default())
+}
+
+/// The same of one that refers to `secrets`.
+///
+/// # Errors
+/// As [`read_listener_with`].
+pub fn read_cluster_with(json: &Json, leniency: Leniency, secrets: &Secrets) -> Read<Cluster> {
+    let read = read(json, leniency, secrets, cluster::read)?;
     let Some(value) = read.value else {
         // Passed over, with a warning: whoever routes to it must know.
+        return Err(ResourceError(read.warnings));
+    };
+    Ok(Resource {
+        value,
+        warnings: read.warnings,
+    })
+}
+
+/// Reads `extensions.transport_sockets.tls.v3.Secret`, with its name.
+///
+/// # Errors
+/// As [`read_listener`]; and it is none that TLS can use.
+pub fn read_secret(json: &Json, leniency: Leniency) -> Read<(String, Secret)> {
+    let read = read(json, leniency, &Secrets::default(), secret::read)?;
+    let Some(value) = read.value else {
         return Err(ResourceError(read.warnings));
     };
     Ok(Resource {
@@ -72,7 +104,7 @@ pub fn read_cluster(json: &Json, leniency: Leniency) -> Read<Cluster> {
 /// # Errors
 /// As [`read_listener`].
 pub fn read_endpoints(json: &Json, leniency: Leniency) -> Read<Vec<ClusterEndpoint>> {
-    read(json, leniency, |message| {
+    read(json, leniency, &Secrets::default(), |message| {
         // How it is spread is the cluster's business.
         message.inert("policy");
         message.inert("named_endpoints");
@@ -86,7 +118,7 @@ pub fn read_endpoints(json: &Json, leniency: Leniency) -> Read<Vec<ClusterEndpoi
 /// As [`read_listener`].
 pub fn read_routes(json: &Json, leniency: Leniency) -> Read<()> {
     let mut chain = FilterChain::empty(Span::NOWHERE);
-    let read = read(json, leniency, |message| {
+    let read = read(json, leniency, &Secrets::default(), |message| {
         route::configuration(message, &mut chain);
     })?;
     let mut problems = Problems::default();
@@ -94,13 +126,13 @@ pub fn read_routes(json: &Json, leniency: Leniency) -> Read<()> {
     finish(read, problems)
 }
 
-/// Reads `config.core.v3.TypedExtensionConfig` with a wasm filter, for what is wrong
-/// with it.
+/// Reads `config.core.v3.TypedExtensionConfig` with a wasm filter, or with policies in its
+/// place, for what is wrong with it.
 ///
 /// # Errors
-/// As [`read_listener`]; and it is no wasm filter.
+/// As [`read_listener`]; and it is neither.
 pub fn read_extension(json: &Json, leniency: Leniency) -> Read<()> {
-    read(json, leniency, |message| {
+    read(json, leniency, &Secrets::default(), |message| {
         message.inert("name");
         let Some(typed) = message.typed("typed_config") else {
             message.missing("typed_config");
@@ -108,6 +140,11 @@ pub fn read_extension(json: &Json, leniency: Leniency) -> Read<()> {
         };
         if FILTERS.contains(&typed.name.as_str()) {
             wasm::plugin(&typed.message);
+        } else if typed.name == rbac::HTTP {
+            // What an agent sends in the place of a filter that it cannot fetch.
+            rbac::http(typed.message);
+        } else if typed.name == rbac::NETWORK {
+            rbac::network(typed.message);
         } else {
             let what = format!("the extension `{}`", typed.name);
             message.reader.never(message.at(), &what, "");
@@ -135,9 +172,14 @@ pub fn assemble(
     Ok(config)
 }
 
-fn read<T>(json: &Json, leniency: Leniency, read: impl FnOnce(&Message<'_, '_>) -> T) -> Read<T> {
+fn read<T>(
+    json: &Json,
+    leniency: Leniency,
+    secrets: &Secrets,
+    read: impl FnOnce(&Message<'_, '_>) -> T,
+) -> Read<T> {
     let node = yaml::Node::of_json(json);
-    let reader = Reader::of_resource(leniency);
+    let reader = Reader::of_resource(leniency, secrets);
     let value = {
         let message = Message::open(&reader, &node, String::new());
         read(&message)

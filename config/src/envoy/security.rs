@@ -1,8 +1,8 @@
 //! What keeps requests out, or others from reading them. Without it everything
 //! would work, and be open: not even the lenient reader passes it over.
 
-use super::cors;
 use super::message::Message;
+use super::{cors, elsewhere, rbac};
 use crate::route::{Cors, FilterSetting, RouteFilter, RouteFilters};
 use crate::source::Spanned;
 use crate::yaml::Value;
@@ -55,7 +55,7 @@ impl PerRoute {
     }
 }
 
-/// The one configuration of a filter that a route can have.
+/// What a route has of a filter for CORS.
 const CORS_POLICY: &str = "envoy.extensions.filters.http.cors.v3.CorsPolicy";
 
 /// `typed_per_filter_config`, which may hold what a filter turns away, or
@@ -86,7 +86,18 @@ pub(super) fn per_route(message: &Message<'_, '_>) -> PerRoute {
             found.cors = Some(cors::policy(&settings));
             continue;
         }
-        if kind.ends_with(FILTER_CONFIG) && !guards(name, kind) {
+        if kind.rsplit('/').next() == Some(rbac::PER_ROUTE) {
+            let settings = Message::open(message.reader, &entry.value, what);
+            settings.inert("@type");
+            found.filters.0.push(RouteFilter {
+                name: Spanned::new(name.to_owned(), at),
+                setting: FilterSetting::Rbac(Box::new(rbac::per_route(settings))),
+            });
+            continue;
+        }
+        // Of those that there are, they say nothing but what is done.
+        let is_known = name.split('.').any(|part| part == "rbac");
+        if kind.ends_with(FILTER_CONFIG) && (is_known || !guards(name, kind)) {
             let settings = Message::open(message.reader, &entry.value, what.clone());
             settings.inert("@type");
             settings.inert("is_optional");
@@ -101,7 +112,10 @@ pub(super) fn per_route(message: &Message<'_, '_>) -> PerRoute {
                 continue;
             }
         }
-        if guards(name, kind) || kind.ends_with(FILTER_CONFIG) {
+        let given = kind.rsplit('/').next().unwrap_or_default();
+        if let Some(why) = elsewhere::of_route(given) {
+            message.reader.never(at, &what, why);
+        } else if guards(name, kind) || kind.ends_with(FILTER_CONFIG) {
             message.reader.never(at, &what, FILTER);
         } else {
             message.reader.outside(at, &what, None);
@@ -122,16 +136,12 @@ pub(super) fn require_tls(message: &Message<'_, '_>) {
     }
 }
 
-/// Older and wider ways to ask for TLS than `transport_socket`.
+/// The older way to ask for TLS than `transport_socket`.
 pub(super) fn old_tls(message: &Message<'_, '_>) {
-    for field in ["tls_context", "transport_socket_matches"] {
-        if message
-            .node(field)
-            .is_some_and(|node| !node.is_empty_list())
-        {
-            let why = "the connections would be in plain text";
-            let path = message.path_of(field);
-            message.reader.never(message.span_of(field), &path, why);
-        }
+    const FIELD: &str = "tls_context";
+    if message.node(FIELD).is_some() {
+        let why = "the connections would be in plain text";
+        let path = message.path_of(FIELD);
+        message.reader.never(message.span_of(FIELD), &path, why);
     }
 }

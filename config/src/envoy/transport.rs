@@ -7,14 +7,16 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::Message;
 use super::route_match::string_match;
+use super::secret::Content;
 use super::typed::Typed;
 use crate::cluster::Cluster;
 use crate::error::Problem;
 use crate::proxy_protocol::{ProxyProtocolVersion, UpstreamProxyProtocol};
+use crate::read::{Word, nearest};
 use crate::source::Spanned;
 use crate::tls::{
-    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsVersion,
-    TlsVersions, UpstreamTls, Verification,
+    ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsCipher, TlsCiphers,
+    TlsMatch, TlsVersion, TlsVersions, UpstreamTls, Verification,
 };
 
 const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
@@ -29,11 +31,19 @@ const PROXY_PROTOCOL_VERSIONS: [(&str, i64, ProxyProtocolVersion); 2] = [
 ];
 
 /// Why nothing in a TLS context is passed over.
-const GUARD: &str = "`--lenient` does not pass it over: others could come in, or read along";
+pub(super) const GUARD: &str =
+    "`--lenient` does not pass it over: others could come in, or read along";
 
-/// Why secrets must be in the bootstrap, or in files that it names.
-const SDS: &str = "name the files, which are looked at again and again: \
-                   `filename` in `tls_certificates` and `validation_context`";
+/// Fields with names of secrets.
+const VALIDATION: &str = "validation_context_sds_secret_config";
+const COMBINED: &str = "combined_validation_context";
+
+/// The protocol of Istio's filters for metadata.
+const PEER_EXCHANGE: &str = "istio-peer-exchange";
+
+/// Where certificates can be.
+const FILES: &str = "name the files, which are looked at again and again: \
+                     `filename` in `tls_certificates` and `validation_context`";
 
 /// Where certificates and keys stand: Envoy's `DataSource`.
 const SOURCES: [&str; 4] = [
@@ -71,8 +81,8 @@ struct Common {
 }
 
 /// Envoy's `CertificateValidationContext`.
-#[derive(Default)]
-struct Validation {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Validation {
     ca: Option<Spanned<Pem>>,
     /// Authorities that the system believes.
     system: bool,
@@ -102,7 +112,9 @@ pub(super) fn listener(chain: &Message<'_, '_>) -> Option<ListenerTls> {
             let path = context.path();
             let message = format!("{path} has no certificate");
             let at = context.at();
-            context.reader.problem(Problem::new(at, message).help(SDS));
+            context
+                .reader
+                .problem(Problem::new(at, message).help(FILES));
         }
         tls.certificates = common.certificates;
         tls.alpn = Some(common.alpn);
@@ -124,8 +136,28 @@ pub(super) fn listener(chain: &Message<'_, '_>) -> Option<ListenerTls> {
     })
 }
 
-/// `transport_socket` of a cluster.
+/// `transport_socket` of a cluster, and `transport_socket_matches`.
 pub(super) fn cluster(message: &Message<'_, '_>, cluster: &mut Cluster) {
+    for one in message.messages("transport_socket_matches") {
+        one.reader.guarded(GUARD, || {
+            let found = TlsMatch {
+                name: one.required_text("name"),
+                matches: one.object("match"),
+                tls: open(&one).and_then(upstream),
+            };
+            if one.node("transport_socket").is_none() {
+                one.missing("transport_socket");
+            }
+            cluster.tls_matches.push(found);
+        });
+    }
+    if message.node("transport_socket_matcher").is_some() {
+        let path = message.path_of("transport_socket_matcher");
+        let at = message.span_of("transport_socket_matcher");
+        message
+            .reader
+            .never(at, &path, "write `transport_socket_matches`");
+    }
     let Some((socket, typed)) = open(message) else {
         return;
     };
@@ -237,32 +269,89 @@ fn common(context: &Message<'_, '_>) -> Common {
     let Some(message) = context.message("common_tls_context") else {
         return common;
     };
-    for secret in [
-        "tls_certificate_sds_secret_configs",
-        "tls_certificate_provider_instance",
-        "validation_context_sds_secret_config",
-        "combined_validation_context",
-    ] {
-        if message
-            .node(secret)
-            .is_some_and(|node| !node.is_empty_list())
-        {
-            let at = message.span_of(secret);
-            message.reader.never(at, &message.path_of(secret), SDS);
-        }
+    let instance = "tls_certificate_provider_instance";
+    if message.node(instance).is_some() {
+        let at = message.span_of(instance);
+        message.reader.never(at, &message.path_of(instance), FILES);
     }
-    let names = message.texts("alpn_protocols");
-    common.alpn = names.into_iter().map(|name| name.value).collect();
+    let names = message.texts("alpn_protocols").into_iter();
+    // Who agrees on it tells the other side who it is before anything else, which no
+    // filter here does.
+    let names = names.filter(|name| name.value != PEER_EXCHANGE);
+    common.alpn = names.map(|name| name.value).collect();
     if let Some(params) = message.message("tls_params") {
         common.versions = versions(&params);
     }
     for pair in message.messages("tls_certificates") {
         common.certificates.extend(certificate(&pair));
     }
-    if let Some(context) = message.message("validation_context") {
-        common.validation = validation(&context);
+    for config in message.messages("tls_certificate_sds_secret_configs") {
+        if let Some(Content::Certificate(pair)) = secret(&config, "tls_certificate") {
+            common.certificates.push(pair);
+        }
+    }
+    match message.one_of(&["validation_context", VALIDATION, COMBINED]) {
+        Some(COMBINED) => {
+            if let Some(combined) = message.message(COMBINED) {
+                let default = combined.message("default_validation_context");
+                let default = default.map(|context| validation(&context));
+                common.validation = default.unwrap_or_default();
+                match combined.message(VALIDATION) {
+                    Some(config) => common.validation.merge(named_validation(&config)),
+                    None => combined.missing(VALIDATION),
+                }
+            }
+        }
+        Some(VALIDATION) => {
+            let config = message.message(VALIDATION);
+            common.validation = config.map(|c| named_validation(&c)).unwrap_or_default();
+        }
+        Some(_) => {
+            let context = message.message("validation_context");
+            common.validation = context.map(|c| validation(&c)).unwrap_or_default();
+        }
+        None => {}
     }
     common
+}
+
+fn named_validation(config: &Message<'_, '_>) -> Validation {
+    match secret(config, "validation_context") {
+        Some(Content::Validation(validation)) => validation,
+        _ => Validation::default(),
+    }
+}
+
+/// The secret of a `SdsSecretConfig`; notes a problem if there is none of that kind.
+fn secret(config: &Message<'_, '_>, kind: &str) -> Option<Content> {
+    // Where it would come from; it is there, or it is not.
+    config.inert("sds_config");
+    let name = config.required_text("name");
+    let secrets = config.reader.secrets.borrow();
+    let found = secrets.get(&name).filter(|secret| match secret {
+        Content::Certificate(_) => kind == "tls_certificate",
+        Content::Validation(_) => kind == "validation_context",
+    });
+    if found.is_none() && !name.is_empty() {
+        let path = config.path();
+        let text = format!("{path}: there is no secret `{}` with a `{kind}`", *name);
+        let help = match nearest(&name, secrets.names()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "write it into `static_resources.secrets`".to_owned(),
+        };
+        let problem = Problem::new(name.span, text).help(help);
+        config.reader.problem(problem);
+    }
+    found.cloned()
+}
+
+impl Validation {
+    /// What `other` says is added: as protobuf merges messages.
+    fn merge(&mut self, other: Self) {
+        self.ca = other.ca.or(self.ca.take());
+        self.system |= other.system;
+        self.names.extend(other.names);
+    }
 }
 
 fn versions(params: &Message<'_, '_>) -> TlsVersions {
@@ -271,9 +360,11 @@ fn versions(params: &Message<'_, '_>) -> TlsVersions {
     let min = params.word("tls_minimum_protocol_version", &[auto, v12, VERSION_13]);
     let [auto, v12] = MAX_VERSIONS;
     let max = params.word("tls_maximum_protocol_version", &[auto, v12, VERSION_13]);
+    let min = min.unwrap_or(other.min);
     let versions = TlsVersions {
-        min: min.unwrap_or(other.min),
+        min,
         max: max.unwrap_or(other.max),
+        ciphers: ciphers(params, min),
     };
     if versions.min > versions.max {
         let message = format!("{}: no version is left", params.path());
@@ -282,7 +373,39 @@ fn versions(params: &Message<'_, '_>) -> TlsVersions {
     versions
 }
 
-fn certificate(pair: &Message<'_, '_>) -> Option<Spanned<TlsCertificate>> {
+/// `cipher_suites`: what of them there is. The others are offered to nobody, which is less
+/// than was asked for, and no worse.
+fn ciphers(params: &Message<'_, '_>, min: TlsVersion) -> TlsCiphers {
+    let given = params.texts("cipher_suites");
+    let Some(first) = given.first() else {
+        return TlsCiphers::ALL;
+    };
+    let mut found = Vec::new();
+    for text in &given {
+        // `[A|B]`: of these, the client's choice.
+        let group = text.trim_start_matches('[').trim_end_matches(']');
+        for name in group.split('|') {
+            let known = TlsCipher::WORDS.iter().find(|(word, _)| *word == name);
+            match known {
+                Some((_, cipher)) => found.push(*cipher),
+                None => {
+                    let path = params.path_of("cipher_suites");
+                    let message = format!("{path}: {name} is not supported: it is left out");
+                    params.reader.warn(text.span, message);
+                }
+            }
+        }
+    }
+    let ciphers = TlsCiphers::from_iter(found);
+    if ciphers.is_empty() && min == TlsVersion::V12 {
+        let what = params.path_of("cipher_suites");
+        let why = "name one with forward secrecy, such as `ECDHE-ECDSA-AES128-GCM-SHA256`";
+        params.reader.never(first.span, &what, why);
+    }
+    ciphers
+}
+
+pub(super) fn certificate(pair: &Message<'_, '_>) -> Option<Spanned<TlsCertificate>> {
     // Files are watched as they are.
     pair.inert("watched_directory");
     let cert = required_pem(pair, "certificate_chain");
@@ -291,7 +414,7 @@ fn certificate(pair: &Message<'_, '_>) -> Option<Spanned<TlsCertificate>> {
     Some(Spanned::new(TlsCertificate { cert, key }, pair.at()))
 }
 
-fn validation(context: &Message<'_, '_>) -> Validation {
+pub(super) fn validation(context: &Message<'_, '_>) -> Validation {
     context.inert("watched_directory");
     context.word("trust_chain_verification", &[("VERIFY_TRUST_CHAIN", 0, ())]);
     context.only("allow_expired_certificate", false);

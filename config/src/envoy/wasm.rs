@@ -3,6 +3,7 @@
 
 use super::message::Message;
 use crate::http_filter::HttpFilter;
+use crate::native_filter::NativeFilter;
 use crate::plugin::PluginConfig;
 use crate::read::{FromYaml, snake_case};
 use crate::source::Spanned;
@@ -30,9 +31,13 @@ pub(super) fn plugin(message: &Message<'_, '_>) -> Option<Spanned<PluginConfig>>
     Some(Spanned::new(plugin, node.at))
 }
 
-/// Envoy has plugins of one name side by side; Weir tells them apart.
-pub(super) fn unique(name: &str, others: &[HttpFilter]) -> String {
-    let taken = |name: &str| others.iter().any(|other| other.name.value == name);
+/// Envoy has filters of one name side by side; Weir tells them apart.
+pub(super) fn unique(name: &str, others: &[HttpFilter], native: &[NativeFilter]) -> String {
+    let taken = |name: &str| {
+        let native = native.iter().map(|other| &other.name.value);
+        let mut all = others.iter().map(|other| &other.name.value).chain(native);
+        all.any(|other| other == name)
+    };
     let mut unique = name.to_owned();
     let mut number = 2;
     while taken(&unique) {

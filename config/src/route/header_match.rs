@@ -156,11 +156,11 @@ pub(crate) fn text_match(fields: &mut Fields<'_, '_>, key: &str) -> StringMatch 
     }
 }
 
-struct Range {
+pub(crate) struct Range {
     /// `start`: the first number that matches. Required.
-    start: i64,
+    pub(crate) start: i64,
     /// `end`: the first that does not match any more. Required.
-    end: i64,
+    pub(crate) end: i64,
 }
 
 impl FromYaml for Range {

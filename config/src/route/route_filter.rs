@@ -3,6 +3,7 @@
 use crate::any;
 use crate::error::Problem;
 use crate::problems::Problems;
+use crate::rbac::Rbac;
 use crate::read::{Block, FromYaml, mismatch};
 use crate::schema::Shape;
 use crate::source::Spanned;
@@ -13,6 +14,10 @@ pub(crate) static BLOCK: Block = Block {
     keys: &[
         ("disabled", "true"),
         ("configuration", "{ header: x-user }"),
+        (
+            "rbac",
+            "{ rules: { action: deny, policies: { all: { permissions: [{ any: true }], principals: [{ any: true }] } } } }",
+        ),
     ],
     not_yet: &[],
     hints: &[(
@@ -32,7 +37,7 @@ pub struct RouteFilters(pub Vec<RouteFilter>);
 pub struct RouteFilter {
     /// The name of the filter.
     pub name: Spanned<String>,
-    /// `disabled` or `configuration`.
+    /// `disabled`, `configuration` or `rbac`.
     pub setting: FilterSetting,
 }
 
@@ -46,6 +51,9 @@ pub enum FilterSetting {
     /// `configuration`: it is configured with this, in the place of its own
     /// `configuration`, and has a root context of its own in the same VM.
     Configured(Spanned<Vec<u8>>),
+    /// `rbac`: of a filter with `rbac`, what stands in the place of its own; an empty one
+    /// lets everything through.
+    Rbac(Box<Rbac>),
 }
 
 impl FromYaml for FilterSetting {
@@ -58,14 +66,19 @@ impl FromYaml for FilterSetting {
     fn read(node: &Node, problems: &mut Problems) -> Self {
         let before = problems.total();
         let mut fields = BLOCK.open(node, problems);
-        let chosen = fields.one_of(&["disabled", "configuration"]);
+        let chosen = fields.one_of(&["disabled", "configuration", "rbac"]);
         let disabled: Option<bool> = fields.optional("disabled");
         let configuration = any::field(&mut fields, "configuration");
+        let rbac: Option<Spanned<Rbac>> = fields.optional("rbac");
         if chosen.is_none() && before == fields.problems.total() {
             let message = "nothing is said of the filter";
             let problem = Problem::new(fields.at(), message);
             let help = "write `disabled: true`, or a `configuration`";
             fields.problems.push(problem.help(help));
+        }
+        if let Some(rbac) = rbac {
+            rbac.check_of_route(fields.problems);
+            return Self::Rbac(Box::new(rbac.value));
         }
         match disabled {
             Some(true) => Self::Disabled,

@@ -17,6 +17,7 @@ pub(crate) static BLOCK: Block = Block {
         ("alpn", "[h2, http/1.1]"),
         ("min_version", "1.2"),
         ("max_version", "1.3"),
+        ("cipher_suites", "[ECDHE-ECDSA-AES128-GCM-SHA256]"),
         ("client_certificates", "{ ca: clients.pem }"),
         ("handshake_timeout", "15s"),
     ],
@@ -51,7 +52,8 @@ pub struct ListenerTls {
     /// client that knows none of them is served as if it had asked for none.
     /// Default: what `http.codec` can, and none with `tcp`.
     pub alpn: Option<Vec<String>>,
-    /// `min_version` and `max_version`: `1.2` or `1.3`. Default: both.
+    /// `min_version` and `max_version`: `1.2` or `1.3`. Default: both. `cipher_suites`:
+    /// those of TLS 1.2 that may be used.
     pub versions: TlsVersions,
     /// `client_certificates`: what clients have to show. Default: nothing.
     pub client_certificates: Option<ClientCertificates>,

@@ -1,18 +1,22 @@
 //! TLS, towards clients and endpoints.
 
 mod certificate;
+mod cipher;
 mod client_certificates;
 mod listener;
 mod pem;
 mod san;
+mod socket_match;
 mod upstream;
 mod version;
 
 pub use self::certificate::TlsCertificate;
+pub use self::cipher::{TlsCipher, TlsCiphers};
 pub use self::client_certificates::ClientCertificates;
 pub use self::listener::ListenerTls;
 pub use self::pem::Pem;
 pub use self::san::{SanMatch, SanType};
+pub use self::socket_match::TlsMatch;
 pub use self::upstream::{UpstreamTls, Verification};
 pub use self::version::{TlsVersion, TlsVersions};
 
@@ -20,6 +24,7 @@ pub(crate) use self::certificate::BLOCK as CERTIFICATE_BLOCK;
 pub(crate) use self::client_certificates::BLOCK as CLIENT_CERTIFICATES_BLOCK;
 pub(crate) use self::listener::BLOCK as LISTENER_BLOCK;
 pub(crate) use self::san::BLOCK as SAN_BLOCK;
+pub(crate) use self::socket_match::BLOCK as MATCH_BLOCK;
 pub(crate) use self::upstream::BLOCK as UPSTREAM_BLOCK;
 
 use crate::error::Problem;

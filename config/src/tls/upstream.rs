@@ -19,6 +19,7 @@ pub(crate) static BLOCK: Block = Block {
         ("alpn", "[h2]"),
         ("min_version", "1.2"),
         ("max_version", "1.3"),
+        ("cipher_suites", "[ECDHE-ECDSA-AES128-GCM-SHA256]"),
     ],
     not_yet: &[],
     hints: &[],
@@ -44,7 +45,8 @@ pub struct UpstreamTls {
     /// `alpn`: protocols that the endpoint can choose from. Default: that of
     /// `protocol`, and none for a listener with `tcp`.
     pub alpn: Option<Vec<String>>,
-    /// `min_version` and `max_version`: `1.2` or `1.3`. Default: both.
+    /// `min_version` and `max_version`: `1.2` or `1.3`. Default: both. `cipher_suites`:
+    /// those of TLS 1.2 that may be used.
     pub versions: TlsVersions,
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::cipher::{TlsCipher, TlsCiphers};
 use crate::error::Problem;
 use crate::problems::Problems;
 use crate::read::{Fields, FromYaml, mismatch_with_help};
@@ -25,6 +26,8 @@ pub struct TlsVersions {
     pub min: TlsVersion,
     /// `max_version`
     pub max: TlsVersion,
+    /// `cipher_suites`: those of TLS 1.2 that may be used. Default: all.
+    pub ciphers: TlsCiphers,
 }
 
 impl Default for TlsVersions {
@@ -32,6 +35,7 @@ impl Default for TlsVersions {
         Self {
             min: TlsVersion::V12,
             max: TlsVersion::V13,
+            ciphers: TlsCiphers::ALL,
         }
     }
 }
@@ -56,10 +60,20 @@ impl TlsVersions {
         let other = Self::default();
         let min: Option<TlsVersion> = fields.optional("min_version");
         let max: Option<Spanned<TlsVersion>> = fields.optional("max_version");
+        let ciphers: Option<Vec<TlsCipher>> = fields.optional("cipher_suites");
         let versions = Self {
             min: min.unwrap_or(other.min),
             max: max.map_or(other.max, |max| max.value),
+            ciphers: ciphers.map_or(other.ciphers, TlsCiphers::from_iter),
         };
+        if fields
+            .node("cipher_suites")
+            .is_some_and(Node::is_empty_list)
+        {
+            let message = "`cipher_suites` is empty: none is left";
+            let problem = Problem::new(fields.key_span("cipher_suites"), message);
+            fields.problems.push(problem);
+        }
         if let Some(max) = max.filter(|_| versions.min > versions.max) {
             let message = "`max_version` is below `min_version`: no version is left";
             fields.problems.push(Problem::new(max.span, message));

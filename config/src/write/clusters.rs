@@ -75,6 +75,18 @@ pub(super) fn cluster(cluster: &Cluster) -> Json {
         let options = tls::upstream(options);
         block.0.insert("tls".to_owned(), options.into());
     }
+    let matches = cluster.tls_matches.iter().map(|one| {
+        let mut block = Object::default();
+        block.set("name", one.name.value.as_str());
+        block.set("match", Json::Object(one.matches.clone()));
+        if let Some(options) = &one.tls {
+            // Even an empty one says something.
+            let options = tls::upstream(options);
+            block.0.insert("tls".to_owned(), options.into());
+        }
+        block
+    });
+    block.list("tls_matches", matches);
     if let Some(options) = cluster.proxy_protocol {
         let mut proxy = Object::default();
         proxy.word("version", options.version, ProxyProtocolVersion::V1);

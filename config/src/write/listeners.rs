@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, istio, plugins, rollouts, routes, tls};
+use super::{Object, istio, plugins, rbac, rollouts, routes, tls};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
 use crate::cidr::Cidr;
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
@@ -13,6 +13,7 @@ use crate::http_options::HttpOptions;
 use crate::http2_options::Http2Options;
 use crate::inspection::Inspection;
 use crate::listener::{Direction, Listener};
+use crate::native_filter::{Native, NativeFilter};
 use crate::original_src::OriginalSrc;
 use crate::port_range::PortRange;
 use crate::proxy_protocol::ProxyProtocol;
@@ -126,18 +127,19 @@ fn settings(block: &mut Object, chain: &FilterChain) {
     }
     block.list("access_loggers", chain.access_loggers.iter().map(filter));
     block.set("istio", istio::block(&chain.istio));
+    let network = filters(&chain.network_filters, &chain.native_network_filters);
+    block.list("network_filters", network);
     if let Some(tcp) = &chain.tcp {
         let mut proxy = Object::default();
         proxy.set("cluster", tcp.cluster.value.as_str());
         proxy.limit("idle_timeout", tcp.idle_timeout, Some(TCP_IDLE_TIMEOUT));
         block.set("tcp", proxy);
-        let filters = chain.network_filters.iter().map(filter);
-        block.list("network_filters", filters);
         return;
     }
     block.set("http", http(&chain.http));
     routes::header_mutations(block, &chain.headers);
-    block.list("http_filters", chain.http_filters.iter().map(filter));
+    let http = filters(&chain.http_filters, &chain.native_filters);
+    block.list("http_filters", http);
     match chain.virtual_hosts.as_slice() {
         [only] if only.is_plain() && !only.routes.is_empty() => {
             block.list("routes", only.routes.iter().map(routes::route));
@@ -177,6 +179,32 @@ fn json(members: &[(String, JsonFormat)]) -> Json {
         (name.clone(), value)
     };
     Json::Object(members.iter().map(member).collect())
+}
+
+/// Filters of both kinds, each in its place.
+fn filters<'f>(
+    wasm: &'f [HttpFilter],
+    native: &'f [NativeFilter],
+) -> impl Iterator<Item = Json> + 'f {
+    (0..=wasm.len()).flat_map(move |place| {
+        let here = native.iter().filter(move |filter| filter.place == place);
+        let behind = wasm.get(place).map(filter);
+        here.map(native_filter).chain(behind)
+    })
+}
+
+fn native_filter(filter: &NativeFilter) -> Json {
+    let mut block = Object::default();
+    block.set("name", filter.name.value.as_str());
+    match &filter.kind {
+        Native::Rbac(policies) => {
+            // Even an empty one says something.
+            let policies = rbac::rbac(policies).into();
+            block.0.insert("rbac".to_owned(), policies);
+        }
+        Native::Cors => block.set("cors", true),
+    }
+    block.into()
 }
 
 fn filter(filter: &HttpFilter) -> Json {

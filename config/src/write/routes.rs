@@ -157,7 +157,7 @@ pub(super) fn text_match(block: &mut Object, text: &StringMatch) {
     block.flag("ignore_case", text.ignore_case, false);
 }
 
-fn header(header: &HeaderMatch) -> Json {
+pub(super) fn header(header: &HeaderMatch) -> Json {
     let mut block = Object::default();
     block.set("name", header.name.value.as_str());
     match &header.matcher {
@@ -227,6 +227,11 @@ pub(super) fn filters(block: &mut Object, filters: &RouteFilters) {
                     bytes => bytes,
                 };
                 setting.set("configuration", bytes);
+            }
+            FilterSetting::Rbac(policies) => {
+                // Even an empty one says something.
+                let policies = super::rbac::rbac(policies).into();
+                setting.0.insert("rbac".to_owned(), policies);
             }
         }
         settings.set(&filter.name, setting);

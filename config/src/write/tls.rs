@@ -6,8 +6,8 @@ use super::{Object, routes};
 use crate::defaults::TLS_HANDSHAKE_TIMEOUT;
 use crate::read::Word as _;
 use crate::tls::{
-    ClientCertificates, ListenerTls, Pem, SanMatch, TlsCertificate, TlsVersions, UpstreamTls,
-    Verification,
+    ClientCertificates, ListenerTls, Pem, SanMatch, TlsCertificate, TlsCipher, TlsVersions,
+    UpstreamTls, Verification,
 };
 
 pub(super) fn listener(tls: &ListenerTls) -> Json {
@@ -104,5 +104,10 @@ fn versions(block: &mut Object, versions: TlsVersions) {
     }
     if versions.max != other.max {
         block.set("max_version", versions.max.name());
+    }
+    if versions.ciphers != other.ciphers {
+        let all = TlsCipher::WORDS.iter();
+        let wanted = all.filter(|(_, cipher)| versions.ciphers.contains(*cipher));
+        block.list("cipher_suites", wanted.map(|(word, _)| *word));
     }
 }

@@ -133,10 +133,13 @@ fn listener(name: &str, case: &Case, places: &Places<'_>) -> Result<Value> {
 fn tcp_chain(name: &str, case: &Case, places: &Places<'_>) -> Result<Vec<Value>> {
     let mut filters = Vec::new();
     for filter in &case.filters {
-        filters.push(json!({
-            "name": "envoy.filters.network.wasm",
-            "typed_config": { "@type": NETWORK_WASM, "config": plugin(name, filter, places)? },
-        }));
+        filters.push(match &filter.native {
+            Some(native) => json!({ "name": filter.name, "typed_config": native }),
+            None => json!({
+                "name": "envoy.filters.network.wasm",
+                "typed_config": { "@type": NETWORK_WASM, "config": plugin(name, filter, places)? },
+            }),
+        });
     }
     let mut proxy = json!({ "@type": TCP_PROXY, "stat_prefix": "edge", "cluster": name });
     merge(&mut proxy, &case.tcp_proxy);
@@ -147,10 +150,11 @@ fn tcp_chain(name: &str, case: &Case, places: &Places<'_>) -> Result<Vec<Value>>
 fn connection_manager(name: &str, case: &Case, places: &Places<'_>) -> Result<Value> {
     let mut filters = Vec::new();
     for filter in &case.filters {
-        filters.push(json!({
-            "name": filter.name,
-            "typed_config": { "@type": WASM, "config": plugin(name, filter, places)? },
-        }));
+        let config = match &filter.native {
+            Some(native) => native.clone(),
+            None => json!({ "@type": WASM, "config": plugin(name, filter, places)? }),
+        };
+        filters.push(json!({ "name": filter.name, "typed_config": config }));
     }
     filters.push(json!({
         "name": "envoy.filters.http.router",

@@ -86,6 +86,8 @@ pub struct Filter {
     pub wat: Option<String>,
     /// Another module that the build leaves, in the place of the probe.
     pub module: Option<String>,
+    /// What the proxy has of its own in the place of a guest: its `typed_config`.
+    pub native: Option<Value>,
     /// The configuration as Envoy has it, in the place of the script; without
     /// `@type`, the guest gets it as JSON.
     pub configuration: Option<Value>,
@@ -337,6 +339,7 @@ impl Filter {
         Self {
             name: None,
             script: Some(script),
+            native: None,
             wat: None,
             module: None,
             configuration: None,

@@ -53,11 +53,13 @@ impl Meter for Callbacks {
         0
     }
 
-    fn called(&self, callback: Callback, _began: u64) {
-        if let Some(started) = self.started.take() {
-            let took = started.elapsed();
+    fn called(&self, callback: Callback, _began: u64) -> u64 {
+        let now = Instant::now();
+        if let Some(started) = self.started.replace(Some(now)) {
+            let took = now.saturating_duration_since(started);
             self.taken.borrow_mut().push((callback.name(), took));
         }
+        0
     }
 
     fn hostcalls(&self, _hostcall: Hostcall, _count: u64) {}

@@ -107,7 +107,7 @@ impl<'a> Attempt<'a> {
         }
         let read = upstream.poll_read(context);
         if let Poll::Ready(Ok(piece)) = &read {
-            self.metrics.received(piece);
+            self.metrics.received(piece, Instant::now());
         }
         read
     }

@@ -120,6 +120,7 @@ async fn ask(
         cluster,
         address: &address,
         host: member.about.host.as_deref(),
+        metadata: member.about.metadata.as_deref(),
         reuse: check.reuse_connection,
     };
     match &check.kind {

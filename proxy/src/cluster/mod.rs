@@ -10,6 +10,7 @@
 mod account;
 mod balancer;
 mod breakers;
+mod cluster_tls;
 mod control;
 mod counted;
 mod dial;
@@ -47,6 +48,7 @@ pub(crate) use self::balancer::PickContext;
 use self::balancer::{Balancer, Policy};
 pub(crate) use self::breakers::Permit as RetryPermit;
 use self::breakers::{Breakers, Share};
+pub(crate) use self::cluster_tls::ClusterTls;
 pub(crate) use self::control::start as start_clusters;
 pub(crate) use self::counted::OpenConnection;
 pub(crate) use self::hash_table::{hash, hash_from};
@@ -147,7 +149,7 @@ impl Cluster {
         worker: usize,
         metrics: Arc<ClusterMetrics>,
     ) -> Self {
-        if spec.tls.is_some() {
+        if !spec.tls.is_plain() {
             metrics.tls.speak();
         }
         let mut changes = spec.members.subscribe();
@@ -190,7 +192,7 @@ impl Cluster {
     fn endpoint(&self, member: &Arc<Member>) -> Rc<Endpoint> {
         let address = member.about.address.clone();
         let host = member.about.host.clone();
-        let tls = self.spec.tls.as_ref();
+        let tls = self.spec.tls.of(member.about.metadata.as_deref());
         let tls = tls.map(|tls| EndpointTls::new(tls, host.as_deref(), &address));
         let config = &self.spec.config;
         let is_plain = tls.is_none()
@@ -204,8 +206,8 @@ impl Cluster {
                 .clone_from(&self.spec.tcp_keepalive);
             peer
         });
-        // By address, name and cluster, with all its settings.
-        let name = tls.as_ref().map(|tls| tls.name.to_str().into_owned());
+        // By address, by name and way of encryption, and by cluster, with all its settings.
+        let name = tls.as_ref().map(EndpointTls::pool_key);
         let mut name = name.unwrap_or_default();
         let at = address.inet().unwrap_or_else(|| {
             name.push_str(&address.written());

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::Endpoint;
 use super::outlier::{self, Outcome};
@@ -36,9 +37,14 @@ impl EndpointRequest {
         self.metrics.trace(span);
     }
 
-    /// Counts what has come of the response.
-    pub(crate) fn received(&self, piece: &ResponsePiece) {
-        self.metrics.received(piece);
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.metrics.began()
+    }
+
+    /// Counts what has come of the response, at that time.
+    pub(crate) fn received(&self, piece: &ResponsePiece, at: Instant) {
+        self.metrics.received(piece, at);
         if let ResponsePiece::Headers { headers, .. } = piece {
             let status = headers.get(b":status").and_then(|s| parse_status(s));
             self.settle(Outcome::Answered(status.unwrap_or(0)));

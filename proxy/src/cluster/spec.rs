@@ -8,13 +8,13 @@ use pingora_core::protocols::TcpKeepalive;
 use weir_config::{Cluster, Discovery, UpstreamProtocol};
 
 use super::breakers::Breakers;
+use super::cluster_tls::ClusterTls;
 use super::dns::DnsCluster;
 use super::eds::{self, Assignments};
 use super::members::Members;
 use crate::discovery::EndpointTable;
 use crate::http::CodecOptions;
 use crate::telemetry::Page;
-use crate::tls::UpstreamTls;
 
 /// Tells connections in a pool from others.
 pub(super) fn next_id() -> u64 {
@@ -37,7 +37,7 @@ pub(crate) struct ClusterSpec {
     pub(super) assignments: Option<Assignments>,
     pub(super) connect_timeout: Duration,
     pub(super) protocol: UpstreamProtocol,
-    pub(crate) tls: Option<Arc<UpstreamTls>>,
+    pub(crate) tls: ClusterTls,
     /// Tells its connections in a pool from those of other clusters.
     pub(super) id: u64,
     /// How long a connection may wait for its next exchange.
@@ -54,7 +54,7 @@ impl ClusterSpec {
     /// changed. What has been discovered of endpoints is in `table`.
     pub(crate) fn new(
         config: &Cluster,
-        tls: Option<Arc<UpstreamTls>>,
+        tls: ClusterTls,
         before: Option<&Self>,
         table: &EndpointTable,
     ) -> Self {
@@ -62,6 +62,7 @@ impl ClusterSpec {
         let same = before.filter(|before| {
             let mut other = before.config.clone();
             other.tls.clone_from(&config.tls);
+            other.tls_matches.clone_from(&config.tls_matches);
             other == *config
         });
         let known = same.map(|same| same.members.current().members.clone());

@@ -15,7 +15,7 @@ fn cluster_after(before: Option<&Cluster>, keys: &str) -> Cluster {
     let before = before.map(|before| &*before.spec);
     let spec = Arc::new(ClusterSpec::new(
         &config.clusters[0],
-        None,
+        ClusterTls::default(),
         before,
         &EndpointTable::default(),
     ));

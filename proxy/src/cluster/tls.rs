@@ -8,12 +8,12 @@ use weir_config::Address;
 use super::Cluster;
 use crate::http::UpstreamError;
 use crate::socket::SocketStream;
-use crate::tls::{ConnectError, ConnectErrorKind, Purpose, TlsConnection, UpstreamTls};
+use crate::tls::{ConnectError, ConnectErrorKind, Purpose, TlsConnection, UpstreamTls, carried};
 
 /// What an endpoint is to be, for its connections to be encrypted.
 pub(super) struct EndpointTls {
     tls: Arc<UpstreamTls>,
-    pub(super) name: ServerName<'static>,
+    name: ServerName<'static>,
 }
 
 impl EndpointTls {
@@ -22,6 +22,11 @@ impl EndpointTls {
             tls: Arc::clone(tls),
             name: tls.name(host, address.ip()),
         }
+    }
+
+    /// Tells its connections from those that are encrypted otherwise.
+    pub(super) fn pool_key(&self) -> String {
+        format!("{}#{}", self.name.to_str(), self.tls.id)
     }
 
     /// Agrees on keys with the endpoint.
@@ -33,7 +38,7 @@ impl EndpointTls {
     ) -> Result<TlsConnection, UpstreamError> {
         let connected = self.tls.connect(socket, self.name.clone(), purpose).await;
         let connected = connected.and_then(|connection| {
-            let chosen = connection.facts().alpn.as_deref();
+            let chosen = connection.facts().alpn.as_deref().and_then(carried);
             let fits = match purpose {
                 Purpose::Http1 => chosen != Some(b"h2"),
                 Purpose::Http2 => chosen != Some(b"http/1.1"),

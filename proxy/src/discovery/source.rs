@@ -205,7 +205,7 @@ fn server(generation: &Generation, name: &str) -> Result<Server, String> {
     let spec = clusters.find(|spec| spec.name == name);
     let spec = spec.ok_or_else(|| format!("there is no static cluster `{name}`"))?;
     let (address, host) = address(&spec.config)?;
-    let Some(tls) = &spec.tls else {
+    let Some(tls) = spec.tls.of(None) else {
         return Ok(Server::plain(address));
     };
     let host = tls.server_name().or(host);

@@ -19,7 +19,7 @@ use super::view::{Discovered, View};
 use crate::reload::Request;
 
 /// When a configuration is refused for what several resources say, they are tried one by
-/// one, unless there are more.
+/// one, unless there are more of them.
 const TRIED_MAX: usize = 16;
 
 /// What has come, what of it can be served, and what is still awaited.
@@ -48,6 +48,21 @@ struct Entry<T> {
     given: Vec<Option<Arc<Resource>>>,
     /// `None` as long as something is awaited, or if it cannot be used.
     value: Option<Arc<T>>,
+}
+
+/// A listener or a cluster that cannot be served.
+struct Culprit {
+    kind: ResourceType,
+    name: Arc<str>,
+    error: String,
+}
+
+impl Culprit {
+    /// For when nobody is to be told.
+    fn log(&self) {
+        let Self { kind, name, error } = self;
+        tracing::error!("xDS: the {kind} `{name}` cannot be served: {error}");
+    }
 }
 
 /// Whether something is there that is needed.
@@ -154,14 +169,15 @@ impl State {
 
     /// Judges what a source offers, and has it served as far as that is possible.
     pub(super) async fn judge(&mut self, source: usize, offer: Offer) -> Verdict {
+        let changes = &offer.changes;
         let mut rejections = Vec::new();
-        for resource in offer.changes.added.iter().chain(&offer.changes.changed) {
+        for resource in changes.added.iter().chain(&changes.changed) {
             if let Err(reason) = self.read(offer.kind, resource) {
                 rejections.push(Rejection::new(Arc::clone(&resource.name), reason));
             }
         }
         if offer.kind == ResourceType::Endpoints {
-            for name in &offer.changes.removed {
+            for name in &changes.removed {
                 self.endpoints.set(name, Vec::new());
             }
             if !self.awaited.keys().any(|need| need.kind == offer.kind) {
@@ -175,54 +191,44 @@ impl State {
             offer: Some(&offer),
             refused: refused.collect(),
         };
-        let Err(error) = self.apply(&candidate).await else {
-            return Verdict::Partly(rejections);
-        };
-        let changes = &offer.changes;
-        let changed = changes.added.iter().chain(&changes.changed);
-        let changed: Vec<_> = changed.map(|r| Arc::clone(&r.name)).collect();
-        let changed: Vec<_> = changed
-            .into_iter()
-            .filter(|name| !candidate.refused.contains(name))
-            .collect();
-        if let [one] = changed.as_slice() {
-            rejections.push(Rejection::new(Arc::clone(one), error));
-            candidate.refused.insert(Arc::clone(one));
-        } else if changed.len() <= TRIED_MAX && !changed.is_empty() {
-            // One of them is to blame: each is taken if it can be served with those before.
-            candidate.refused.extend(changed.iter().cloned());
-            for name in changed {
-                candidate.refused.remove(&name);
-                if let Err(error) = self.apply(&candidate).await {
-                    rejections.push(Rejection::new(Arc::clone(&name), error));
-                    candidate.refused.insert(name);
+        let mut is_blamed = false;
+        for culprit in self.apply(&candidate).await {
+            let changed = changes.added.iter().chain(&changes.changed);
+            let names = changed.map(|resource| &resource.name);
+            let names: Vec<_> = names
+                .filter(|name| self.is_to_blame(&culprit, offer.kind, name))
+                .cloned()
+                .collect();
+            if names.is_empty() {
+                culprit.log();
+            }
+            is_blamed |= !names.is_empty();
+            for name in names {
+                if candidate.refused.insert(Arc::clone(&name)) {
+                    rejections.push(Rejection::new(name, culprit.error.clone()));
                 }
             }
-        } else {
-            rejections.push(Rejection::of_all(error));
-            self.go_back(source, &offer).await;
-            return Verdict::Rejected(rejections);
         }
-        // What is read of those that stay is what they were.
-        if let Err(error) = self.apply(&candidate).await {
-            tracing::error!("xDS: what was served cannot be served again: {error}");
+        if is_blamed {
+            // What was refused is what it was, and what refers to it.
+            self.apply(&candidate).await.iter().for_each(Culprit::log);
         }
         Verdict::Partly(rejections)
     }
 
-    /// Has everything be what it was before the offer.
-    async fn go_back(&mut self, source: usize, offer: &Offer) {
-        let changes = &offer.changes;
-        let changed = changes.added.iter().chain(&changes.changed);
-        let changed = changed.map(|resource| &resource.name);
-        let candidate = Candidate {
-            source,
-            offer: Some(offer),
-            refused: changed.chain(&changes.removed).cloned().collect(),
-        };
-        if let Err(error) = self.apply(&candidate).await {
-            tracing::error!("xDS: what was served cannot be served again: {error}");
+    /// Whether this resource may be why something cannot be served: it is that, or is
+    /// referred to by it.
+    fn is_to_blame(&self, culprit: &Culprit, kind: ResourceType, name: &Arc<str>) -> bool {
+        if culprit.kind == kind {
+            return culprit.name == *name;
         }
+        let needs = match culprit.kind {
+            ResourceType::Cluster => self.clusters.get(&culprit.name).map(|entry| &entry.needs),
+            _ => self.listeners.get(&culprit.name).map(|entry| &entry.needs),
+        };
+        // Endpoints are no part of what is served.
+        let mut needs = needs.into_iter().flatten();
+        kind != ResourceType::Endpoints && needs.any(|n| n.kind == kind && n.name == *name)
     }
 
     /// Serves on without what does not come; whether nothing is awaited any more.
@@ -237,9 +243,7 @@ impl State {
             awaited.any(|need| !matches!(self.find(present, need), Found::Awaited))
         };
         if !self.awaited.is_empty() && is_over(&Present::new(&candidate, &self.sources)) {
-            if let Err(error) = self.apply(&candidate).await {
-                tracing::error!("xDS: cannot serve what has come: {error}");
-            }
+            self.apply(&candidate).await.iter().for_each(Culprit::log);
         }
         self.awaited.is_empty()
     }
@@ -277,62 +281,117 @@ impl State {
         Ok(read.value)
     }
 
-    /// Asks for what is needed, and has served what can be; on an error what is served is
-    /// what it was.
-    async fn apply(&mut self, candidate: &Candidate<'_>) -> Result<(), String> {
+    /// Asks for what is needed, and has served what can be. What cannot be is what it was
+    /// before, and told.
+    async fn apply(&mut self, candidate: &Candidate<'_>) -> Vec<Culprit> {
         let present = Present::new(candidate, &self.sources);
-        let clusters = present.all(ResourceType::Cluster);
-        let listeners = present.all(ResourceType::Listener);
-        let mut wanted = BTreeSet::new();
-        let (mut new_clusters, mut new_listeners) = (HashMap::new(), HashMap::new());
-        for resource in clusters {
-            let entry = self.entry(
-                &present,
-                &resource,
-                self.clusters.get(&resource.name),
-                |json| read_cluster(json, self.leniency).map(|read| read.value),
-            );
-            wanted.extend(entry.needs.iter().cloned());
-            new_clusters.insert(Arc::clone(&resource.name), entry);
-        }
-        for resource in listeners {
-            let entry = self.entry(
-                &present,
-                &resource,
-                self.listeners.get(&resource.name),
-                |json| read_listener(json, self.leniency).map(|read| read.value),
-            );
-            wanted.extend(entry.needs.iter().cloned());
-            new_listeners.insert(Arc::clone(&resource.name), entry);
-        }
-        let clusters = std::mem::replace(&mut self.clusters, new_clusters);
-        let listeners = std::mem::replace(&mut self.listeners, new_listeners);
+        let clusters = present
+            .all(ResourceType::Cluster)
+            .into_iter()
+            .map(|resource| {
+                let before = self.clusters.get(&resource.name);
+                let read = |json: &Json| read_cluster(json, self.leniency).map(|read| read.value);
+                let entry = self.entry(&present, &resource, before, read);
+                (Arc::clone(&resource.name), entry)
+            });
+        let clusters: HashMap<_, _> = clusters.collect();
+        let listeners = present
+            .all(ResourceType::Listener)
+            .into_iter()
+            .map(|resource| {
+                let before = self.listeners.get(&resource.name);
+                let read = |json: &Json| read_listener(json, self.leniency).map(|read| read.value);
+                let entry = self.entry(&present, &resource, before, read);
+                (Arc::clone(&resource.name), entry)
+            });
+        let listeners: HashMap<_, _> = listeners.collect();
+        let needs = clusters.values().flat_map(|entry| &entry.needs);
+        let needs = needs.chain(listeners.values().flat_map(|entry| &entry.needs));
+        let wanted: BTreeSet<_> = needs.cloned().collect();
+        (self.clusters, self.listeners) = (clusters, listeners);
         self.sources.subscribe(&wanted);
         self.wait_for(&Present::new(candidate, &self.sources), &wanted);
         let before = self.discovered.current();
-        let view = Arc::new(View {
+        let view = View {
             clusters: self.usable(&self.clusters, &before.clusters),
             listeners: self.usable(&self.listeners, &before.listeners),
-        });
-        if view.is_same(&before) {
-            return Ok(());
+        };
+        let culprits = if view.is_same(&before) {
+            Vec::new()
+        } else {
+            self.serve(before, view).await
+        };
+        for culprit in &culprits {
+            // Until it, or something that it refers to, is another.
+            match culprit.kind {
+                ResourceType::Cluster => forget(&mut self.clusters, &culprit.name),
+                _ => forget(&mut self.listeners, &culprit.name),
+            }
         }
-        self.discovered.replace(view);
-        let served = self.serve().await;
+        let names = wanted
+            .iter()
+            .filter(|need| need.kind == ResourceType::Endpoints);
+        let names: HashSet<&str> = names.map(|need| &*need.name).collect();
+        self.endpoints.keep(|name| names.contains(name));
+        culprits
+    }
+
+    /// Has a view served in the place of the one before, or as much of it as can be; gives
+    /// what cannot.
+    async fn serve(&self, before: Arc<View>, view: View) -> Vec<Culprit> {
+        let Err(error) = self.try_to_serve(&before, view.clone()).await else {
+            return Vec::new();
+        };
+        let others = view.others_than(&before);
+        if others.len() > TRIED_MAX {
+            let all = others.into_iter().map(|(kind, name)| Culprit {
+                kind,
+                name,
+                error: error.clone(),
+            });
+            return all.collect();
+        }
+        // Each is served that can be with those before, and without what is gone.
+        let mut culprits = Vec::new();
+        let mut served = Arc::clone(&before);
+        let mut next = view.among(&before);
+        let last = others.len().checked_sub(1);
+        for (place, (kind, name)) in others.into_iter().enumerate() {
+            let with = next.with(&view, kind, &name);
+            let is_all = Some(place) == last && culprits.is_empty();
+            let tried = match is_all {
+                // That is the view as a whole, which has failed.
+                true => Err(error.clone()),
+                false => self.try_to_serve(&served, with.clone()).await,
+            };
+            match tried {
+                Ok(()) => {
+                    next = with;
+                    served = self.discovered.current();
+                }
+                Err(error) => culprits.push(Culprit { kind, name, error }),
+            }
+        }
+        if !next.is_same(&self.discovered.current())
+            && let Err(error) = self.try_to_serve(&served, next).await
+        {
+            tracing::error!("xDS: what is gone cannot be left out: {error}");
+        }
+        culprits
+    }
+
+    /// Has a view served; on an error, `before` is.
+    async fn try_to_serve(&self, before: &Arc<View>, view: View) -> Result<(), String> {
+        self.discovered.replace(Arc::new(view));
+        let served = self.reload().await;
         if served.is_err() {
-            self.discovered.replace(before);
-            (self.clusters, self.listeners) = (clusters, listeners);
+            self.discovered.replace(Arc::clone(before));
         }
-        self.endpoints.keep(|name| {
-            wanted
-                .iter()
-                .any(|need| need.kind == ResourceType::Endpoints && &*need.name == name)
-        });
         served
     }
 
     /// Has the configuration read anew, with what is discovered.
-    async fn serve(&self) -> Result<(), String> {
+    async fn reload(&self) -> Result<(), String> {
         let (reply, replied) = oneshot::channel();
         let asked = self.requests.send(Request::Serve(reply)).await;
         asked.map_err(|_| "the process ends".to_owned())?;
@@ -342,18 +401,21 @@ impl State {
     }
 
     /// What is to be served of these: each that can be, or what it was before.
-    fn usable<T>(
+    fn usable<T: PartialEq>(
         &self,
         entries: &HashMap<Arc<str>, Entry<T>>,
         before: &BTreeMap<Arc<str>, Arc<T>>,
     ) -> BTreeMap<Arc<str>, Arc<T>> {
         let usable = entries.iter().filter_map(|(name, entry)| {
+            let before = before.get(name);
             let awaits = entry
                 .needs
                 .iter()
                 .any(|need| self.awaited.contains_key(need));
             let value = entry.value.as_ref().filter(|_| !awaits);
-            let value = value.or_else(|| before.get(name))?;
+            // One that says the same is the same.
+            let value = value.filter(|value| before.is_none_or(|b| ***value != **b));
+            let value = value.or(before)?;
             Some((Arc::clone(name), Arc::clone(value)))
         });
         usable.collect()
@@ -479,6 +541,13 @@ impl<T> Entry<T> {
             _ => false,
         };
         self.given.len() == given.len() && self.given.iter().zip(given).all(is_same)
+    }
+}
+
+/// Has an entry not be served as it is.
+fn forget<T>(entries: &mut HashMap<Arc<str>, Entry<T>>, name: &str) {
+    if let Some(entry) = entries.get_mut(name) {
+        entry.value = None;
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    pub(super) fn new(lease: Lease, target: Target) -> Self {
+    pub(super) fn new(lease: Lease, target: Target, now: Instant) -> Self {
         Self {
             upstream: lease.upstream,
             target,
@@ -64,7 +64,7 @@ impl Active {
             stale: lease.reused,
             body_sent: false,
             request_ended: false,
-            sent: Instant::now(),
+            sent: now,
             informational: 0,
             unflushed: false,
             deaf: false,

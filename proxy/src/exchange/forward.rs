@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use weir_abi::Direction;
@@ -227,10 +228,10 @@ impl<D: Downstream> Exchange<'_, D> {
             endpoint: Rc::clone(&endpoint),
         };
         let info = &self.stream.info;
-        info.upstream_chosen(&endpoint.address);
-        info.upstream_metadata.replace(endpoint.metadata());
         let of_cluster = &self.shared.clusters[cluster];
         let request = of_cluster.request(&endpoint);
+        info.upstream_chosen(&endpoint.address, request.began());
+        info.upstream_metadata.replace(endpoint.metadata());
         if let Some(trace) = &info.trace {
             let mut headers = self.stream.request_map();
             request.trace(trace.upstream(&mut headers, &of_cluster.name, &endpoint.address));
@@ -254,7 +255,8 @@ impl<D: Downstream> Exchange<'_, D> {
 
     pub(super) fn connected(&mut self, mut lease: Lease, target: Target) {
         let info = &self.stream.info;
-        info.upstream_ready(lease.local.take());
+        let now = Instant::now();
+        info.upstream_ready(lease.local.take(), now);
         info.upstream_tls.replace(lease.upstream.tls().cloned());
         // Of an attempt before this one.
         info.upstream_failure.borrow_mut().clear();
@@ -262,7 +264,7 @@ impl<D: Downstream> Exchange<'_, D> {
             self.timers.start_attempt(self.attempts.timeout);
         }
         self.timers.start_attempt_idle(self.attempts.idle_timeout);
-        let mut active = Active::new(lease, target);
+        let mut active = Active::new(lease, target, now);
         if let Some(switch) = &self.switch {
             active.upstream.set_switch(switch.clone());
         }

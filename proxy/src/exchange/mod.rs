@@ -136,7 +136,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         info.trace = tracer.and_then(|tracer| tracer.begin(&mut head.headers));
         info.tap = tap::installed().map(|tap| tap.begin(&head.headers));
         let chain = listener.chain_for(&head.headers);
-        let stream = FilteredStream::new(info, head.headers, chain, listener.buffer_limit);
+        info.gates = Rc::clone(&chain.gates);
+        let limit = listener.buffer_limit;
+        let stream = FilteredStream::new(info, head.headers, &chain.links, limit);
         Self {
             downstream,
             stream,
@@ -494,7 +496,9 @@ impl<D> Drop for Exchange<'_, D> {
         if let Some(trace) = &self.stream.info.trace {
             trace.end(&self.stream, self.listener.facts.direction);
         }
-        self.metrics.complete(self.stream.info.response_code.get());
+        let info = &self.stream.info;
+        self.metrics
+            .complete(info.response_code.get(), info.elapsed());
         self.listener.log(&self.stream);
     }
 }

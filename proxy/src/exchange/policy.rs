@@ -1,21 +1,17 @@
 //! What a route says of a request that comes, before any filter sees it: who may read the
 //! response, how large and how long it may be.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{Exchange, RequestReader};
+use crate::gate::GateKind;
 use crate::http::Downstream;
-use crate::route::{Action, Cors, Route};
+use crate::route::{Action, Route};
 use crate::stream::{ResponseFlags, ResponseState};
 
 /// What the route said when the request came.
 #[derive(Default)]
 pub(super) struct Policy {
-    /// The origin whose pages may read the response.
-    pub(super) origin: Option<(Arc<Cors>, Bytes)>,
     /// Bytes that the body may have.
     max_request_bytes: Option<u64>,
 }
@@ -23,18 +19,14 @@ pub(super) struct Policy {
 impl<D: Downstream> Exchange<'_, D> {
     /// Takes what the route says. False when the request is answered over it.
     pub(super) fn admit(&mut self) -> bool {
-        let (max, duration, cors) = match self.stream.info.route.borrow().as_deref() {
-            Some(route) => (
-                route.max_request_bytes,
-                duration_max(route),
-                route.cors.clone(),
-            ),
+        let (max, duration) = match self.stream.info.route.borrow().as_deref() {
+            Some(route) => (route.max_request_bytes, duration_max(route)),
             None => return true,
         };
         self.limit_duration(duration);
-        if let Some(cors) = cors
-            && !self.admit_origin(cors)
-        {
+        let mut gates = self.stream.info.gates.iter();
+        let has_place = gates.any(|gate| matches!(gate.kind, GateKind::Cors));
+        if !has_place && !self.stream.admit_origin() {
             return false;
         }
         self.policy.max_request_bytes = max;
@@ -44,22 +36,6 @@ impl<D: Downstream> Exchange<'_, D> {
                 .reject(413, TOO_LARGE, Vec::new(), "Payload Too Large");
         }
         fits
-    }
-
-    /// Answers a preflight; keeps the origin of another request for its response.
-    fn admit_origin(&mut self, cors: Arc<Cors>) -> bool {
-        let request = self.stream.request_map();
-        let Some(origin) = cors.origin(&request) else {
-            return true;
-        };
-        let preflight = cors.preflight(&origin, &request);
-        drop(request);
-        self.policy.origin = Some((cors, origin));
-        if let Some(headers) = preflight {
-            self.stream.reject(200, "cors_response", headers, "");
-            return false;
-        }
-        true
     }
 
     /// What the request says of the size of its body.
@@ -84,13 +60,13 @@ impl<D: Downstream> Exchange<'_, D> {
 
     /// The stream may take so long, from when it began.
     pub(super) fn limit_duration(&mut self, max: Option<Duration>) {
-        let elapsed = self.stream.info.elapsed();
-        self.timers.set_duration(max, elapsed);
+        let max = max.map(|max| (max, self.stream.info.elapsed()));
+        self.timers.set_duration(max);
     }
 
     /// The stream has taken as long as it may.
     pub(super) fn duration_expired(&mut self) {
-        self.timers.set_duration(None, Duration::ZERO);
+        self.timers.set_duration(None);
         let details = "max_duration_timeout";
         if self.stream.response_state() == ResponseState::Awaited {
             let code = match self.request {

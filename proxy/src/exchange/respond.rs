@@ -76,9 +76,7 @@ impl<D: Downstream> Exchange<'_, D> {
         if let (Some(istio), Some(record)) = (&self.listener.istio, &self.stream.info.istio) {
             istio.answer(&mut headers, record);
         }
-        if let Some((cors, origin)) = &self.policy.origin {
-            cors.mark(origin, &mut headers);
-        }
+        self.stream.mark_origin(&mut headers);
         // Framing is the codec's; what is logged is what the client gets.
         headers.remove(b"transfer-encoding");
         if self.switch.is_none() {

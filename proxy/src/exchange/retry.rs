@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, RetryPermit};
 use crate::http::Downstream;
 use crate::limits::RETRIES_MAX;
 use crate::random;
+use crate::request::ENVOYS;
 use crate::route::{Action, Forward, RetryPolicy, Route};
 use crate::stream::{ResponseFlags, ResponseState, UpstreamFailure, parse_status};
 
@@ -326,6 +327,10 @@ struct Asked {
 
 impl Asked {
     fn take(request: &mut HeaderMap) -> Self {
+        // Mostly there is none of them.
+        if !request.iter().any(|(name, _)| name.starts_with(ENVOYS)) {
+            return Self::default();
+        }
         let mut take = |name: &str| {
             let value = request.get(name.as_bytes()).cloned();
             let value = value.map(|v| String::from_utf8_lossy(&v).into_owned());

@@ -33,10 +33,12 @@ pub(super) struct Timers {
     response: Option<Instant>,
     attempt: Option<Instant>,
     /// How long nothing may move at the endpoint, and since when nothing has.
-    attempt_idle: Option<(Duration, Instant)>,
+    attempt_idle: Option<(Duration, Option<Instant>)>,
     duration: Option<Instant>,
     idle_timeout: Option<Duration>,
-    moved: Instant,
+    /// Since when nothing has moved. It is told many times that something has, and waits
+    /// once: the time is found out then.
+    moved: Option<Instant>,
 }
 
 impl Timers {
@@ -49,22 +51,22 @@ impl Timers {
             attempt_idle: None,
             duration: None,
             idle_timeout,
-            moved: Instant::now(),
+            moved: None,
         }
     }
 
     /// Something has moved on the stream.
     pub(super) fn moved(&mut self) {
-        self.moved = Instant::now();
+        self.moved = None;
     }
 
     pub(super) fn set_idle_timeout(&mut self, timeout: Option<Duration>) {
         self.idle_timeout = timeout;
     }
 
-    /// The stream may take this long, from when it began.
-    pub(super) fn set_duration(&mut self, max: Option<Duration>, elapsed: Duration) {
-        let left = max.map(|max| max.saturating_sub(elapsed));
+    /// The stream may take so long, from when it began, and has taken so long.
+    pub(super) fn set_duration(&mut self, max: Option<(Duration, Duration)>) {
+        let left = max.map(|(max, elapsed)| max.saturating_sub(elapsed));
         self.duration = left.map(|left| Instant::now() + left);
     }
 
@@ -99,13 +101,13 @@ impl Timers {
 
     /// From now on nothing may stand still at the endpoint for so long.
     pub(super) fn start_attempt_idle(&mut self, timeout: Option<Duration>) {
-        self.attempt_idle = timeout.map(|t| (t, Instant::now()));
+        self.attempt_idle = timeout.map(|t| (t, None));
     }
 
     /// Something has moved at the endpoint.
     pub(super) fn attempt_moved(&mut self) {
         if let Some((_, moved)) = &mut self.attempt_idle {
-            *moved = Instant::now();
+            *moved = None;
         }
     }
 
@@ -118,8 +120,11 @@ impl Timers {
     /// Waits for the first deadline.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
         loop {
-            let idle = self.idle_timeout.map(|t| self.moved + t);
-            let attempt_idle = self.attempt_idle.map(|(t, moved)| moved + t);
+            let after = |moved: &mut Option<Instant>, timeout: Duration| {
+                *moved.get_or_insert_with(Instant::now) + timeout
+            };
+            let idle = self.idle_timeout.map(|t| after(&mut self.moved, t));
+            let attempt_idle = (self.attempt_idle.as_mut()).map(|(t, moved)| after(moved, *t));
             // Of two at once, the first counts.
             let deadlines = [
                 (self.request, Expired::Request),

@@ -1,22 +1,32 @@
 //! What comes from the endpoint: its response, or why there is none.
 
+use std::time::Instant;
+
 use weir_abi::{Direction, HeaderMap};
 
 use super::Exchange;
 use super::endpoint::{EndpointState, Target};
-use crate::http::{AnyUpstream, Downstream, ResponsePiece, UpstreamError};
+use crate::http::{AnyUpstream, Downstream, ResponsePiece, Upstream as _, UpstreamError};
 use crate::limits::INFORMATIONAL_MAX;
 use crate::stream::{ResponseState, UpstreamFailure};
 
 impl<D: Downstream> Exchange<'_, D> {
-    pub(super) fn response_piece(&mut self, piece: ResponsePiece) {
+    pub(super) fn response_piece(&mut self, mut piece: ResponsePiece) {
         let EndpointState::Active(active) = &mut self.endpoint else {
             return;
         };
         active.stale = false;
+        if let ResponsePiece::Body { end_of_stream, .. } = &mut piece
+            && !*end_of_stream
+            && !self.stream.has_filters()
+        {
+            // Filters are told of the end by itself, as in Envoy; nobody else needs that.
+            *end_of_stream = active.upstream.take_end();
+        }
+        let now = Instant::now();
         self.timers.attempt_moved();
         if let Some(metrics) = &self.upstream_metrics {
-            metrics.received(&piece);
+            metrics.received(&piece, now);
         }
         match piece {
             ResponsePiece::Informational(headers) => {
@@ -51,14 +61,15 @@ impl<D: Downstream> Exchange<'_, D> {
                 // A switch of protocols lets go what has waited for it.
                 active.flush_again();
                 if self.listener.http.envoy_headers {
-                    let took = active.sent.elapsed().as_millis().to_string();
+                    let took = now.saturating_duration_since(active.sent);
+                    let took = took.as_millis().to_string();
                     headers.replace("x-envoy-upstream-service-time", took);
                 }
                 for cookie in self.cookies.drain(..) {
                     headers.add("set-cookie", cookie);
                 }
                 if end_of_stream {
-                    self.response_ended();
+                    self.response_ended(now);
                 }
                 if let (Some(istio), Some(record)) = (&self.listener.istio, &self.stream.info.istio)
                 {
@@ -72,7 +83,7 @@ impl<D: Downstream> Exchange<'_, D> {
                 end_of_stream,
             } => {
                 if end_of_stream {
-                    self.response_ended();
+                    self.response_ended(now);
                 }
                 if let Some(record) = &self.stream.info.istio {
                     record.body(Direction::Response, &data);
@@ -80,7 +91,7 @@ impl<D: Downstream> Exchange<'_, D> {
                 self.stream.response_body(data, end_of_stream);
             }
             ResponsePiece::Trailers(trailers) => {
-                self.response_ended();
+                self.response_ended(now);
                 self.stream.response_trailers(trailers);
             }
         }
@@ -115,11 +126,11 @@ impl<D: Downstream> Exchange<'_, D> {
         }
     }
 
-    /// The whole response has come.
-    fn response_ended(&mut self) {
+    /// The whole response has come, at that time.
+    fn response_ended(&mut self, at: Instant) {
         if let EndpointState::Active(active) = &self.endpoint {
             let latency = &self.stream.info.upstream_latency;
-            latency.set(Some(active.sent.elapsed()));
+            latency.set(Some(at.saturating_duration_since(active.sent)));
         }
         self.release_endpoint();
     }

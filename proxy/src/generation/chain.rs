@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use weir_config::{FilterChain, FilterChainMatch, HeaderMutations, HttpOptions, VirtualHost};
+use weir_config::{
+    FilterChain, FilterChainMatch, HeaderMutations, HttpOptions, NativeFilter, VirtualHost,
+};
 
+use crate::rbac::Rbac;
 use crate::rollout::{Place, RolloutSpec};
 use crate::route::RouteTable;
 use crate::stream::Facts;
 use crate::tcp::TcpProxy;
+use crate::telemetry::RbacScope;
 use crate::tls::DownstreamTls;
 
 /// What becomes of the connections that a filter chain is for.
@@ -18,8 +22,14 @@ pub(crate) struct ChainSpec {
     pub(crate) terms: Terms,
     /// The filters.
     pub(crate) filters: Vec<FilterSpec>,
+    /// Those of Weir's own between them: of requests, or of connections with `tcp`.
+    pub(crate) gates: Vec<GateSpec>,
+    /// Those that connections of HTTP pass before they are served.
+    pub(crate) entry: Vec<GateSpec>,
+    /// What both are made of.
+    pub(crate) native: Vec<NativeFilter>,
     /// For each of the table's chains, which filters it has.
-    pub(crate) of_routes: Vec<Vec<RouteFilterSpec>>,
+    pub(crate) of_routes: Vec<RouteChainSpec>,
     pub(crate) routes: Arc<RouteTable>,
     /// What `routes` is made of.
     pub(crate) hosts: Vec<VirtualHost>,
@@ -80,6 +90,22 @@ pub(crate) struct FilterSpec {
     pub(crate) place: Place,
     /// Its other version, if there is one.
     pub(crate) rollout: Option<RolloutSpec>,
+}
+
+/// A filter of Weir's own.
+pub(crate) struct GateSpec {
+    /// How many filters of the chain stand in front of it.
+    pub(crate) place: usize,
+    /// Its policies, and what their numbers are named after; without, it is the place
+    /// for CORS.
+    pub(crate) rbac: Option<(Arc<Rbac>, RbacScope)>,
+}
+
+/// The filters that a route has.
+#[derive(Default)]
+pub(crate) struct RouteChainSpec {
+    pub(crate) filters: Vec<RouteFilterSpec>,
+    pub(crate) gates: Vec<GateSpec>,
 }
 
 /// A filter of a route's chain.

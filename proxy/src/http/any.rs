@@ -83,6 +83,10 @@ impl Upstream for AnyUpstream {
         either!(self, u => u.has_more())
     }
 
+    fn take_end(&mut self) -> bool {
+        either!(self, u => u.take_end())
+    }
+
     fn reset(&mut self, code: u32) {
         either!(self, u => u.reset(code));
     }

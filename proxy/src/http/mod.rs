@@ -224,6 +224,12 @@ pub(crate) trait Upstream {
         false
     }
 
+    /// Whether the body has ended with what has been read of it and nothing follows it;
+    /// the end is not told by itself then.
+    fn take_end(&mut self) -> bool {
+        false
+    }
+
     /// Breaks the exchange off; on HTTP/2 with this error code.
     fn reset(&mut self, code: u32);
 }

@@ -27,6 +27,7 @@ use socket2::Socket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
+use weir_config::envoy::DynamicResources;
 use weir_config::{Address, Config, ConfigErrors, FileMode};
 
 use self::admin_socket::AdminSocket;
@@ -94,6 +95,8 @@ pub(crate) type Served = Arc<ArcSwapOption<Configuration>>;
 struct Fixed {
     workers: Option<NonZeroUsize>,
     admin: Option<(Address, Option<FileMode>)>,
+    /// The management server, and who is known to it.
+    discovery: Option<(DynamicResources, weir_config::Node)>,
 }
 
 impl Fixed {
@@ -104,6 +107,10 @@ impl Fixed {
                 .admin
                 .as_ref()
                 .map(|admin| (admin.address.value.clone(), admin.mode)),
+            discovery: config
+                .dynamic_resources
+                .clone()
+                .map(|dynamic| (dynamic, config.node.clone())),
         }
     }
 
@@ -113,6 +120,8 @@ impl Fixed {
             "workers"
         } else if self.admin != other.admin {
             "admin"
+        } else if self.discovery != other.discovery {
+            "dynamic_resources"
         } else {
             return None;
         };

@@ -56,8 +56,8 @@ impl Rejected {
     }
 }
 
-/// What the names of all headers of [`CONTROL`] and [`HOP`] begin with.
-const ENVOYS: &[u8] = b"x-envoy-";
+/// What the names of headers that are for Envoy begin with.
+pub(crate) const ENVOYS: &[u8] = b"x-envoy-";
 
 /// Headers that control Envoy, and are not for those outside to set.
 const CONTROL: [&str; 16] = [
@@ -161,6 +161,7 @@ mod tests {
         let connection = ConnectionInfo {
             id: 1,
             peer: SocketAddr::from(([198, 51, 100, 7], 50_000)).into(),
+            direct: SocketAddr::from(([198, 51, 100, 7], 50_000)).into(),
             local: SocketAddr::from(([192, 0, 2, 1], 8080)).into(),
             is_restored: false,
             original_src: None,

@@ -14,8 +14,7 @@ use super::cors::Cors;
 use super::destination::WeightedCluster;
 use super::header_mutation::HeaderMutations;
 use super::matcher::{
-    HeaderMatcher, Matched, PathMatcher, QueryMatcher, QueryValue, RouteMatcher, TextMatcher,
-    ValueMatcher, whole,
+    HeaderMatcher, Matched, PathMatcher, QueryMatcher, QueryValue, RouteMatcher, TextMatcher, whole,
 };
 use super::redirect::{Redirect, RedirectPath};
 use super::rewrite::{HostRewrite, PathRewrite, RegexRewrite};
@@ -194,23 +193,8 @@ impl Builder<'_> {
     }
 
     fn header(&self, header: &config::HeaderMatch) -> Result<HeaderMatcher, ConfigError> {
-        let name = header.name.to_ascii_lowercase();
-        Ok(HeaderMatcher {
-            value: match &header.matcher {
-                config::HeaderMatcher::Present(present) => ValueMatcher::Present(*present),
-                config::HeaderMatcher::Range { start, end } => ValueMatcher::Range(*start, *end),
-                config::HeaderMatcher::Text(text) => {
-                    ValueMatcher::Text(self.text(text, header.name.span)?)
-                }
-            },
-            name: if name == "host" {
-                ":authority".to_owned()
-            } else {
-                name
-            },
-            invert: header.invert,
-            treat_missing_as_empty: header.treat_missing_as_empty,
-        })
+        let span = header.name.span;
+        HeaderMatcher::build(header).map_err(|error| self.not_regex(&error, span))
     }
 
     fn template(&self, text: &str, span: Span) -> Result<PathTemplate, ConfigError> {

@@ -152,16 +152,16 @@ fn equal(a: &[u8], b: &[u8], ignore_case: bool) -> bool {
 
 /// What one header must be like.
 #[derive(Debug)]
-pub(super) struct HeaderMatcher {
+pub(crate) struct HeaderMatcher {
     /// Lower case; `host` as `:authority`.
-    pub(super) name: String,
-    pub(super) value: ValueMatcher,
-    pub(super) invert: bool,
-    pub(super) treat_missing_as_empty: bool,
+    name: String,
+    value: ValueMatcher,
+    invert: bool,
+    treat_missing_as_empty: bool,
 }
 
 #[derive(Debug)]
-pub(super) enum ValueMatcher {
+enum ValueMatcher {
     Present(bool),
     Text(TextMatcher),
     /// From the first up to, but not including, the second.
@@ -181,7 +181,28 @@ impl ValueMatcher {
 
 /// Of several values one must be so; inverted, none may.
 impl HeaderMatcher {
-    pub(super) fn matches(&self, request: &HeaderMap) -> bool {
+    /// # Errors
+    /// A regular expression that is none.
+    pub(crate) fn build(wanted: &weir_config::HeaderMatch) -> Result<Self, regex::Error> {
+        use weir_config::HeaderMatcher as Wanted;
+        let name = wanted.name.to_ascii_lowercase();
+        Ok(Self {
+            value: match &wanted.matcher {
+                Wanted::Present(present) => ValueMatcher::Present(*present),
+                Wanted::Range { start, end } => ValueMatcher::Range(*start, *end),
+                Wanted::Text(text) => ValueMatcher::Text(TextMatcher::build(text)?),
+            },
+            name: if name == "host" {
+                ":authority".to_owned()
+            } else {
+                name
+            },
+            invert: wanted.invert,
+            treat_missing_as_empty: wanted.treat_missing_as_empty,
+        })
+    }
+
+    pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
         let mut values = request.get_all(self.name.as_bytes()).peekable();
         let is_missing = values.peek().is_none();
         let holds = match &self.value {

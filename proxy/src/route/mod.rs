@@ -32,7 +32,7 @@ pub(crate) use self::destination::{Chosen, Destination, Lot};
 pub(crate) use self::hash::{HashPolicies, find_cookie};
 use self::header_mutation::HeaderMutations;
 use self::matcher::Matched;
-pub(crate) use self::matcher::TextMatcher;
+pub(crate) use self::matcher::{HeaderMatcher, TextMatcher};
 pub(crate) use self::redirect::Redirect;
 pub(crate) use self::retry::RetryPolicy;
 use self::rewrite::{HostRewrite, PathRewrite};
@@ -127,7 +127,7 @@ impl DirectResponse {
 }
 
 /// A path without its query and fragment.
-fn without_query(path: &[u8]) -> &[u8] {
+pub(crate) fn without_query(path: &[u8]) -> &[u8] {
     let end = path.iter().position(|b| matches!(b, b'?' | b'#'));
     &path[..end.unwrap_or(path.len())]
 }

@@ -1,6 +1,6 @@
 //! What is known about a stream besides its messages: addresses, times, sizes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,9 +11,11 @@ use weir_config::{Address, Direction, Metadata, Node, OriginalSrc};
 use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::cluster::{Account, Source};
+use crate::gate::Gate;
 use crate::istio;
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
+use crate::rbac::{Verdict, dynamic_metadata};
 use crate::route::{Chosen, Route};
 use crate::tap::StreamTap;
 use crate::tls::TlsFacts;
@@ -25,6 +27,8 @@ pub(crate) struct ConnectionInfo {
     /// Number of the connection, unique in the process.
     pub(crate) id: u64,
     pub(crate) peer: Address,
+    /// Who has connected, whatever a PROXY header says of the peer.
+    pub(crate) direct: Address,
     /// Where it is for: an address of this process, or the one that it was for before
     /// it came here.
     pub(crate) local: Address,
@@ -113,7 +117,8 @@ pub(crate) struct StreamInfo {
     pub(crate) protocol: Protocol,
     pub(crate) facts: Arc<Facts>,
     started: Instant,
-    started_at: SystemTime,
+    /// The same by the wall clock, once somebody has asked.
+    started_at: OnceCell<Duration>,
     /// Set when the stream is complete.
     duration: Cell<Option<Duration>>,
     pub(crate) bytes_received: Cell<u64>,
@@ -153,6 +158,12 @@ pub(crate) struct StreamInfo {
     pub(crate) istio: Option<Box<istio::Record>>,
     /// What its filters do, if somebody wants to know.
     pub(crate) tap: Option<Box<StreamTap>>,
+    /// The filters of Weir's own that it passes.
+    pub(crate) gates: Rc<[Gate]>,
+    /// What those with policies have said, in their order.
+    pub(crate) verdicts: RefCell<Vec<Verdict>>,
+    /// Why a connection has been closed, if a filter has done so.
+    termination_details: RefCell<String>,
 }
 
 impl StreamInfo {
@@ -163,7 +174,7 @@ impl StreamInfo {
             protocol,
             facts,
             started: Instant::now(),
-            started_at: SystemTime::now(),
+            started_at: OnceCell::new(),
             duration: Cell::default(),
             bytes_received: Cell::default(),
             bytes_sent: Cell::default(),
@@ -187,14 +198,19 @@ impl StreamInfo {
             trace: None,
             istio: None,
             tap: None,
+            gates: Rc::default(),
+            verdicts: RefCell::default(),
+            termination_details: RefCell::default(),
         }
     }
 
     /// Wall-clock time of the first byte, since the Unix epoch.
     pub(crate) fn start_time(&self) -> Duration {
-        self.started_at
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
+        *self.started_at.get_or_init(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            now.unwrap_or_default()
+                .saturating_sub(self.started.elapsed())
+        })
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -213,17 +229,18 @@ impl StreamInfo {
         self.duration.set(Some(self.elapsed()));
     }
 
-    /// An endpoint was chosen.
-    pub(crate) fn upstream_chosen(&self, endpoint: &Address) {
+    /// An endpoint was chosen, at that time.
+    pub(crate) fn upstream_chosen(&self, endpoint: &Address, at: Instant) {
         self.upstream.replace(Some(endpoint.clone()));
         self.upstream_attempts.set(self.upstream_attempts.get() + 1);
-        self.upstream_chosen.set(Some(Instant::now()));
+        self.upstream_chosen.set(Some(at));
     }
 
-    /// There is a connection to it, from `local`.
-    pub(crate) fn upstream_ready(&self, local: Option<Address>) {
+    /// There is a connection to it, from `local`, since that time.
+    pub(crate) fn upstream_ready(&self, local: Option<Address>, at: Instant) {
         self.upstream_local.replace(local);
-        let took = self.upstream_chosen.get().map(|at| at.elapsed());
+        let chosen = self.upstream_chosen.get();
+        let took = chosen.map(|chosen| at.saturating_duration_since(chosen));
         self.upstream_pool_ready.set(took);
     }
 
@@ -242,6 +259,22 @@ impl StreamInfo {
 
     pub(crate) fn code_details(&self) -> Bytes {
         self.response_code_details.borrow().clone()
+    }
+
+    /// What its filters leave for others.
+    pub(crate) fn dynamic_metadata(&self) -> Metadata {
+        dynamic_metadata(&self.verdicts.borrow(), self.protocol != Protocol::Tcp)
+    }
+
+    /// Why its connection has been closed; empty if no filter has done so.
+    pub(crate) fn termination_details(&self) -> String {
+        self.termination_details.borrow().clone()
+    }
+
+    /// Sets `connection.termination_details`.
+    pub(crate) fn set_termination_details(&self, details: &str) {
+        let details: Vec<u8> = clean_details(details.as_bytes());
+        *self.termination_details.borrow_mut() = String::from_utf8_lossy(&details).into_owned();
     }
 
     /// Sets `response.code_details`.

@@ -86,8 +86,8 @@ impl FilteredStream {
     ) {
         self.response.set(ResponseState::Started);
         self.source.set(source);
-        let took = self.info.elapsed();
-        self.slots.iter().for_each(|slot| slot.responded(took));
+        let info = &self.info;
+        self.slots.iter().for_each(|slot| slot.responded(info));
         let code = headers.get(b":status").and_then(|s| parse_status(s));
         self.info.response_code.set(code);
         *self.response_headers.borrow_mut() = Some(headers);
@@ -123,6 +123,9 @@ impl FilteredStream {
     fn headers(self: &Rc<Self>, direction: Direction, from: usize, end_of_stream: bool) {
         for position in from..self.slots.len() {
             let index = self.index(direction, position);
+            if direction == Direction::Request && !self.pass_gates(position) {
+                return;
+            }
             let slot = &self.slots[index];
             let here = slot.direction(direction);
             here.arrived.set(if end_of_stream {
@@ -130,7 +133,8 @@ impl FilteredStream {
             } else {
                 Arrived::Partly
             });
-            let status = match self.participant(index, direction) {
+            let going_on = HeadersStatus::Continue;
+            let status = match self.participant(index, direction, end_of_stream) {
                 Participant::Runs(vm, context) => {
                     let step = Step::Headers { end_of_stream };
                     let seen = self.before_callback(index, direction, step);
@@ -142,14 +146,16 @@ impl FilteredStream {
                     self.called(index, direction, clock);
                     let action = status.map_or(Action::Failed, Action::Headers);
                     self.watch_callback(index, direction, step, seen, action);
-                    let going_on = HeadersStatus::Continue;
-                    match self.after_callback(index, direction, status, going_on) {
-                        Some(status) => status,
-                        None => return,
-                    }
+                    self.after_callback(index, direction, status, going_on)
                 }
-                Participant::PassedBy => HeadersStatus::Continue,
-                Participant::Refused => return,
+                Participant::Begun(status) => {
+                    self.after_callback(index, direction, Ok(status), going_on)
+                }
+                Participant::PassedBy => Some(going_on),
+                Participant::Refused => None,
+            };
+            let Some(status) = status else {
+                return;
             };
             here.iteration.set(match status {
                 HeadersStatus::Continue => Iteration::Running,
@@ -162,6 +168,9 @@ impl FilteredStream {
                 return;
             }
             here.headers_passed.set(true);
+        }
+        if direction == Direction::Request && !self.pass_gates(self.slots.len()) {
+            return;
         }
         self.emit(direction, Frame::Headers { end_of_stream });
     }

@@ -14,6 +14,7 @@ mod context;
 mod event;
 mod filter_state;
 mod flags;
+mod gate;
 mod info;
 mod iterate;
 mod log_view;
@@ -121,6 +122,8 @@ pub(crate) struct FilteredStream {
     is_grpc: bool,
     /// Bytes that a filter may hold in one direction.
     buffer_limit: Cell<usize>,
+    /// Whose pages may read the response.
+    origin: RefCell<Option<gate::Origin>>,
 }
 
 impl FilteredStream {
@@ -157,6 +160,7 @@ impl FilteredStream {
             is_head,
             is_grpc,
             buffer_limit: Cell::new(buffer_limit),
+            origin: RefCell::default(),
         })
     }
 
@@ -232,6 +236,11 @@ impl FilteredStream {
         })
     }
 
+    /// Whether there are filters in its chain.
+    pub(crate) fn has_filters(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
     /// Name of the filter at `index`.
     pub(crate) fn filter_name(&self, index: usize) -> Option<&str> {
         self.slots.get(index).map(|slot| slot.plugin.name())
@@ -273,22 +282,31 @@ impl FilteredStream {
     /// must not go without this.
     pub(crate) fn finish(self: &Rc<Self>) {
         self.info.complete();
+        // Nobody is to look at what contexts leave behind that go.
+        self.waiting.take();
         if self.response.get() != ResponseState::Complete {
             self.reset();
         }
+        // All log before the first is deleted. Of one alone, all of it can be done at once.
+        let at_once = self.slots.len() == 1 && self.takes_two_at_once(0);
         for index in 0..self.slots.len() {
-            if let Some((vm, context)) = self.context_for_log(index) {
+            if let Some((vm, context)) = self.context_for_log(index)
+                && !at_once
+            {
                 // Failures are reported by the VM's host; the stream is over.
                 let _ = vm.on_log(context);
             }
         }
         self.finish_shadows();
         self.tell_tap();
-        let took = self.info.elapsed();
         for slot in &self.slots {
-            slot.responded(took);
+            slot.responded(&self.info);
             if let Presence::Live(vm, context) = slot.presence.replace(Presence::Absent) {
-                let _ = vm.delete_stream(context);
+                let _ = if at_once {
+                    vm.log_and_delete_stream(context)
+                } else {
+                    vm.delete_stream(context)
+                };
             }
         }
         self.events.borrow_mut().clear();

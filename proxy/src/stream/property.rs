@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use weir_abi::{Direction, HeaderMap, Property, PropertyError};
-use weir_config::Metadata;
 
 use super::{ConnectionInfo, FilterState, FilteredStream, Protocol, StreamInfo, metadata, reply};
 use crate::route::Action;
@@ -22,8 +21,14 @@ pub(super) fn get(
         [b"response", name] => response(stream, name, visible(Direction::Response)),
         [b"upstream", name] => upstream(&stream.info, name),
         [b"xds", name, rest @ ..] => return xds(&stream.info, name, rest),
-        // No filter can write there.
-        [b"metadata", rest @ ..] => return metadata::of_metadata(&Metadata::default(), rest),
+        // No guest can write there.
+        [b"metadata", rest @ ..] => {
+            return metadata::of_metadata(&stream.info.dynamic_metadata(), rest);
+        }
+        [b"connection", b"termination_details"] => {
+            let details = stream.info.termination_details();
+            (!details.is_empty()).then(|| details.into())
+        }
         [name] if *name != b"connection_id" => set_by_filter(stream, name),
         [b"filter_state", key] => of_filter_state(stream, key),
         [b"source", b"address"] => Some(stream.info.client.to_string().into()),

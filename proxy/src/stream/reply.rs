@@ -365,7 +365,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-fn own(code: u16, details: &str, body: &str) -> LocalResponse {
+pub(super) fn own(code: u16, details: &str, body: &str) -> LocalResponse {
     LocalResponse {
         code,
         details: Bytes::copy_from_slice(details.as_bytes()),

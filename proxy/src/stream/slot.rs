@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use weir_abi::{BodyBuffer, ContextId, Direction, HeaderMap, Vm};
 
+use super::StreamInfo;
 use super::shadow::Shadow;
 use crate::filter::{Admission, Plugin};
 use crate::rollout::{Chosen, Link, Versions};
@@ -202,15 +202,14 @@ impl Slot {
         }
     }
 
-    /// The response has begun after this time, or there will be none. Has no effect a
-    /// second time.
-    pub(super) fn responded(&self, took: Duration) {
+    /// The response has begun, or there will be none. Has no effect a second time.
+    pub(super) fn responded(&self, info: &StreamInfo) {
         if let Role::Canary {
             versions, awaits, ..
         } = &self.role
             && awaits.replace(false)
         {
-            versions.canary_responded(took);
+            versions.canary_responded(info.elapsed());
         }
     }
 

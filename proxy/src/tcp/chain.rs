@@ -63,6 +63,8 @@ enum Presence {
 }
 
 struct Slot {
+    /// Its place among the filters of its listener.
+    place: usize,
     presence: RefCell<Presence>,
     /// It has answered what it was shown last of the client's bytes with a pause.
     pauses: Cell<bool>,
@@ -124,6 +126,10 @@ impl Flow {
 pub(super) struct FilterChain {
     pub(super) record: Rc<FilteredStream>,
     slots: Vec<Slot>,
+    /// In front of how many places the connection has passed what stands there.
+    gates: Cell<usize>,
+    /// How many places there are.
+    places: usize,
     pub(super) downstream: Flow,
     pub(super) upstream: Flow,
     state: Cell<State>,
@@ -137,20 +143,24 @@ impl FilterChain {
     /// The filters that a new connection meets. What is known of the connection
     /// is in `record`.
     pub(super) fn new(record: Rc<FilteredStream>, chain: &[Link]) -> Rc<Self> {
-        let admitted = |link: &Link| {
+        let places = chain.len();
+        let admitted = |(place, link): (usize, &Link)| {
             let presence = match link.plugin.admit() {
                 Admission::Run(vm, root) => Presence::NotYet(vm, root),
                 Admission::Refuse => Presence::Refuses,
                 Admission::PassBy => return None,
             };
             Some(Slot {
+                place,
                 presence: RefCell::new(presence),
                 pauses: Cell::new(false),
             })
         };
         Rc::new(Self {
             record,
-            slots: chain.iter().filter_map(admitted).collect(),
+            slots: chain.iter().enumerate().filter_map(admitted).collect(),
+            gates: Cell::new(0),
+            places,
             downstream: Flow::default(),
             upstream: Flow::default(),
             state: Cell::new(State::Held),
@@ -233,6 +243,9 @@ impl FilterChain {
     fn read_from(self: &Rc<Self>, from: usize) {
         for index in from..self.slots.len() {
             let slot = &self.slots[index];
+            if !self.pass_gates(slot.place) {
+                return;
+            }
             if matches!(
                 *slot.presence.borrow(),
                 Presence::NotYet(..) | Presence::Refuses
@@ -254,11 +267,28 @@ impl FilterChain {
                 return;
             }
         }
+        if !self.pass_gates(self.places) {
+            return;
+        }
         self.state.set(State::Through);
         let end = self.downstream.ended.get();
         if self.downstream.held_bytes() > 0 || end {
             self.downstream.pass(end);
         }
+    }
+
+    /// Passes what stands up to the filter at `place`, each once; whether the connection
+    /// goes on.
+    fn pass_gates(&self, place: usize) -> bool {
+        while self.gates.get() <= place {
+            let next = self.gates.get();
+            self.gates.set(next + 1);
+            if !self.record.pass_connection_gates(next) {
+                self.close();
+                return false;
+            }
+        }
+        true
     }
 
     /// The connection reaches the filter at `index`; whether it goes on behind it.

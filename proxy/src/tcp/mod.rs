@@ -10,7 +10,7 @@ use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use weir_abi::HeaderMap;
@@ -51,17 +51,18 @@ pub(crate) async fn serve(
 ) {
     let mut info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
     info.istio = listener.istio.as_ref().map(|_| Box::default());
+    info.gates = Rc::clone(&listener.chain.gates);
     let record = FilteredStream::new(info, HeaderMap::new(), &[], 0);
     let serving = async {
         // Its end, whatever it was, is in the log.
-        if listener.chain.is_empty() {
-            if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
-                tracing::debug!("tcp: {error}");
-            }
-        } else {
+        if !listener.chain.is_empty() {
             Relay::new(connection, &record, proxy, listener, shared)
                 .run()
                 .await;
+        } else if !record.pass_connection_gates(0) {
+            tracing::debug!("tcp: the connection is denied");
+        } else if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
+            tracing::debug!("tcp: {error}");
         }
     };
     match &listener.istio {
@@ -149,12 +150,12 @@ async fn connect(
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };
-    info.upstream_chosen(&endpoint.address);
     info.upstream_metadata.replace(endpoint.metadata());
     let request = cluster.request(&endpoint);
+    info.upstream_chosen(&endpoint.address, request.began());
     let error = match cluster.dial(&endpoint, info.connection.account()).await {
         Ok((connection, open)) => {
-            info.upstream_ready(connection.local_address());
+            info.upstream_ready(connection.local_address(), Instant::now());
             info.upstream_tls.replace(connection.tls().cloned());
             request.connected();
             return Some(Connected {

@@ -213,7 +213,7 @@ impl<'s> Relay<'s> {
             connecting: None,
             connected: false,
             counted: None,
-            chain: FilterChain::new(Rc::clone(record), &listener.chain),
+            chain: FilterChain::new(Rc::clone(record), &listener.chain.links),
             record,
             proxy,
             shared,

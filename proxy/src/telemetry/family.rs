@@ -147,6 +147,14 @@ families! {
         "Connections whose handshake has taken too long";
     TCP_CX_TOTAL = Counter "envoy_tcp_downstream_cx_total" ["envoy_tcp_prefix"]
         "Connections that a listener with `tcp` has taken";
+    RBAC_ALLOWED = Counter "envoy_rbac_allowed" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Connections that the `rules` of an `rbac` have let through";
+    RBAC_DENIED = Counter "envoy_rbac_denied" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Those that they have turned away";
+    RBAC_SHADOW_ALLOWED = Counter "envoy_rbac_shadow_allowed" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Those that its `shadow_rules` would have let through";
+    RBAC_SHADOW_DENIED = Counter "envoy_rbac_shadow_denied" ["envoy_rbac_rules_prefix", "envoy_rbac_prefix"]
+        "Those that they would have turned away";
 
     HTTP_CX_TOTAL = Counter "envoy_http_downstream_cx_total" ["envoy_http_conn_manager_prefix"]
         "Connections from HTTP clients";
@@ -166,6 +174,14 @@ families! {
         "Responses to clients by class of their status";
     HTTP_RQ_TIME = Histogram "envoy_http_downstream_rq_time" ["envoy_http_conn_manager_prefix"]
         "Milliseconds from a request's head to the end of its exchange";
+    HTTP_RBAC_ALLOWED = Counter "envoy_http_rbac_allowed" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Requests that the `rules` of an `rbac` have let through";
+    HTTP_RBAC_DENIED = Counter "envoy_http_rbac_denied" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Those that they have turned away";
+    HTTP_RBAC_SHADOW_ALLOWED = Counter "envoy_http_rbac_shadow_allowed" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Those that its `shadow_rules` would have let through";
+    HTTP_RBAC_SHADOW_DENIED = Counter "envoy_http_rbac_shadow_denied" ["envoy_rbac_http_prefix", "envoy_http_conn_manager_prefix"]
+        "Those that they would have turned away";
 
     CLUSTER_CX_TOTAL = Counter "envoy_cluster_upstream_cx_total" ["envoy_cluster_name"]
         "Connections made to endpoints";

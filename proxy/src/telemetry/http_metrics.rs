@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cell::{Counter, REQUEST_TIME, Samples};
 use super::family as f;
@@ -58,8 +58,8 @@ impl Statuses {
     }
 }
 
-fn microseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A listener's numbers on one worker.
@@ -180,7 +180,6 @@ impl ListenerMetrics {
         self.active_requests.add(1);
         DownstreamRequest {
             metrics: Arc::clone(self),
-            began: Instant::now(),
         }
     }
 
@@ -262,17 +261,16 @@ impl Drop for DownstreamConnection {
 #[derive(Debug)]
 pub(crate) struct DownstreamRequest {
     metrics: Arc<ListenerMetrics>,
-    began: Instant,
 }
 
 impl DownstreamRequest {
-    /// The exchange is over; `code` of the response, if there was one.
-    pub(crate) fn complete(&self, code: Option<u16>) {
+    /// The exchange is over, after that time; `code` of the response, if there was one.
+    pub(crate) fn complete(&self, code: Option<u16>, took: Duration) {
         if let Some(code) = code {
             self.metrics.responses.add(1);
             self.metrics.codes.count(code);
         }
-        self.metrics.time.record(microseconds(self.began));
+        self.metrics.time.record(microseconds(took));
     }
 }
 
@@ -541,8 +539,13 @@ impl UpstreamRequest {
         self.span.replace(span);
     }
 
-    /// Counts what has come of the response.
-    pub(crate) fn received(&self, piece: &ResponsePiece) {
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Counts what has come of the response, at that time.
+    pub(crate) fn received(&self, piece: &ResponsePiece, at: Instant) {
         let ended = match piece {
             ResponsePiece::Informational(_) => false,
             ResponsePiece::Headers {
@@ -562,7 +565,8 @@ impl UpstreamRequest {
             ResponsePiece::Trailers(_) => true,
         };
         if ended {
-            self.metrics.time.record(microseconds(self.began));
+            let took = at.saturating_duration_since(self.began);
+            self.metrics.time.record(microseconds(took));
         }
     }
 

@@ -17,6 +17,7 @@ use super::http_metrics::{ClusterMetrics, ListenerMetrics};
 use super::istio_metrics::IstioCells;
 use super::memory;
 use super::page::Page;
+use super::rbac_metrics::{RbacCells, RbacScope};
 use super::rollout_metrics;
 use super::shared_metrics;
 use super::span_metrics::spans;
@@ -45,6 +46,7 @@ pub(crate) struct WorkerMetrics {
 struct Parts {
     listeners: Vec<Arc<ListenerMetrics>>,
     clusters: Vec<Arc<ClusterMetrics>>,
+    rbac: Vec<Arc<RbacCells>>,
     vms: Vec<Arc<VmCells>>,
 }
 
@@ -119,11 +121,24 @@ impl WorkerMetrics {
         })
     }
 
+    /// Numbers of policies on this worker.
+    pub(crate) fn rbac(&self, scope: &RbacScope) -> Arc<RbacCells> {
+        self.with_parts(|parts| {
+            let same = parts.rbac.iter().find(|cells| cells.is_of(scope));
+            same.cloned().unwrap_or_else(|| {
+                let cells = RbacCells::new(scope);
+                parts.rbac.push(Arc::clone(&cells));
+                cells
+            })
+        })
+    }
+
     fn show(&self, page: &mut Page) {
         self.istio.show(page);
         self.with_parts(|parts| {
             parts.listeners.iter().for_each(|l| l.show(page));
             parts.clusters.iter().for_each(|c| c.show(page));
+            parts.rbac.iter().for_each(|rbac| rbac.show(page));
             parts.vms.iter().for_each(|vm| vm.show(page));
         });
     }

@@ -17,6 +17,7 @@ pub(crate) mod memory;
 mod metrics;
 mod page;
 mod plugin_metrics;
+mod rbac_metrics;
 mod reports;
 mod rollout_metrics;
 mod shared_metrics;
@@ -44,6 +45,7 @@ pub(crate) use self::istio_metrics::{
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::page::Page;
+pub(crate) use self::rbac_metrics::{RbacCells, RbacScope};
 pub(crate) use self::reports::Reports;
 pub(crate) use self::rollout_metrics::{Divergence, RolloutCells, ShadowOutcome};
 pub(crate) use self::span_metrics::spans;

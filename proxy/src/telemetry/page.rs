@@ -16,6 +16,9 @@ pub(super) type Labels = Vec<(String, String)>;
 /// The label that tells the other version of a filter from its own.
 pub(super) const VERSION: &str = "version";
 
+/// Labels that are left out where they are empty: there is nothing to be told apart.
+const OPTIONAL: [&str; 3] = [VERSION, "envoy_rbac_http_prefix", "envoy_rbac_rules_prefix"];
+
 /// What a series comes to.
 #[derive(Debug)]
 pub(super) enum Value {
@@ -66,8 +69,8 @@ impl Page {
         debug_assert_eq!(family.kind, value.kind(), "{}", family.name);
         let names = family.labels.iter().map(|name| (*name).to_owned());
         let labels = names.zip(labels.iter().map(|value| (*value).to_owned()));
-        // Filters without another version have nothing to tell apart.
-        let labels = labels.filter(|(name, value)| name != VERSION || !value.is_empty());
+        let is_optional = |name: &String| OPTIONAL.contains(&name.as_str());
+        let labels = labels.filter(|(name, value)| !value.is_empty() || !is_optional(name));
         self.add_labelled(family, labels.collect(), value);
     }
 

@@ -163,9 +163,10 @@ impl Meter for PluginMeter {
         passed.as_secs() * 1_000_000_000 + u64::from(passed.subsec_nanos())
     }
 
-    fn called(&self, callback: Callback, began: u64) {
-        let took = self.now().saturating_sub(began);
-        self.cells.callbacks[callback.index()].record(took);
+    fn called(&self, callback: Callback, began: u64) -> u64 {
+        let now = self.now();
+        self.cells.callbacks[callback.index()].record(now.saturating_sub(began));
+        now
     }
 
     fn hostcalls(&self, hostcall: Hostcall, count: u64) {

@@ -34,12 +34,19 @@ const PLAIN_SCOPES: [&str; 9] = [
 ];
 
 /// What is told together within a cluster or listener.
-const GROUPS: [&str; 4] = [
+const GROUPS: [&str; 5] = [
     "circuit_breakers.default",
     "health_check",
     "outlier_detection",
+    "rbac",
     "ssl",
 ];
+
+/// Of policies: what stands behind the name of their group.
+const RBAC_PREFIXES: [&str; 2] = ["envoy_rbac_http_prefix", "envoy_rbac_rules_prefix"];
+
+/// Of policies for connections: how the names of such numbers begin.
+const RBAC_SCOPE: &str = "envoy_rbac_prefix";
 
 /// Of a histogram, as Envoy computes them.
 const QUANTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0];
@@ -120,7 +127,13 @@ fn dotted(family: &str, labels: &Labels) -> String {
             Some((format!("{scope}."), stat.strip_prefix('_')?))
         })
     };
-    let (scope, stat) = scope.or_else(plain).unwrap_or((String::new(), rest));
+    // In front of these is nothing else.
+    let of_connections = || {
+        let (_, value) = labels.iter().find(|(name, _)| name == RBAC_SCOPE)?;
+        Some((format!("{value}."), rest))
+    };
+    let scope = scope.or_else(of_connections).or_else(plain);
+    let (scope, stat) = scope.unwrap_or((String::new(), rest));
     let group = GROUPS.iter().find_map(|group| {
         let stat = stat.strip_prefix(&group.replace('.', "_"))?;
         Some(format!("{group}.{}", stat.strip_prefix('_')?))
@@ -134,11 +147,17 @@ fn dotted(family: &str, labels: &Labels) -> String {
             }
             "envoy_response_code" => stat = format!("{stat}_{value}").into(),
             "envoy_ssl_version" => stat = format!("{stat}.{value}").into(),
+            name if RBAC_PREFIXES.contains(&name) => {
+                let rest = stat.strip_prefix("rbac.").unwrap_or(&stat);
+                stat = format!("rbac.{value}.{rest}").into();
+            }
             _ => {}
         }
     }
     let rest = labels.iter().filter(|(name, _)| {
-        let known = SCOPES.iter().any(|(label, _)| name == label);
+        let known = SCOPES.iter().any(|(label, _)| name == label)
+            || RBAC_PREFIXES.contains(&name.as_str())
+            || name == RBAC_SCOPE;
         !known && !name.starts_with("envoy_response_code") && name != "envoy_ssl_version"
     });
     with_labels(scope + &stat, rest)
@@ -344,6 +363,19 @@ mod tests {
                 "envoy_listener_downstream_cx_active",
                 labels(&[("envoy_listener_address", "0.0.0.0_80")]),
                 "listener.0.0.0.0_80.downstream_cx_active",
+            ),
+            (
+                "envoy_http_rbac_shadow_denied",
+                labels(&[
+                    ("envoy_rbac_http_prefix", "v2_"),
+                    ("envoy_http_conn_manager_prefix", "edge"),
+                ]),
+                "http.edge.rbac.v2_.shadow_denied",
+            ),
+            (
+                "envoy_rbac_allowed",
+                labels(&[("envoy_rbac_prefix", "tcp")]),
+                "tcp.rbac.allowed",
             ),
             (
                 "envoy_wasm_envoy_wasm_runtime_wasmer_active",

@@ -20,7 +20,7 @@ use super::facts::TlsFacts;
 use super::names::{NameMatcher, is_wildcard_for};
 use super::pem::{Identity, PemReader};
 use super::verify::NamedClients;
-use super::{Fingerprint, Shown, alpn, provider, versions};
+use super::{Fingerprint, Shown, alpn, provider, provider_with, versions};
 use crate::limits::{TLS_READ_BYTES, TLS_SESSIONS_MAX};
 use crate::socket::SocketStream;
 
@@ -99,7 +99,7 @@ impl DownstreamTls {
             return Ok(Arc::clone(same));
         }
         let refused = |error: rustls::Error| reader.error(span, format!("TLS: {error}"));
-        let base = ServerConfig::builder_with_provider(provider())
+        let base = ServerConfig::builder_with_provider(provider_with(tls.versions.ciphers))
             .with_protocol_versions(&versions(tls.versions))
             .map_err(refused)?;
         let ticketer = rustls::crypto::ring::Ticketer::new().map_err(refused)?;

@@ -8,6 +8,7 @@ mod certificate;
 mod connection;
 mod downstream;
 mod facts;
+mod mesh;
 mod names;
 mod pem;
 mod upstream;
@@ -15,14 +16,15 @@ mod verify;
 
 use std::sync::Arc;
 
-use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
-use weir_config::{TlsVersion, TlsVersions};
+use rustls::{CipherSuite, SupportedProtocolVersion};
+use weir_config::{TlsCipher, TlsCiphers, TlsVersion, TlsVersions};
 
 pub(crate) use self::certificate::CertificateFacts;
 pub(crate) use self::connection::TlsConnection;
 pub(crate) use self::downstream::{DownstreamTls, HandshakeError};
 pub(crate) use self::facts::TlsFacts;
+pub(crate) use self::mesh::carried;
 pub(crate) use self::pem::PemReader;
 pub(crate) use self::upstream::{ConnectError, ConnectErrorKind, Purpose, UpstreamTls};
 
@@ -39,6 +41,26 @@ pub(crate) struct Shown {
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// With these suites of TLS 1.2 only.
+fn provider_with(ciphers: TlsCiphers) -> Arc<CryptoProvider> {
+    use CipherSuite as S;
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.retain(|suite| {
+        let known = match suite.suite() {
+            S::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => TlsCipher::EcdsaAes128,
+            S::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => TlsCipher::EcdsaAes256,
+            S::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => TlsCipher::EcdsaChacha20,
+            S::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => TlsCipher::RsaAes128,
+            S::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => TlsCipher::RsaAes256,
+            S::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => TlsCipher::RsaChacha20,
+            // Of TLS 1.3.
+            _ => return true,
+        };
+        ciphers.contains(known)
+    });
+    Arc::new(provider)
 }
 
 fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {

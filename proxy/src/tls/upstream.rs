@@ -15,10 +15,11 @@ use weir_config::{Cluster, ConfigError, Verification};
 use super::certificate::CertificateFacts;
 use super::connection::TlsConnection;
 use super::facts::TlsFacts;
+use super::mesh;
 use super::names::NameMatcher;
 use super::pem::PemReader;
 use super::verify::Endpoints;
-use super::{Fingerprint, Shown, alpn, provider, versions};
+use super::{Fingerprint, Shown, alpn, provider, provider_with, versions};
 use crate::socket::SocketStream;
 
 /// What a cluster needs to speak TLS.
@@ -100,7 +101,7 @@ impl UpstreamTls {
             return Ok(Arc::clone(same));
         }
         let refused = |error: rustls::Error| reader.error(span, format!("TLS: {error}"));
-        let builder = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider_with(tls.versions.ciphers))
             .with_protocol_versions(&versions(tls.versions))
             .map_err(refused)?
             .dangerous()
@@ -118,8 +119,7 @@ impl UpstreamTls {
         let named = tls.alpn.as_deref().map(alpn);
         let with = |protocols: Option<&[u8]>| {
             let mut config = raw.clone();
-            let protocols = protocols.map(<[u8]>::to_vec).into_iter();
-            config.alpn_protocols = named.clone().unwrap_or_else(|| protocols.collect());
+            config.alpn_protocols = mesh::offered(named.as_deref(), protocols);
             // Sessions of the one are none of the other: they have agreed on a protocol.
             config.resumption = rustls::client::Resumption::default();
             Arc::new(config)

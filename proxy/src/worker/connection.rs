@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use weir_config::{Address, Codec, HttpOptions};
+use weir_config::{Codec, HttpOptions};
 
 use super::patience::Patience;
 use super::shared::{Acceptor, Alive, Directory, Entrance, Life, Served, Slot};
@@ -26,6 +26,7 @@ use crate::socket::{Accepted, SocketStream};
 use crate::stream::ConnectionInfo;
 use crate::tcp::{self, TcpProxy};
 use crate::telemetry::{DownstreamConnection, ListenerMetrics};
+use crate::tls::carried;
 
 /// Accepts connections from one of the sockets until the address is given up, or the
 /// process drains.
@@ -146,6 +147,7 @@ fn spawn_connection(
     let info = ConnectionInfo {
         id: entrance.worker.next_connection_id(),
         peer: peer.clone(),
+        direct: peer.clone(),
         local,
         is_restored: false,
         original_src: None,
@@ -161,7 +163,6 @@ fn spawn_connection(
         let arrival = Arrival {
             connection,
             info,
-            direct: peer,
             admitted,
         };
         let entered = Box::pin(enter(arrival, acceptor, life, directory)).await;
@@ -183,8 +184,6 @@ fn spawn_connection(
 struct Arrival {
     connection: SocketStream,
     info: ConnectionInfo,
-    /// The peer, whatever a proxy in front says.
-    direct: Address,
     admitted: Admitted,
 }
 
@@ -215,13 +214,13 @@ async fn enter(
     let chain = entrance.matcher.find(&Asked {
         destination: &info.local,
         source: &info.peer,
-        direct_source: &arrival.direct,
+        direct_source: &info.direct,
         inspected: info.inspected.as_deref().unwrap_or(&nothing),
     });
     let slot = chain.and_then(|chain| entrance.slots.get(chain));
     if slot.is_none() {
         entrance.metrics.no_filter_chain();
-        let (listener, peer) = (entrance.metrics.name(), &arrival.direct);
+        let (listener, peer) = (entrance.metrics.name(), &info.direct);
         tracing::debug!(listener, %peer, "no filter chain is for the connection");
     }
     Some((Rc::clone(slot?), arrival))
@@ -241,7 +240,7 @@ impl Arrival {
                 }
                 OriginalDestination::Itself(original) => {
                     entrance.metrics.loop_ended();
-                    let (listener, peer) = (entrance.metrics.name(), &self.direct);
+                    let (listener, peer) = (entrance.metrics.name(), &self.info.direct);
                     tracing::debug!(
                         listener, %peer, %original,
                         "the connection was for the listener itself, and goes nowhere else"
@@ -254,7 +253,7 @@ impl Arrival {
 
     /// Finds out what its first bytes tell; `None` if it is to be closed.
     async fn look_into(&mut self, entrance: &Entrance, life: &Life) -> Option<()> {
-        let (listener, peer) = (entrance.metrics.name(), &self.direct);
+        let (listener, peer) = (entrance.metrics.name(), self.info.direct.clone());
         let patience = || async {
             ended(life, &entrance.retired).await;
             sleep(DRAIN_IDLE_GRACE).await;
@@ -309,7 +308,7 @@ impl Arrival {
         match self.connection.watched() {
             Ok(connection) => self.connection = connection,
             Err(error) => {
-                tracing::debug!(peer = %self.direct, "cannot watch a connection: {error}");
+                tracing::debug!(peer = %self.info.direct, "cannot watch a connection: {error}");
                 return None;
             }
         }
@@ -331,6 +330,7 @@ async fn serve(connection: SocketStream, info: ConnectionInfo, slot: &Rc<Slot>) 
             let begun = Box::pin(begin(connection, info, &served, slot)).await;
             let http = Arc::clone(&served.listener.http);
             let codec = Rc::clone(&served.listener.codec);
+            let begun = begun.filter(|(_, info)| served.listener.admits(info));
             // It may live longer than the generation that it began with.
             drop(served);
             if let Some((connection, info)) = begun {
@@ -403,6 +403,7 @@ async fn serve_connection(
     slot: &Rc<Slot>,
 ) {
     let agreed = info.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    let agreed = agreed.and_then(carried);
     // What was agreed on is what is spoken.
     let (is_http2, maybe_http2) = match http.codec {
         Codec::Auto => (agreed == Some(b"h2"), agreed.is_none()),

@@ -26,13 +26,14 @@ use tokio::time::sleep;
 
 use self::connection::accept_loop;
 use self::pace::Pace;
-use self::shared::{Acceptor, Directory, Entrance, Life, Served, Slot};
+use self::shared::{Acceptor, Chain, Directory, Entrance, Life, Served, Slot};
 pub(crate) use self::shared::{Latest, WorkerListener, WorkerShared};
 use crate::cluster::{Cluster, ClusterSpec, Pool};
 use crate::descriptors;
 use crate::filter::{FilterVm, FilterVmSpec, Plugin, StartError};
+use crate::gate::{Gate, GateKind};
 use crate::generation::{
-    ChainSpec, FilterSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
+    ChainSpec, FilterSpec, GateSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
 };
 use crate::http::CodecOptions;
 use crate::istio::Istio;
@@ -346,6 +347,13 @@ impl Worker {
                 })
             }),
         };
+        let gate = |spec: &GateSpec| Gate {
+            place: spec.place,
+            kind: match &spec.rbac {
+                Some((rbac, scope)) => GateKind::Rbac(Arc::clone(rbac), self.metrics.rbac(scope)),
+                None => GateKind::Cors,
+            },
+        };
         let of_route = |chain: &[Link], filter: &RouteFilterSpec| match filter {
             RouteFilterSpec::Same(place) => chain[*place].clone(),
             RouteFilterSpec::Configured(place) => Link {
@@ -353,12 +361,21 @@ impl Worker {
                 versions: None,
             },
         };
-        let chain: Vec<Link> = spec.filters.iter().map(link).collect();
-        let chains = spec.of_routes.iter();
-        let chains = chains.map(|places| places.iter().map(|p| of_route(&chain, p)).collect());
+        let chain = Chain {
+            links: spec.filters.iter().map(link).collect(),
+            gates: spec.gates.iter().map(gate).collect(),
+        };
+        let chains = spec.of_routes.iter().map(|route| {
+            let filters = route.filters.iter();
+            Chain {
+                links: filters.map(|f| of_route(&chain.links, f)).collect(),
+                gates: route.gates.iter().map(gate).collect(),
+            }
+        });
         Rc::new(WorkerListener {
             chains: chains.collect(),
             chain,
+            entry: spec.entry.iter().map(gate).collect(),
             access_loggers: spec.access_loggers.iter().map(plugin).collect(),
             routes: Arc::clone(&spec.routes),
             tls: spec.terms.tls.clone(),

@@ -19,6 +19,7 @@ use crate::callout::ClusterNames;
 use crate::cluster::{Cluster, Pool};
 use crate::connection_limit::ConnectionLimit;
 use crate::filter::Plugin;
+use crate::gate::Gate;
 use crate::generation::{OriginalDst, Terms};
 use crate::http::CodecOptions;
 use crate::istio::Istio;
@@ -26,7 +27,7 @@ use crate::listener::{ChainMatcher, Inspection};
 use crate::rollout::Link;
 use crate::route::RouteTable;
 use crate::socket::SocketListener;
-use crate::stream::{Facts, FilteredStream, LogView};
+use crate::stream::{ConnectionInfo, Facts, FilteredStream, LogView};
 use crate::tcp::TcpProxy;
 use crate::telemetry::{AccessLog, GenerationCells, ListenerMetrics, WorkerMetrics};
 use crate::tls::DownstreamTls;
@@ -132,12 +133,27 @@ impl Latest {
     }
 }
 
+/// Filters, in their order.
+pub(crate) struct Chain {
+    pub(crate) links: Vec<Link>,
+    /// Those of Weir's own between them.
+    pub(crate) gates: Rc<[Gate]>,
+}
+
+impl Chain {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+}
+
 /// A filter chain of a listener on one worker, as one generation has it.
 pub(crate) struct WorkerListener {
     /// Its filters.
-    pub(crate) chain: Vec<Link>,
+    pub(crate) chain: Chain,
     /// The chains of routes that do not have the listener's.
-    pub(super) chains: Vec<Vec<Link>>,
+    pub(super) chains: Vec<Chain>,
+    /// What connections of HTTP pass before they are served.
+    pub(super) entry: Vec<Gate>,
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) codec: Rc<CodecOptions>,
     pub(crate) http: Arc<HttpOptions>,
@@ -171,13 +187,23 @@ impl WorkerListener {
     }
 
     /// The filters for a request, by the route that it takes when it comes.
-    pub(crate) fn chain_for(&self, request: &HeaderMap) -> &[Link] {
+    pub(crate) fn chain_for(&self, request: &HeaderMap) -> &Chain {
         if self.chains.is_empty() {
             return &self.chain;
         }
         let route = self.routes.find(request);
         let chain = route.and_then(|route| self.chains.get(route.chain?));
         chain.unwrap_or(&self.chain)
+    }
+
+    /// Whether a connection of HTTP is served.
+    pub(super) fn admits(&self, connection: &ConnectionInfo) -> bool {
+        let admits = self.entry.iter().all(|gate| gate.admits(connection));
+        if !admits {
+            let (listener, peer) = (self.metrics.name(), &connection.direct);
+            tracing::debug!(listener, %peer, "the connection is denied");
+        }
+        admits
     }
 
     /// Whether requests may say themselves how they are tried: Envoy's headers are not

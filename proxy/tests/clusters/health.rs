@@ -145,7 +145,7 @@ fn a_grpc_check_asks_the_health_service() {
     let serving = Arc::new(AtomicBool::new(true));
     let is_serving = Arc::clone(&serving);
     weir_conformance::h2::run(async move {
-        let server = GrpcServer::start("/none", move |message| {
+        let server = GrpcServer::start("127.0.0.1:0", "/none", move |message| {
             assert_eq!(&message[..], b"\x0a\x0amy.Service");
             // The field `status`: SERVING is 1, NOT_SERVING 2.
             Ok(vec![

@@ -37,10 +37,14 @@ fn status(response: &H2Response) -> (&str, &str) {
 
 #[test]
 fn tonic_answers_calls_and_streams() {
-    let tonic = GrpcServer::start("/shop/Stream", |message| match &message[..] {
-        b"none" => Err(Status::not_found("nothing of the kind")),
-        message => Ok(message.to_vec()),
-    });
+    let tonic = GrpcServer::start(
+        "127.0.0.1:0",
+        "/shop/Stream",
+        |message| match &message[..] {
+            b"none" => Err(Status::not_found("nothing of the kind")),
+            message => Ok(message.to_vec()),
+        },
+    );
     let endpoint = tonic.upstream.address.to_string();
     let weir = Weir::start(&config("", &endpoint, ", protocol: http2"));
     let large = pattern(1 << 20);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use weir_conformance::h2 as wire;
-use weir_conformance::{Answer, Client, SIDECAR, Upstream, program};
+use weir_conformance::{Answer, Client, Host, SIDECAR, Upstream, program};
 
 use super::mesh::{
     BANNER, ECHO, GRPC, HTTP, Mesh, at, both, connect, echo_server, greet, passthrough,
@@ -50,7 +50,7 @@ fn grpc_passes_as_http2_without_tls() {
     let tonic = mesh
         .b
         .host
-        .run(|| GrpcServer::start_at(("::", GRPC), "/shop/Stream", |message| Ok(message.to_vec())));
+        .run(|| GrpcServer::start(("::", GRPC), "/shop/Stream", |message| Ok(message.to_vec())));
     for to in both(GRPC) {
         mesh.a.host.run(|| {
             wire::run(async {
@@ -70,6 +70,7 @@ fn grpc_passes_as_http2_without_tls() {
         mesh.b.logged("HTTP/2 - end");
     }
     assert_eq!(tonic.count("/shop/Order"), 2);
+    assert_eq!(tonic.upstream.requests(), 2);
 }
 
 #[test]
@@ -82,12 +83,12 @@ fn bytes_pass_whoever_speaks_first() {
     for to in both(ECHO) {
         // The application is connected to by its sidecar.
         let said = mesh.a.host.run(|| greet(to, false));
-        assert_eq!(said, "[127.0.0.6]hello", "{to}");
+        assert_eq!(said, "[127.0.0.6]", "{to}");
         mesh.a.logged(&format!("outbound|9000||b {to} "));
     }
     for to in both(BANNER).map(|like| at(&mesh.b.host, like, BANNER)) {
         let said = mesh.a.host.run(|| greet(to, true));
-        assert_eq!(said, format!("[{}]hello", passthrough(to.ip())), "{to}");
+        assert_eq!(said, format!("[{}]", passthrough(to.ip())), "{to}");
         mesh.a
             .logged(&format!("PassthroughCluster {to} {to} - - end"));
         mesh.b
@@ -104,7 +105,7 @@ fn what_is_for_others_goes_there() {
         let to = at(&mesh.outside, like, ECHO);
         let said = mesh.a.host.run(|| greet(to, false));
         let a = mesh.a.host.ip_like(to.ip());
-        assert_eq!(said, format!("[{a}]hello"));
+        assert_eq!(said, format!("[{a}]"));
         mesh.a
             .logged(&format!("PassthroughCluster {to} {to} - - end"));
         let to = at(&mesh.outside, like, HTTP);
@@ -137,6 +138,29 @@ fn a_service_reaches_itself_by_its_name_and_by_its_address() {
     ));
     assert_eq!(mesh.b.captured(15001), 1);
     assert_eq!(mesh.b.captured(15006), 1);
+}
+
+#[test]
+fn what_is_excluded_is_not_captured() {
+    let mesh = Mesh::start("-d 9000 -x 10.77.0.4/32 -o 3306");
+    let (outside, like) = (&mesh.outside, both(0)[0]);
+    outside.run(|| echo_server(ECHO, false));
+    mesh.b.host.run(|| {
+        echo_server(ECHO, false);
+        echo_server(BANNER, true);
+    });
+    let greeted = |from: &Host, to, begins| {
+        let said = from.run(|| greet(to, begins));
+        assert_eq!(said, format!("[{}]", from.ipv4), "{to}");
+    };
+    // A range of addresses, a port of others, and one of its own.
+    greeted(&mesh.a.host, at(outside, like, ECHO), false);
+    assert_eq!(mesh.a.captured(15001), 0);
+    greeted(outside, at(&mesh.b.host, like, ECHO), false);
+    assert_eq!(mesh.b.captured(15006), 0);
+    let to = at(&mesh.b.host, like, BANNER);
+    assert_eq!(mesh.a.host.run(|| greet(to, true)), "[127.0.0.6]");
+    assert_eq!((mesh.a.captured(15001), mesh.b.captured(15006)), (0, 1));
 }
 
 #[test]

@@ -35,6 +35,22 @@ pub(super) struct Pod {
     pub(super) weir: Weir,
 }
 
+/// What the bootstrap would say of listeners and clusters, of a service that is on this
+/// machine.
+pub(super) fn resources(service: &Host) -> serde_json::Value {
+    let text = bootstrap(service);
+    let mut whole: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    whole["static_resources"].take()
+}
+
+fn bootstrap(service: &Host) -> String {
+    BOOTSTRAP
+        .replace("SERVICE4", SERVICE[0])
+        .replace("SERVICE6", SERVICE[1])
+        .replace("ENDPOINT4", &service.ipv4.to_string())
+        .replace("ENDPOINT6", &service.ipv6.to_string())
+}
+
 impl Mesh {
     /// Rules of `a` and `b` are made with these options.
     pub(super) fn start(options: &str) -> Self {
@@ -50,12 +66,7 @@ impl Mesh {
     ) -> Self {
         let lan = Lan::new();
         let [a, b, outside] = std::array::from_fn(|_| lan.host());
-        let bootstrap = BOOTSTRAP
-            .replace("SERVICE4", SERVICE[0])
-            .replace("SERVICE6", SERVICE[1])
-            .replace("ENDPOINT4", &b.ipv4.to_string())
-            .replace("ENDPOINT6", &b.ipv6.to_string());
-        let bootstrap = change(bootstrap);
+        let bootstrap = change(bootstrap(&b));
         let pod = |host: Host| {
             let weir = host.run(|| {
                 iptables(&format!("--apply {options}"));
@@ -144,7 +155,11 @@ pub(super) fn echo_server(port: u16, begins: bool) {
     });
 }
 
-/// What such a server says to a client that says `hello` when it has been spoken to.
+/// What a client says: it cannot be the beginning of HTTP, nor of TLS, so that nobody
+/// waits for more of it.
+pub(super) const HELLO: &[u8] = b"\x05hello";
+
+/// What such a server says to a client that says [`HELLO`], without that.
 pub(super) fn greet(to: SocketAddr, begins: bool) -> String {
     let mut client = connect(to);
     let mut said = String::new();
@@ -155,10 +170,13 @@ pub(super) fn greet(to: SocketAddr, begins: bool) -> String {
             said.push(byte[0].into());
         }
     }
-    client.write_all(b"hello").unwrap();
+    client.write_all(HELLO).unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     client.read_to_string(&mut said).unwrap();
-    said
+    let hello = std::str::from_utf8(HELLO).unwrap();
+    said.strip_suffix(hello)
+        .unwrap_or_else(|| panic!("{said}"))
+        .to_owned()
 }
 
 /// Which address of a machine has the family of `to`.

@@ -29,17 +29,9 @@ pub(crate) struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// Answers calls by `answer`; what comes to `stream_path` is a stream, which
-    /// is answered at its end.
+    /// Answers calls at an address by `answer`; what comes to `stream_path` is a stream,
+    /// which is answered at its end.
     pub(crate) fn start(
-        stream_path: &'static str,
-        answer: impl Fn(&Bytes) -> Answer + Send + Sync + 'static,
-    ) -> Self {
-        Self::start_at("127.0.0.1:0", stream_path, answer)
-    }
-
-    /// The same, at an address.
-    pub(crate) fn start_at(
         address: impl ToSocketAddrs,
         stream_path: &'static str,
         answer: impl Fn(&Bytes) -> Answer + Send + Sync + 'static,

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::scenario::{Filters, Scenario};
@@ -75,26 +75,24 @@ fn listener(scenario: &Scenario, revision: usize) -> Result<Value> {
     let mut chain: Vec<_> = filters
         .map(|(number, filter)| {
             let name = format!("filter-{number}");
-            json!({
+            let mut config = json!({
                 "name": name,
-                "typed_config": {
-                    "@type": format!("{TYPES}.http.wasm.v3.Wasm"),
-                    "config": {
-                        "name": name,
-                        "root_id": name,
-                        "failure_policy": "FAIL_RELOAD",
-                        "vm_config": {
-                            "vm_id": name,
-                            "runtime": "envoy.wasm.runtime.v8",
-                            "code": { "local": { "filename": filter.module } },
-                        },
-                        "configuration": {
-                            "@type": "type.googleapis.com/google.protobuf.StringValue",
-                            "value": filter.configuration,
-                        },
-                    },
+                "root_id": name,
+                "vm_config": {
+                    "vm_id": name,
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": filter.module } },
                 },
-            })
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": filter.configuration,
+                },
+            });
+            if let Some(policy) = scenario.failure_policy {
+                config["failure_policy"] = json!(policy);
+            }
+            let of = format!("{TYPES}.http.wasm.v3.Wasm");
+            json!({ "name": name, "typed_config": { "@type": of, "config": config } })
         })
         .collect();
     chain.push(json!({
@@ -153,6 +151,30 @@ fn bootstrap(upstream: SocketAddr) -> Value {
 pub(super) fn whole(scenario: &Scenario, revision: usize, upstream: SocketAddr) -> Result<String> {
     let mut whole = bootstrap(upstream);
     whole["static_resources"]["listeners"] = json!([listener(scenario, revision)?]);
+    Ok(whole.to_string())
+}
+
+/// That of a Weir without filters that does itself what one of [`Filters::Hello`] does.
+pub(super) fn native(scenario: &Scenario, upstream: SocketAddr) -> Result<String> {
+    ensure!(
+        matches!(scenario.filters, Filters::Hello(1)),
+        "`{}` is not what Weir can do itself",
+        scenario.name
+    );
+    let without_filters = Scenario {
+        filters: Filters::Hello(0),
+        ..*scenario
+    };
+    let mut whole = bootstrap(upstream);
+    let mut listener = listener(&without_filters, 0)?;
+    let routes = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["route_config"];
+    let set = json!([{
+        "header": { "key": "x-hello", "value": "from Weir" },
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }]);
+    routes["request_headers_to_add"] = set.clone();
+    routes["response_headers_to_add"] = set;
+    whole["static_resources"]["listeners"] = json!([listener]);
     Ok(whole.to_string())
 }
 
@@ -224,6 +246,21 @@ mod tests {
             assert!(five.contains(&format!(r#""vm_id":"filter-{number}""#)));
         }
         assert!(!five.contains("filter-5"));
+    }
+
+    #[test]
+    fn without_a_filter_the_same_headers_are_set() {
+        let native = native(scenario("hello"), UPSTREAM).unwrap();
+        assert_eq!(native.matches("from Weir").count(), 2);
+        assert!(!native.contains("wasm"));
+        assert!(super::native(scenario("traps"), UPSTREAM).is_err());
+    }
+
+    #[test]
+    fn a_policy_stands_where_there_is_one() {
+        let of = |name| whole(scenario(name), 0, UPSTREAM).unwrap();
+        assert!(of("traps").contains("FAIL_RELOAD"));
+        assert!(!of("traps-default").contains("failure_policy"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! where things come to lie in memory makes a difference too.
 
 mod config;
+pub(crate) mod discovery;
 mod figures;
 mod load;
 mod machine;

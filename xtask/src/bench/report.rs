@@ -113,7 +113,36 @@ impl Report {
             // Writing to a string does not fail.
             let _ = self.table(&table, &mut text);
         }
+        let _ = self.native(&mut text);
         text
+    }
+
+    /// What filters cost beside the same done by Weir itself.
+    fn native(&self, text: &mut String) -> std::fmt::Result {
+        let table = &TABLES[0];
+        let mut rows = String::new();
+        for scenario in SCENARIOS {
+            let proxies = &self.0["scenarios"][scenario.name]["proxies"];
+            let [filter, native] =
+                [Kind::Weir, Kind::Native].map(|kind| cell(&proxies[kind.name()], table));
+            let Some((filter, native)) = filter.zip(native) else {
+                continue;
+            };
+            let ratio = ratio(proxies, [Kind::Weir, Kind::Native], &CPU);
+            let title = scenario.title;
+            writeln!(rows, "| {title} | {filter} | {native} | {ratio} |")?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\n**The same done by a filter and by Weir itself: {}**\n\n\
+             | | by a filter | by Weir itself | ratio |\n|---|---|---|---|",
+            table.heading
+        )?;
+        text.push_str(&rows);
+        Ok(())
     }
 
     fn table(&self, table: &Table, text: &mut String) -> std::fmt::Result {
@@ -126,7 +155,8 @@ impl Report {
                 continue;
             }
             let [weir, envoy, nginx] = cells.map(Option::unwrap_or_default);
-            let ratio = ratio(&result["proxies"], &table.figures[0]);
+            let beside_envoy = [Kind::Weir, Kind::Envoy];
+            let ratio = ratio(&result["proxies"], beside_envoy, &table.figures[0]);
             let title = scenario.title;
             writeln!(rows, "| {title} | {weir} | {envoy} | {nginx} | {ratio} |")?;
         }
@@ -212,10 +242,9 @@ fn cell(proxy: &Value, table: &Table) -> Option<String> {
     Some(cells.join(" / "))
 }
 
-fn ratio(proxies: &Value, figure: &Figure) -> String {
-    let of = |kind: Kind| median(&proxies[kind.name()], figure);
-    match (of(Kind::Weir), of(Kind::Envoy)) {
-        (Some(weir), Some(envoy)) if envoy > 0.0 => format!("{:.2}", weir / envoy),
+fn ratio(proxies: &Value, kinds: [Kind; 2], figure: &Figure) -> String {
+    match kinds.map(|kind| median(&proxies[kind.name()], figure)) {
+        [Some(one), Some(other)] if other > 0.0 => format!("{:.2}", one / other),
         _ => String::new(),
     }
 }
@@ -239,6 +268,17 @@ mod tests {
     fn row_has_medians_spreads_and_ratio() {
         let row = "| plain proxy | 20.0 (10.0-25.0) | 40.0 (30.0-50.0) |  | 0.50 |\n";
         assert!(report().tables().contains(row), "{}", report().tables());
+    }
+
+    #[test]
+    fn a_filter_stands_beside_what_weir_does_itself() {
+        let mut report = report();
+        assert!(!report.tables().contains("by Weir itself"));
+        let proxy = |cpu: f64| json!({ "cpu_us": [cpu, cpu, cpu] });
+        let proxies = json!({ "Weir": proxy(24.0), "Weir, native": proxy(20.0) });
+        report.add("hello", json!({ "proxies": proxies }));
+        let row = "| one hello filter | 24.0 (24.0-24.0) | 20.0 (20.0-20.0) | 1.20 |\n";
+        assert!(report.tables().contains(row), "{}", report.tables());
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub(super) enum Kind {
     Weir,
     Envoy,
     Nginx,
+    /// Weir that does itself what the filters do.
+    Native,
 }
 
 impl Kind {
@@ -14,6 +16,7 @@ impl Kind {
             Self::Weir => "Weir",
             Self::Envoy => "Envoy",
             Self::Nginx => "nginx",
+            Self::Native => "Weir, native",
         }
     }
 }
@@ -21,6 +24,8 @@ impl Kind {
 /// Those that run filters.
 const WITH_FILTERS: &[Kind] = &[Kind::Weir, Kind::Envoy];
 const ALL: &[Kind] = &[Kind::Weir, Kind::Envoy, Kind::Nginx];
+/// What Weir can do itself too.
+const WITH_NATIVE: &[Kind] = &[Kind::Weir, Kind::Envoy, Kind::Native];
 
 /// What a proxy does, and what it is asked for.
 #[derive(Clone, Copy)]
@@ -40,6 +45,8 @@ pub(super) struct Scenario {
     pub(super) reloads: bool,
     /// Requests that fail are part of it.
     pub(super) fails: bool,
+    /// What becomes of a VM that has failed; `None` for what is done by default.
+    pub(super) failure_policy: Option<&'static str>,
     /// What is in a response, head or body, if all is well.
     pub(super) mark: &'static str,
     pub(super) kinds: &'static [Kind],
@@ -68,6 +75,7 @@ const PLAIN: Scenario = Scenario {
     routes: 0,
     reloads: false,
     fails: false,
+    failure_policy: Some("FAIL_RELOAD"),
     mark: "",
     kinds: ALL,
 };
@@ -81,9 +89,21 @@ const HELLO: Scenario = Scenario {
     ..PLAIN
 };
 
-pub(super) const SCENARIOS: [Scenario; 15] = [
+const TRAPS: Scenario = Scenario {
+    name: "traps",
+    title: "1 % traps, VMs started again after a second",
+    filters: Filters::Bench("trap"),
+    fails: true,
+    mark: "",
+    ..HELLO
+};
+
+pub(super) const SCENARIOS: [Scenario; 16] = [
     PLAIN,
-    HELLO,
+    Scenario {
+        kinds: WITH_NATIVE,
+        ..HELLO
+    },
     Scenario {
         name: "hello-5",
         title: "five hello filters",
@@ -159,13 +179,12 @@ pub(super) const SCENARIOS: [Scenario; 15] = [
         reloads: true,
         ..HELLO
     },
+    TRAPS,
     Scenario {
-        name: "traps",
-        title: "1 % traps",
-        filters: Filters::Bench("trap"),
-        fails: true,
-        mark: "",
-        ..HELLO
+        name: "traps-default",
+        title: "1 % traps, no failure policy",
+        failure_policy: None,
+        ..TRAPS
     },
     Scenario {
         name: "modules-100",

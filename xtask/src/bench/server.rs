@@ -133,7 +133,7 @@ impl Server {
                 config::LISTENERS,
                 config::listeners(self.scenario, revision)?,
             ),
-            Kind::Nginx => bail!("nginx is not reloaded here"),
+            Kind::Nginx | Kind::Native => bail!("{} is not reloaded here", self.kind.name()),
         };
         // Both watch the file for another one in its place.
         let part = self.folder.join("part");
@@ -144,25 +144,26 @@ impl Server {
 
     /// CPU time of all threads since the start, in user and kernel mode.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        let ticks = cpu_ticks(&self.proc("stat")?).context("/proc/PID/stat has another form")?;
-        let per_second = output_of(Command::new("getconf").arg("CLK_TCK"))
-            .and_then(|text| text.parse::<u32>().ok())
-            .context("getconf does not tell CLK_TCK")?;
-        Ok(Duration::from_secs(ticks) / per_second)
+        cpu_time_of(self.child.id())
     }
 
     pub(super) fn memory(&self) -> Result<Memory> {
         memory_of(self.child.id())
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        proc(self.child.id(), file)
     }
 }
 
 /// A file about a process.
 fn proc(pid: u32, file: &str) -> Result<String> {
     Ok(fs::read_to_string(format!("/proc/{pid}/{file}"))?)
+}
+
+/// CPU time of all threads of the process `pid`, in user and kernel mode.
+pub(super) fn cpu_time_of(pid: u32) -> Result<Duration> {
+    let ticks = cpu_ticks(&proc(pid, "stat")?).context("/proc/PID/stat has another form")?;
+    let per_second = output_of(Command::new("getconf").arg("CLK_TCK"))
+        .and_then(|text| text.parse::<u32>().ok())
+        .context("getconf does not tell CLK_TCK")?;
+    Ok(Duration::from_secs(ticks) / per_second)
 }
 
 /// What the process `pid` has in memory.
@@ -210,9 +211,14 @@ impl Program {
         let mut listens = Listens::AsAdminTells(admin.clone());
         let admin = admin.display().to_string();
         let arguments = match kind {
-            Kind::Weir => {
+            Kind::Weir | Kind::Native => {
                 let config = folder.join("config.json");
-                fs::write(&config, config::whole(scenario, 0, upstream)?)?;
+                let text = if kind == Kind::Native {
+                    config::native(scenario, upstream)?
+                } else {
+                    config::whole(scenario, 0, upstream)?
+                };
+                fs::write(&config, text)?;
                 let config = if matches!(scenario.filters, Filters::Distinct(_)) {
                     cached(&config)?
                 } else {

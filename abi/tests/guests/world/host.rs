@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use weir_abi::{
     CalloutError, CalloutGuard, CalloutToken, ContextId, DefineError, Direction, DnsToken, Failure,
-    GrpcCall, GrpcStart, GrpcStream, Host, HttpCall, HttpMap, Limit, LogLevel, Metric, MetricType,
-    Origin, QueueConsumer, Stream, Unsupported,
+    GrpcCall, GrpcStart, GrpcStream, Host, HttpCall, HttpMap, Limit, LogLevel, Meter, Metric,
+    MetricType, Origin, PluginConfig, QueueConsumer, Stream, Unsupported,
 };
 
 use super::{Journal, TestStream};
@@ -30,6 +30,10 @@ pub struct TestHost {
     pub looks_at: RefCell<Option<Rc<TestStream>>>,
     /// Stands for every root context that registers a queue.
     pub consumer: Arc<TestConsumer>,
+    /// How long it is busy whenever a guest logs.
+    pub is_busy: Cell<Duration>,
+    /// Counts for every plugin.
+    pub meter: RefCell<Option<Rc<dyn Meter>>>,
     /// What callouts are answered with in the place of being made.
     pub callouts: Cell<Option<CalloutError>>,
 }
@@ -58,6 +62,10 @@ impl QueueConsumer for TestConsumer {
 impl Host for TestHost {
     fn log(&self, origin: Origin<'_>, level: LogLevel, message: &[u8]) {
         assert!(!self.panics.get(), "as the test asked");
+        let began = Instant::now();
+        while began.elapsed() < self.is_busy.get() {
+            std::hint::spin_loop();
+        }
         if let Some(stream) = &*self.looks_at.borrow() {
             assert!(stream.headers(HttpMap::RequestHeaders).is_some());
             assert!(stream.body(0, Direction::Request).is_some());
@@ -93,6 +101,10 @@ impl Host for TestHost {
     ) -> Result<(), Unsupported> {
         self.journal.push(format!("tick of {root}: {period:?}"));
         Ok(())
+    }
+
+    fn meter(&self, _: &PluginConfig) -> Option<Rc<dyn Meter>> {
+        self.meter.borrow().clone()
     }
 
     fn define_metric(&self, kind: MetricType, name: &str) -> Result<Rc<dyn Metric>, DefineError> {

@@ -8,8 +8,9 @@ mod stream;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use weir_abi::{ContextId, HeadersStatus, LoadError, Module, PluginConfig, Vm, VmConfig};
+use weir_abi::{ContextId, Deadline, HeadersStatus, LoadError, Module, PluginConfig, Vm, VmConfig};
 
 pub use self::connection::TestConnection;
 pub use self::host::{NOW, TestHost, UPTIME};
@@ -44,8 +45,21 @@ impl Rig {
     /// Starts `guest`, with what its start told thrown away.
     pub fn new(guest: &Guest) -> Self {
         let (host, vm) = start(guest, VmConfig::default());
-        let vm = vm.unwrap();
-        let root = vm.start_plugin(plugin("test")).unwrap();
+        Self::of(host, vm.unwrap(), plugin("test"))
+    }
+
+    /// The same with callbacks that take so long at most.
+    pub fn limited(guest: &Guest, deadline: Deadline, limit: Duration) -> Self {
+        let host = Rc::new(TestHost::default());
+        let module = Module::compile_for(&guest.build(), deadline).unwrap();
+        let vm = Vm::new(&module, VmConfig::default(), host.clone()).unwrap();
+        let mut plugin = plugin("test");
+        plugin.time.callback = limit;
+        Self::of(host, vm, plugin)
+    }
+
+    fn of(host: Rc<TestHost>, vm: Vm, plugin: PluginConfig) -> Self {
+        let root = vm.start_plugin(plugin).unwrap();
         let journal = host.journal.clone();
         let stream = Rc::new(TestStream::new(journal.clone()));
         let context = vm.create_stream(root, stream.clone(), 0).unwrap();

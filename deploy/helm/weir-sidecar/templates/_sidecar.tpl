@@ -15,7 +15,7 @@ The words of Weir's command line stand in this file and nowhere else.
 {{- if not (has $mode (list "REDIRECT" "TPROXY")) }}
 {{- fail (printf "weir-sidecar.interception.mode is %q: it has to be REDIRECT or TPROXY" $mode) }}
 {{- end }}
-{{- if eq $by "init" }}
+{{- if eq $by "init" -}}
 - name: weir-init
   image: "{{ $values.init.repository }}:{{ $values.init.tag }}"
   imagePullPolicy: {{ $values.init.pullPolicy }}
@@ -42,7 +42,7 @@ The words of Weir's command line stand in this file and nowhere else.
   volumeMounts:
     # The lock of iptables.
     - { name: weir-init-run, mountPath: /run }
-{{- end }}
+{{ end -}}
 - name: weir
   image: "{{ $values.image.repository }}:{{ $values.image.tag }}"
   imagePullPolicy: {{ $values.image.pullPolicy }}
@@ -134,7 +134,7 @@ The words of Weir's command line stand in this file and nowhere else.
 
 {{/* What those need, for `volumes` of the pod. */}}
 {{- define "weir-sidecar.volumes" -}}
-{{- $values := index .Values "weir-sidecar" }}
+{{- $values := index .Values "weir-sidecar" -}}
 - name: weir-pod
   downwardAPI:
     items:

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use weir_abi::HeaderMap;
-use weir_config::{Address, HttpHealthCheck, Statuses, UpstreamProtocol};
+use weir_config::{Address, HttpHealthCheck, Metadata, Statuses, UpstreamProtocol};
 
 use super::Verdict;
 use super::exchange::{Answer, exchange};
@@ -24,13 +24,15 @@ pub(super) struct Target<'a> {
     pub(super) address: &'a Address,
     /// The name that the address was found under.
     pub(super) host: Option<&'a str>,
+    /// What is said of it.
+    pub(super) metadata: Option<&'a Metadata>,
     /// Whether a connection may be used that is there.
     pub(super) reuse: bool,
 }
 
 impl Target<'_> {
     pub(super) fn scheme(&self) -> &'static str {
-        match self.cluster.tls {
+        match self.cluster.tls.of(self.metadata) {
             Some(_) => "https",
             None => "http",
         }
@@ -40,7 +42,7 @@ impl Target<'_> {
     async fn connect(&self, purpose: Purpose) -> Result<Connection, UpstreamError> {
         let connected = self.cluster.connect(self.address, &Account::OWN).await;
         let socket = connected.map_err(|error| UpstreamError::Connect(error.to_string()))?;
-        let Some(tls) = &self.cluster.tls else {
+        let Some(tls) = self.cluster.tls.of(self.metadata) else {
             return Ok(socket.into());
         };
         let name = tls.name(self.host, self.address.ip());

@@ -98,6 +98,16 @@ impl BodyReader {
         }
     }
 
+    /// Whether all of the body has been told and no trailers follow; its end is told with
+    /// that.
+    pub(super) fn take_end(&mut self) -> bool {
+        let ends = matches!(self, Self::AtEnd(trailers) if trailers.is_empty());
+        if ends {
+            *self = Self::Ended;
+        }
+        ends
+    }
+
     /// The connection has ended.
     ///
     /// # Errors

@@ -156,7 +156,7 @@ pub(super) fn request(
     }
     let upgrades = matches!(switch, Some(Switch::Upgrade(_)));
 
-    let mut headers = HeaderMap::with_capacity(spans.len() + 6);
+    let mut headers = HeaderMap::with_capacity(spans.len() + HEADERS_ADDED);
     let (scheme, authority, path) = if connect {
         (None, Some(target), None)
     } else {
@@ -170,15 +170,15 @@ pub(super) fn request(
         if !fields::is_authority(&authority) {
             return Err(HeadError::InvalidPseudo(":authority"));
         }
-        headers.add(":authority", authority);
+        headers.add_lower_case(Bytes::from_static(b":authority"), authority);
     }
     if let Some(scheme) = scheme {
-        headers.add(":scheme", scheme);
+        headers.add_lower_case(Bytes::from_static(b":scheme"), scheme);
     }
     if let Some(path) = path {
-        headers.add(":path", path);
+        headers.add_lower_case(Bytes::from_static(b":path"), path);
     }
-    headers.add(":method", method);
+    headers.add_lower_case(Bytes::from_static(b":method"), method);
     let mut expects_continue = false;
     for field in all() {
         let (name, value) = (field.name(), field.value());
@@ -187,7 +187,7 @@ pub(super) fn request(
         } else if name == b"te" && has_token(value, b"trailers") {
             headers.add("te", "trailers");
         } else if name != b"host" && control.goes_on(name, upgrades) {
-            headers.add(field.share_name(), field.share_value());
+            headers.add_lower_case(field.share_name(), field.share_value());
         }
     }
     Ok(RequestLineAndFields {
@@ -233,8 +233,8 @@ pub(super) fn response(
     if control.has_body() && (code < 200 || code == 204) {
         return Err(HeadError::Malformed("a body where there is none"));
     }
-    let mut headers = HeaderMap::with_capacity(spans.len() + 4);
-    headers.add(":status", code.to_string());
+    let mut headers = HeaderMap::with_capacity(spans.len() + HEADERS_ADDED);
+    headers.add_lower_case(Bytes::from_static(b":status"), code.to_string().into());
     for field in fields_of(&raw, &spans) {
         let name = field.name();
         // Filters see what the endpoint said of its connection, as in Envoy; it goes
@@ -247,7 +247,7 @@ pub(super) fn response(
             _ => control.nominates(name),
         };
         if !hidden {
-            headers.add(field.share_name(), field.share_value());
+            headers.add_lower_case(field.share_name(), field.share_value());
         }
     }
     Ok(StatusLineAndFields {
@@ -280,6 +280,10 @@ pub(super) fn trailers(mut raw: BytesMut, count_max: usize) -> Result<HeaderMap,
     let fields = fields_of(&raw, &spans);
     Ok(fields.map(|f| (f.share_name(), f.share_value())).collect())
 }
+
+/// Room for what is added to the fields of a head: pseudo-headers, Weir's own, and those
+/// of filters.
+const HEADERS_ADDED: usize = 12;
 
 /// Most headers that a message can have, whatever is configured.
 const SLOTS: usize = 1024;

@@ -215,6 +215,13 @@ impl Upstream for H1Upstream {
         matches!(&self.response, Response::Body(body) if body.has_more(&self.wire.input))
     }
 
+    fn take_end(&mut self) -> bool {
+        match &mut self.response {
+            Response::Head(_) => false,
+            Response::Body(body) => body.take_end(),
+        }
+    }
+
     fn reset(&mut self, _code: u32) {
         // Dropping the connection is all that HTTP/1 has.
         self.keep_alive = false;

@@ -226,6 +226,7 @@ fn chain(before: &Generation, old: &ChainSpec, now: &Generation, new: &ChainSpec
     note(old.headers != new.headers, "headers");
     note(old.istio != new.istio, "istio");
     note(old.access_log != new.access_log, "access_log");
+    note(old.native != new.native, "rbac or cors");
     let places =
         |chain: &ChainSpec| -> Vec<_> { chain.filters.iter().map(|filter| filter.place).collect() };
     let filters = [

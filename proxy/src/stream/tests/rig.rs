@@ -146,6 +146,7 @@ impl Chain {
         let connection = ConnectionInfo {
             id: 1,
             peer: local.into(),
+            direct: local.into(),
             local: local.into(),
             is_restored: false,
             original_src: None,

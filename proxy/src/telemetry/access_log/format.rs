@@ -7,7 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value as Json};
 use weir_abi::{Direction, HeaderMap};
 use weir_config::{
-    Address, Field, HeaderField, JsonFormat, Operator, Piece, Template, TimePiece, TlsField, TlsOf,
+    Address, Field, HeaderField, JsonFormat, Metadata, Operator, Piece, Template, TimePiece,
+    TlsField, TlsOf,
 };
 
 use crate::stream::{FilteredStream, StreamInfo, parse_status};
@@ -175,10 +176,34 @@ fn field(field: &Field, subject: &LogSubject<'_>) -> Value {
             let reason = reason.replace(' ', "_");
             some((!reason.is_empty()).then_some(reason))
         }
+        Field::ConnectionTerminationDetails => told(&info.termination_details()),
+        Field::DynamicMetadata(path) => dynamic_metadata(&info.dynamic_metadata(), path),
         Field::FilterChainName => told(&info.facts.filter_chain),
         Field::RequestedServerName => told(info.connection.requested_server_name()),
         Field::Tls(TlsOf::Downstream, field) => tls(info.connection.tls.as_deref(), *field),
         Field::Tls(TlsOf::Upstream, field) => tls(info.upstream_tls.borrow().as_deref(), *field),
+    }
+}
+
+/// A value of metadata, as JSON unless it is a text.
+fn dynamic_metadata(metadata: &Metadata, path: &[String]) -> Value {
+    let Some((filter, keys)) = path.split_first() else {
+        return Value::Missing;
+    };
+    let mut namespaces = metadata.namespaces.iter();
+    let Some((_, object)) = namespaces.find(|(name, _)| name == filter) else {
+        return Value::Missing;
+    };
+    let Some((first, rest)) = keys.split_first() else {
+        return Value::Text(Json::Object(object.clone()).to_string());
+    };
+    let value = rest
+        .iter()
+        .try_fold(object.get(first), |value, key| Some(value?.get(key)));
+    match value.flatten() {
+        Some(Json::String(text)) => Value::Text(text.clone()),
+        Some(value) => Value::Text(value.to_string()),
+        None => Value::Missing,
     }
 }
 
