@@ -50,7 +50,7 @@ fn read(text: &str) -> (Config, Vec<String>) {
 fn istio(text: &str) -> (Istio, Vec<String>) {
     let (config, warnings) = read(text);
     let chain = |config: &Config| config.listeners[0].chains().next().unwrap().istio.clone();
-    let written = weir_config::yaml(&config);
+    let written = config.to_yaml();
     let again = weir_config::parse("weir.yaml", &written);
     let again = again.unwrap_or_else(|errors| panic!("{errors}\n{written}"));
     assert_eq!(chain(&again), chain(&config), "{written}");

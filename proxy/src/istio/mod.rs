@@ -63,8 +63,7 @@ impl Istio {
     }
 
     /// A request goes to an endpoint of `cluster`.
-    pub(crate) fn forward(&self, headers: &mut HeaderMap, record: &Record, cluster: &Rc<Cluster>) {
-        record.goes_to(cluster);
+    pub(crate) fn forward(&self, headers: &mut HeaderMap, cluster: &Cluster) {
         if let Some(peers) = &self.peers {
             peers.forward(headers, cluster);
         }
