@@ -185,6 +185,19 @@ words!(IstioMetric, "a standard metric",
     "tcp_sent_bytes_total" => Self::SentBytes,
     "tcp_received_bytes_total" => Self::ReceivedBytes);
 
+impl IstioMetric {
+    /// Whether it is of requests, and not of connections.
+    pub fn is_of_requests(self) -> bool {
+        !matches!(
+            self,
+            Self::ConnectionsOpened
+                | Self::ConnectionsClosed
+                | Self::SentBytes
+                | Self::ReceivedBytes
+        )
+    }
+}
+
 macro_rules! tags {
     ($($tag:ident = $name:literal,)*) => {
         /// A label of Istio's standard metrics.
