@@ -1,5 +1,5 @@
 //! Takes the descriptors of Envoy's messages from the crate that has their types, and
-//! compiles those of Istio's that stand in Envoy's.
+//! compiles those that it lacks.
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -13,11 +13,13 @@ use prost_types::FileDescriptorSet;
 /// What never stands in a resource, unless something that does refers to it.
 const LEFT_OUT: [&str; 3] = ["envoy/service/", "envoy/data/", "envoy/admin/"];
 
-/// Messages of Istio's: what of them is read.
-const ISTIO: [&str; 3] = [
-    "proto/istio/stats.proto",
-    "proto/istio/peer_metadata.proto",
+/// Messages that stand in Envoy's, and that the crate has not.
+const OTHERS: [&str; 5] = [
     "proto/istio/metadata_exchange.proto",
+    "proto/istio/peer_metadata.proto",
+    "proto/istio/stats.proto",
+    "proto/udpa/type/v1/typed_struct.proto",
+    "proto/xds/type/v3/typed_struct.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,13 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut set = FileDescriptorSet::decode(&*bytes)?;
     let wanted = wanted(&set);
     set.file.retain(|file| wanted.contains(file.name()));
-    for path in ISTIO {
+    for path in OTHERS {
         println!("cargo::rerun-if-changed={path}");
     }
-    let istio = protox::compile(ISTIO, ["proto/istio"])?;
+    let others = protox::compile(OTHERS, ["proto"])?;
     // What they refer to is in Envoy's, too.
     let known: HashSet<_> = set.file.iter().map(|file| file.name().to_owned()).collect();
-    let new = istio.file.into_iter();
+    let new = others.file.into_iter();
     set.file
         .extend(new.filter(|file| !known.contains(file.name())));
     for file in &mut set.file {

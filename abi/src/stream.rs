@@ -438,6 +438,7 @@ impl Vm {
 
     fn end_stream(&self, stream: ContextId, logged: bool) -> Result<(), VmFailed> {
         let (context, cx) = self.stream_context(stream)?;
+        cx.visible.set(Visible::OVER);
         let callbacks = &self.callbacks;
         let id = (stream.0,);
         let turns = [
@@ -445,8 +446,12 @@ impl Vm {
             callbacks.on_done.as_ref().map(|f| f.turn(DONE, id)),
             callbacks.on_delete.as_ref().map(|f| f.turn(DELETE, id)),
         ];
-        let turns: Vec<_> = turns.into_iter().flatten().collect();
-        let result = self.end_in_turn(&context, &cx, &turns);
+        let result = if turns.iter().all(Option::is_none) {
+            self.alive()
+        } else {
+            let turns: Vec<_> = turns.into_iter().flatten().collect();
+            self.end_in_turn(&context, &cx, &turns)
+        };
         self.state.remove(stream);
         let completed = &self.state.completed;
         completed.set(completed.get() + u64::from(result.is_ok()));
@@ -467,7 +472,6 @@ impl Vm {
                 Visible::OVER
             });
         };
-        self.alive()?;
         while let Some(first) = turns.first() {
             show(first);
             let made = self.call_in_turn(context, turns, &|place| show(&turns[place]))?;

@@ -61,20 +61,24 @@ impl Rig {
         self.vm.create_stream(self.root, stream, 0)
     }
 
-    /// Has a stream pass the filter, from its context's creation to the end.
+    /// Has a stream pass the filter, from its context's creation to the end, as the proxy
+    /// does where it is alone in a chain.
     ///
     /// # Errors
     /// When the guest fails, or holds the headers.
     pub fn serve(&self) -> Result<(), Box<dyn Error>> {
         let vm = &self.vm;
-        let stream = self.create_stream()?;
-        let request = vm.on_request_headers(stream, true)?;
+        let (stream, request) =
+            vm.begin_stream(self.root, Rc::clone(&self.stream) as _, 0, true)?;
+        let request = match request {
+            Some(status) => status,
+            None => vm.on_request_headers(stream, true)?,
+        };
         let response = vm.on_response_headers(stream, false)?;
         if [request, response] != [HeadersStatus::Continue; 2] {
             return Err("the filter holds headers".into());
         }
-        vm.on_log(stream)?;
-        vm.delete_stream(stream)?;
+        vm.log_and_delete_stream(stream)?;
         Ok(())
     }
 }

@@ -51,10 +51,9 @@ use reader::Reader;
 
 pub use dynamic::DynamicResources;
 pub use resource::{
-    Read, Resource, ResourceError, assemble, read_cluster, read_cluster_with, read_endpoints,
-    read_extension, read_listener, read_listener_with, read_routes, read_secret,
+    Read, Resource, ResourceError, assemble, read_cluster, read_endpoints, read_extension,
+    read_listener, read_routes,
 };
-pub use secret::{Secret, Secrets};
 
 /// What happens to fields and extensions that Weir does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

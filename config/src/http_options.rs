@@ -34,6 +34,7 @@ pub(crate) static BLOCK: Block = Block {
         ("set_current_client_cert_details", "[subject, uri, dns]"),
         ("normalize_path", "true"),
         ("merge_slashes", "true"),
+        ("ignore_port_in_host_matching", "true"),
         ("path_with_escaped_slashes_action", "keep_unchanged"),
         ("envoy_headers", "true"),
         ("strip_envoy_headers", "true"),
@@ -112,6 +113,9 @@ pub struct HttpOptions {
     pub normalize_path: bool,
     /// `merge_slashes`: whether `//` becomes `/` in paths. Default: false.
     pub merge_slashes: bool,
+    /// `ignore_port_in_host_matching`: whether the virtual host is found by the host of a
+    /// request without its port. Default: false.
+    pub ignore_port_in_host_matching: bool,
     /// `path_with_escaped_slashes_action`: what happens to `%2F` and `%5C`.
     /// Default: `keep_unchanged`.
     pub path_with_escaped_slashes_action: EscapedSlashes,
@@ -208,6 +212,7 @@ impl Default for HttpOptions {
             skip_xff_append: false,
             normalize_path: false,
             merge_slashes: false,
+            ignore_port_in_host_matching: false,
             path_with_escaped_slashes_action: EscapedSlashes::KeepUnchanged,
             envoy_headers: false,
             strip_envoy_headers: false,
@@ -259,6 +264,7 @@ impl FromYaml for HttpOptions {
             skip_xff_append: flag("skip_xff_append", false),
             normalize_path: flag("normalize_path", false),
             merge_slashes: flag("merge_slashes", false),
+            ignore_port_in_host_matching: flag("ignore_port_in_host_matching", false),
             envoy_headers: flag("envoy_headers", false),
             strip_envoy_headers: flag("strip_envoy_headers", false),
             proxy_100_continue: flag("proxy_100_continue", false),

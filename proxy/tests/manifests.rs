@@ -60,13 +60,10 @@ impl Charts {
     /// What a release `edge` of a chart is made of, with more words for Helm.
     fn render(&self, chart: &str, more: &[&str]) -> Result<String, String> {
         let path = self.path(chart);
-        let words = ["template", "edge", path.to_str().unwrap()];
-        let words = [
-            &words,
-            &["--namespace", "shop", "--kube-version", "1.37.0"][..],
-        ]
-        .concat();
-        let output = self.helm(&[&words, more].concat());
+        let mut words = vec!["template", "edge", path.to_str().unwrap()];
+        words.extend(["--namespace", "shop", "--kube-version", KUBERNETES[1]]);
+        words.extend(more);
+        let output = self.helm(&words);
         if output.status.success() {
             Ok(String::from_utf8(output.stdout).unwrap())
         } else {

@@ -182,6 +182,10 @@ fn any_json(any: &DynamicMessage, depth: usize) -> Result<Json, JsonError> {
     let url = url.as_deref().and_then(Value::as_str).unwrap_or_default();
     let bytes = any.get_field_by_name("value").map(Cow::into_owned);
     let bytes = bytes.as_ref().and_then(Value::as_bytes);
+    if url.is_empty() {
+        // It says nothing.
+        return Ok(Json::Null);
+    }
     let name = type_name(url);
     let mut map = Map::new();
     map.insert("@type".to_owned(), url.into());
@@ -260,6 +264,14 @@ mod tests {
         let config = json!({ "@type": url, "value": "text" });
         let expected = json!({ "name": "x", "typed_config": config });
         assert_eq!(known.to_json().unwrap(), expected);
+        let nothing = json!({ "name": "x", "typed_config": null });
+        assert_eq!(extension("", vec![]).to_json().unwrap(), nothing);
+        // A `TypedStruct` of a type without fields.
+        let url = "type.googleapis.com/udpa.type.v1.TypedStruct";
+        let old = extension(url, vec![0x0a, 1, b't', 0x12, 0]);
+        let config = json!({ "@type": url, "type_url": "t", "value": {} });
+        let expected = json!({ "name": "x", "typed_config": config });
+        assert_eq!(old.to_json().unwrap(), expected);
         let url = "type.googleapis.com/istio.unknown.Config";
         let unknown = extension(url, vec![1, 2, 3]);
         let expected = json!({ "name": "x", "typed_config": { "@type": url } });

@@ -11,9 +11,9 @@ use crate::progress::step;
 use crate::pypi::{LINUX_AARCH64, LINUX_X86_64, MACOS_AARCH64, Package};
 use crate::{debian, layout};
 
-/// The first version that can build a module which exports functions. Where a module asks
-/// for a later one, Go fetches that by itself.
-const MIN_VERSION: (u32, u32) = (1, 24);
+/// What go-control-plane and Helm ask for, and enough for a module that exports functions
+/// (1.24).
+const MIN_VERSION: (u32, u32) = (1, 26);
 
 /// The toolchain as Python's package index has it.
 const GO: Package = Package {

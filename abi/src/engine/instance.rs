@@ -267,6 +267,7 @@ const ROOT_CALLBACKS: [&str; 3] = ["proxy_on_vm_start", "proxy_on_configure", "p
 
 impl<A: GuestArgs, R: Results> GuestFn<A, R> {
     /// A call of it, which goes by `name`.
+    #[inline]
     pub(crate) fn turn(&self, name: &'static str, args: A) -> Turn {
         let (arguments, count) = args.numbers();
         Turn {
@@ -304,26 +305,26 @@ impl Results for u32 {
 /// Arguments of an exported function: none to five `u32`.
 pub(crate) trait GuestArgs: Copy {
     type List: WasmTypeList;
-    /// All of them, in front, and how many there are.
+    /// All of them, with zeros behind them, and how many there are.
     fn numbers(self) -> ([u32; ARGUMENTS_MAX], usize);
 }
 
 macro_rules! guest_args {
-    ($list:ty; $count:literal; $($arg:ident: $ty:ty),*) => {
-        impl GuestArgs for ($($ty,)*) {
+    (@one $arg:ident) => { u32 };
+    ($list:ty; $count:literal; $($arg:ident),*; $($zero:literal),*) => {
+        impl GuestArgs for ($(guest_args!(@one $arg),)*) {
             type List = $list;
+            #[inline]
             fn numbers(self) -> ([u32; ARGUMENTS_MAX], usize) {
                 let ($($arg,)*) = self;
-                let mut numbers = [0; ARGUMENTS_MAX];
-                numbers[..$count].copy_from_slice(&[$($arg),*]);
-                (numbers, $count)
+                ([$($arg,)* $($zero),*], $count)
             }
         }
     };
 }
 
-guest_args!((); 0;);
-guest_args!(u32; 1; a: u32);
-guest_args!((u32, u32); 2; a: u32, b: u32);
-guest_args!((u32, u32, u32); 3; a: u32, b: u32, c: u32);
-guest_args!((u32, u32, u32, u32, u32); 5; a: u32, b: u32, c: u32, d: u32, e: u32);
+guest_args!((); 0; ; 0, 0, 0, 0, 0);
+guest_args!(u32; 1; a; 0, 0, 0, 0);
+guest_args!((u32, u32); 2; a, b; 0, 0, 0);
+guest_args!((u32, u32, u32); 3; a, b, c; 0, 0);
+guest_args!((u32, u32, u32, u32, u32); 5; a, b, c, d, e; );

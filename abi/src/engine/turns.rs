@@ -36,6 +36,7 @@ pub(crate) struct Turn {
     /// streams: they may take longer.
     pub(crate) is_root_callback: bool,
     pub(super) function: VMCallerCheckedAnyfunc,
+    /// Those that there are, and zeros.
     pub(super) arguments: [u32; ARGUMENTS_MAX],
     pub(super) count: usize,
     /// Whether there is a result.
@@ -60,11 +61,11 @@ impl Turn {
     }
 
     /// Makes the call, from within an entry.
+    #[inline]
     fn make(&self) {
-        let mut values = [RawValue { u128: 0 }; ARGUMENTS_MAX];
-        for (value, argument) in values.iter_mut().zip(self.arguments()) {
-            value.u32 = *argument;
-        }
+        let mut values = self.arguments.map(|argument| RawValue {
+            u128: argument.into(),
+        });
         let VMCallerCheckedAnyfunc {
             func_ptr,
             vmctx,

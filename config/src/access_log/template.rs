@@ -112,7 +112,7 @@ pub struct HeaderField {
 }
 
 /// Fields without arguments.
-const PLAIN: [(&str, Field); 25] = [
+const PLAIN: [(&str, Field); 26] = [
     ("PROTOCOL", Field::Protocol),
     ("RESPONSE_CODE", Field::ResponseCode),
     ("RESPONSE_CODE_DETAILS", Field::ResponseCodeDetails),
@@ -124,6 +124,8 @@ const PLAIN: [(&str, Field); 25] = [
     ("DURATION", Field::Duration),
     ("UPSTREAM_HOST", Field::UpstreamHost),
     ("UPSTREAM_CLUSTER", Field::UpstreamCluster),
+    // The other one would be an `alt_stat_name`, which clusters do not have here.
+    ("UPSTREAM_CLUSTER_RAW", Field::UpstreamCluster),
     ("UPSTREAM_LOCAL_ADDRESS", Field::UpstreamLocalAddress),
     (
         "UPSTREAM_REQUEST_ATTEMPT_COUNT",

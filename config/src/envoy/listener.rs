@@ -58,6 +58,16 @@ pub(super) fn read(message: &Message<'_, '_>) -> Listener {
         metadata: message.metadata("metadata"),
     };
     message.inert("stat_prefix");
+    // How connections come to workers, which the system decides.
+    message.inert("max_connections_to_accept_per_socket_event");
+    message.inert("connection_balance_config");
+    for log in message.messages("access_log") {
+        let path = log.path();
+        let text =
+            format!("{path} is passed over: connections without a filter chain are not logged");
+        log.reader.warn(log.at(), text);
+        log.close();
+    }
     message.only("enable_reuse_port", true);
     message.only("reuse_port", true);
     message.word("drain_type", &[("DEFAULT", 0, ())]);

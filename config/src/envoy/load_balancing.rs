@@ -78,6 +78,11 @@ fn common(message: &Message<'_, '_>, cluster: &mut Cluster) {
     if let Some(percent) = percent(&common, "healthy_panic_threshold") {
         cluster.healthy_panic_threshold = percent;
     }
+    if let Some(weighted) = common.message("locality_weighted_lb_config") {
+        let path = weighted.path();
+        let text = format!("{path} is passed over: weights of localities are not looked at");
+        weighted.reader.warn(weighted.at(), text);
+    }
     if let Some(zones) = common.message("zone_aware_lb_config") {
         if let Some(fails) = zones.flag("fail_traffic_on_panic") {
             cluster.fail_traffic_on_panic = fails;

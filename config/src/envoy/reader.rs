@@ -34,11 +34,10 @@ impl Reader {
         }
     }
 
-    /// Of a single resource of a management server, which may refer to these secrets.
-    pub(super) fn of_resource(leniency: Leniency, secrets: &Secrets) -> Self {
+    /// Of a single resource of a management server.
+    pub(super) fn of_resource(leniency: Leniency) -> Self {
         Self {
             is_resource: true,
-            secrets: RefCell::new(secrets.clone()),
             ..Self::new(leniency, Problems::default())
         }
     }

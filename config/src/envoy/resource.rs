@@ -5,7 +5,6 @@ use serde_json::Value as Json;
 
 use super::message::Message;
 use super::reader::Reader;
-use super::secret::{self, Secret, Secrets};
 use super::{Leniency, cluster, listener, rbac, route, wasm};
 use crate::check;
 use crate::cluster::{Cluster, ClusterEndpoint};
@@ -45,15 +44,7 @@ pub type Read<T> = Result<Resource<T>, ResourceError>;
 /// # Errors
 /// What is wrong with it, and what Weir does not have, as far as `leniency` says so.
 pub fn read_listener(json: &Json, leniency: Leniency) -> Read<Listener> {
-    read_listener_with(json, leniency, &Secrets::default())
-}
-
-/// The same of one that refers to `secrets`.
-///
-/// # Errors
-/// As [`read_listener`]; and a secret is not there, or of another kind.
-pub fn read_listener_with(json: &Json, leniency: Leniency, secrets: &Secrets) -> Read<Listener> {
-    let read = read(json, leniency, secrets, listener::read)?;
+    let read = read(json, leniency, listener::read)?;
     let mut problems = Problems::default();
     check::listener(&read.value, &mut problems);
     finish(read, problems)
@@ -64,32 +55,9 @@ pub fn read_listener_with(json: &Json, leniency: Leniency, secrets: &Secrets) ->
 /// # Errors
 /// As [`read_listener`].
 pub fn read_cluster(json: &Json, leniency: Leniency) -> Read<Cluster> {
-    read_cluster_with(json, leniency, &Secrets::default())
-}
-
-/// The same of one that refers to `secrets`.
-///
-/// # Errors
-/// As [`read_listener_with`].
-pub fn read_cluster_with(json: &Json, leniency: Leniency, secrets: &Secrets) -> Read<Cluster> {
-    let read = read(json, leniency, secrets, cluster::read)?;
+    let read = read(json, leniency, cluster::read)?;
     let Some(value) = read.value else {
         // Passed over, with a warning: whoever routes to it must know.
-        return Err(ResourceError(read.warnings));
-    };
-    Ok(Resource {
-        value,
-        warnings: read.warnings,
-    })
-}
-
-/// Reads `extensions.transport_sockets.tls.v3.Secret`, with its name.
-///
-/// # Errors
-/// As [`read_listener`]; and it is none that TLS can use.
-pub fn read_secret(json: &Json, leniency: Leniency) -> Read<(String, Secret)> {
-    let read = read(json, leniency, &Secrets::default(), secret::read)?;
-    let Some(value) = read.value else {
         return Err(ResourceError(read.warnings));
     };
     Ok(Resource {
@@ -104,7 +72,7 @@ pub fn read_secret(json: &Json, leniency: Leniency) -> Read<(String, Secret)> {
 /// # Errors
 /// As [`read_listener`].
 pub fn read_endpoints(json: &Json, leniency: Leniency) -> Read<Vec<ClusterEndpoint>> {
-    read(json, leniency, &Secrets::default(), |message| {
+    read(json, leniency, |message| {
         // How it is spread is the cluster's business.
         message.inert("policy");
         message.inert("named_endpoints");
@@ -118,7 +86,7 @@ pub fn read_endpoints(json: &Json, leniency: Leniency) -> Read<Vec<ClusterEndpoi
 /// As [`read_listener`].
 pub fn read_routes(json: &Json, leniency: Leniency) -> Read<()> {
     let mut chain = FilterChain::empty(Span::NOWHERE);
-    let read = read(json, leniency, &Secrets::default(), |message| {
+    let read = read(json, leniency, |message| {
         route::configuration(message, &mut chain);
     })?;
     let mut problems = Problems::default();
@@ -132,7 +100,7 @@ pub fn read_routes(json: &Json, leniency: Leniency) -> Read<()> {
 /// # Errors
 /// As [`read_listener`]; and it is neither.
 pub fn read_extension(json: &Json, leniency: Leniency) -> Read<()> {
-    read(json, leniency, &Secrets::default(), |message| {
+    read(json, leniency, |message| {
         message.inert("name");
         let Some(typed) = message.typed("typed_config") else {
             message.missing("typed_config");
@@ -172,14 +140,9 @@ pub fn assemble(
     Ok(config)
 }
 
-fn read<T>(
-    json: &Json,
-    leniency: Leniency,
-    secrets: &Secrets,
-    read: impl FnOnce(&Message<'_, '_>) -> T,
-) -> Read<T> {
+fn read<T>(json: &Json, leniency: Leniency, read: impl FnOnce(&Message<'_, '_>) -> T) -> Read<T> {
     let node = yaml::Node::of_json(json);
-    let reader = Reader::of_resource(leniency, secrets);
+    let reader = Reader::of_resource(leniency);
     let value = {
         let message = Message::open(&reader, &node, String::new());
         read(&message)

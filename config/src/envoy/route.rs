@@ -45,6 +45,10 @@ pub(super) fn configuration(message: &Message<'_, '_>, chain: &mut FilterChain) 
         message.only("validate_clusters", true);
     }
     message.only("most_specific_header_mutations_wins", false);
+    // Answers have any size.
+    message.inert("max_direct_response_body_size_bytes");
+    let ignores_port = message.flag("ignore_port_in_host_matching");
+    chain.http.ignore_port_in_host_matching = ignores_port.unwrap_or(false);
     let hosts = message.messages("virtual_hosts");
     chain.headers = header_mutation::read(message);
     chain.virtual_hosts = hosts.iter().map(virtual_host).collect();
@@ -101,6 +105,9 @@ fn virtual_host(message: &Message<'_, '_>) -> VirtualHost {
 /// requests all the same, or another route would get them.
 fn route(message: &Message<'_, '_>) -> Option<Route> {
     message.inert("stat_prefix");
+    // Of spans, which go their own way.
+    message.inert("decorator");
+    message.inert("tracing");
     let name = message.nonempty("name").unwrap_or_default();
     let metadata = message.metadata("metadata");
     let request_buffer_limit = request_buffer_limit(message);
@@ -201,6 +208,9 @@ fn forward(action: &Message<'_, '_>, request_buffer_limit: Option<usize>) -> Opt
     if let Some(limits) = action.message("max_stream_duration") {
         let limit = limits.duration("max_stream_duration");
         forward.max_stream_duration = limit.map_or(forward.max_stream_duration, |l| l.value);
+        // Who says in `grpc-timeout` how long it waits, waits no longer itself.
+        limits.inert("grpc_timeout_header_max");
+        limits.inert("grpc_timeout_header_offset");
     }
     forward.idle_timeout = action.duration("idle_timeout").map(|timeout| timeout.value);
     forward.path_rewrite = path_rewrite(action);

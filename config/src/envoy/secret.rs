@@ -1,7 +1,6 @@
 //! Envoy's `Secret`: certificates, keys and authorities that TLS refers to by name.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::message::Message;
 use super::transport::{self, Validation};
@@ -10,35 +9,30 @@ use crate::tls::TlsCertificate;
 
 /// What TLS refers to by name.
 #[derive(Debug, Clone)]
-pub struct Secret(Content);
-
-/// What a secret is.
-#[derive(Debug, Clone)]
-pub(super) enum Content {
+pub(super) enum Secret {
     /// `tls_certificate`: who this side is.
     Certificate(Spanned<TlsCertificate>),
     /// `validation_context`: what others must show.
     Validation(Validation),
 }
 
-/// Secrets by their names: those of a bootstrap, and those that come later. What names
-/// one that is not there is an error.
-#[derive(Debug, Clone, Default)]
-pub struct Secrets(HashMap<String, Arc<Secret>>);
+/// Secrets by their names. What names one that is not there is an error.
+#[derive(Debug, Default)]
+pub(super) struct Secrets(HashMap<String, Secret>);
 
 impl Secrets {
     /// The secret of that name, if it is there by now.
-    pub(super) fn get(&self, name: &str) -> Option<&Content> {
-        self.0.get(name).map(|secret| &secret.0)
+    pub(super) fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name)
     }
 
     /// A secret is there, in the place of what had its name.
-    pub fn insert(&mut self, name: String, secret: Secret) {
-        self.0.insert(name, Arc::new(secret));
+    pub(super) fn insert(&mut self, name: String, secret: Secret) {
+        self.0.insert(name, secret);
     }
 
     /// The names of all of them.
-    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.keys().map(String::as_str)
     }
 }
@@ -48,14 +42,14 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<(String, Secret)> {
     message.reader.guarded(transport::GUARD, || {
         let name = message.required_text("name").value;
         let kinds = ["tls_certificate", "validation_context"];
-        let content = match message.one_of(&kinds) {
+        let secret = match message.one_of(&kinds) {
             Some("tls_certificate") => {
                 let pair = message.message("tls_certificate")?;
-                transport::certificate(&pair).map(Content::Certificate)
+                transport::certificate(&pair).map(Secret::Certificate)
             }
             Some(_) => {
                 let context = message.message("validation_context")?;
-                Some(Content::Validation(transport::validation(&context)))
+                Some(Secret::Validation(transport::validation(&context)))
             }
             None => {
                 // Keys of tickets and other secrets are reported as unknown fields.
@@ -65,6 +59,6 @@ pub(super) fn read(message: &Message<'_, '_>) -> Option<(String, Secret)> {
                 None
             }
         };
-        Some((name, Secret(content?)))
+        Some((name, secret?))
     })
 }

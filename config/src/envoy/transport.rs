@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::Message;
 use super::route_match::string_match;
-use super::secret::Content;
+use super::secret::Secret;
 use super::typed::Typed;
 use crate::cluster::Cluster;
 use crate::error::Problem;
@@ -286,7 +286,7 @@ fn common(context: &Message<'_, '_>) -> Common {
         common.certificates.extend(certificate(&pair));
     }
     for config in message.messages("tls_certificate_sds_secret_configs") {
-        if let Some(Content::Certificate(pair)) = secret(&config, "tls_certificate") {
+        if let Some(Secret::Certificate(pair)) = secret(&config, "tls_certificate") {
             common.certificates.push(pair);
         }
     }
@@ -317,20 +317,20 @@ fn common(context: &Message<'_, '_>) -> Common {
 
 fn named_validation(config: &Message<'_, '_>) -> Validation {
     match secret(config, "validation_context") {
-        Some(Content::Validation(validation)) => validation,
+        Some(Secret::Validation(validation)) => validation,
         _ => Validation::default(),
     }
 }
 
 /// The secret of a `SdsSecretConfig`; notes a problem if there is none of that kind.
-fn secret(config: &Message<'_, '_>, kind: &str) -> Option<Content> {
+fn secret(config: &Message<'_, '_>, kind: &str) -> Option<Secret> {
     // Where it would come from; it is there, or it is not.
     config.inert("sds_config");
     let name = config.required_text("name");
     let secrets = config.reader.secrets.borrow();
     let found = secrets.get(&name).filter(|secret| match secret {
-        Content::Certificate(_) => kind == "tls_certificate",
-        Content::Validation(_) => kind == "validation_context",
+        Secret::Certificate(_) => kind == "tls_certificate",
+        Secret::Validation(_) => kind == "validation_context",
     });
     if found.is_none() && !name.is_empty() {
         let path = config.path();

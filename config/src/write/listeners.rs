@@ -308,6 +308,10 @@ fn http(http: &HttpOptions) -> Object {
         ("skip_xff_append", http.skip_xff_append),
         ("normalize_path", http.normalize_path),
         ("merge_slashes", http.merge_slashes),
+        (
+            "ignore_port_in_host_matching",
+            http.ignore_port_in_host_matching,
+        ),
         ("envoy_headers", http.envoy_headers),
         ("strip_envoy_headers", http.strip_envoy_headers),
         ("proxy_100_continue", http.proxy_100_continue),

@@ -62,7 +62,7 @@ enum Command {
     Import(import::Import),
     /// Serve next to a service whose connections the system redirects here, as a
     /// management server says.
-    Sidecar(sidecar::Sidecar),
+    Sidecar(Box<sidecar::Sidecar>),
     /// Print the JSON schema of Weir's own configuration, for editors.
     Schema(schema::Schema),
     /// Print a page of the manual, in roff: `weir man | man -l -`.

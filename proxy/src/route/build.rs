@@ -60,6 +60,7 @@ impl RouteTable {
             table.hosts.add(domains, rules);
         }
         table.chains = chains;
+        table.ignores_port = filters.http.ignore_port_in_host_matching;
         Ok(table)
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct RouteTable {
     /// What routes make of the listener's filters, where they do not leave them as they
     /// are: each way once.
     pub(crate) chains: Vec<Vec<RouteFilter>>,
+    /// Whether the port of a host makes no difference.
+    pub(super) ignores_port: bool,
 }
 
 /// A route and the requests that take it.
@@ -38,8 +40,21 @@ impl RouteTable {
             return None;
         }
         let authority = request.get(b":authority").map(|authority| &authority[..]);
+        let authority = match self.ignores_port {
+            true => authority.map(without_port),
+            false => authority,
+        };
         let rules = self.hosts.find(authority)?;
         let rule = rules.iter().find(|r| r.matcher.matches(path, request));
         rule.map(|rule| &rule.route)
+    }
+}
+
+/// A host without its port; an address of IPv6 has brackets around its own colons.
+fn without_port(authority: &[u8]) -> &[u8] {
+    let last = |byte: u8| authority.iter().rposition(|b| *b == byte);
+    match (last(b':'), last(b']')) {
+        (Some(colon), bracket) if bracket.is_none_or(|at| at < colon) => &authority[..colon],
+        _ => authority,
     }
 }

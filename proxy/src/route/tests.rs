@@ -242,3 +242,31 @@ fn a_substitution_without_its_group_is_refused() {
         "the substitution names group 1, and the pattern has 0"
     );
 }
+
+#[test]
+fn a_port_makes_a_difference_unless_it_is_not_looked_at() {
+    let text = |ignores: bool| {
+        format!(
+            "listeners:\n- name: edge\n  address: 127.0.0.1:0\n  \
+             http: {{ ignore_port_in_host_matching: {ignores} }}\n  virtual_hosts:\n  \
+             - {{ name: a, domains: [h.example, '[::1]'], routes: [{{ name: found, match: {{ prefix: / }}, \
+             direct_response: {{ status: 200 }} }}] }}\n"
+        )
+    };
+    for (authority, ignores, expected) in [
+        ("h.example:80", false, false),
+        ("h.example:80", true, true),
+        ("h.example", true, true),
+        ("[::1]:80", true, true),
+        ("[::1]", true, true),
+        ("other.example:80", true, false),
+    ] {
+        let config = weir_config::parse("weir.yaml", &text(ignores)).unwrap();
+        let chain = &config.listeners[0].filter_chains[0];
+        let table = RouteTable::build(&config, chain, &ClusterTable::of(&config));
+        let table = table.unwrap_or_else(|e| panic!("{}", e.plain()));
+        let mut request = request("/", &[]);
+        request.replace(":authority", authority);
+        assert_eq!(table.find(&request).is_some(), expected, "{authority}");
+    }
+}

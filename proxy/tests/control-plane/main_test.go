@@ -301,6 +301,22 @@ func TestTypesOfIstioAreRead(t *testing.T) {
 	same(t, len(resources[resource.ExtensionConfigType]), 4)
 }
 
+func TestRecordingsOfIstioAreRead(t *testing.T) {
+	files, err := filepath.Glob("../istio/*.json")
+	must(t, err)
+	same(t, len(files), 4)
+	for _, file := range files {
+		resources, err := readFile(file)
+		must(t, err)
+		snapshot, err := snapshotOf(resources)
+		must(t, err)
+		must(t, snapshot.ConstructVersionMap())
+		if len(resources[resource.ListenerType]) < 7 {
+			t.Error(file)
+		}
+	}
+}
+
 func TestMistakesAreToldAndNothingChanges(t *testing.T) {
 	f := start(t)
 	for _, line := range []string{

@@ -6,6 +6,7 @@ use super::mesh::{BANNER, ECHO, Mesh, at, both, echo_server, greet};
 
 /// The same listeners, of which the inbound one is transparent, and connects from the
 /// client's address.
+#[allow(clippy::needless_pass_by_value)] // As bootstraps are changed.
 fn transparent(bootstrap: String) -> String {
     let source = "    listener_filters:
     - name: envoy.filters.listener.original_src

@@ -111,4 +111,5 @@ import (
 	_ "google.golang.org/protobuf/types/known/wrapperspb"
 	_ "istio.io/api/envoy/config/filter/http/alpn/v2alpha1"
 	_ "istio.io/api/envoy/config/filter/network/metadata_exchange"
+	_ "istio.io/api/envoy/extensions/stats"
 )

@@ -23,7 +23,7 @@ const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Iptables {
     /// Apply the rules to the network namespace that this runs in, rather than print
-    /// what would do so. Takes CAP_NET_ADMIN.
+    /// what would do so. Takes `CAP_NET_ADMIN`.
     #[arg(long, conflicts_with = "remove")]
     apply: bool,
     /// Remove everything that `--apply` has made.
@@ -170,7 +170,7 @@ enum Mode {
     /// Connections are redirected: their packets get the sidecar's address.
     #[default]
     Redirect,
-    /// Packets stay as they are, and reach a transparent listener; takes CAP_NET_ADMIN
+    /// Packets stay as they are, and reach a transparent listener; takes `CAP_NET_ADMIN`
     /// also of Weir.
     Tproxy,
 }

@@ -97,7 +97,7 @@ impl<'t> Text<'t> {
     }
 
     /// Chains that are there already are emptied first.
-    fn restore(self, program: String) -> Step {
+    fn restore(self, program: &str) -> Step {
         let chains = self.table.chains.iter();
         let chains: String = chains.map(|chain| format!(":{chain} - [0:0]\n")).collect();
         let (name, rules) = (self.table.name, self.rules);
@@ -151,7 +151,7 @@ pub(super) fn remove(capture: &Capture, family: Family) -> Vec<Step> {
 
 fn fill(steps: &mut Vec<Step>, capture: &Capture, family: Family, table: &Table, text: Text<'_>) {
     let backend = capture.backend;
-    steps.push(text.restore(family.program(backend, "-restore")));
+    steps.push(text.restore(&family.program(backend, "-restore")));
     let (program, table) = (family.program(backend, ""), table.name);
     for (from, to) in JUMPS {
         let jump = |action| {
@@ -181,7 +181,7 @@ fn if_there(capture: &Capture, family: Family, table: &Table, more: Vec<Step>) -
     for chain in table.chains {
         let _ = writeln!(text.rules, "-X {chain}");
     }
-    then.push(text.restore(family.program(backend, "-restore")));
+    then.push(text.restore(&family.program(backend, "-restore")));
     then.extend(more);
     Step::If {
         probe: words(&format!("{program} -w -t {} -S {OUTPUT}", table.name)),

@@ -125,7 +125,7 @@ pub(super) fn script(steps: &[Step]) -> String {
     script
 }
 
-fn checked(command: &Words, input: &str) -> Result<(), StepError> {
+fn checked(command: &[String], input: &str) -> Result<(), StepError> {
     let output = output(command, input)?;
     if output.status.success() {
         return Ok(());
@@ -142,7 +142,7 @@ fn checked(command: &Words, input: &str) -> Result<(), StepError> {
     })
 }
 
-fn output(command: &Words, input: &str) -> Result<Output, StepError> {
+fn output(command: &[String], input: &str) -> Result<Output, StepError> {
     let (program, arguments) = command
         .split_first()
         .map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
