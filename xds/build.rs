@@ -14,7 +14,10 @@ use prost_types::FileDescriptorSet;
 const LEFT_OUT: [&str; 3] = ["envoy/service/", "envoy/data/", "envoy/admin/"];
 
 /// Messages that stand in Envoy's, and that the crate has not.
-const OTHERS: [&str; 2] = [
+const OTHERS: [&str; 5] = [
+    "proto/istio/metadata_exchange.proto",
+    "proto/istio/peer_metadata.proto",
+    "proto/istio/stats.proto",
     "proto/udpa/type/v1/typed_struct.proto",
     "proto/xds/type/v3/typed_struct.proto",
 ];

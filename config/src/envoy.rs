@@ -18,6 +18,7 @@ mod filter_chain;
 mod hash_policy;
 mod header_mutation;
 mod health_check;
+mod istio;
 mod listener;
 mod load_balancing;
 mod message;

@@ -6,6 +6,7 @@ use crate::error::Problem;
 use crate::filter_chain_match::FilterChainMatch;
 use crate::http_filter::{self, HttpFilter};
 use crate::http_options::HttpOptions;
+use crate::istio::Istio;
 use crate::native_filter::NativeFilter;
 use crate::problems::Problems;
 use crate::read::{Block, Fields, FromYaml};
@@ -36,6 +37,7 @@ pub(crate) static BLOCK: Block = Block {
         ("network_filters", "[]"),
         ("access_log", "{ path: stdout }"),
         ("access_loggers", "[]"),
+        ("istio", "{ stats: {} }"),
         ("request_headers_to_add", "[{ key: x-a, value: b }]"),
         ("request_headers_to_remove", "[x-internal]"),
         ("response_headers_to_add", "[{ key: x-a, value: b }]"),
@@ -89,6 +91,8 @@ pub struct FilterChain {
     /// `access_loggers`: filters that only get to see streams when they are
     /// complete, in `on_log` of their root context. Default: none.
     pub access_loggers: Vec<HttpFilter>,
+    /// `istio`: what Istio's filters do. Default: nothing.
+    pub istio: Istio,
     /// How headers change, after what routes and virtual hosts say.
     pub headers: HeaderMutations,
     /// Where it stands.
@@ -97,7 +101,7 @@ pub struct FilterChain {
 
 impl FilterChain {
     /// The keys that may stand in the listener itself.
-    pub(crate) const KEYS: [&'static str; 13] = [
+    pub(crate) const KEYS: [&'static str; 14] = [
         "tls",
         "http",
         "http_filters",
@@ -107,6 +111,7 @@ impl FilterChain {
         "network_filters",
         "access_log",
         "access_loggers",
+        "istio",
         "request_headers_to_add",
         "request_headers_to_remove",
         "response_headers_to_add",
@@ -128,6 +133,7 @@ impl FilterChain {
             native_network_filters: Vec::new(),
             access_log: Vec::new(),
             access_loggers: Vec::new(),
+            istio: Istio::default(),
             headers: HeaderMutations::default(),
             at,
         }
@@ -199,6 +205,7 @@ impl FilterChain {
             native_network_filters,
             access_log: access_log(fields),
             access_loggers,
+            istio: fields.optional("istio").unwrap_or_default(),
             headers: HeaderMutations::read(fields),
             ..Self::empty(fields.at())
         };
@@ -233,6 +240,7 @@ impl PartialEq for FilterChain {
             && self.native_network_filters == other.native_network_filters
             && self.access_log == other.access_log
             && self.access_loggers == other.access_loggers
+            && self.istio == other.istio
             && self.headers == other.headers
     }
 }

@@ -39,6 +39,7 @@ mod http_filter;
 mod http_options;
 mod identity;
 mod inspection;
+mod istio;
 mod limits;
 mod listener;
 mod metadata;
@@ -102,6 +103,10 @@ pub use http_options::{Codec, EscapedSlashes, HttpOptions, ServerHeader};
 pub use http2_options::Http2Options;
 pub use identity::{Locality, Node};
 pub use inspection::Inspection;
+pub use istio::{
+    Dimension, Dimensions, Istio, IstioMetric, IstioReporter, IstioStats, IstioTag, MetricOverride,
+    PeerMetadata,
+};
 pub use listener::{Direction, Listener};
 pub use metadata::{Metadata, Struct};
 pub use modules::Modules;

@@ -49,6 +49,7 @@ pub(crate) static BLOCK: Block = Block {
         ("network_filters", "[]"),
         ("access_log", "{ path: stdout }"),
         ("access_loggers", "[]"),
+        ("istio", "{ stats: {} }"),
         ("direction", "inbound"),
         ("metadata", "{ my.filter: { key: value } }"),
         ("request_headers_to_add", "[{ key: x-a, value: b }]"),

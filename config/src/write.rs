@@ -5,6 +5,7 @@
 
 mod clusters;
 mod emit;
+mod istio;
 mod listeners;
 mod plugins;
 mod rbac;

@@ -61,13 +61,12 @@ fn a_sidecar_is_read_as_a_whole() {
     assert!(mesh.ca.is_some() && mesh.certificate.is_some());
     assert_eq!(mesh.match_subject_alt_names.len(), 1);
     assert!(ratings.tls_matches[1].tls.is_none());
+    assert!(chains[0].istio.stats.is_some() && chains[2].istio.stats.is_some());
+    assert!(chains[0].istio.peer_metadata.is_some());
     for passed_over in [
-        "the HTTP filter `istio.metadata_exchange`",
         "the HTTP filter `envoy.filters.http.fault`",
         "the HTTP filter `envoy.filters.http.grpc_stats`",
-        "the HTTP filter `istio.stats`",
         "the network filter `istio.metadata_exchange`",
-        "the network filter `istio.stats`",
         "the bootstrap extension `envoy.bootstrap.internal_listener`",
         "AES256-GCM-SHA384 is not supported",
         ".tracing is passed over",

@@ -546,6 +546,7 @@ impl Builder<'_> {
                 cluster: self.clusters.find(&tcp.cluster),
                 idle_timeout: tcp.idle_timeout,
             }),
+            istio: chain.istio.clone(),
             access_log: chain.access_log.clone(),
             access_loggers: access_loggers.collect(),
         };

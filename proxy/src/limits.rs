@@ -294,3 +294,21 @@ pub(crate) const INSPECTED_HTTP_BYTES: usize = 64 * 1024;
 
 /// Bytes of it that there is room for at first: almost every first message is smaller.
 pub(crate) const INSPECTED_BYTES_AT_FIRST: usize = 2 * 1024;
+
+/// Bytes of what a peer tells of itself that are looked at. Istio's sidecars send less than
+/// one kilobyte.
+pub(crate) const PEER_METADATA_BYTES: usize = 8 * 1024;
+
+/// Peers that a filter chain knows on one worker, as Istio's filter does.
+pub(crate) const PEERS_KEPT: usize = 500;
+
+/// Sets of labels of Istio's metrics that a filter chain has on one worker: enough for a
+/// workload with hundreds of peers. More are counted together as `overflow`.
+pub(crate) const ISTIO_LABEL_SETS: usize = 4096;
+
+/// Numbers that a worker keeps for Istio's metrics, of whatever filter chain: four for each
+/// of as many sets.
+pub(crate) const ISTIO_CELLS: usize = 4 * ISTIO_LABEL_SETS;
+
+/// Bytes of a label's value in Istio's metrics. Names in Kubernetes have up to 253.
+pub(crate) const ISTIO_LABEL_BYTES: usize = 512;

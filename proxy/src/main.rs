@@ -16,6 +16,7 @@ mod gate;
 mod generation;
 mod health;
 mod http;
+mod istio;
 mod limits;
 mod listener;
 mod logging;

@@ -276,6 +276,12 @@ mod tests {
         let unknown = extension(url, vec![1, 2, 3]);
         let expected = json!({ "name": "x", "typed_config": { "@type": url } });
         assert_eq!(unknown.to_json().unwrap(), expected);
+        // What Istio's own filters say: `drop` of a metric.
+        let url = "type.googleapis.com/stats.PluginConfig";
+        let istio = extension(url, vec![0x42, 2, 0x28, 1]);
+        let config = json!({ "@type": url, "metrics": [{ "drop": true }] });
+        let expected = json!({ "name": "x", "typed_config": config });
+        assert_eq!(istio.to_json().unwrap(), expected);
         let url = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
         let broken = extension(url, vec![0xff])
             .to_json()

@@ -3,7 +3,7 @@
 use super::elsewhere::{self, Kind};
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, protocol_options, rbac, route, wasm};
+use super::{access_log, istio, protocol_options, rbac, route, wasm};
 use crate::client_cert_details::{ClientCertDetail, ForwardClientCert};
 use crate::error::Problem;
 use crate::filter_chain::FilterChain;
@@ -69,6 +69,7 @@ const ESCAPED_SLASHES: [(&str, i64, EscapedSlashes); 5] = [
 /// Fills in `chain`.
 pub(super) fn read(message: &Message<'_, '_>, chain: &mut FilterChain) {
     message.inert("stat_prefix");
+    istio::begin_http(message, chain);
     request_id(message);
     chain.http = options(message);
     message.refuse("rds", "write the routes into `route_config`");
@@ -259,6 +260,10 @@ fn filters(message: &Message<'_, '_>, chain: &mut FilterChain) {
                     place: chain.http_filters.len(),
                     kind,
                 });
+            }
+            istio::STATS | istio::PEER_METADATA => {
+                check_terminal(&filter, &name, false, index == last);
+                istio::http_filter(&filter, typed, chain);
             }
             _ => elsewhere::note(Kind::HttpFilter, &filter, &name, Some(typed)),
         }

@@ -46,16 +46,15 @@ use Fate::{IfEmpty, PassedOver, Refused};
 use Kind::{AccessLogger, BootstrapExtension, HttpFilter, ListenerFilter, NetworkFilter};
 
 const NO_METRICS: &str = "its metrics are not there; Weir has its own";
-const NO_PEERS: &str = "peers do not tell each other who they are: labels of a peer are unknown";
+const NO_PEERS: &str =
+    "connections do not tell of their workloads: an endpoint's metadata does, others are unknown";
 const NO_LOG: &str = "nothing is sent there";
 const OPEN: &str = "what it turns away would come in";
 const OTHER: &str = "what is served would be something else";
 
 /// By kind and type; the documentation repeats it.
 #[rustfmt::skip]
-const TABLE: [(Kind, &str, Fate); 47] = [
-    (HttpFilter, "stats.PluginConfig", PassedOver(NO_METRICS)),
-    (HttpFilter, "io.istio.http.peer_metadata.Config", PassedOver(NO_PEERS)),
+const TABLE: [(Kind, &str, Fate); 44] = [
     (HttpFilter, "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", PassedOver(NO_METRICS)),
     (HttpFilter, "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig", PassedOver("where the ALPN of a cluster has `istio`, requests to it offer what the filter says by default")),
     (HttpFilter, "istio.envoy.config.filter.http.alpn.v2.FilterConfig", PassedOver("where the ALPN of a cluster has `istio`, requests to it offer what the filter says by default")),
@@ -82,7 +81,6 @@ const TABLE: [(Kind, &str, Fate); 47] = [
     (HttpFilter, "envoy.extensions.filters.http.gcp_authn.v3.GcpAuthnFilterConfig", Refused("endpoints would get no tokens")),
     (HttpFilter, "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector", Refused("endpoints would get no credentials")),
     (HttpFilter, "envoy.extensions.filters.http.composite.v3.Composite", Refused(OTHER)),
-    (NetworkFilter, "stats.PluginConfig", PassedOver(NO_METRICS)),
     (NetworkFilter, "envoy.tcp.metadataexchange.config.MetadataExchange", PassedOver(NO_PEERS)),
     (NetworkFilter, "io.istio.network.authn.Config", PassedOver("the certificate of a peer says the same; policies that ask for what it sets are refused")),
     (NetworkFilter, "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz", Refused(OPEN)),

@@ -3,7 +3,7 @@
 use super::elsewhere::{self, Kind};
 use super::listener::check_terminal;
 use super::message::Message;
-use super::{access_log, connection_manager, rbac, wasm};
+use super::{access_log, connection_manager, istio, rbac, wasm};
 use crate::defaults::TCP_IDLE_TIMEOUT;
 use crate::filter_chain::FilterChain;
 use crate::http_filter::HttpFilter;
@@ -72,6 +72,10 @@ pub(super) fn read<'n, 'r>(
             check_terminal(&filter, &name, false, last);
             let wasm = typed.message;
             return Some(WasmFilter { filter, name, wasm });
+        }
+        istio::STATS => {
+            check_terminal(&filter, &name, false, last);
+            istio::network_filter(&filter, typed, chain);
         }
         rbac::NETWORK => {
             check_terminal(&filter, &name, false, last);

@@ -37,6 +37,8 @@ const SOURCES: &[&str] = &[
     include_str!("../http_options.rs"),
     include_str!("../identity.rs"),
     include_str!("../inspection.rs"),
+    include_str!("../istio.rs"),
+    include_str!("../istio/dimension.rs"),
     include_str!("../listener.rs"),
     include_str!("../metadata.rs"),
     include_str!("../modules.rs"),

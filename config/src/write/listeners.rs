@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Object, plugins, rbac, rollouts, routes, tls};
+use super::{Object, istio, plugins, rbac, rollouts, routes, tls};
 use crate::access_log::{AccessLog, JsonFormat, LogFormat, LogPath};
 use crate::cidr::Cidr;
 use crate::defaults::{BUFFER_LIMIT, TCP_IDLE_TIMEOUT};
@@ -126,6 +126,7 @@ fn settings(block: &mut Object, chain: &FilterChain) {
         several => block.list("access_log", several.iter().map(access_log)),
     }
     block.list("access_loggers", chain.access_loggers.iter().map(filter));
+    block.set("istio", istio::block(&chain.istio));
     let network = filters(&chain.network_filters, &chain.native_network_filters);
     block.list("network_filters", network);
     if let Some(tcp) = &chain.tcp {

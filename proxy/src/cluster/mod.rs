@@ -137,6 +137,11 @@ impl Endpoint {
 }
 
 impl Cluster {
+    /// What is said of it.
+    pub(crate) fn metadata(&self) -> &weir_config::Metadata {
+        &self.spec.config.metadata
+    }
+
     /// `worker` is the worker's number: workers start their rounds at different
     /// endpoints.
     pub(crate) fn new(

@@ -109,6 +109,9 @@ impl<D: Downstream> Exchange<'_, D> {
         self.prepare_attempts(route, forward);
         route.change_request(&self.stream);
         forward.rewrite(&mut self.stream.request_map());
+        if let Some(istio) = &self.listener.istio {
+            istio.forward(&mut self.stream.request_map(), &cluster);
+        }
         if let Some(timeout) = forward.idle_timeout {
             let limit = Some(timeout).filter(|t| !t.is_zero());
             self.timers.set_idle_timeout(limit);
@@ -196,6 +199,9 @@ impl<D: Downstream> Exchange<'_, D> {
         });
         info.chosen.set(chosen);
         let cluster = self.cluster();
+        if let (Some(record), Some(cluster)) = (&info.istio, &cluster) {
+            record.goes_to(cluster);
+        }
         info.cluster_endpoints
             .set(cluster.as_ref().map(|cluster| cluster.size()));
         *info.cluster.borrow_mut() = cluster.map(|cluster| Rc::clone(&cluster.name));

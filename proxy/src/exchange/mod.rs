@@ -125,10 +125,13 @@ impl<'a, D: Downstream> Exchange<'a, D> {
         connection: ConnectionInfo,
         mut head: RequestHead,
     ) -> Self {
+        let istio = listener.istio.as_ref();
+        let istio = istio.map(|istio| istio.request(&mut head.headers));
         let client = request::client(&head.headers, &listener.http, &connection);
         let prepared = request::prepare(&mut head.headers, &listener.http, &connection);
         let mut info = StreamInfo::new(connection, head.protocol, Arc::clone(&listener.facts));
         info.client = client;
+        info.istio = istio;
         let tracer = shared.tracer.as_ref();
         info.trace = tracer.and_then(|tracer| tracer.begin(&mut head.headers));
         info.tap = tap::installed().map(|tap| tap.begin(&head.headers));
@@ -425,6 +428,9 @@ impl<'a, D: Downstream> Exchange<'a, D> {
             } => {
                 if end_of_stream {
                     self.request_ended();
+                }
+                if let Some(record) = &self.stream.info.istio {
+                    record.body(Direction::Request, &data);
                 }
                 if self.is_too_large(data.len()) {
                     return self.refuse_body();

@@ -73,6 +73,9 @@ impl<D: Downstream> Exchange<'_, D> {
         let Some(mut headers) = self.stream.response_map() else {
             return;
         };
+        if let (Some(istio), Some(record)) = (&self.listener.istio, &self.stream.info.istio) {
+            istio.answer(&mut headers, record);
+        }
         self.stream.mark_origin(&mut headers);
         // Framing is the codec's; what is logged is what the client gets.
         headers.remove(b"transfer-encoding");

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weir_abi::HeaderMap;
+use weir_abi::{Direction, HeaderMap};
 
 use super::Exchange;
 use super::endpoint::{EndpointState, Target};
@@ -71,6 +71,10 @@ impl<D: Downstream> Exchange<'_, D> {
                 if end_of_stream {
                     self.response_ended(now);
                 }
+                if let (Some(istio), Some(record)) = (&self.listener.istio, &self.stream.info.istio)
+                {
+                    istio.response(&mut headers, record);
+                }
                 self.finish_upstream_headers(&mut headers);
                 self.stream.response_headers(headers, end_of_stream);
             }
@@ -80,6 +84,9 @@ impl<D: Downstream> Exchange<'_, D> {
             } => {
                 if end_of_stream {
                     self.response_ended(now);
+                }
+                if let Some(record) = &self.stream.info.istio {
+                    record.body(Direction::Response, &data);
                 }
                 self.stream.response_body(data, end_of_stream);
             }

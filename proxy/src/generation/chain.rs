@@ -37,6 +37,7 @@ pub(crate) struct ChainSpec {
     pub(crate) facts: Arc<Facts>,
     /// In place of HTTP.
     pub(crate) tcp: Option<TcpProxy>,
+    pub(crate) istio: weir_config::Istio,
     pub(crate) access_log: Vec<weir_config::AccessLog>,
     /// Plugins that log.
     pub(crate) access_loggers: Vec<Place>,

@@ -12,6 +12,7 @@ use super::filter_state::FilterState;
 use super::flags::ResponseFlags;
 use crate::cluster::{Account, Source};
 use crate::gate::Gate;
+use crate::istio;
 use crate::listener::Inspected;
 use crate::proxy_protocol::Originator;
 use crate::rbac::{Verdict, dynamic_metadata};
@@ -153,6 +154,8 @@ pub(crate) struct StreamInfo {
     pub(crate) cluster_endpoints: Cell<Option<usize>>,
     /// What becomes of it, if it gets spans.
     pub(crate) trace: Option<Rc<RequestTrace>>,
+    /// What is known of it for Istio's metrics, if its filter chain has them.
+    pub(crate) istio: Option<Box<istio::Record>>,
     /// What its filters do, if somebody wants to know.
     pub(crate) tap: Option<Box<StreamTap>>,
     /// The filters of Weir's own that it passes.
@@ -193,6 +196,7 @@ impl StreamInfo {
             cluster_endpoints: Cell::default(),
             route: RefCell::default(),
             trace: None,
+            istio: None,
             tap: None,
             gates: Rc::default(),
             verdicts: RefCell::default(),

@@ -46,7 +46,8 @@ pub(crate) use self::info::{ConnectionInfo, Facts, Protocol, StreamInfo, clean_d
 pub(crate) use self::iterate::parse_status;
 pub(crate) use self::log_view::LogView;
 pub(crate) use self::metadata::of_node;
-pub(crate) use self::reply::{UpstreamFailure, grpc_status};
+pub(crate) use self::property::grpc_status as grpc_status_of;
+pub(crate) use self::reply::{UpstreamFailure, grpc_status, is_grpc};
 use self::slot::{Presence, Slot};
 pub(crate) use self::tap::Look;
 pub(crate) use self::watch::Action;

@@ -197,7 +197,7 @@ fn int(n: u64) -> Property {
 
 /// gRPC status of the response: what its trailers or headers say, or else what
 /// its HTTP status stands for.
-fn grpc_status(stream: &FilteredStream) -> Option<i64> {
+pub(crate) fn grpc_status(stream: &FilteredStream) -> Option<i64> {
     let told = |map: &RefCell<Option<HeaderMap>>| {
         let map = map.borrow();
         let status = map.as_ref()?.get(b"grpc-status")?;

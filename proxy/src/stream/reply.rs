@@ -358,7 +358,7 @@ enum Author {
 }
 
 /// Whether a request is gRPC.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(b"content-type").is_some_and(|t| {
         t.strip_prefix(b"application/grpc")
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))

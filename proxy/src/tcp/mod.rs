@@ -6,15 +6,19 @@ mod copy;
 mod relay;
 mod view;
 
+use std::future::pending;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
 use weir_abi::HeaderMap;
 
 use self::relay::Relay;
 use crate::cluster::{Cluster, EndpointRequest, OpenConnection, PickContext};
 use crate::http::{Connection, UpstreamError};
+use crate::istio::Istio;
 use crate::stream::{ConnectionInfo, FilteredStream, Protocol, ResponseFlags, StreamInfo};
 use crate::worker::{WorkerListener, WorkerShared};
 
@@ -46,22 +50,44 @@ pub(crate) async fn serve(
     shared: &Rc<WorkerShared>,
 ) {
     let mut info = StreamInfo::new(info, Protocol::Tcp, Arc::clone(&listener.facts));
+    info.istio = listener.istio.as_ref().map(|_| Box::default());
     info.gates = Rc::clone(&listener.chain.gates);
     let record = FilteredStream::new(info, HeaderMap::new(), &[], 0);
-    // Its end, whatever it was, is in the log.
-    if listener.chain.is_empty() {
-        if !record.pass_connection_gates(0) {
+    let serving = async {
+        // Its end, whatever it was, is in the log.
+        if !listener.chain.is_empty() {
+            Relay::new(connection, &record, proxy, listener, shared)
+                .run()
+                .await;
+        } else if !record.pass_connection_gates(0) {
             tracing::debug!("tcp: the connection is denied");
         } else if let Err(error) = serve_plain(connection, &record, proxy, shared).await {
             tracing::debug!("tcp: {error}");
         }
-    } else {
-        Relay::new(connection, &record, proxy, listener, shared)
-            .run()
-            .await;
+    };
+    match &listener.istio {
+        Some(istio) => counted(serving, istio, &record).await,
+        None => serving.await,
     }
     record.finish();
     listener.log(&record);
+}
+
+/// Has a connection counted while it is open.
+async fn counted(serving: impl Future<Output = ()>, istio: &Istio, record: &Rc<FilteredStream>) {
+    let mut serving = pin!(serving);
+    loop {
+        let time = async {
+            match istio.interval() {
+                Some(interval) => sleep(interval).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = &mut serving => return,
+            () = time => istio.still_open(record),
+        }
+    }
 }
 
 /// Without filters.
@@ -112,6 +138,9 @@ async fn connect(
         return None;
     };
     *info.cluster.borrow_mut() = Some(cluster.name.clone());
+    if let Some(istio) = &info.istio {
+        istio.goes_to(cluster);
+    }
     info.cluster_endpoints.set(Some(cluster.size()));
     let destination = cluster.destination(&info.connection, &HeaderMap::new());
     let Some(endpoint) = cluster.pick(&PickContext {
@@ -121,6 +150,7 @@ async fn connect(
         info.flag(ResponseFlags::NO_HEALTHY_UPSTREAM);
         return None;
     };
+    info.upstream_metadata.replace(endpoint.metadata());
     let request = cluster.request(&endpoint);
     info.upstream_chosen(&endpoint.address, request.began());
     let error = match cluster.dial(&endpoint, info.connection.account()).await {
@@ -159,10 +189,9 @@ fn cluster<'s>(
     record: &FilteredStream,
     proxy: TcpProxy,
     shared: &'s WorkerShared,
-) -> Option<&'s Cluster> {
-    let cluster = match record.filter_state(CLUSTER) {
+) -> Option<&'s Rc<Cluster>> {
+    match record.filter_state(CLUSTER) {
         Some(name) => shared.clusters.iter().find(|c| c.name.as_bytes() == name),
         None => shared.clusters.get(proxy.cluster?),
-    };
-    cluster.map(|cluster| &**cluster)
+    }
 }

@@ -381,6 +381,26 @@ families! {
         "Metrics that filters have defined, by kind and full name";
     GUEST_METRICS_REFUSED = Counter "weir_wasm_guest_metrics_refused_total" []
         "Metrics that filters did not get, as there were too many";
+    ISTIO_REQUESTS = Counter "istio_requests_total" []
+        "Requests that are over, by [Istio's labels](#istios-metrics), as those below";
+    ISTIO_REQUEST_DURATION = Histogram "istio_request_duration_milliseconds" []
+        "Milliseconds from the first byte of a request to the end of its response";
+    ISTIO_REQUEST_BYTES = Histogram "istio_request_bytes" []
+        "Bytes of requests, headers and bodies";
+    ISTIO_RESPONSE_BYTES = Histogram "istio_response_bytes" []
+        "Bytes of responses, headers and bodies";
+    ISTIO_REQUEST_MESSAGES = Counter "istio_request_messages_total" []
+        "Messages of gRPC in requests";
+    ISTIO_RESPONSE_MESSAGES = Counter "istio_response_messages_total" []
+        "Messages of gRPC in responses";
+    ISTIO_CONNECTIONS_OPENED = Counter "istio_tcp_connections_opened_total" []
+        "Connections of a TCP proxy that were opened";
+    ISTIO_CONNECTIONS_CLOSED = Counter "istio_tcp_connections_closed_total" []
+        "Connections of a TCP proxy that are over";
+    ISTIO_SENT_BYTES = Counter "istio_tcp_sent_bytes_total" []
+        "Bytes that went to clients over such connections";
+    ISTIO_RECEIVED_BYTES = Counter "istio_tcp_received_bytes_total" []
+        "Bytes that came from clients over them";
 }
 
 /// Type of a metric as Prometheus calls it.
@@ -426,7 +446,12 @@ mod tests {
                 "{}",
                 family.name
             );
-            assert!(family.name.starts_with("envoy_") || family.name.starts_with("weir_"));
+            let prefixes = ["envoy_", "weir_", "istio_"];
+            assert!(
+                prefixes
+                    .iter()
+                    .any(|prefix| family.name.starts_with(prefix))
+            );
             assert!(family.labels.iter().all(|l| *l != "le"));
         }
     }

@@ -14,6 +14,7 @@ use super::family as f;
 use super::fetch_metrics::fetches;
 use super::figures::{ClusterFigures, ListenerFigures, PluginFigures, VmFigures};
 use super::http_metrics::{ClusterMetrics, ListenerMetrics};
+use super::istio_metrics::IstioCells;
 use super::memory;
 use super::page::Page;
 use super::rbac_metrics::{RbacCells, RbacScope};
@@ -35,6 +36,7 @@ pub(crate) struct WorkerMetrics {
     worker: usize,
     guests: Arc<GuestMetrics>,
     connections: Counter,
+    istio: Arc<IstioCells>,
     /// Locked when the worker starts and to read, not to count.
     parts: Mutex<Parts>,
 }
@@ -64,6 +66,11 @@ impl WorkerMetrics {
         let id = self.connections.get() << 10 | (self.worker & 0x3ff) as u64;
         self.connections.add(1);
         id
+    }
+
+    /// Where this worker counts for Istio.
+    pub(crate) fn istio(&self) -> Arc<IstioCells> {
+        Arc::clone(&self.istio)
     }
 
     fn with_parts<R>(&self, with: impl FnOnce(&mut Parts) -> R) -> R {
@@ -127,6 +134,7 @@ impl WorkerMetrics {
     }
 
     fn show(&self, page: &mut Page) {
+        self.istio.show(page);
         self.with_parts(|parts| {
             parts.listeners.iter().for_each(|l| l.show(page));
             parts.clusters.iter().for_each(|c| c.show(page));

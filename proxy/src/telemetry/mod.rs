@@ -12,6 +12,7 @@ mod figures;
 mod generations;
 mod guest_metrics;
 mod http_metrics;
+mod istio_metrics;
 pub(crate) mod memory;
 mod metrics;
 mod page;
@@ -37,6 +38,10 @@ pub(crate) use self::guest_metrics::GuestMetrics;
 pub(crate) use self::http_metrics::{
     ClusterMetrics, DownstreamConnection, DownstreamRequest, ListenerMetrics, PendingRequest,
     UpstreamRequest,
+};
+pub(crate) use self::istio_metrics::{
+    ISTIO_METRICS, IstioCells, IstioConnectionCells, IstioLabels, IstioRequestCells,
+    Room as IstioRoom,
 };
 pub(crate) use self::metrics::{Metrics, WorkerMetrics};
 pub(crate) use self::page::Page;

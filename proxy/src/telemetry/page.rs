@@ -71,11 +71,16 @@ impl Page {
         let labels = names.zip(labels.iter().map(|value| (*value).to_owned()));
         let is_optional = |name: &String| OPTIONAL.contains(&name.as_str());
         let labels = labels.filter(|(name, value)| !value.is_empty() || !is_optional(name));
+        self.add_labelled(family, labels.collect(), value);
+    }
+
+    /// The same, to a series whose labels are not those of the whole family.
+    pub(super) fn add_labelled(&mut self, family: &'static Family, labels: Labels, value: Value) {
         let (_, series) = self
             .own
             .entry(family.name)
             .or_insert_with(|| (family, Series::new()));
-        add(series, labels.collect(), value);
+        add(series, labels, value);
     }
 
     pub(super) fn count(&mut self, family: &'static Family, labels: &[&str], n: u64) {
@@ -135,7 +140,11 @@ impl Page {
     /// Those of the encoder.
     pub(super) fn render(self) -> prometheus::Result<String> {
         let mut taken: BTreeSet<String> = BTreeSet::new();
-        for family in ALL {
+        // Filters of Istio's that are guests have its names, where Weir does not.
+        let is_taken = |family: &&&Family| {
+            !family.name.starts_with("istio_") || self.own.contains_key(family.name)
+        };
+        for family in ALL.iter().filter(is_taken) {
             taken.extend(sample_names(family.name, family.kind));
         }
         let own = self.own.into_values();

@@ -108,7 +108,13 @@ impl<'a> Stat<'a> {
 /// `cluster.web.upstream_rq_5xx`.
 fn dotted(family: &str, labels: &Labels) -> String {
     let Some(rest) = family.strip_prefix("envoy_") else {
-        return with_labels(family.to_owned(), labels.iter());
+        // Istio's have a place of their own.
+        let scope = if family.starts_with("istio_") {
+            "istiocustom."
+        } else {
+            ""
+        };
+        return with_labels(format!("{scope}{family}"), labels.iter());
     };
     let scope = SCOPES.iter().find_map(|(label, scope)| {
         let (_, value) = labels.iter().find(|(name, _)| name == label)?;

@@ -36,6 +36,7 @@ use crate::generation::{
     ChainSpec, FilterSpec, GateSpec, Generation, ListenerKey, ListenerSpec, RouteFilterSpec, Terms,
 };
 use crate::http::CodecOptions;
+use crate::istio::Istio;
 use crate::limits::VM_CARE_INTERVAL;
 use crate::rollout::{Link, Versions};
 use crate::socket::SocketListener;
@@ -380,6 +381,7 @@ impl Worker {
             tls: spec.terms.tls.clone(),
             tcp: spec.tcp,
             metrics: Arc::clone(metrics),
+            istio: Istio::new(&spec.istio, &spec.facts, self.metrics.istio()),
             access_log,
             codec: Rc::new(CodecOptions::of_listener(&spec.terms.http)),
             http: Arc::clone(&spec.terms.http),

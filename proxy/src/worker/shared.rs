@@ -22,6 +22,7 @@ use crate::filter::Plugin;
 use crate::gate::Gate;
 use crate::generation::{OriginalDst, Terms};
 use crate::http::CodecOptions;
+use crate::istio::Istio;
 use crate::listener::{ChainMatcher, Inspection};
 use crate::rollout::Link;
 use crate::route::RouteTable;
@@ -162,6 +163,8 @@ pub(crate) struct WorkerListener {
     pub(super) tls: Option<Arc<DownstreamTls>>,
     pub(crate) tcp: Option<TcpProxy>,
     pub(crate) metrics: Arc<ListenerMetrics>,
+    /// What it does for Istio, if it does.
+    pub(crate) istio: Option<Rc<Istio>>,
     pub(super) access_log: Option<AccessLog>,
     /// Plugins that log every stream.
     pub(super) access_loggers: Vec<Plugin>,
@@ -172,6 +175,9 @@ pub(crate) struct WorkerListener {
 impl WorkerListener {
     /// Logs a complete stream wherever it is to be logged.
     pub(crate) fn log(&self, stream: &Rc<FilteredStream>) {
+        if let Some(istio) = &self.istio {
+            istio.complete(stream);
+        }
         if let Some(log) = &self.access_log {
             log.write(stream);
         }

@@ -224,6 +224,7 @@ fn chain(before: &Generation, old: &ChainSpec, now: &Generation, new: &ChainSpec
     note(old.terms.http != new.terms.http, "http");
     note(tcp(before, old) != tcp(now, new), "tcp");
     note(old.headers != new.headers, "headers");
+    note(old.istio != new.istio, "istio");
     note(old.access_log != new.access_log, "access_log");
     note(old.native != new.native, "rbac or cors");
     let places =
