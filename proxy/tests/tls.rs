@@ -346,10 +346,11 @@ fn a_certificate_is_replaced_under_connections() {
         eventually("the halves do not fit", || {
             (weir.metric_of(failed, "result=\"failure\"") == 1).then_some(())
         });
-        assert!(
-            weir.log()
-                .contains("this is not the private key of edge.pem")
-        );
+        eventually("the reason is logged", || {
+            let log = weir.log();
+            log.contains("this is not the private key of edge.pem")
+                .then_some(())
+        });
         weir.replace("edge.key", new.key.as_bytes());
         eventually("the new certificate is shown", || {
             let tunnel = tunnel();

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::Object;
 use crate::istio::{Istio, IstioStats, MetricOverride, PeerMetadata, REPORTING_DURATION};
-use crate::read::Word as _;
+use crate::read::Word;
 
 pub(super) fn block(istio: &Istio) -> Json {
     let mut block = Object::default();
@@ -22,7 +22,7 @@ pub(super) fn block(istio: &Istio) -> Json {
 
 fn stats(stats: &IstioStats) -> Json {
     let mut block = Object::default();
-    block.set("reporter", stats.reporter.map(|reporter| reporter.word()));
+    block.set("reporter", stats.reporter.map(Word::word));
     block.flag("host_header_fallback", stats.host_header_fallback, true);
     let every = stats.tcp_reporting_duration;
     block.limit("tcp_reporting_duration", every, Some(REPORTING_DURATION));
@@ -32,7 +32,7 @@ fn stats(stats: &IstioStats) -> Json {
 
 fn metric(metric: &MetricOverride) -> Json {
     let mut block = Object::default();
-    block.set("name", metric.name.map(|name| name.word()));
+    block.set("name", metric.name.map(Word::word));
     block.flag("drop", metric.drop, false);
     let tags = metric.tags_to_remove.iter().map(|tag| tag.word());
     block.list("tags_to_remove", tags);
