@@ -175,7 +175,11 @@ fn bootstrap(address: &str) -> Value {
 fn is_ready(admin: SocketAddr) -> bool {
     let ask = || -> Result<bool> {
         let mut stream = TcpStream::connect(admin)?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
+        // The admin of Weir is asked for by its address alone.
+        write!(
+            stream,
+            "GET /ready HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer.starts_with("HTTP/1.1 200"))
