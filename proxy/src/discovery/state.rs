@@ -18,9 +18,9 @@ use super::source::Sources;
 use super::view::{Discovered, View};
 use crate::reload::Request;
 
-/// When a configuration is refused for what several resources say, they are tried one by
-/// one, unless there are more of them.
-const TRIED_MAX: usize = 16;
+/// Reloads that may fail until it is found which resources are to blame; after that, all
+/// that are left of a part are.
+const FAILURES_MAX: usize = 64;
 
 /// What has come, what of it can be served, and what is still awaited.
 ///
@@ -124,10 +124,7 @@ impl<'c> Present<'c> {
         let names = self.snapshots[0]
             .resources(kind)
             .map(|resource| &resource.name);
-        let offer = self.candidate.offer.filter(|offer| offer.kind == kind);
-        // What is refused is not removed either.
-        let refused = offer.into_iter().flat_map(|_| &self.candidate.refused);
-        let names: BTreeSet<_> = names.chain(refused).collect();
+        let names: BTreeSet<_> = names.collect();
         let all = names.into_iter();
         all.filter_map(|name| self.get(0, kind, name)).collect()
     }
@@ -339,38 +336,34 @@ impl State {
     /// Has a view served in the place of the one before, or as much of it as can be; gives
     /// what cannot.
     async fn serve(&self, before: Arc<View>, view: View) -> Vec<Culprit> {
-        let Err(error) = self.try_to_serve(&before, view.clone()).await else {
-            return Vec::new();
-        };
-        let others = view.others_than(&before);
-        if others.len() > TRIED_MAX {
-            let all = others.into_iter().map(|(kind, name)| Culprit {
-                kind,
-                name,
-                error: error.clone(),
-            });
-            return all.collect();
-        }
-        // Each is served that can be with those before, and without what is gone.
+        // All of it at first; a part that cannot be served is halved, to find what is to
+        // blame. What is gone is left out with the first part that can be.
         let mut culprits = Vec::new();
         let mut served = Arc::clone(&before);
         let mut next = view.among(&before);
-        let last = others.len().checked_sub(1);
-        for (place, (kind, name)) in others.into_iter().enumerate() {
-            let with = next.with(&view, kind, &name);
-            let is_all = Some(place) == last && culprits.is_empty();
-            let tried = match is_all {
-                // That is the view as a whole, which has failed.
-                true => Err(error.clone()),
-                false => self.try_to_serve(&served, with.clone()).await,
-            };
-            match tried {
-                Ok(()) => {
-                    next = with;
-                    served = self.discovered.current();
-                }
-                Err(error) => culprits.push(Culprit { kind, name, error }),
+        let mut failures = 0;
+        let mut parts = vec![view.others_than(&before)];
+        while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
             }
+            let with = next.with(&view, &part);
+            let Err(error) = self.try_to_serve(&served, with.clone()).await else {
+                next = with;
+                served = self.discovered.current();
+                continue;
+            };
+            failures += 1;
+            if part.len() > 1 && failures < FAILURES_MAX {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+                continue;
+            }
+            culprits.extend(part.into_iter().map(|(kind, name)| Culprit {
+                kind,
+                name,
+                error: error.clone(),
+            }));
         }
         if !next.is_same(&self.discovered.current())
             && let Err(error) = self.try_to_serve(&served, next).await
@@ -425,12 +418,25 @@ impl State {
     fn wait_for(&mut self, present: &Present<'_>, wanted: &BTreeSet<Need>) {
         let mut awaited = HashMap::new();
         for need in wanted {
-            if matches!(self.find(present, need), Found::Awaited) {
-                let since = self.awaited.get(need).copied();
-                awaited.insert(need.clone(), since.unwrap_or_else(Instant::now));
-            } else if need.kind == ResourceType::Endpoints && !self.endpoints.is_known(&need.name) {
-                tracing::warn!(name = &*need.name, "xDS: there are no such endpoints");
-                self.endpoints.set(&need.name, Vec::new());
+            let found = self.find(present, need);
+            let is_new =
+                need.kind == ResourceType::Endpoints && !self.endpoints.is_known(&need.name);
+            match found {
+                Found::Awaited => {
+                    let since = self.awaited.get(need).copied();
+                    awaited.insert(need.clone(), since.unwrap_or_else(Instant::now));
+                }
+                Found::Missing if is_new => {
+                    tracing::warn!(name = &*need.name, "xDS: there are no such endpoints");
+                    self.endpoints.set(&need.name, Vec::new());
+                }
+                // They came when nobody followed them any more.
+                Found::There(resource) if is_new => {
+                    if let Err(error) = self.read(need.kind, &resource) {
+                        tracing::error!(name = &*need.name, "xDS: {error}");
+                    }
+                }
+                Found::Missing | Found::There(_) => {}
             }
         }
         self.awaited = awaited;

@@ -38,16 +38,19 @@ impl View {
         }
     }
 
-    /// This one with one cluster or listener of another.
-    pub(super) fn with(&self, other: &Self, kind: ResourceType, name: &Arc<str>) -> Self {
+    /// This one with these clusters and listeners of another.
+    pub(super) fn with(&self, other: &Self, names: &[(ResourceType, Arc<str>)]) -> Self {
         let mut with = self.clone();
-        if kind == ResourceType::Cluster {
-            let cluster = other.clusters.get(name).cloned();
-            with.clusters.extend(cluster.map(|c| (Arc::clone(name), c)));
-        } else {
-            let listener = other.listeners.get(name).cloned();
-            with.listeners
-                .extend(listener.map(|l| (Arc::clone(name), l)));
+        for (kind, name) in names {
+            let name = Arc::clone(name);
+            if *kind == ResourceType::Cluster {
+                let cluster = other.clusters.get(&name).cloned();
+                with.clusters.extend(cluster.map(|cluster| (name, cluster)));
+            } else {
+                let listener = other.listeners.get(&name).cloned();
+                with.listeners
+                    .extend(listener.map(|listener| (name, listener)));
+            }
         }
         with
     }

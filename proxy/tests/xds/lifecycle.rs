@@ -212,3 +212,33 @@ fn a_server_that_is_not_there_is_tried_again() {
     let address = eventually("edge", || weir.current_listener("edge"));
     assert_eq!(Client::connect(address).get("/").status, 200);
 }
+
+#[test]
+fn among_many_only_those_are_refused_that_cannot_be_served() {
+    let upstream = Upstream::echo();
+    let mut resources = gateway(upstream.address, &[]);
+    let listeners = resources["listeners"].as_array_mut().unwrap();
+    for number in 0..40 {
+        listeners.push(listener(&format!("l{number}"), "routes", &[]));
+    }
+    // Their addresses are somebody else's.
+    let taken = [7, 30].map(|number: usize| {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        listeners[number + 1]["address"]["socket_address"]["port_value"] = port.into();
+        taken
+    });
+    let server = ControlPlane::start(&resources);
+    let weir = weir(&server);
+    for name in ["edge", "l0", "l39"] {
+        assert_eq!(connect(&weir, name).get("/").status, 200);
+    }
+    eventually("all others are served", || {
+        let served = (0..40).filter(|n| weir.current_listener(&format!("l{n}")).is_some());
+        (served.count() == 38).then_some(())
+    });
+    for number in [7, 30] {
+        assert!(weir.current_listener(&format!("l{number}")).is_none());
+    }
+    drop(taken);
+}
