@@ -45,7 +45,7 @@ pub(crate) fn start(
 ) -> Result<Arc<Counters>, String> {
     let dynamic = config.dynamic_resources.as_ref();
     let dynamic = dynamic.ok_or("no management server is configured")?;
-    let sources = Sources::new(dynamic, identity(config), Arc::clone(generation))?;
+    let sources = Sources::new(dynamic, identity(config), generation)?;
     let counters = sources.counters();
     let fetch_timeout = Some(dynamic.fetch_timeout).filter(|timeout| *timeout != Duration::MAX);
     let state = State::new(

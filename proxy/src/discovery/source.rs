@@ -1,7 +1,7 @@
 //! [`Sources`]: where resources come from: the server of everything, and services for
 //! secrets.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
@@ -15,6 +15,7 @@ use weir_xds::{
 
 use super::needs::{Need, Origin};
 use super::state::State;
+use crate::cluster::ClusterSpec;
 use crate::generation::Generation;
 
 /// A management server, as far as one of its services is used.
@@ -33,7 +34,8 @@ pub(super) struct Source {
 pub(super) struct Sources {
     list: Vec<Source>,
     identity: Identity,
-    generation: Arc<Generation>,
+    /// Those that static clusters are, by their names; or why one is none.
+    servers: HashMap<String, Result<Server, String>>,
     /// Set once it is there.
     state: std::sync::Weak<Mutex<State>>,
 }
@@ -58,9 +60,12 @@ impl Sources {
     pub(super) fn new(
         dynamic: &DynamicResources,
         identity: Identity,
-        generation: Arc<Generation>,
+        generation: &Generation,
     ) -> Result<Self, String> {
-        let server = server(&generation, &dynamic.cluster)?;
+        let clusters = generation.clusters.iter();
+        let servers = clusters.map(|spec| (spec.name.clone(), server(spec)));
+        let servers: HashMap<_, _> = servers.collect();
+        let server = find(&servers, &dynamic.cluster)?;
         let mut options = Options::new(server, identity.clone());
         if !dynamic.delta {
             options.variant = Variant::StateOfTheWorld;
@@ -83,7 +88,7 @@ impl Sources {
         Ok(Self {
             list: vec![source],
             identity,
-            generation,
+            servers,
             state: std::sync::Weak::new(),
         })
     }
@@ -110,6 +115,17 @@ impl Sources {
     /// Whether a source has been asked for it.
     pub(super) fn has_asked(&self, source: usize, need: &Need) -> bool {
         self.list[source].asked.contains(need)
+    }
+
+    /// Why nothing can come from there, if so.
+    ///
+    /// # Errors
+    /// There is no such static cluster, or it cannot be spoken to.
+    pub(super) fn check(&self, origin: &Origin) -> Result<(), String> {
+        match origin {
+            Origin::Ads => Ok(()),
+            Origin::Cluster(name) => find(&self.servers, name).map(drop),
+        }
     }
 
     /// Asks for just these, each from where it comes.
@@ -148,7 +164,7 @@ impl Sources {
         let Origin::Cluster(cluster) = origin else {
             return;
         };
-        let source = server(&self.generation, cluster).and_then(|server| {
+        let source = find(&self.servers, cluster).and_then(|server| {
             let mut options = Options::new(server, self.identity.clone());
             options.service = Service::Single(ResourceType::Secret);
             options.variant = Variant::StateOfTheWorld;
@@ -199,11 +215,14 @@ impl Source {
     }
 }
 
+fn find(servers: &HashMap<String, Result<Server, String>>, name: &str) -> Result<Server, String> {
+    let none = || Err(format!("there is no static cluster `{name}`"));
+    servers.get(name).cloned().unwrap_or_else(none)
+}
+
 /// The server that is in a static cluster: its first endpoint.
-fn server(generation: &Generation, name: &str) -> Result<Server, String> {
-    let mut clusters = generation.clusters.iter();
-    let spec = clusters.find(|spec| spec.name == name);
-    let spec = spec.ok_or_else(|| format!("there is no static cluster `{name}`"))?;
+fn server(spec: &ClusterSpec) -> Result<Server, String> {
+    let name = &spec.name;
     let (address, host) = address(&spec.config)?;
     let Some(tls) = spec.tls.of(None) else {
         return Ok(Server::plain(address));

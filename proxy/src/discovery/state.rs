@@ -258,16 +258,26 @@ impl State {
             ResourceType::Extension => self.outcome(resource, read_extension(&json, self.leniency)),
             ResourceType::Secret => secret(&json),
             ResourceType::Cluster => {
-                let json = with_placeholders(json)?;
+                let json = self.with_placeholders(json)?;
                 let read = read_cluster(&json, self.leniency);
                 self.outcome(resource, read).map(drop)
             }
             ResourceType::Listener => {
-                let json = with_placeholders(json)?;
+                let json = self.with_placeholders(json)?;
                 let read = read_listener(&json, self.leniency);
                 self.outcome(resource, read).map(drop)
             }
         }
+    }
+
+    /// A resource with something in the place of all that it refers to.
+    fn with_placeholders(&self, mut json: Json) -> Result<Json, String> {
+        for need in needs(&json)? {
+            self.sources.check(&need.origin)?;
+        }
+        let whole = json.clone();
+        inline(&mut json, &|need| Ok(placeholder(need, &whole)))?;
+        Ok(json)
     }
 
     fn outcome<T>(&self, resource: &Resource, read: Read<T>) -> Result<T, String> {
@@ -574,14 +584,6 @@ fn all_needs(json: &Json) -> BTreeSet<Need> {
         });
     }
     all
-}
-
-/// A resource with something in the place of all that it refers to.
-fn with_placeholders(mut json: Json) -> Result<Json, String> {
-    needs(&json)?;
-    let whole = json.clone();
-    inline(&mut json, &|need| Ok(placeholder(need, &whole)))?;
-    Ok(json)
 }
 
 /// An error for the management server.
