@@ -33,6 +33,9 @@ pub(super) struct State {
     sources: Sources,
     clusters: HashMap<Arc<str>, Entry<Cluster>>,
     listeners: HashMap<Arc<str>, Entry<Listener>>,
+    /// Listeners wait for the clusters that their routes may lead to.
+    holds: bool,
+    begun: Instant,
     /// Since when each has been awaited.
     awaited: HashMap<Need, Instant>,
     endpoints: Arc<EndpointTable>,
@@ -145,6 +148,8 @@ impl State {
             sources,
             clusters: HashMap::new(),
             listeners: HashMap::new(),
+            holds: false,
+            begun: Instant::now(),
             awaited: HashMap::new(),
             endpoints,
             discovered,
@@ -239,10 +244,29 @@ impl State {
             let mut awaited = self.awaited.keys();
             awaited.any(|need| !matches!(self.find(present, need), Found::Awaited))
         };
-        if !self.awaited.is_empty() && is_over(&Present::new(&candidate, &self.sources)) {
+        let is_over = || is_over(&Present::new(&candidate, &self.sources));
+        if self.holds || (!self.awaited.is_empty() && is_over()) {
             self.apply(&candidate).await.iter().for_each(Culprit::log);
         }
-        self.awaited.is_empty()
+        self.awaited.is_empty() && !self.holds
+    }
+
+    /// Whether it is not known yet which clusters there are, or where one is that is new:
+    /// as in Envoy, listeners come after them.
+    fn holds_listeners(&self, before: &View) -> bool {
+        let is_late = self
+            .fetch_timeout
+            .is_some_and(|t| self.begun.elapsed() >= t);
+        if !self.sources.snapshot(0).is_complete(ResourceType::Cluster) && !is_late {
+            return true;
+        }
+        let clusters = self.clusters.iter();
+        let mut new = clusters.filter(|(name, _)| !before.clusters.contains_key(*name));
+        new.any(|(_, entry)| {
+            let mut needs = entry.needs.iter();
+            needs
+                .any(|need| need.kind == ResourceType::Endpoints && self.awaited.contains_key(need))
+        })
     }
 
     /// Reads one resource, for what is wrong with it.
@@ -319,10 +343,14 @@ impl State {
         self.sources.subscribe(&wanted);
         self.wait_for(&Present::new(candidate, &self.sources), &wanted);
         let before = self.discovered.current();
-        let view = View {
+        self.holds = self.holds_listeners(&before);
+        let mut view = View {
             clusters: self.usable(&self.clusters, &before.clusters),
             listeners: self.usable(&self.listeners, &before.listeners),
         };
+        if self.holds {
+            view.listeners = view.among(&before).listeners;
+        }
         let culprits = if view.is_same(&before) {
             Vec::new()
         } else {
