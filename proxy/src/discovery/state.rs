@@ -245,7 +245,8 @@ impl State {
             awaited.any(|need| !matches!(self.find(present, need), Found::Awaited))
         };
         let is_over = || is_over(&Present::new(&candidate, &self.sources));
-        if self.holds || (!self.awaited.is_empty() && is_over()) {
+        let is_free = self.holds && !self.holds_listeners(&self.discovered.current());
+        if is_free || (!self.awaited.is_empty() && is_over()) {
             self.apply(&candidate).await.iter().for_each(Culprit::log);
         }
         self.awaited.is_empty() && !self.holds
