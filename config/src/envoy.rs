@@ -51,8 +51,8 @@ use reader::Reader;
 
 pub use dynamic::DynamicResources;
 pub use resource::{
-    Read, Resource, ResourceError, assemble, read_cluster, read_endpoints, read_extension,
-    read_listener, read_routes,
+    Read, Resource, ResourceError, Secrets, assemble, read_cluster, read_endpoints, read_extension,
+    read_listener, read_routes, read_secret,
 };
 
 /// What happens to fields and extensions that Weir does not have.

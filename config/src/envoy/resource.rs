@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::message::Message;
 use super::reader::Reader;
-use super::{Leniency, cluster, listener, rbac, route, wasm};
+use super::{Leniency, cluster, listener, rbac, route, secret, wasm};
 use crate::check;
 use crate::cluster::{Cluster, ClusterEndpoint};
 use crate::config::Config;
@@ -39,12 +39,21 @@ pub struct ResourceError(Vec<String>);
 /// The outcome of reading one.
 pub type Read<T> = Result<Resource<T>, ResourceError>;
 
+/// The secrets that a resource may name.
+#[derive(Debug, Clone, Copy)]
+pub enum Secrets<'s> {
+    /// Whatever it names will come: it is read for what else is wrong with it.
+    Awaited,
+    /// These are there.
+    These(&'s [Json]),
+}
+
 /// Reads `config.listener.v3.Listener`.
 ///
 /// # Errors
 /// What is wrong with it, and what Weir does not have, as far as `leniency` says so.
-pub fn read_listener(json: &Json, leniency: Leniency) -> Read<Listener> {
-    let read = read(json, leniency, listener::read)?;
+pub fn read_listener(json: &Json, secrets: Secrets<'_>, leniency: Leniency) -> Read<Listener> {
+    let read = read_with(json, secrets, leniency, listener::read)?;
     let mut problems = Problems::default();
     check::listener(&read.value, &mut problems);
     finish(read, problems)
@@ -54,8 +63,8 @@ pub fn read_listener(json: &Json, leniency: Leniency) -> Read<Listener> {
 ///
 /// # Errors
 /// As [`read_listener`].
-pub fn read_cluster(json: &Json, leniency: Leniency) -> Read<Cluster> {
-    let read = read(json, leniency, cluster::read)?;
+pub fn read_cluster(json: &Json, secrets: Secrets<'_>, leniency: Leniency) -> Read<Cluster> {
+    let read = read_with(json, secrets, leniency, cluster::read)?;
     let Some(value) = read.value else {
         // Passed over, with a warning: whoever routes to it must know.
         return Err(ResourceError(read.warnings));
@@ -121,6 +130,17 @@ pub fn read_extension(json: &Json, leniency: Leniency) -> Read<()> {
     })
 }
 
+/// Reads `extensions.transport_sockets.tls.v3.Secret`, for what is wrong with it.
+///
+/// # Errors
+/// As [`read_listener`].
+pub fn read_secret(json: &Json, leniency: Leniency) -> Read<()> {
+    read(json, leniency, |message| {
+        // What comes of it is for those that name it.
+        let _ = secret::read(message);
+    })
+}
+
 /// `base` with these listeners and clusters besides its own.
 ///
 /// # Errors
@@ -141,8 +161,29 @@ pub fn assemble(
 }
 
 fn read<T>(json: &Json, leniency: Leniency, read: impl FnOnce(&Message<'_, '_>) -> T) -> Read<T> {
+    read_with(json, Secrets::These(&[]), leniency, read)
+}
+
+fn read_with<T>(
+    json: &Json,
+    secrets: Secrets<'_>,
+    leniency: Leniency,
+    read: impl FnOnce(&Message<'_, '_>) -> T,
+) -> Read<T> {
     let node = yaml::Node::of_json(json);
     let reader = Reader::of_resource(leniency);
+    match secrets {
+        Secrets::Awaited => *reader.secrets.borrow_mut() = secret::Secrets::awaited(),
+        Secrets::These(secrets) => {
+            for secret in secrets {
+                let node = yaml::Node::of_json(secret);
+                let message = Message::open(&reader, &node, String::new());
+                if let Some((name, secret)) = secret::read(&message) {
+                    reader.secrets.borrow_mut().insert(name, secret);
+                }
+            }
+        }
+    }
     let value = {
         let message = Message::open(&reader, &node, String::new());
         read(&message)

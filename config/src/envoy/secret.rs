@@ -16,24 +16,64 @@ pub(super) enum Secret {
     Validation(Validation),
 }
 
+/// What a secret is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretKind {
+    Certificate,
+    Validation,
+}
+
+impl SecretKind {
+    /// The field that a secret of this kind has.
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::Certificate => "tls_certificate",
+            Self::Validation => "validation_context",
+        }
+    }
+}
+
 /// Secrets by their names. What names one that is not there is an error.
 #[derive(Debug, Default)]
-pub(super) struct Secrets(HashMap<String, Secret>);
+pub(super) struct Secrets {
+    there: HashMap<String, Secret>,
+    /// All that are not there will come.
+    are_awaited: bool,
+}
 
 impl Secrets {
-    /// The secret of that name, if it is there by now.
-    pub(super) fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
+    /// None is there, and whatever is named will come.
+    pub(super) fn awaited() -> Self {
+        Self {
+            there: HashMap::new(),
+            are_awaited: true,
+        }
+    }
+
+    /// The secret of that name, if it is there and of that kind; one without content if
+    /// it will come.
+    pub(super) fn get(&self, name: &str, kind: SecretKind) -> Option<Secret> {
+        if self.are_awaited {
+            return Some(match kind {
+                SecretKind::Certificate => Secret::Certificate(transport::no_certificate()),
+                SecretKind::Validation => Secret::Validation(transport::no_authority()),
+            });
+        }
+        let is_it = |secret: &&Secret| match secret {
+            Secret::Certificate(_) => kind == SecretKind::Certificate,
+            Secret::Validation(_) => kind == SecretKind::Validation,
+        };
+        self.there.get(name).filter(is_it).cloned()
     }
 
     /// A secret is there, in the place of what had its name.
     pub(super) fn insert(&mut self, name: String, secret: Secret) {
-        self.0.insert(name, secret);
+        self.there.insert(name, secret);
     }
 
-    /// The names of all of them.
+    /// The names of all that are there.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.0.keys().map(String::as_str)
+        self.there.keys().map(String::as_str)
     }
 }
 

@@ -7,13 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::Message;
 use super::route_match::string_match;
-use super::secret::Secret;
+use super::secret::{Secret, SecretKind};
 use super::typed::Typed;
 use crate::cluster::Cluster;
 use crate::error::Problem;
 use crate::proxy_protocol::{ProxyProtocolVersion, UpstreamProxyProtocol};
 use crate::read::{Word, nearest};
-use crate::source::Spanned;
+use crate::source::{Span, Spanned};
 use crate::tls::{
     ClientCertificates, ListenerTls, Pem, SanMatch, SanType, TlsCertificate, TlsCipher, TlsCiphers,
     TlsMatch, TlsVersion, TlsVersions, UpstreamTls, Verification,
@@ -286,7 +286,7 @@ fn common(context: &Message<'_, '_>) -> Common {
         common.certificates.extend(certificate(&pair));
     }
     for config in message.messages("tls_certificate_sds_secret_configs") {
-        if let Some(Secret::Certificate(pair)) = secret(&config, "tls_certificate") {
+        if let Some(Secret::Certificate(pair)) = secret(&config, SecretKind::Certificate) {
             common.certificates.push(pair);
         }
     }
@@ -316,25 +316,23 @@ fn common(context: &Message<'_, '_>) -> Common {
 }
 
 fn named_validation(config: &Message<'_, '_>) -> Validation {
-    match secret(config, "validation_context") {
+    match secret(config, SecretKind::Validation) {
         Some(Secret::Validation(validation)) => validation,
         _ => Validation::default(),
     }
 }
 
 /// The secret of a `SdsSecretConfig`; notes a problem if there is none of that kind.
-fn secret(config: &Message<'_, '_>, kind: &str) -> Option<Secret> {
+fn secret(config: &Message<'_, '_>, kind: SecretKind) -> Option<Secret> {
     // Where it would come from; it is there, or it is not.
     config.inert("sds_config");
     let name = config.required_text("name");
     let secrets = config.reader.secrets.borrow();
-    let found = secrets.get(&name).filter(|secret| match secret {
-        Secret::Certificate(_) => kind == "tls_certificate",
-        Secret::Validation(_) => kind == "validation_context",
-    });
+    let found = secrets.get(&name, kind);
     if found.is_none() && !name.is_empty() {
         let path = config.path();
-        let text = format!("{path}: there is no secret `{}` with a `{kind}`", *name);
+        let field = kind.field();
+        let text = format!("{path}: there is no secret `{}` with a `{field}`", *name);
         let help = match nearest(&name, secrets.names()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => "write it into `static_resources.secrets`".to_owned(),
@@ -342,7 +340,25 @@ fn secret(config: &Message<'_, '_>, kind: &str) -> Option<Secret> {
         let problem = Problem::new(name.span, text).help(help);
         config.reader.problem(problem);
     }
-    found.cloned()
+    found
+}
+
+/// A certificate that is yet to come.
+pub(super) fn no_certificate() -> Spanned<TlsCertificate> {
+    let pem = || Spanned::new(Pem::Text(String::new()), Span::NOWHERE);
+    let pair = TlsCertificate {
+        cert: pem(),
+        key: pem(),
+    };
+    Spanned::new(pair, Span::NOWHERE)
+}
+
+/// Authorities that are yet to come.
+pub(super) fn no_authority() -> Validation {
+    Validation {
+        ca: Some(Spanned::new(Pem::Text(String::new()), Span::NOWHERE)),
+        ..Validation::default()
+    }
 }
 
 impl Validation {

@@ -65,13 +65,22 @@ pub(crate) fn start(
     .filter_map(|(wanted, kind)| wanted.then_some(kind))
     .collect();
     tokio::spawn(async move {
-        state.lock().await.start(&state);
+        let waits = {
+            let mut locked = state.lock().await;
+            locked.start(&state);
+            locked.waits()
+        };
         let begun = Instant::now();
         let mut is_live = false;
+        let mut is_quiet = false;
         loop {
+            if is_live && is_quiet {
+                waits.notified().await;
+            }
             sleep(TICK).await;
             let mut state = state.lock().await;
-            let is_settled = state.tick().await && state.has_answers(&wanted);
+            is_quiet = state.tick().await;
+            let is_settled = is_quiet && state.has_answers(&wanted);
             let is_late = fetch_timeout.is_some_and(|timeout| begun.elapsed() >= timeout);
             if !is_live && (is_settled || is_late) {
                 if !is_settled {

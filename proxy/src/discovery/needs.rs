@@ -33,10 +33,9 @@ impl Need {
     }
 }
 
-/// A field that refers to a secret, and the one of a secret's that takes its place.
+/// Fields that refer to secrets: a list, and one.
 const CERTIFICATES: &str = "tls_certificate_sds_secret_configs";
 const AUTHORITIES: &str = "validation_context_sds_secret_config";
-const COMBINED: &str = "combined_validation_context";
 
 /// What a listener or a cluster refers to; endpoints are not among it.
 ///
@@ -109,8 +108,9 @@ fn secret_need(secret: &Json) -> Result<Need, String> {
     }
 }
 
-/// Puts what `find` gives into the place of what refers to it. `find` gives `None` for
-/// what is not there; then a listener has no routes, and a filter its default.
+/// Puts routes and filters that `find` gives into the place of what refers to them. It
+/// gives `None` for what is not there; then a listener has no routes, and a filter its
+/// default. Secrets are found by their names when the resource is read.
 ///
 /// # Errors
 /// Something cannot do without what is not there, or is of another type.
@@ -123,8 +123,6 @@ pub(super) fn inline(
         Json::Object(fields) => {
             routes(fields, find)?;
             extension(fields, find)?;
-            certificates(fields, find)?;
-            authorities(fields, find)?;
             fields
                 .values_mut()
                 .try_for_each(|value| inline(value, find))
@@ -182,67 +180,9 @@ fn type_of(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or(url)
 }
 
-fn certificates(fields: &mut Fields, find: Find<'_>) -> Result<(), String> {
-    let Some(Json::Array(secrets)) = fields.remove(CERTIFICATES) else {
-        return Ok(());
-    };
-    let mut certificates = Vec::new();
-    for secret in &secrets {
-        certificates.push(part_of(secret, "tls_certificate", find)?);
-    }
-    fields.insert("tls_certificates".to_owned(), Json::Array(certificates));
-    Ok(())
-}
-
-fn authorities(fields: &mut Fields, find: Find<'_>) -> Result<(), String> {
-    let merged = if let Some(secret) = fields.remove(AUTHORITIES) {
-        part_of(&secret, "validation_context", find)?
-    } else if let Some(mut combined) = fields.remove(COMBINED) {
-        let mut context = combined["default_validation_context"].take();
-        if let Some(secret) = combined.get(AUTHORITIES) {
-            merge(&mut context, part_of(secret, "validation_context", find)?);
-        }
-        context
-    } else {
-        return Ok(());
-    };
-    fields.insert("validation_context".to_owned(), merged);
-    Ok(())
-}
-
-/// Merges as protobuf does: lists are joined, everything else is replaced.
-fn merge(into: &mut Json, from: Json) {
-    match (into, from) {
-        (Json::Object(into), Json::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Json::Null), value);
-            }
-        }
-        (Json::Array(into), Json::Array(from)) => into.extend(from),
-        (into, from) => *into = from,
-    }
-}
-
-fn part_of(secret: &Json, part: &str, find: Find<'_>) -> Result<Json, String> {
-    let need = secret_need(secret)?;
-    let name = &need.name;
-    let found = find(&need)?.ok_or_else(|| format!("there is no secret `{name}`"))?;
-    match found.get(part) {
-        Some(part) => Ok(part.clone()),
-        None => Err(format!("the secret `{name}` has no `{part}`")),
-    }
-}
-
 /// Something that stands for what is not there yet, to see what else is wrong.
 pub(super) fn placeholder(need: &Need, wanted: &Json) -> Option<Json> {
     match need.kind {
-        ResourceType::Secret => Some(json!({
-            "tls_certificate": {
-                "certificate_chain": { "inline_string": "-" },
-                "private_key": { "inline_string": "-" },
-            },
-            "validation_context": { "trusted_ca": { "inline_string": "-" } },
-        })),
         ResourceType::Extension => {
             let kind = wanted_type(wanted, &need.name)?;
             let code = json!({ "local": { "inline_string": "-" } });
@@ -292,8 +232,7 @@ mod tests {
             } }],
             "transport_socket": { "typed_config": { "common_tls_context": {
                 CERTIFICATES: [{ "name": "default", "sds_config": sds }],
-                COMBINED: {
-                    "default_validation_context": { "names": ["x"] },
+                "combined_validation_context": {
                     AUTHORITIES: { "name": "ROOTCA", "sds_config": sds },
                 },
             } } },
@@ -310,23 +249,16 @@ mod tests {
         inline(&mut listener, &|need| {
             Ok(Some(match &*need.name {
                 "r" => json!({ "name": "r", "virtual_hosts": [] }),
-                "w" => json!({ "name": "w", "typed_config": { "@type": "b/W" } }),
-                "ROOTCA" => json!({ "validation_context": { "names": ["y"], "ca": 1 } }),
-                _ => json!({ "tls_certificate": { "key": 1 } }),
+                _ => json!({ "name": "w", "typed_config": { "@type": "b/W" } }),
             }))
         })
         .unwrap();
-        let expected = json!({ "filter_chains": [{
-            "filters": [{ "typed_config": {
-                "http_filters": [{ "name": "w", "typed_config": { "@type": "b/W" } }],
-                "route_config": { "name": "r", "virtual_hosts": [] },
-            } }],
-            "transport_socket": { "typed_config": { "common_tls_context": {
-                "tls_certificates": [{ "key": 1 }],
-                "validation_context": { "names": ["x", "y"], "ca": 1 },
-            } } },
-        }] });
-        assert_eq!(listener, expected);
+        let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+        let expected = json!({
+            "http_filters": [{ "name": "w", "typed_config": { "@type": "b/W" } }],
+            "route_config": { "name": "r", "virtual_hosts": [] },
+        });
+        assert_eq!(*manager, expected);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use weir_config::envoy::{
-    Leniency, Read, read_cluster, read_endpoints, read_extension, read_listener, read_routes,
+    Leniency, Read, ResourceError, Secrets, read_cluster, read_endpoints, read_extension,
+    read_listener, read_routes, read_secret,
 };
 use weir_config::{Cluster, Listener};
 use weir_xds::{Offer, Rejection, Resource, ResourceType, Snapshot, Verdict};
@@ -36,8 +37,10 @@ pub(super) struct State {
     /// Listeners wait for the clusters that their routes may lead to.
     holds: bool,
     begun: Instant,
-    /// Since when each has been awaited.
-    awaited: HashMap<Need, Instant>,
+    /// What the server has not answered.
+    unanswered: HashMap<Need, Waiting>,
+    /// Wakes who looks after that.
+    waits: Arc<Notify>,
     endpoints: Arc<EndpointTable>,
     discovered: Arc<Discovered>,
     requests: mpsc::Sender<Request>,
@@ -68,11 +71,20 @@ impl Culprit {
     }
 }
 
+/// What somebody waits for, or does no longer.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    since: Instant,
+    is_given_up: bool,
+}
+
 /// Whether something is there that is needed.
 enum Found {
     There(Arc<Resource>),
-    /// There is none, or it has been awaited for long enough.
+    /// There is none.
     Missing,
+    /// It has been awaited for long enough, and is done without.
+    GivenUp,
     Awaited,
 }
 
@@ -150,7 +162,8 @@ impl State {
             listeners: HashMap::new(),
             holds: false,
             begun: Instant::now(),
-            awaited: HashMap::new(),
+            unanswered: HashMap::new(),
+            waits: Arc::default(),
             endpoints,
             discovered,
             requests,
@@ -182,7 +195,7 @@ impl State {
             for name in &changes.removed {
                 self.endpoints.set(name, Vec::new());
             }
-            if !self.awaited.keys().any(|need| need.kind == offer.kind) {
+            if !self.awaited().any(|need| need.kind == offer.kind) {
                 // Clusters follow by themselves.
                 return Verdict::Partly(rejections);
             }
@@ -241,15 +254,37 @@ impl State {
             refused: HashSet::new(),
         };
         let is_over = |present: &Present<'_>| {
-            let mut awaited = self.awaited.keys();
-            awaited.any(|need| !matches!(self.find(present, need), Found::Awaited))
+            self.awaited()
+                .any(|need| !matches!(self.find(present, need), Found::Awaited))
         };
         let is_over = || is_over(&Present::new(&candidate, &self.sources));
         let is_free = self.holds && !self.holds_listeners(&self.discovered.current());
-        if is_free || (!self.awaited.is_empty() && is_over()) {
+        if is_free || (self.awaited().next().is_some() && is_over()) {
             self.apply(&candidate).await.iter().for_each(Culprit::log);
         }
-        self.awaited.is_empty() && !self.holds
+        self.is_settled()
+    }
+
+    /// What is waited for.
+    fn awaited(&self) -> impl Iterator<Item = &Need> {
+        let unanswered = self.unanswered.iter();
+        let awaited = unanswered.filter(|(_, waiting)| !waiting.is_given_up);
+        awaited.map(|(need, _)| need)
+    }
+
+    fn is_awaited(&self, need: &Need) -> bool {
+        let waiting = self.unanswered.get(need);
+        waiting.is_some_and(|waiting| !waiting.is_given_up)
+    }
+
+    /// Whether there is nothing to wait for.
+    fn is_settled(&self) -> bool {
+        self.awaited().next().is_none() && !self.holds
+    }
+
+    /// Is notified when there is something to wait for.
+    pub(super) fn waits(&self) -> Arc<Notify> {
+        Arc::clone(&self.waits)
     }
 
     /// Whether it is not known yet which clusters there are, or where one is that is new:
@@ -265,8 +300,7 @@ impl State {
         let mut new = clusters.filter(|(name, _)| !before.clusters.contains_key(*name));
         new.any(|(_, entry)| {
             let mut needs = entry.needs.iter();
-            needs
-                .any(|need| need.kind == ResourceType::Endpoints && self.awaited.contains_key(need))
+            needs.any(|need| need.kind == ResourceType::Endpoints && self.is_awaited(need))
         })
     }
 
@@ -281,15 +315,15 @@ impl State {
             }
             ResourceType::Routes => self.outcome(resource, read_routes(&json, self.leniency)),
             ResourceType::Extension => self.outcome(resource, read_extension(&json, self.leniency)),
-            ResourceType::Secret => secret(&json),
+            ResourceType::Secret => self.outcome(resource, read_secret(&json, self.leniency)),
             ResourceType::Cluster => {
                 let json = self.with_placeholders(json)?;
-                let read = read_cluster(&json, self.leniency);
+                let read = read_cluster(&json, Secrets::Awaited, self.leniency);
                 self.outcome(resource, read).map(drop)
             }
             ResourceType::Listener => {
                 let json = self.with_placeholders(json)?;
-                let read = read_listener(&json, self.leniency);
+                let read = read_listener(&json, Secrets::Awaited, self.leniency);
                 self.outcome(resource, read).map(drop)
             }
         }
@@ -322,7 +356,9 @@ impl State {
             .into_iter()
             .map(|resource| {
                 let before = self.clusters.get(&resource.name);
-                let read = |json: &Json| read_cluster(json, self.leniency).map(|read| read.value);
+                let read = |json: &Json, secrets: Secrets<'_>| {
+                    read_cluster(json, secrets, self.leniency).map(|read| read.value)
+                };
                 let entry = self.entry(&present, &resource, before, read);
                 (Arc::clone(&resource.name), entry)
             });
@@ -332,7 +368,9 @@ impl State {
             .into_iter()
             .map(|resource| {
                 let before = self.listeners.get(&resource.name);
-                let read = |json: &Json| read_listener(json, self.leniency).map(|read| read.value);
+                let read = |json: &Json, secrets: Secrets<'_>| {
+                    read_listener(json, secrets, self.leniency).map(|read| read.value)
+                };
                 let entry = self.entry(&present, &resource, before, read);
                 (Arc::clone(&resource.name), entry)
             });
@@ -369,6 +407,9 @@ impl State {
             .filter(|need| need.kind == ResourceType::Endpoints);
         let names: HashSet<&str> = names.map(|need| &*need.name).collect();
         self.endpoints.keep(|name| names.contains(name));
+        if !self.is_settled() {
+            self.waits.notify_one();
+        }
         culprits
     }
 
@@ -440,10 +481,7 @@ impl State {
     ) -> BTreeMap<Arc<str>, Arc<T>> {
         let usable = entries.iter().filter_map(|(name, entry)| {
             let before = before.get(name);
-            let awaits = entry
-                .needs
-                .iter()
-                .any(|need| self.awaited.contains_key(need));
+            let awaits = entry.needs.iter().any(|need| self.is_awaited(need));
             let value = entry.value.as_ref().filter(|_| !awaits);
             // One that says the same is the same.
             let value = value.filter(|value| before.is_none_or(|b| ***value != **b));
@@ -455,30 +493,34 @@ impl State {
 
     /// Notes what is awaited, since when; endpoints that do not come are none.
     fn wait_for(&mut self, present: &Present<'_>, wanted: &BTreeSet<Need>) {
-        let mut awaited = HashMap::new();
+        let mut unanswered = HashMap::new();
         for need in wanted {
             let found = self.find(present, need);
-            let is_new =
-                need.kind == ResourceType::Endpoints && !self.endpoints.is_known(&need.name);
+            let is_given_up = matches!(found, Found::GivenUp);
+            if is_given_up || matches!(found, Found::Awaited) {
+                let waiting = self.unanswered.get(need);
+                let since = waiting.map_or_else(Instant::now, |waiting| waiting.since);
+                let waiting = Waiting { since, is_given_up };
+                unanswered.insert(need.clone(), waiting);
+            }
+            if need.kind != ResourceType::Endpoints || self.endpoints.is_known(&need.name) {
+                continue;
+            }
             match found {
-                Found::Awaited => {
-                    let since = self.awaited.get(need).copied();
-                    awaited.insert(need.clone(), since.unwrap_or_else(Instant::now));
-                }
-                Found::Missing if is_new => {
+                Found::Awaited => {}
+                Found::Missing | Found::GivenUp => {
                     tracing::warn!(name = &*need.name, "xDS: there are no such endpoints");
                     self.endpoints.set(&need.name, Vec::new());
                 }
                 // They came when nobody followed them any more.
-                Found::There(resource) if is_new => {
+                Found::There(resource) => {
                     if let Err(error) = self.read(need.kind, &resource) {
                         tracing::error!(name = &*need.name, "xDS: {error}");
                     }
                 }
-                Found::Missing | Found::There(_) => {}
             }
         }
-        self.awaited = awaited;
+        self.unanswered = unanswered;
     }
 
     fn find(&self, present: &Present<'_>, need: &Need) -> Found {
@@ -492,9 +534,16 @@ impl State {
         let key = (need.kind, Arc::clone(&need.name));
         let is_answered =
             self.sources.has_asked(source, need) && !present.unanswered[source].contains(&key);
-        let is_late = |since: &Instant| self.fetch_timeout.is_some_and(|t| since.elapsed() >= t);
-        if is_answered || self.awaited.get(need).is_some_and(is_late) {
+        let is_late = |waiting: &Waiting| {
+            waiting.is_given_up
+                || self
+                    .fetch_timeout
+                    .is_some_and(|timeout| waiting.since.elapsed() >= timeout)
+        };
+        if is_answered {
             Found::Missing
+        } else if self.unanswered.get(need).is_some_and(is_late) {
+            Found::GivenUp
         } else {
             Found::Awaited
         }
@@ -506,7 +555,7 @@ impl State {
         present: &Present<'_>,
         resource: &Arc<Resource>,
         before: Option<&Entry<T>>,
-        read: impl Fn(&Json) -> Result<T, weir_config::envoy::ResourceError>,
+        read: impl Fn(&Json, Secrets<'_>) -> Result<T, ResourceError>,
     ) -> Entry<T> {
         let same = before.filter(|before| Arc::ptr_eq(&before.resource, resource));
         let mut json = None;
@@ -525,7 +574,7 @@ impl State {
         {
             match self.find(present, need) {
                 Found::There(resource) => given.push(Some(resource)),
-                Found::Missing => given.push(None),
+                Found::Missing | Found::GivenUp => given.push(None),
                 Found::Awaited => awaits = true,
             }
         }
@@ -563,18 +612,24 @@ impl State {
         mut json: Json,
         needs: &BTreeSet<Need>,
         given: &[Option<Arc<Resource>>],
-        read: impl Fn(&Json) -> Result<T, weir_config::envoy::ResourceError>,
+        read: impl Fn(&Json, Secrets<'_>) -> Result<T, ResourceError>,
     ) -> Result<T, String> {
         let needs = needs
             .iter()
             .filter(|need| need.kind != ResourceType::Endpoints);
         let given: HashMap<_, _> = needs.zip(given).collect();
-        inline(&mut json, &|need| {
+        let json_of = |need: &Need| {
             let resource = given.get(need).and_then(|given| given.as_ref());
             let json = resource.map(|resource| resource.to_json());
             json.transpose().map_err(|error| error.to_string())
-        })?;
-        read(&json).map_err(|error| error.to_string())
+        };
+        inline(&mut json, &json_of)?;
+        let secrets = given
+            .keys()
+            .filter(|need| need.kind == ResourceType::Secret);
+        let secrets = secrets.filter_map(|need| json_of(need).transpose());
+        let secrets = secrets.collect::<Result<Vec<_>, _>>()?;
+        read(&json, Secrets::These(&secrets)).map_err(|error| error.to_string())
     }
 }
 
@@ -620,13 +675,4 @@ fn on_one_line(error: &str) -> String {
     let lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines = lines.map(|line| line.strip_prefix("error: ").unwrap_or(line));
     lines.collect::<Vec<_>>().join("; ")
-}
-
-/// Whether a secret is one that something can use.
-fn secret(json: &Json) -> Result<(), String> {
-    let known = ["tls_certificate", "validation_context"];
-    if known.iter().any(|part| json.get(part).is_some()) {
-        return Ok(());
-    }
-    Err("is neither a `tls_certificate` nor a `validation_context`".to_owned())
 }

@@ -28,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use weir_config::envoy::DynamicResources;
-use weir_config::{Address, Config, ConfigErrors, FileMode};
+use weir_config::{Address, Cluster, Config, ConfigErrors, FileMode};
 
 use self::admin_socket::AdminSocket;
 use self::background::aside;
@@ -95,8 +95,8 @@ pub(crate) type Served = Arc<ArcSwapOption<Configuration>>;
 struct Fixed {
     workers: Option<NonZeroUsize>,
     admin: Option<(Address, Option<FileMode>)>,
-    /// The management server, and who is known to it.
-    discovery: Option<(DynamicResources, weir_config::Node)>,
+    /// The management server, the cluster that it is in, and who is known to it.
+    discovery: Option<(DynamicResources, Option<Cluster>, weir_config::Node)>,
 }
 
 impl Fixed {
@@ -107,10 +107,10 @@ impl Fixed {
                 .admin
                 .as_ref()
                 .map(|admin| (admin.address.value.clone(), admin.mode)),
-            discovery: config
-                .dynamic_resources
-                .clone()
-                .map(|dynamic| (dynamic, config.node.clone())),
+            discovery: config.dynamic_resources.clone().map(|dynamic| {
+                let cluster = config.cluster(&dynamic.cluster).cloned();
+                (dynamic, cluster, config.node.clone())
+            }),
         }
     }
 
