@@ -7,8 +7,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use weir_conformance::{Weir, check};
+use weir_conformance::{Weir, check, command};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check");
@@ -75,4 +76,16 @@ fn a_port_in_use_is_told_with_its_place() {
     let message = *ended.err().unwrap().downcast::<String>().unwrap();
     let expected = format!("weir.yaml:4:12: listener `edge` cannot bind {address}: ");
     assert!(message.contains(&expected), "{message}");
+}
+
+#[test]
+fn who_has_read_enough_may_close_the_pipe() {
+    let mut command = command();
+    let command = command.arg("schema").stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    // It is longer than a pipe holds.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
 }

@@ -158,8 +158,7 @@ impl Envoy {
         looked_at: &mut Vec<PathBuf>,
     ) -> Result<(Config, Generation), Error> {
         let lenient = self.allow_unknown_static_fields;
-        let mut config =
-            source::parse_envoy(&self.name(), &self.text()?, lenient, previous.is_some())?;
+        let mut config = source::parse_envoy(&self.name(), &self.text()?, lenient, discovered)?;
         config.drain_timeout = Duration::from_secs(self.drain_time_s.into());
         let node = &mut config.node;
         for (given, value) in [

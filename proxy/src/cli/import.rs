@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Error, source};
+use super::{Error, print, source};
 
 #[derive(Args)]
 pub(super) struct Import {
@@ -23,7 +23,6 @@ impl Import {
             let error = config.error(dynamic.cluster.span, message);
             return Err(weir_config::ConfigErrors::from(error).into());
         }
-        print!("{}", config.to_yaml());
-        Ok(())
+        print(config.to_yaml())
     }
 }

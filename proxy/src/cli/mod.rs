@@ -15,7 +15,8 @@ mod sidecar;
 mod source;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -103,10 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Filter(filter) => return filter.execute(),
         Command::Import(import) => import.execute(),
         Command::Sidecar(sidecar) => sidecar.execute(),
-        Command::Schema(schema) => {
-            schema.execute();
-            Ok(())
-        }
+        Command::Schema(schema) => schema.execute(),
         Command::Man(man) => man.execute(Cli::command()).map_err(Error::Print),
         Command::Completions(completions) => {
             completions.execute(Cli::command()).map_err(Error::Print)
@@ -118,6 +116,16 @@ pub(crate) fn main() -> ExitCode {
             complain(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints what a command is asked for. Who has read enough of it may close the pipe.
+fn print(text: impl fmt::Display) -> Result<(), Error> {
+    let mut output = io::stdout().lock();
+    let printed = write!(output, "{text}").and_then(|()| output.flush());
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Print(error)),
+        _ => Ok(()),
     }
 }
 

@@ -43,12 +43,12 @@ impl Source {
 
     /// Reads and parses the configuration; gives the folder too that files in it are
     /// relative to.
-    pub(super) fn parse(&self, is_again: bool) -> Result<(Config, &Path), Error> {
+    pub(super) fn parse(&self, discovered: &Discovered) -> Result<(Config, &Path), Error> {
         let path = self.path();
         if self.envoy.is_some() {
             // Envoy's file names are relative to the working directory.
             let name = path.display().to_string();
-            let config = parse_envoy(&name, &read(path)?, self.lenient, is_again)?;
+            let config = parse_envoy(&name, &read(path)?, self.lenient, discovered)?;
             return Ok((config, Path::new(".")));
         }
         let config = weir_config::parse(&path.display().to_string(), &read(path)?)?;
@@ -64,7 +64,7 @@ impl Source {
         previous: Option<&Generation>,
         looked_at: &mut Vec<PathBuf>,
     ) -> Result<(Config, Generation), Error> {
-        let (config, folder) = self.parse(previous.is_some())?;
+        let (config, folder) = self.parse(discovered)?;
         let loaded = try_out(config, folder, discovered, previous, looked_at)?;
         let (config, mut generation) = loaded;
         generation.files.push(self.path().to_owned());
@@ -92,16 +92,21 @@ pub(super) fn try_out(
 /// Reads Envoy's bootstrap in `path`; warnings go to standard error and into
 /// the log.
 pub(super) fn read_envoy(path: &Path, lenient: bool) -> Result<Config, Error> {
-    parse_envoy(&path.display().to_string(), &read(path)?, lenient, false)
+    parse_envoy(
+        &path.display().to_string(),
+        &read(path)?,
+        lenient,
+        &Discovered::default(),
+    )
 }
 
 /// Reads Envoy's bootstrap in `text`, which is called `name`. Where a management server
-/// has it read again and again, warnings are told once.
+/// has it read again and again, as `discovered` knows, warnings are told once.
 pub(super) fn parse_envoy(
     name: &str,
     text: &str,
     lenient: bool,
-    is_again: bool,
+    discovered: &Discovered,
 ) -> Result<Config, Error> {
     let leniency = if lenient {
         Leniency::Lenient
@@ -109,7 +114,8 @@ pub(super) fn parse_envoy(
         Leniency::Strict
     };
     let (config, warnings) = envoy::parse(name, text, leniency);
-    let is_known = |config: &Config| is_again && config.dynamic_resources.is_some();
+    let is_known =
+        |config: &Config| config.dynamic_resources.is_some() && !discovered.is_news(text);
     if config.as_ref().is_ok_and(is_known) {
         return Ok(config?);
     }

@@ -2,10 +2,11 @@
 //! follows for load balancing. One snapshot of it after the other goes to all
 //! workers, who read it without a lock.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
-use weir_config::{Cluster, Discovery, LbPolicy, OutlierDetection};
+use weir_config::{Address, Cluster, Discovery, LbPolicy, OutlierDetection};
 
 use super::hash_table::{HashTable, Item};
 use super::member::{Description, Flag, Member};
@@ -95,14 +96,17 @@ impl Members {
         let is_checked = !self.config.health_checks.is_empty();
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is named twice is two.
-        let mut left = list.clone();
+        let mut left = by_address(list.iter().cloned());
         let before = self.before.lock();
         let before = std::mem::take(&mut *before.unwrap_or_else(PoisonError::into_inner));
+        let before = by_address(before);
         let is_logical = self.config.discovery == Discovery::LogicalDns;
         let member = |about: Description| {
-            let known = left.iter().position(|member| member.about == about);
-            if let Some(place) = known {
-                return left.swap_remove(place);
+            let same = left.get_mut(&about.address);
+            if let Some(same) = same
+                && let Some(place) = same.iter().position(|member| member.about == about)
+            {
+                return same.swap_remove(place);
             }
             let takes_place = |member: &&Arc<Member>| {
                 let mut other = member.about.clone();
@@ -111,7 +115,15 @@ impl Members {
                 }
                 other == about
             };
-            match left.iter().chain(&before).find(takes_place) {
+            let other = if is_logical {
+                // There is one, wherever it was.
+                let mut all = left.values().chain(before.values()).flatten();
+                all.find(takes_place)
+            } else {
+                let mut all = before.get(&about.address).into_iter().flatten();
+                all.find(takes_place)
+            };
+            match other {
                 Some(other) => Member::in_place_of(other, about),
                 None => Member::new(about, is_checked),
             }
@@ -221,6 +233,18 @@ impl Snapshot {
         let is_pending = |member: &Arc<Member>| member.has(Flag::PENDING_ACTIVE_HC);
         self.is_known && !self.members.iter().any(is_pending)
     }
+}
+
+/// Members by where they are: there may be thousands.
+fn by_address(
+    members: impl IntoIterator<Item = Arc<Member>>,
+) -> HashMap<Address, Vec<Arc<Member>>> {
+    let mut all: HashMap<_, Vec<_>> = HashMap::new();
+    for member in members {
+        let address = member.about.address.clone();
+        all.entry(address).or_default().push(member);
+    }
+    all
 }
 
 fn table(config: &Cluster, members: &[Arc<Member>], usable: &[usize]) -> Option<HashTable> {

@@ -34,6 +34,7 @@ mod tests;
 mod tls;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -267,10 +268,11 @@ impl Cluster {
         let snapshot = Arc::clone(&changes.borrow_and_update());
         let mut balancer = self.balancer.borrow_mut();
         // An endpoint that stays keeps its connections.
+        let known = balancer.endpoints.iter();
+        let known: HashMap<_, _> = known.map(|e| (Arc::as_ptr(&e.member), e)).collect();
         let endpoint = |member: &Arc<Member>| {
-            let same = |e: &&Rc<Endpoint>| Arc::ptr_eq(&e.member, member);
-            let known = balancer.endpoints.iter().find(same).cloned();
-            known.unwrap_or_else(|| self.endpoint(member))
+            let known = known.get(&Arc::as_ptr(member));
+            known.map_or_else(|| self.endpoint(member), |known| Rc::clone(known))
         };
         let endpoints = snapshot.members.iter().map(endpoint).collect();
         *balancer = balancer.renewed(snapshot, endpoints);

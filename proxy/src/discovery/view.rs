@@ -83,15 +83,30 @@ fn among<T>(names: &Named<T>, of: &Named<T>) -> Named<T> {
 
 /// What is to be served of what has come; whoever reads the configuration adds it.
 #[derive(Debug, Default)]
-pub(crate) struct Discovered(Mutex<Arc<View>>);
+pub(crate) struct Discovered {
+    view: Mutex<Arc<View>>,
+    /// The bootstrap whose warnings have been told.
+    told: Mutex<String>,
+}
 
 impl Discovered {
     pub(super) fn current(&self) -> Arc<View> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn replace(&self, view: Arc<View>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = view;
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// Whether the bootstrap is another than when this was last asked: each discovery has
+    /// it read again.
+    pub(crate) fn is_news(&self, bootstrap: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *told != bootstrap;
+        if is_news {
+            bootstrap.clone_into(&mut told);
+        }
+        is_news
     }
 
     /// The configuration with what has come.

@@ -86,3 +86,29 @@ fn a_certificate_is_replaced_under_connections() {
         200
     );
 }
+
+#[test]
+fn secrets_from_nowhere_are_refused() {
+    let upstream = Upstream::echo();
+    let source = json!({ "api_config_source": {
+        "api_type": "GRPC",
+        "grpc_services": [{ "envoy_grpc": { "cluster_name": "nowhere" } }],
+    } });
+    let mut resources = gateway(upstream.address, &[]);
+    resources["listeners"][0]["filter_chains"][0]["transport_socket"] = json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": DOWNSTREAM,
+            "common_tls_context": {
+                "tls_certificate_sds_secret_configs": [{ "name": "a", "sds_config": source }],
+            },
+        },
+    });
+    let server = ControlPlane::start(&resources);
+    let _weir = weir(&server);
+    let reason = server.nack("Listener", 1);
+    assert_eq!(
+        reason,
+        "listener `edge`: there is no static cluster `nowhere`"
+    );
+}

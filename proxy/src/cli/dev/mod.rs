@@ -143,7 +143,7 @@ impl Loader {
     /// What the configuration names; `looked_at` gets the files.
     fn named(&self, looked_at: &mut Vec<PathBuf>) -> Result<Named, Error> {
         looked_at.push(self.source.path().to_owned());
-        let (config, folder) = self.source.parse(false)?;
+        let (config, folder) = self.source.parse(&Discovered::default())?;
         let named = named(&config, folder);
         looked_at.extend(named.keys().cloned());
         Ok(named)

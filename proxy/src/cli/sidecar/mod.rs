@@ -15,7 +15,7 @@ pub(super) use self::bootstrap::MeshError;
 use self::iptables::Iptables;
 pub(super) use self::iptables::StepError;
 use super::run::Start;
-use super::{Error, source};
+use super::{Error, print, source};
 use crate::discovery::Discovered;
 use crate::generation::Generation;
 
@@ -47,8 +47,8 @@ impl Sidecar {
     pub(super) fn execute(self) -> Result<(), Error> {
         match self.command {
             Some(Command::Bootstrap(mesh)) => {
-                println!("{:#}", mesh.bootstrap(std::env::vars_os())?);
-                return Ok(());
+                let bootstrap = mesh.bootstrap(std::env::vars_os())?;
+                return print(format_args!("{bootstrap:#}\n"));
             }
             Some(Command::Iptables(iptables)) => return iptables.execute(),
             None => {}
@@ -66,6 +66,6 @@ fn load(
     previous: Option<&Generation>,
     looked_at: &mut Vec<PathBuf>,
 ) -> Result<(Config, Generation), Error> {
-    let config = source::parse_envoy(NAME, bootstrap, true, previous.is_some())?;
+    let config = source::parse_envoy(NAME, bootstrap, true, discovered)?;
     source::try_out(config, Path::new("."), discovered, previous, looked_at)
 }

@@ -14,7 +14,7 @@ use weir_config::Cidr;
 use self::step::Step;
 pub(in crate::cli) use self::step::StepError;
 use super::ports;
-use crate::cli::Error;
+use crate::cli::{Error, print};
 
 /// There, and with something in it, where the system speaks IPv6.
 const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
@@ -320,7 +320,6 @@ impl Iptables {
             let mut steps = std::iter::once(&look).chain(&steps);
             return Ok(steps.try_for_each(Step::run)?);
         }
-        print!("{}", step::script(&steps));
-        Ok(())
+        print(step::script(&steps))
     }
 }
