@@ -9,7 +9,9 @@
 mod admin_socket;
 mod background;
 mod changes;
+mod crew;
 mod files;
+mod fixed;
 mod sockets;
 mod takeover;
 
@@ -18,39 +20,40 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use socket2::Socket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
-use weir_config::envoy::DynamicResources;
-use weir_config::{Address, Cluster, Config, ConfigErrors, FileMode};
+use weir_config::{Address, Config, ConfigErrors};
 
 use self::admin_socket::AdminSocket;
 use self::background::aside;
 pub(crate) use self::background::compete;
 pub(crate) use self::changes::Changes;
+use self::crew::{Crew, locked};
 use self::files::Files;
+use self::fixed::Fixed;
+pub(crate) use self::fixed::refusal;
 use self::sockets::{SocketFiles, Sockets};
 use self::takeover::{Door, Listening, Predecessor, Role};
 pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState, Process};
-use crate::cluster::{Clusters, start_clusters};
+use crate::cluster::Clusters;
 use crate::discovery::{self, Discovered};
-use crate::generation::{Drain, Generation, ListenerKey, ListenerSpec};
+use crate::generation::{Drain, Generation, ListenerKey};
 use crate::health::Health;
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
-use crate::rollout::{self, RolloutState, Rollouts};
+use crate::rollout::Rollouts;
 use crate::socket::SocketFile;
 use crate::tap::{self, Told};
 use crate::telemetry::{
     AccessLog, ControlPlane, Generations, GuestMetrics, Metrics, WorkerMetrics,
 };
-use crate::worker::{self, Order, Rollout, WorkerError, WorkerSpec};
+use crate::worker::{self, WorkerError, WorkerSpec};
 
 /// Reads the configuration, and makes a generation of it that goes on from another.
 /// The error is for a person; the files that were looked at are handed out in any case.
@@ -89,50 +92,6 @@ pub(crate) struct Configuration {
 
 /// What the admin shows of it; `None` before there is one.
 pub(crate) type Served = Arc<ArcSwapOption<Configuration>>;
-
-/// What must be the same in every generation.
-#[derive(Debug, PartialEq, Eq)]
-struct Fixed {
-    workers: Option<NonZeroUsize>,
-    admin: Option<(Address, Option<FileMode>)>,
-    /// The management server, the cluster that it is in, and who is known to it.
-    discovery: Option<(DynamicResources, Option<Cluster>, weir_config::Node)>,
-}
-
-impl Fixed {
-    fn of(config: &Config) -> Self {
-        Self {
-            workers: config.workers,
-            admin: config
-                .admin
-                .as_ref()
-                .map(|admin| (admin.address.value.clone(), admin.mode)),
-            discovery: config.dynamic_resources.clone().map(|dynamic| {
-                let cluster = config.cluster(&dynamic.cluster).cloned();
-                (dynamic, cluster, config.node.clone())
-            }),
-        }
-    }
-
-    /// Why the other cannot follow, if it cannot.
-    fn refusal(&self, other: &Self) -> Option<String> {
-        let key = if self.workers != other.workers {
-            "workers"
-        } else if self.admin != other.admin {
-            "admin"
-        } else if self.discovery != other.discovery {
-            "dynamic_resources"
-        } else {
-            return None;
-        };
-        Some(format!("`{key}` can only be changed by a restart"))
-    }
-}
-
-/// Why a reload from one configuration to the other is refused, if it is.
-pub(crate) fn refusal(before: &Config, now: &Config) -> Option<String> {
-    Fixed::of(before).refusal(&Fixed::of(now))
-}
 
 /// A generation whose sockets are bound and whose logs are open.
 struct Bound {
@@ -395,214 +354,6 @@ impl Fleet {
         }
         Ok(())
     }
-}
-
-/// The workers, and the generation that they serve.
-struct Crew {
-    orders: Vec<mpsc::UnboundedSender<Order>>,
-    generations: Arc<Generations>,
-    rollouts: Rollouts,
-    clusters: Clusters,
-    served: Served,
-    drain_times: watch::Sender<Drain>,
-    current: Option<Arc<Generation>>,
-    /// Listeners were told to end: a reload would open them again.
-    is_drained: bool,
-    /// Of the listeners that there are, as far as this process serves them.
-    files: Arc<Mutex<SocketFiles>>,
-}
-
-/// Sockets' files, for who changes them.
-fn locked(files: &Mutex<SocketFiles>) -> MutexGuard<'_, SocketFiles> {
-    files.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Crew {
-    /// Every socket that workers accept connections from.
-    async fn sockets(&self) -> io::Result<Vec<(Role, Socket)>> {
-        let mut all = Vec::new();
-        for orders in &self.orders {
-            let (reply, replied) = oneshot::channel();
-            let order = Order::Share(reply);
-            orders.send(order).map_err(io::Error::other)?;
-            let sockets = replied.await.map_err(io::Error::other)??;
-            let listener = |(key, socket)| (Role::Listener(key), socket);
-            all.extend(sockets.into_iter().map(listener));
-        }
-        Ok(all)
-    }
-
-    /// Has all workers serve a generation, or none.
-    async fn roll_out(&mut self, bound: Bound) -> Result<(), WorkerError> {
-        let Bound {
-            config,
-            generation,
-            sockets,
-            access_logs,
-        } = bound;
-        let generation = Arc::new(generation);
-        let all_cells = Generations::cells(self.orders.len());
-        let mut replies = Vec::with_capacity(self.orders.len());
-        let Sockets { workers, files } = sockets;
-        let each = self.orders.iter().zip(workers).zip(&all_cells);
-        for ((orders, sockets), cells) in each {
-            let (reply, replied) = oneshot::channel();
-            let rollout = Rollout {
-                generation: Arc::clone(&generation),
-                sockets,
-                access_logs: access_logs.clone(),
-                cells: Arc::clone(cells),
-            };
-            let order = Order::Prepare(rollout, reply);
-            orders.send(order).map_err(|_| WorkerError::Gone)?;
-            replies.push(replied);
-        }
-        let mut ready = all(replies).await;
-        if ready.is_ok() {
-            let clusters = generation.new_clusters(self.current.as_deref());
-            let started = start_clusters(&clusters).await;
-            ready = started.map_err(WorkerError::from);
-        }
-        if let Err(error) = ready {
-            for orders in &self.orders {
-                // One that has gone has nothing to forget.
-                let _ = orders.send(Order::Abort);
-            }
-            return Err(error);
-        }
-        let mut replies = Vec::with_capacity(self.orders.len());
-        for orders in &self.orders {
-            let (reply, replied) = oneshot::channel();
-            let order = Order::Commit(reply);
-            orders.send(order).map_err(|_| WorkerError::Gone)?;
-            replies.push(replied);
-        }
-        all(replies).await?;
-        self.keep_files(files, &generation);
-        let workers = self.orders.len();
-        let before = self.current.as_deref().into_iter();
-        let known: Vec<_> = before.flat_map(Generation::addresses).collect();
-        for (name, address) in generation.addresses().filter(|new| !known.contains(new)) {
-            tracing::info!(listener = name, %address, workers, "listening");
-            if let Some(tap) = tap::installed() {
-                tap.tell(Told::Listening(name.to_owned(), address.to_string()));
-            }
-        }
-        self.clusters.store(Arc::new(generation.clusters.clone()));
-        let rollouts: Vec<_> = generation.rollouts().map(Arc::clone).collect();
-        let before = self.rollouts.all();
-        let goes_on = |new: &&Arc<RolloutState>| before.iter().any(|old| Arc::ptr_eq(old, new));
-        let new = rollouts.iter().filter(|rollout| !goes_on(rollout));
-        new.for_each(rollout::watch);
-        self.rollouts.set(rollouts);
-        self.drain_times.send_replace(generation.drain);
-        self.generations.serve(&generation, all_cells);
-        self.generations
-            .show_certificates(generation.certificates());
-        self.served.store(Some(Arc::new(Configuration {
-            config,
-            generation: Arc::clone(&generation),
-            since: SystemTime::now(),
-        })));
-        self.current = Some(generation);
-        Ok(())
-    }
-
-    /// Takes over the files of the listeners that are new; those of listeners that there
-    /// are no more go.
-    fn keep_files(&self, new: SocketFiles, generation: &Generation) {
-        let mut files = locked(&self.files);
-        files.extend(new);
-        files.retain(|key, _| generation.bound.contains_key(key));
-        let before = self.current.as_deref();
-        let before = |key: &ListenerKey| before?.listeners.iter().find(|l| l.key() == *key);
-        for listener in &generation.listeners {
-            let key = listener.key();
-            let was = before(&key).and_then(|before| before.mode);
-            if let (Some(file), Some(mode)) = (files.get(&key), listener.mode)
-                && was != Some(mode)
-                && let Err(error) = file.set_mode(mode)
-            {
-                let name = listener.name.as_str();
-                tracing::error!(listener = name, "cannot set the mode: {error}");
-            }
-        }
-    }
-
-    /// The process before has left its files to this one.
-    fn adopt_files(&self) {
-        let Some(generation) = &self.current else {
-            return;
-        };
-        let mut files = locked(&self.files);
-        for listener in generation.listeners.iter().filter(|l| l.is_bound) {
-            let key = listener.key();
-            let path = listener.address.unix().and_then(|name| name.path());
-            if let Some(path) = path.filter(|_| !files.contains_key(&key)) {
-                let file = SocketFile::adopt(Path::new(path), listener.mode);
-                files.extend(file.map(|file| (key, file)));
-            }
-        }
-    }
-
-    /// Has listeners end; which ones.
-    fn drain_listeners(&mut self, draining: Draining) -> String {
-        let Some(generation) = &self.current else {
-            return "there are no listeners".to_owned();
-        };
-        let listeners = generation.listeners.iter();
-        let ends = |l: &&ListenerSpec| {
-            !draining.inbound_only || l.direction == weir_config::Direction::Inbound
-        };
-        let (names, keys): (Vec<_>, Vec<_>) = listeners
-            .filter(ends)
-            .map(|listener| (listener.name.clone(), listener.key()))
-            .unzip();
-        if keys.is_empty() {
-            return "no listener is for inbound traffic".to_owned();
-        }
-        self.is_drained = true;
-        let names = names.join(", ");
-        let files = Arc::clone(&self.files);
-        let close = move |orders: &[mpsc::UnboundedSender<Order>], keys: &[ListenerKey]| {
-            for orders in orders {
-                // A worker that has gone accepts nothing.
-                let _ = orders.send(Order::Close(keys.to_vec()));
-            }
-            locked(&files).retain(|key, _| !keys.contains(key));
-        };
-        if !draining.graceful {
-            close(&self.orders, &keys);
-            tracing::info!(listeners = names, "closed");
-            return format!("closed {names}");
-        }
-        for orders in &self.orders {
-            let _ = orders.send(Order::Retire(keys.clone()));
-        }
-        if draining.skip_exit {
-            tracing::info!(listeners = names, "draining without an end");
-            return format!("draining {names}, which stay open");
-        }
-        let (timeout, orders) = (generation.drain.timeout, self.orders.clone());
-        tracing::info!(listeners = names, ?timeout, "draining");
-        let report = format!("draining {names}, which close in {timeout:?}");
-        tokio::spawn(async move {
-            sleep(timeout).await;
-            close(&orders, &keys);
-            tracing::info!(listeners = names, "closed");
-        });
-        report
-    }
-}
-
-async fn all(replies: Vec<oneshot::Receiver<Result<(), WorkerError>>>) -> Result<(), WorkerError> {
-    // All of them are waited for: what follows must not meet one that is at it.
-    let mut result = Ok(());
-    for reply in replies {
-        let reply = reply.await.unwrap_or(Err(WorkerError::Gone));
-        result = result.and(reply);
-    }
-    result
 }
 
 /// Files that another process may be about to take over: they stay, even if this one
