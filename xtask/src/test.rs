@@ -62,7 +62,7 @@ fn test_workspace() -> Result<()> {
     process::run(
         cargo()
             .current_dir(layout::root())
-            .args(["test", "--workspace"])
+            .args(["test", "--workspace", "--no-fail-fast"])
             .env("WEIR_FILTERS_DIR", layout::modules()),
     )
 }
