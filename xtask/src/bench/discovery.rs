@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::server::{Memory, cpu_time_of, memory_of, weir};
 use super::{LOAD_CORE, PROXY_CORE, build, machine};
+use crate::process::Running;
 use crate::progress::step;
 use crate::{envoy, layout, programs};
 
@@ -105,7 +106,7 @@ fn start(is_envoy: bool) -> Result<Run> {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     let began = Instant::now();
-    let proxy = Proxy(
+    let proxy = Running(
         command
             .stderr(log)
             .spawn()
@@ -198,21 +199,9 @@ fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     bail!("{what}: not in {PATIENCE:?}")
 }
 
-/// Killed when this is dropped.
-struct Proxy(Child);
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The management server of the tests.
 struct ControlPlane {
-    // Ends with its input.
-    process: Proxy,
+    _process: Running,
     commands: ChildStdin,
     events: Receiver<Value>,
     address: String,
@@ -241,7 +230,7 @@ impl ControlPlane {
             }
         });
         let mut server = Self {
-            process: Proxy(child),
+            _process: Running(child),
             commands,
             events,
             address: String::new(),
@@ -270,11 +259,5 @@ impl ControlPlane {
         let answer = self.wait_for("an answer", is_answer)?;
         ensure!(answer["event"] == "done", "{answer}");
         Ok(())
-    }
-}
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        let _ = self.process.0.kill();
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::load::HEADERS;
 use super::scenario::{Filters, Kind, Scenario};
 use super::{LOAD_CORE, PROXY_CORE, config};
-use crate::process::output_of;
+use crate::process::{Running, output_of};
 use crate::{envoy, layout};
 
 /// How long a proxy may take to compile its filters.
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Server {
     kind: Kind,
     scenario: &'static Scenario,
-    child: Child,
+    process: Running,
     folder: PathBuf,
     address: SocketAddr,
     upstream: SocketAddr,
@@ -55,11 +55,11 @@ impl Server {
         fs::create_dir_all(&folder)?;
         let program = Program::prepare(kind, scenario, &folder, upstream)?;
         let began = Instant::now();
-        let child = program.spawn(&folder)?;
+        let process = program.spawn(&folder)?;
         let mut server = Self {
             kind,
             scenario,
-            child,
+            process,
             folder,
             address: upstream,
             upstream,
@@ -74,7 +74,7 @@ impl Server {
     fn wait_until_ready(&mut self, program: &Program) -> Result<SocketAddr> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.process.0.try_wait()? {
                 let log = fs::read_to_string(self.log())?;
                 bail!("{} ended with {status}:\n{log}", self.kind.name());
             }
@@ -144,11 +144,11 @@ impl Server {
 
     /// CPU time of all threads since the start, in user and kernel mode.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        cpu_time_of(self.child.id())
+        cpu_time_of(self.process.0.id())
     }
 
     pub(super) fn memory(&self) -> Result<Memory> {
-        memory_of(self.child.id())
+        memory_of(self.process.0.id())
     }
 }
 
@@ -174,14 +174,6 @@ pub(super) fn memory_of(pid: u32) -> Result<Memory> {
         now: of("VmRSS:")?,
         peak: of("VmHWM:")?,
     })
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// How to find out where a proxy listens.
@@ -264,8 +256,8 @@ impl Program {
 
     /// Starts it on its core. Both programs in front of it become it, and the first has
     /// it killed when this one ends, in whatever way.
-    fn spawn(&self, folder: &Path) -> Result<Child> {
-        Command::new("setpriv")
+    fn spawn(&self, folder: &Path) -> Result<Running> {
+        let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .args(["taskset", "-c", PROXY_CORE])
             .args(&self.arguments)
@@ -275,7 +267,9 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(folder.join("log"))?)
-            .spawn()
+            .spawn();
+        process
+            .map(Running)
             .context("cannot start programs by setpriv and taskset of util-linux")
     }
 }

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio, id};
+use std::process::{Command, Stdio, id};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::load::{self, Paced};
 use super::server::{Memory, memory_of, path_with_sbin};
 use super::{LOAD_CORE, PROXY_CORE, build, machine, turns};
+use crate::process::Running;
 use crate::progress::step;
 use crate::{debian, envoy, layout};
 
@@ -309,16 +310,6 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // It may be gone already.
         let _ = system(&format!("ip netns delete {}", self.name));
-    }
-}
-
-/// A process, which is killed when this is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
