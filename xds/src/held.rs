@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use imbl::OrdMap;
 
 use crate::interest::Interest;
 use crate::judge::{Rejection, Verdict};
@@ -16,7 +18,9 @@ use crate::update::Update;
 /// The resources of one type that have been accepted, and what is awaited.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held {
-    resources: BTreeMap<Arc<str>, Arc<Resource>>,
+    /// Shares what is the same with what it was made of: a response costs what it
+    /// changes, however much there is.
+    resources: OrdMap<Arc<str>, Arc<Resource>>,
     /// Names that somebody wants and that no response has spoken of.
     awaited: BTreeSet<Arc<str>>,
     /// Somebody wants all there are, and there was no response.
@@ -46,7 +50,7 @@ impl Default for ResourceLimits {
 }
 
 impl Held {
-    pub(crate) fn resources(&self) -> &BTreeMap<Arc<str>, Arc<Resource>> {
+    pub(crate) fn resources(&self) -> &OrdMap<Arc<str>, Arc<Resource>> {
         &self.resources
     }
 
@@ -95,7 +99,10 @@ impl Held {
             return None;
         }
         let mut after = self.clone();
-        after.resources.retain(|name, _| interest.wants(name));
+        let unwanted = self.resources.keys().filter(|name| !interest.wants(name));
+        for name in unwanted {
+            after.resources.remove(name);
+        }
         after.bytes = after.resources.values().map(|r| r.size()).sum();
         Some(after)
     }
