@@ -1,8 +1,9 @@
 //! `weir filter new`: projects that build, and whose tests pass.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value as Json;
 
 use super::{has, module, run};
 
