@@ -114,6 +114,12 @@ impl Weir {
         Self::start_args(config, &["--takeover-path", TAKEOVER], |_| {})
     }
 
+    /// As [`Weir::start_envoy`], so that [`Weir::upgrade`] works, with `--envoy`.
+    pub fn start_upgradable_envoy(bootstrap: &str) -> Self {
+        let args = ["--takeover-path", TAKEOVER, "--envoy"];
+        Self::start_args(bootstrap, &args, |_| {})
+    }
+
     /// Starts `weir run ARGS… FILE` in the configuration's folder.
     pub fn start_args(config: &str, args: &[&str], files: impl FnOnce(&Path)) -> Self {
         Self::start_all(config, args, &[], files)

@@ -15,7 +15,7 @@ mod view;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::sleep;
 use weir_config::Config;
 use weir_xds::{Counters, Identity, ResourceType};
@@ -31,8 +31,17 @@ use crate::reload::Request;
 /// How often it is looked whether something has been awaited for too long.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Starts to follow the management server that `config` names; the process is live when
-/// all of the first configuration has come, or the time for that is over.
+/// Who has what is discovered served, and waits for it.
+pub(crate) struct Follow {
+    pub(crate) requests: mpsc::Sender<Request>,
+    /// Of the process, which serves when all of the first configuration has come, or the
+    /// time for that is over.
+    pub(crate) health: Arc<Health>,
+    /// Is told then whether all has come.
+    pub(crate) settled: oneshot::Sender<bool>,
+}
+
+/// Starts to follow the management server that `config` names.
 ///
 /// # Errors
 /// The server cannot be spoken to.
@@ -40,9 +49,13 @@ pub(crate) fn start(
     config: &Config,
     generation: &Arc<Generation>,
     discovered: &Arc<Discovered>,
-    requests: mpsc::Sender<Request>,
-    health: Arc<Health>,
+    follow: Follow,
 ) -> Result<Arc<Counters>, String> {
+    let Follow {
+        requests,
+        health,
+        settled,
+    } = follow;
     let dynamic = config.dynamic_resources.as_ref();
     let dynamic = dynamic.ok_or("no management server is configured")?;
     let sources = Sources::new(dynamic, identity(config), generation)?;
@@ -71,10 +84,10 @@ pub(crate) fn start(
             locked.waits()
         };
         let begun = Instant::now();
-        let mut is_live = false;
+        let mut settled = Some(settled);
         let mut is_quiet = false;
         loop {
-            if is_live && is_quiet {
+            if settled.is_none() && is_quiet {
                 waits.notified().await;
             }
             sleep(TICK).await;
@@ -82,12 +95,13 @@ pub(crate) fn start(
             is_quiet = state.tick().await;
             let is_settled = is_quiet && state.has_answers(&wanted);
             let is_late = fetch_timeout.is_some_and(|timeout| begun.elapsed() >= timeout);
-            if !is_live && (is_settled || is_late) {
+            if let Some(settled) = settled.take_if(|_| is_settled || is_late) {
                 if !is_settled {
                     tracing::warn!("xDS: serving without all that was asked for");
                 }
-                is_live = true;
                 health.serve();
+                // Only who takes over from another process waits for it.
+                let _ = settled.send(is_settled);
             }
         }
     });

@@ -39,11 +39,11 @@ use self::files::Files;
 use self::fixed::Fixed;
 pub(crate) use self::fixed::refusal;
 use self::sockets::{SocketFiles, Sockets};
-use self::takeover::{Door, Listening, Predecessor, Role};
+use self::takeover::{Door, Listening, Role};
 pub(crate) use self::takeover::{Inherited, inherit};
 use crate::admin::{self, AdminState, Process};
 use crate::cluster::Clusters;
-use crate::discovery::{self, Discovered};
+use crate::discovery::{self, Discovered, Follow};
 use crate::generation::{Drain, Generation, ListenerKey};
 use crate::health::Health;
 use crate::limits::{ACCEPT_RETRY, FILES_INTERVAL};
@@ -106,9 +106,11 @@ fn bind(
     config: &Config,
     mut generation: Generation,
     bound: &HashMap<ListenerKey, Address>,
-    inherited: &mut Listening,
+    inherited: Option<&Inherited>,
     workers: usize,
 ) -> Result<Bound, ConfigErrors> {
+    let none = Listening::new();
+    let inherited = inherited.map_or(&none, |inherited| &inherited.listeners);
     let sockets = sockets::bind(config, &mut generation, bound, inherited, workers)?;
     let mut access_logs = Vec::new();
     for chain in generation.chains() {
@@ -151,10 +153,8 @@ pub(crate) struct Fleet {
     fixed: Fixed,
     metrics: Vec<Arc<WorkerMetrics>>,
     admin: Option<(AdminSocket, AdminState)>,
-    /// What is left of the process before, and is nobody's once it has been replaced.
-    left: Vec<String>,
     paths: Paths,
-    before: Option<Predecessor>,
+    inherited: Option<Inherited>,
     generations: Arc<Generations>,
     rollouts: Rollouts,
     clusters: Clusters,
@@ -189,9 +189,8 @@ impl Fleet {
         let files = Files::of(&generation, since);
         let shared = Arc::clone(&generation.shared);
         let compile_cache = Arc::clone(&generation.compile_cache);
-        let mut none = Listening::new();
-        let listening = inherited.as_mut().map_or(&mut none, |i| &mut i.listeners);
-        let first = bind(config, generation, &HashMap::new(), listening, count)?;
+        let nothing = HashMap::new();
+        let first = bind(config, generation, &nothing, inherited.as_ref(), count)?;
         let guests = Arc::new(GuestMetrics::default());
         let metrics: Vec<_> = (0..count)
             .map(|worker| WorkerMetrics::new(worker, &guests))
@@ -222,15 +221,13 @@ impl Fleet {
                 config.error(admin.address.span, message)
             })
         });
-        let (left, before) = inherited.map(Inherited::into_rest).unzip();
         Ok(Self {
             first,
             fixed,
             metrics,
             admin: admin.transpose()?.map(|socket| (socket, state)),
-            left: left.unwrap_or_default(),
             paths,
-            before,
+            inherited,
             generations,
             rollouts,
             clusters,
@@ -307,52 +304,41 @@ impl Fleet {
             admin::start(socket.socket.try_clone()?, state, ends.replaced.subscribe())?;
             admin = Some(socket);
         }
-        if let Some(before) = self.before {
-            let replaced = tokio::task::spawn_blocking(|| before.replace()).await;
-            replaced.map_err(io::Error::other)??;
-            tracing::info!("has taken over from another process");
-            crew.adopt_files();
-            if let Some(admin) = &mut admin {
-                admin.adopt_file();
-            }
-            for path in self.left {
-                drop(SocketFile::of(Path::new(&path)));
-            }
-        }
-        let door = self.paths.takeover.as_deref().map(Door::open);
-        let door = door.transpose()?;
-        if let Some(admin) = &admin {
-            let address = &admin.address;
-            tracing::info!(%address, "admin");
-            if let Some(path) = self.paths.admin_address {
-                std::fs::write(path, format!("{}\n", address.written()))?;
-            }
+        let (settled, settles) = oneshot::channel();
+        let mut reloader = Reloader {
+            crew,
+            fixed: self.fixed,
+            files: self.files,
+            load: self.load,
+            admin,
+            inherited: self.inherited,
+            paths: self.paths,
+            door: None,
+            draining: ends.drain.subscribe(),
+            replaced: ends.replaced.clone(),
+        };
+        if reloader.inherited.is_none() || !discovers {
+            reloader.succeed().await?;
         }
         if let Some(first) = first.filter(|_| discovers) {
             let (requests, health) = (self.reloads.0.clone(), Arc::clone(&self.health));
             let Configuration {
                 config, generation, ..
             } = &*first;
-            let counters = discovery::start(config, generation, &self.discovered, requests, health);
+            let follow = Follow {
+                requests,
+                health,
+                settled,
+            };
+            let counters = discovery::start(config, generation, &self.discovered, follow);
             // It is nobody's but this one's to set.
             let _ = self.control_plane.set(counters.map_err(io::Error::other)?);
         }
-        let reloader = Reloader {
-            crew,
-            fixed: self.fixed,
-            files: self.files,
-            load: self.load,
-            admin,
-            door,
-            draining: ends.drain.subscribe(),
-            replaced: ends.replaced.clone(),
-        };
         tokio::select! {
             // Every worker holds a sender and sends nothing.
-            _ = all_gone.recv() => {}
-            () = reloader.run(self.reloads.1, hangup) => {}
+            _ = all_gone.recv() => Ok(()),
+            ended = reloader.run(self.reloads.1, hangup, settles) => Ok(ended?),
         }
-        Ok(())
     }
 }
 
@@ -379,6 +365,9 @@ struct Reloader {
     load: Arc<Load>,
     /// The admin's socket, for another process.
     admin: Option<AdminSocket>,
+    /// What the process before has handed over, as long as it serves too.
+    inherited: Option<Inherited>,
+    paths: Paths,
     door: Option<Door>,
     draining: watch::Receiver<bool>,
     replaced: watch::Sender<bool>,
@@ -387,7 +376,15 @@ struct Reloader {
 impl Reloader {
     /// Serves requests, signals, changes of files and processes that take over, one
     /// after the other.
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut hangup: Signal) {
+    ///
+    /// # Errors
+    /// The process before serves on.
+    async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut hangup: Signal,
+        mut settles: oneshot::Receiver<bool>,
+    ) -> io::Result<()> {
         let (mut draining, mut drains) = (self.draining.clone(), false);
         loop {
             let (asked, cause) = tokio::select! {
@@ -403,6 +400,15 @@ impl Reloader {
                     // Workers accept no more.
                     locked(&self.crew.files).clear();
                     drains = true;
+                    continue;
+                }
+                settled = &mut settles, if self.inherited.is_some() => {
+                    if settled != Ok(true) {
+                        let message = "the management server has not said what is to be served: the \
+                                       process before serves on";
+                        return Err(io::Error::other(message));
+                    }
+                    self.succeed().await?;
                     continue;
                 }
                 _ = hangup.recv() => (None, "SIGHUP"),
@@ -424,6 +430,39 @@ impl Reloader {
                 let _ = asked.send(result);
             }
         }
+    }
+
+    /// All that is to be served is: the process before ends, if there is one, and others
+    /// find this one.
+    ///
+    /// # Errors
+    /// The process before serves on.
+    async fn succeed(&mut self) -> io::Result<()> {
+        if let Some(inherited) = self.inherited.take() {
+            let current = self.crew.current.as_deref();
+            let taken = |key: &ListenerKey| current.is_some_and(|c| c.bound.contains_key(key));
+            let (left, before) = inherited.into_rest(taken);
+            let replaced = tokio::task::spawn_blocking(|| before.replace()).await;
+            replaced.map_err(io::Error::other)??;
+            tracing::info!("has taken over from another process");
+            self.crew.adopt_files();
+            if let Some(admin) = &mut self.admin {
+                admin.adopt_file();
+            }
+            for path in left {
+                drop(SocketFile::of(Path::new(&path)));
+            }
+        }
+        let door = self.paths.takeover.as_deref().map(Door::open);
+        self.door = door.transpose()?;
+        if let Some(admin) = &self.admin {
+            let address = &admin.address;
+            tracing::info!(%address, "admin");
+            if let Some(path) = &self.paths.admin_address {
+                std::fs::write(path, format!("{}\n", address.written()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether another process serves from now on.
@@ -527,7 +566,13 @@ impl Reloader {
         }
         let sockets = before.as_ref().map_or(&empty, |current| &current.bound);
         let workers = self.crew.orders.len();
-        let bound = bind(&config, generation, sockets, &mut Listening::new(), workers);
+        let bound = bind(
+            &config,
+            generation,
+            sockets,
+            self.inherited.as_ref(),
+            workers,
+        );
         let bound = bound.map_err(|errors| errors.to_string())?;
         let changes = before.as_deref();
         let changes = changes.map(|before| Changes::between(before, &bound.generation));

@@ -32,7 +32,7 @@ pub(super) fn bind(
     config: &Config,
     generation: &mut Generation,
     bound: &HashMap<ListenerKey, Address>,
-    inherited: &mut Listening,
+    inherited: &Listening,
     workers: usize,
 ) -> Result<Sockets, ConfigError> {
     let mut sockets = Sockets {
@@ -53,7 +53,8 @@ pub(super) fn bind(
             continue;
         }
         let transparent = listener.original_dst.transparent;
-        let group = match inherited.remove(&key) {
+        let group = match inherited.get(&key) {
+            // They are left where they are: what is bound now may come to nothing.
             Some(sockets) => complete(&listener.address, transparent, sockets, workers),
             None => bind_group(listener, workers),
         };
@@ -129,9 +130,11 @@ fn bind_tcp(address: SocketAddr, transparent: bool, count: usize) -> io::Result<
 fn complete(
     address: &Address,
     transparent: bool,
-    mut sockets: Vec<Socket>,
+    sockets: &[Socket],
     count: usize,
 ) -> io::Result<Bound> {
+    let sockets = sockets.iter().map(Socket::try_clone);
+    let mut sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     if address.unix().is_some() {
         // All of them are one, and so is their queue.
         let socket = sockets.pop().ok_or(io::ErrorKind::NotFound)?;

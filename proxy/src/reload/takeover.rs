@@ -2,8 +2,8 @@
 //! that no connection is refused, nor lost in a queue.
 //!
 //! They speak over a unix socket. The new process says [`HELLO`], and is told what
-//! sockets there are, and given them. It makes everything ready, serves, and says
-//! [`SERVING`]; the old one answers [`GOODBYE`] and drains. If the new one goes away
+//! sockets there are, and given them. It makes everything ready, serves, with all that a
+//! management server has for it, and says [`SERVING`]; the old one answers [`GOODBYE`] and drains. If the new one goes away
 //! before that, the old one serves on, and nothing has changed.
 
 use std::collections::HashMap;
@@ -139,10 +139,14 @@ impl Inherited {
         admin.map(|(_, socket)| socket)
     }
 
-    /// The process that all of it is from. What has not been taken is closed; these are
-    /// the paths of files that are left of it.
-    pub(super) fn into_rest(self) -> (Vec<String>, Predecessor) {
-        let listeners = self.listeners.into_keys().filter_map(|key| match key {
+    /// The process that all of it is from. What is not `taken` is closed; these are the
+    /// paths of files that are left of it.
+    pub(super) fn into_rest(
+        self,
+        taken: impl Fn(&ListenerKey) -> bool,
+    ) -> (Vec<String>, Predecessor) {
+        let left = self.listeners.into_keys().filter(|key| !taken(key));
+        let listeners = left.filter_map(|key| match key {
             ListenerKey::Address(address) => Some(address),
             ListenerKey::Name(_) | ListenerKey::Unbound(_) => None,
         });
@@ -334,7 +338,7 @@ mod tests {
                 let address = sockets[0].local_addr().unwrap().as_socket().unwrap();
                 assert_eq!(*key, ListenerKey::Name(address.to_string()));
             }
-            inherited.into_rest().1.replace().unwrap();
+            inherited.into_rest(|_| false).1.replace().unwrap();
         });
     }
 

@@ -5,6 +5,7 @@ mod filters;
 mod lifecycle;
 mod resources;
 mod secrets;
+mod takeover;
 
 use serde_json::{Value as Json, json};
 use weir_conformance::{Client, ControlPlane, Weir, eventually, xds_bootstrap};
