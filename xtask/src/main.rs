@@ -23,6 +23,7 @@ mod pypi;
 mod stress;
 mod test;
 mod toolchain;
+mod workspace;
 
 use std::env;
 use std::process::ExitCode;

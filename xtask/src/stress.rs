@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::{self, cargo};
-use crate::{envoy, layout};
+use crate::{envoy, layout, workspace};
 
 /// Seconds of fuzzing in a run of all tests.
 pub(crate) const FUZZ_SECONDS: &str = "120";
@@ -20,7 +20,7 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
     if let ["--sanitize", arguments @ ..] = arguments {
         return fuzz_sanitized(arguments);
     }
-    build()?;
+    workspace::build()?;
     process::run(Command::new(program("weir-fuzz")).args(arguments))
 }
 
@@ -58,7 +58,7 @@ pub(crate) const INTERRUPTS_COUNT: &str = "5000";
 
 /// Interrupts guests; `arguments` are the program's.
 pub(crate) fn interrupts(arguments: &[&str]) -> Result<()> {
-    build()?;
+    workspace::build()?;
     let mut interrupts = Command::new(program("weir-interrupts"));
     interrupts
         .arg("--probe")
@@ -95,7 +95,7 @@ pub(crate) const CHAOS: [&[&str]; 6] = [
 /// Runs Weir where others misbehave; `arguments` are the program's. After
 /// `--beside-envoy`, the real Envoy is put to the same tests where it can be.
 pub(crate) fn chaos(arguments: &[&str]) -> Result<()> {
-    build()?;
+    workspace::build()?;
     let mut chaos = Command::new(program("weir-chaos"));
     let arguments = match arguments {
         ["--beside-envoy", arguments @ ..] => {
@@ -114,15 +114,10 @@ pub(crate) fn chaos(arguments: &[&str]) -> Result<()> {
 
 /// Soaks Weir in callouts; `arguments` are the program's.
 pub(crate) fn soak(arguments: &[&str]) -> Result<()> {
-    build()?;
+    workspace::build()?;
     let mut soak = Command::new(program("weir-soak"));
     soak.arg("--weir").arg(program("weir"));
     process::run(soak.args(arguments))
-}
-
-fn build() -> Result<()> {
-    let arguments = ["build", "--workspace", "--bins"];
-    process::build(cargo().current_dir(layout::root()).args(arguments))
 }
 
 fn program(name: &str) -> PathBuf {

@@ -4,7 +4,9 @@ use anyhow::Result;
 
 use crate::process::{self, cargo};
 use crate::progress::Progress;
-use crate::{book, budget, conformance, filters, guests, layout, lint, programs, stress};
+use crate::{
+    book, budget, conformance, filters, guests, layout, lint, programs, stress, workspace,
+};
 
 pub(crate) fn run() -> Result<()> {
     let mut progress = Progress::start();
@@ -59,10 +61,6 @@ fn test_filters() -> Result<()> {
 
 /// The tests find the modules by `WEIR_FILTERS_DIR`.
 fn test_workspace() -> Result<()> {
-    process::run(
-        cargo()
-            .current_dir(layout::root())
-            .args(["test", "--workspace", "--no-fail-fast"])
-            .env("WEIR_FILTERS_DIR", layout::modules()),
-    )
+    let mut test = workspace::cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    process::run(test.env("WEIR_FILTERS_DIR", layout::modules()))
 }

@@ -30,9 +30,9 @@ use self::load::Upstream;
 use self::report::Report;
 use self::scenario::{Kind, SCENARIOS, Scenario};
 use self::server::Server;
-use crate::process::{self, cargo, output_of};
+use crate::process::{self, output_of};
 use crate::progress::step;
-use crate::{debian, envoy, filters, guests, layout};
+use crate::{debian, envoy, filters, guests, workspace};
 
 /// Where the proxy that is measured runs, and where the rest.
 const PROXY_CORE: &str = "0";
@@ -130,7 +130,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         return Ok(());
     }
     step("micro benches of the host", || {
-        process::run(cargo().current_dir(layout::root()).args(MICRO))
+        process::run(&mut workspace::cargo(&MICRO)?)
     })
 }
 
@@ -138,13 +138,8 @@ fn build() -> Result<()> {
     filters::run()?;
     guests::build_bench()?;
     step("building weir and the load generator, optimised", || {
-        let profile = ["build", "--profile", "bench", "--workspace"];
-        // The whole workspace: fewer packages would have other features, and
-        // everything would be built once more.
-        let programs = ["--bin", "weir", "--bin", "weir-load"];
-        let mut build = cargo();
-        build.current_dir(layout::root());
-        process::build(build.args(profile).args(programs))
+        let mut build = workspace::cargo(&["build", "--profile", "bench", "--workspace"])?;
+        process::build(build.args(["--bin", "weir", "--bin", "weir-load"]))
     })
 }
 

@@ -14,19 +14,12 @@ use self::exchange::Message;
 use self::gateway::Gateway;
 use self::shop::Shop;
 use crate::progress::step;
-use crate::{filters, layout, process};
+use crate::{filters, workspace};
 
 /// Runs the demo; with `once`, ends after showing it.
 pub(crate) fn run(once: bool) -> Result<()> {
     filters::run()?;
-    step("building weir", || {
-        process::build(
-            process::cargo()
-                .current_dir(layout::root())
-                // The whole workspace, as the tests build it: nothing is built twice.
-                .args(["build", "--workspace", "--bins"]),
-        )
-    })?;
+    step("building weir", workspace::build)?;
     let shop = Shop::open()?;
     let mut gateway = step("starting the gateway", || Gateway::start(shop.address()))?;
 
