@@ -110,13 +110,18 @@ impl Vm {
         }
     }
 
-    fn fail(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
+    fn fail(&self, context: &Context, callback: &'static str, trap: Box<GuestTrap>) {
+        let GuestTrap {
+            reason,
+            message,
+            backtrace,
+        } = *trap;
         let failure = self.failure.get_or_init(|| Failure {
-            reason: trap.reason,
+            reason,
             callback,
             context: context.id(),
-            message: trap.message,
-            backtrace: trap.backtrace,
+            message,
+            backtrace,
             last_words: self.state.take_last_words(),
         });
         self.state.clear();

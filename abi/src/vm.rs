@@ -281,10 +281,10 @@ impl Start<'_> {
 
 fn finished(
     name: &'static str,
-    result: Result<(), GuestTrap>,
+    result: Result<(), Box<GuestTrap>>,
 ) -> Result<(), (&'static str, GuestTrap)> {
     match result {
-        Err(trap) if trap.reason != crate::failure::Reason::Exit(0) => Err((name, trap)),
+        Err(trap) if trap.reason != crate::failure::Reason::Exit(0) => Err((name, *trap)),
         _ => Ok(()),
     }
 }

@@ -157,18 +157,21 @@ pub(super) fn made(over: Over) {
 /// Runs `call`, a call into a guest whose machine code is `code`, and whose global
 /// `over` is. After `limit`, it is ended by a trap. What ran in between may have
 /// been torn in the middle: the instance is of no use any more then.
-pub(super) fn run<R>(
+///
+/// # Errors
+/// Those of `call`, and what is known of it besides.
+pub(super) fn run<R, E>(
     limit: Duration,
     code: &Code,
     over: Option<Over>,
-    call: impl FnOnce() -> R,
-) -> (R, Verdict) {
+    call: impl FnOnce() -> Result<R, E>,
+) -> Result<R, (E, Verdict)> {
     let slot = slot_of_this_thread();
     // SAFETY: a slot lives as long as its thread has it.
     #[allow(unsafe_code)]
     let Some(slot) = (unsafe { slot.as_ref() }) else {
         // The thread is ending, and has let go of its slot.
-        return (call(), Verdict::default());
+        return call().map_err(|error| (error, Verdict::default()));
     };
     let number = LAST_CALL.get() + 1;
     LAST_CALL.set(number);
@@ -217,16 +220,15 @@ pub(super) fn run<R>(
         slot.unmark();
     }
     compiler_fence(Ordering::SeqCst);
-    let trace = if slot.trace_len.load(Ordering::Relaxed) > 0 {
-        slot.take_trace()
-    } else {
-        Vec::new()
-    };
-    let verdict = Verdict {
-        overdue: ENDED.get() || counted_out || !trace.is_empty(),
-        out_of_memory: OUT_OF_MEMORY.get(),
-        trace,
-    };
+    let result = result.map_err(|error| {
+        let trace = slot.take_trace();
+        let verdict = Verdict {
+            overdue: ENDED.get() || counted_out || !trace.is_empty(),
+            out_of_memory: OUT_OF_MEMORY.get(),
+            trace,
+        };
+        (error, verdict)
+    });
     let (call, limit, code, by_signal, over, ended, out_of_memory) = outer;
     ENDED.set(ended);
     OUT_OF_MEMORY.set(out_of_memory);
@@ -235,7 +237,7 @@ pub(super) fn run<R>(
     slot.by_signal.store(by_signal, Ordering::Relaxed);
     slot.over.store(over, Ordering::Relaxed);
     slot.call.store(call, Ordering::Release);
-    (result, verdict)
+    result
 }
 
 /// The call under way has returned, and another one begins in the same entry into the

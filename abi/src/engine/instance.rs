@@ -64,7 +64,7 @@ impl Instance {
         // The global that the clock writes to is in the store, also when the start
         // section fails: it has to outlive the call.
         let mut store = Store::new(engine);
-        let (instance, memory, entrance) = guarded(limits.start, &module.code, None, || {
+        let made_of = guarded(limits.start, &module.code, None, || {
             let rights = Rc::clone(&state);
             let env = FunctionEnv::new(
                 &mut store,
@@ -98,7 +98,8 @@ impl Instance {
             env.allocator = allocator;
             let entrance = Entrance::new(&mut store)?;
             Ok((instance, memory, entrance))
-        })?;
+        });
+        let (instance, memory, entrance) = made_of.map_err(|trap| *trap)?;
         Ok(Self {
             store,
             instance,
@@ -173,7 +174,7 @@ impl Instance {
         turns: &[Turn],
         limit: Duration,
         between: Between<'_>,
-    ) -> (usize, Result<(), GuestTrap>) {
+    ) -> (usize, Result<(), Box<GuestTrap>>) {
         let Self {
             store,
             entrance,
@@ -202,10 +203,10 @@ fn guarded<R>(
     limit: Duration,
     code: &Code,
     over: Option<Over>,
-    call: impl FnOnce() -> Result<R, GuestTrap>,
-) -> Result<R, GuestTrap> {
-    let (result, verdict) = clock::run(limit, code, over, || caught(call));
-    result.map_err(|trap| judged(trap, &verdict, limit))
+    call: impl FnOnce() -> Result<R, Box<GuestTrap>>,
+) -> Result<R, Box<GuestTrap>> {
+    let result = clock::run(limit, code, over, || caught(call));
+    result.map_err(|(trap, verdict)| Box::new(judged(*trap, &verdict, limit)))
 }
 
 /// The trap, with what only the clock knows of it.
@@ -233,13 +234,13 @@ fn judged(trap: GuestTrap, verdict: &Verdict, limit: Duration) -> GuestTrap {
     trap
 }
 
-fn caught<R>(f: impl FnOnce() -> Result<R, GuestTrap>) -> Result<R, GuestTrap> {
+fn caught<R>(f: impl FnOnce() -> Result<R, Box<GuestTrap>>) -> Result<R, Box<GuestTrap>> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| {
-        Err(GuestTrap {
+        Err(Box::new(GuestTrap {
             reason: Reason::Host,
             message: "the engine or the host panicked".to_owned(),
             backtrace: Vec::new(),
-        })
+        }))
     })
 }
 

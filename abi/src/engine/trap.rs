@@ -27,6 +27,12 @@ impl From<HostTrap> for RuntimeError {
     }
 }
 
+impl From<RuntimeError> for Box<GuestTrap> {
+    fn from(error: RuntimeError) -> Self {
+        Self::new(error.into())
+    }
+}
+
 /// A guest call that did not return.
 #[derive(Debug, Clone)]
 pub(crate) struct GuestTrap {
