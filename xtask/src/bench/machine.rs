@@ -39,10 +39,19 @@ pub(super) fn describe() -> Result<Value> {
         "processor": format!("{model}, {cores} cores; the proxy on one, load and upstream on another"),
         "system": first_line(Command::new("uname").args(["-srm"])),
         "Weir": version(&server::weir()).unwrap_or_default(),
-        "commit": output_of(Command::new("git").args(["rev-parse", "--short", "HEAD"])).unwrap_or_default(),
+        "commit": commit(),
         "Envoy": envoy.rsplit(": ").next().unwrap_or_default().trim(),
         "nginx": nginx.unwrap_or_default(),
         "load": format!("{}, weir-load", load::versions()),
         "compiler": first_line(Command::new("rustc").arg("--version")),
     }))
+}
+
+/// What the measured program was built of.
+fn commit() -> String {
+    if server::is_given() {
+        return "that of the program that was given".to_owned();
+    }
+    let head = output_of(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
+    head.unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -278,9 +279,25 @@ pub(super) fn path_with_sbin() -> String {
     format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
+/// A program to be measured instead of one that is built for it.
+static GIVEN: OnceLock<String> = OnceLock::new();
+
+/// Has `program` be measured.
+pub(super) fn give(program: &str) {
+    // There is one for a whole run.
+    let _ = GIVEN.set(program.to_owned());
+}
+
+pub(super) fn is_given() -> bool {
+    GIVEN.get().is_some()
+}
+
 pub(super) fn weir() -> String {
-    let program = layout::root().join("target/release/weir");
-    program.display().to_string()
+    let built = || {
+        let program = layout::root().join("target/release/weir");
+        program.display().to_string()
+    };
+    GIVEN.get().cloned().unwrap_or_else(built)
 }
 
 /// The native form of a configuration, with a compile cache that has its modules.
