@@ -104,18 +104,18 @@ impl Vm {
             Err(trap) => {
                 slot.take();
                 drop(slot);
-                self.fail(context, last.name, trap);
+                self.fail(context, last.name, *trap);
                 Err(VmFailed)
             }
         }
     }
 
-    fn fail(&self, context: &Context, callback: &'static str, trap: Box<GuestTrap>) {
+    fn fail(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
         let GuestTrap {
             reason,
             message,
             backtrace,
-        } = *trap;
+        } = trap;
         let failure = self.failure.get_or_init(|| Failure {
             reason,
             callback,
