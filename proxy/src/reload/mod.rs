@@ -299,11 +299,7 @@ impl Fleet {
         if !discovers {
             self.health.serve();
         }
-        let mut admin = None;
-        if let Some((socket, state)) = self.admin {
-            admin::start(socket.socket.try_clone()?, state, ends.replaced.subscribe())?;
-            admin = Some(socket);
-        }
+        let (admin, admin_state) = self.admin.unzip();
         let (settled, settles) = oneshot::channel();
         let mut reloader = Reloader {
             crew,
@@ -311,6 +307,7 @@ impl Fleet {
             files: self.files,
             load: self.load,
             admin,
+            admin_state,
             inherited: self.inherited,
             paths: self.paths,
             door: None,
@@ -365,6 +362,8 @@ struct Reloader {
     load: Arc<Load>,
     /// The admin's socket, for another process.
     admin: Option<AdminSocket>,
+    /// Until the admin is served: as long as another process serves too, its one answers.
+    admin_state: Option<AdminState>,
     /// What the process before has handed over, as long as it serves too.
     inherited: Option<Inherited>,
     paths: Paths,
@@ -438,6 +437,9 @@ impl Reloader {
     /// # Errors
     /// The process before serves on.
     async fn succeed(&mut self) -> io::Result<()> {
+        if let Some((admin, state)) = self.admin.as_ref().zip(self.admin_state.take()) {
+            admin::start(admin.socket.try_clone()?, state, self.replaced.subscribe())?;
+        }
         if let Some(inherited) = self.inherited.take() {
             let current = self.crew.current.as_deref();
             let taken = |key: &ListenerKey| current.is_some_and(|c| c.bound.contains_key(key));

@@ -26,6 +26,7 @@ fn no_connection_to_a_discovered_listener_is_refused() {
     let server = ControlPlane::start(&gateway(upstream.address, &[]));
     let mut weir = weir(&server, &json!({}));
     let edge = weir.current_listener("edge").unwrap();
+    let admin = weir.admin();
     let over = AtomicBool::new(false);
     let served = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -37,6 +38,13 @@ fn no_connection_to_a_discovered_listener_is_refused() {
                 }
             });
         }
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let mut client = Client::connect_as(admin, admin.to_string());
+                // The process before answers until the other one serves.
+                assert_ne!(client.get("/ready").text(), "INITIALIZING\n");
+            }
+        });
         let _over = Over(&over);
         for _ in 0..UPGRADES {
             let before = served.load(Ordering::Relaxed);
