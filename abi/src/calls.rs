@@ -111,17 +111,12 @@ impl Vm {
     }
 
     fn fail(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
-        let GuestTrap {
-            reason,
-            message,
-            backtrace,
-        } = trap;
         let failure = self.failure.get_or_init(|| Failure {
-            reason,
+            reason: trap.reason,
             callback,
             context: context.id(),
-            message,
-            backtrace,
+            message: trap.message,
+            backtrace: trap.backtrace,
             last_words: self.state.take_last_words(),
         });
         self.state.clear();
