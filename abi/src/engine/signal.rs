@@ -151,6 +151,12 @@ mod linux {
     /// How a function makes a frame: `push rbp; mov rbp, rsp`.
     const ENTRY: [u8; 4] = [0x55, 0x48, 0x89, 0xe5];
 
+    /// Bytes of `push rbp`.
+    const PUSH: usize = 1;
+
+    /// `ret`.
+    const RETURN: u8 = 0xc3;
+
     /// Makes the guest trap where it is, if it is in its own code. Runs in a
     /// signal handler: no lock, no allocation.
     unsafe fn interrupt(slot: &Slot, context: &mut ucontext_t) {
@@ -172,14 +178,19 @@ mod linux {
         };
         // SAFETY: the first bytes of a function.
         let begins: [u8; ENTRY.len()] = unsafe { (function as *const [u8; ENTRY.len()]).read() };
-        // A function without a frame of its own has left its caller's in rbp: the
-        // return address is on top of the stack.
-        if begins != ENTRY || pc == function {
+        // SAFETY: it is about to be executed.
+        let returns = unsafe { (pc as *const u8).read() } == RETURN;
+        let has_pushed = begins == ENTRY && pc == function + PUSH;
+        // Without a frame of its own, as yet, any more or at all, a function has left its
+        // caller's in rbp: the return address is on top of the stack, or below what it has
+        // just pushed.
+        if begins != ENTRY || pc == function || has_pushed || returns {
             tell(pc);
+            let top = registers[rsp] as *const usize;
             // SAFETY: the call has just written it there. With a frame, the top of the
             // stack may not have been touched yet, and be on the guard page.
-            let top = unsafe { (registers[rsp] as *const usize).read() };
-            pc = top.wrapping_sub(1);
+            let return_address = unsafe { top.add(usize::from(has_pushed)).read() };
+            pc = return_address.wrapping_sub(1);
         }
         // The compiler keeps rbp for frame pointers. Each frame that returns into
         // the guest's code was made by it.
