@@ -2,6 +2,8 @@
 
 mod joined;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 /// An ordered multimap of header names and values.
@@ -81,10 +83,8 @@ impl HeaderMap {
     /// First value of `name`, whatever its case.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Bytes> {
-        self.entries
-            .iter()
-            .find(|(k, _)| is_named(k, name))
-            .map(|(_, v)| v)
+        let mut entries = self.entries.iter();
+        entries.find(|(k, _)| is_named(k, name)).map(|(_, v)| v)
     }
 
     /// All values of `name` in order.
@@ -130,8 +130,27 @@ impl HeaderMap {
     /// Removes all values of `name` and appends this one at the end.
     pub fn replace(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         let name = lower_case(name.into());
-        self.remove(&name);
+        let name = self.take(&name).unwrap_or(name);
         self.push(name, value.into());
+    }
+
+    /// The same for a name that is only copied if there is none.
+    pub fn replace_copied(&mut self, name: &[u8], value: impl Into<Bytes>) {
+        let name = in_lower_case(name);
+        let known = self.take(&name);
+        let name = known.unwrap_or_else(|| Bytes::copy_from_slice(&name));
+        self.push(name, value.into());
+    }
+
+    /// Removes all values of `name`, which is in lower case, and gives it as it stood
+    /// there.
+    fn take(&mut self, name: &[u8]) -> Option<Bytes> {
+        let first = self.entries.iter().position(|(k, _)| k == name)?;
+        self.remove_from(first + 1, name);
+        let (name, value) = self.entries.remove(first);
+        self.bytes -= name.len() + value.len();
+        self.pseudo -= usize::from(is_pseudo(&name));
+        Some(name)
     }
 
     /// Puts one value in the place of all values of `name`: where the first of
@@ -215,11 +234,23 @@ fn is_pseudo(name: &[u8]) -> bool {
 }
 
 /// Mostly all is in lower case, so all bytes are looked at, many at a time.
+fn is_lower_case(name: &[u8]) -> bool {
+    !(name.iter()).fold(false, |found, byte| found | byte.is_ascii_uppercase())
+}
+
 fn lower_case(name: Bytes) -> Bytes {
-    if (name.iter()).fold(false, |found, byte| found | byte.is_ascii_uppercase()) {
-        name.to_ascii_lowercase().into()
-    } else {
+    if is_lower_case(&name) {
         name
+    } else {
+        name.to_ascii_lowercase().into()
+    }
+}
+
+fn in_lower_case(name: &[u8]) -> Cow<'_, [u8]> {
+    if is_lower_case(name) {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.to_ascii_lowercase())
     }
 }
 
@@ -257,6 +288,10 @@ mod tests {
         let mut m = map(&[("a", "1"), ("b", "2"), ("a", "3")]);
         m.replace("A", "x");
         assert_eq!(text(&m), "b=2 a=x");
+        m.add("b", "4");
+        m.replace_copied(b"B", "y");
+        m.replace_copied(b"C", "z");
+        assert_eq!(text(&m), "a=x b=y c=z");
     }
 
     #[test]
@@ -335,6 +370,8 @@ mod tests {
         m.overwrite("new", "6");
         check(&m);
         m.replace("b", "");
+        check(&m);
+        m.replace_copied(b"b", "4444");
         check(&m);
         m.remove(b"C");
         m.remove(b":path");

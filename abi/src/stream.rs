@@ -441,16 +441,17 @@ impl Vm {
         cx.visible.set(Visible::OVER);
         let callbacks = &self.callbacks;
         let id = (stream.0,);
-        let turns = [
-            (callbacks.on_log.as_ref().filter(|_| logged)).map(|f| f.turn(LOG, id)),
-            callbacks.on_done.as_ref().map(|f| f.turn(DONE, id)),
-            callbacks.on_delete.as_ref().map(|f| f.turn(DELETE, id)),
-        ];
-        let result = if turns.iter().all(Option::is_none) {
-            self.alive()
-        } else {
-            let turns: Vec<_> = turns.into_iter().flatten().collect();
-            self.end_in_turn(&context, &cx, &turns)
+        let log = callbacks.on_log.as_ref().filter(|_| logged);
+        let log = log.map(|f| f.turn(LOG, id));
+        let done = callbacks.on_done.as_ref().map(|f| f.turn(DONE, id));
+        let delete = callbacks.on_delete.as_ref().map(|f| f.turn(DELETE, id));
+        let result = match (log, done, delete) {
+            (None, None, None) => self.alive(),
+            (None, Some(done), Some(delete)) => self.end_in_turn(&context, &cx, &[done, delete]),
+            (log, done, delete) => {
+                let turns: Vec<_> = [log, done, delete].into_iter().flatten().collect();
+                self.end_in_turn(&context, &cx, &turns)
+            }
         };
         self.state.remove(stream);
         let completed = &self.state.completed;

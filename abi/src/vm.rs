@@ -518,28 +518,34 @@ impl VmState {
         self.current.borrow().clone()
     }
 
-    /// The context that hostcalls act on: the effective one if set and still
-    /// alive, else the one the guest was called for.
+    /// What `f` makes of the context that hostcalls act on: the effective one if set and
+    /// still alive, else the one the guest was called for.
+    fn with_context<R>(&self, f: impl FnOnce(&Context) -> R) -> Option<R> {
+        let effective = self.effective.borrow();
+        if let Some(context) = &*effective {
+            return Some(f(context));
+        }
+        self.current.borrow().as_ref().map(f)
+    }
+
+    /// The context that hostcalls act on.
     pub(crate) fn context(&self) -> Option<Context> {
-        self.effective
-            .borrow()
-            .clone()
-            .or_else(|| self.current.borrow().clone())
+        self.with_context(Context::clone)
     }
 
     /// The stream that hostcalls act on, if they act on one.
     pub(crate) fn stream(&self) -> Option<Rc<StreamContext>> {
-        self.context().and_then(|c| c.stream().cloned())
+        self.with_context(|context| context.stream().cloned())?
     }
 
     /// The connection that hostcalls act on, if they act on one.
     pub(crate) fn connection(&self) -> Option<Rc<ConnectionContext>> {
-        self.context().and_then(|c| c.connection().cloned())
+        self.with_context(|context| context.connection().cloned())?
     }
 
     /// The root context that hostcalls act on.
     pub(crate) fn root(&self) -> Option<Rc<Root>> {
-        self.context().map(|c| Rc::clone(c.root()))
+        self.with_context(|context| Rc::clone(context.root()))
     }
 
     /// Makes hostcalls act on the context `id` until the guest returns; the VM's

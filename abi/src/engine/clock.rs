@@ -176,19 +176,10 @@ pub(super) fn run<R, E>(
     let number = LAST_CALL.get() + 1;
     LAST_CALL.set(number);
     // A call from within a call of another VM: the outer one goes on afterwards.
-    let outer = (
-        slot.call.load(Ordering::Relaxed),
-        slot.limit.load(Ordering::Relaxed),
-        slot.code.load(Ordering::Relaxed),
-        slot.by_signal.load(Ordering::Relaxed),
-        slot.over.load(Ordering::Relaxed),
-        ENDED.replace(false),
-        OUT_OF_MEMORY.replace(false),
-    );
-    if outer.0 != 0 {
-        // The watchdog must not take what follows for the outer one's.
-        slot.unmark();
-    }
+    let within_another = slot.call.load(Ordering::Relaxed) != 0;
+    let outer = within_another.then(|| Interrupted::leave(slot));
+    ENDED.set(false);
+    OUT_OF_MEMORY.set(false);
     let nanos = match code.deadline {
         Deadline::Off => u64::MAX,
         Deadline::Watchdog | Deadline::Counter => {
@@ -229,15 +220,55 @@ pub(super) fn run<R, E>(
         };
         (error, verdict)
     });
-    let (call, limit, code, by_signal, over, ended, out_of_memory) = outer;
-    ENDED.set(ended);
-    OUT_OF_MEMORY.set(out_of_memory);
-    slot.limit.store(limit, Ordering::Relaxed);
-    slot.code.store(code, Ordering::Relaxed);
-    slot.by_signal.store(by_signal, Ordering::Relaxed);
-    slot.over.store(over, Ordering::Relaxed);
-    slot.call.store(call, Ordering::Release);
+    match outer {
+        Some(outer) => outer.enter(slot),
+        None => {
+            slot.limit.store(u64::MAX, Ordering::Relaxed);
+            slot.code.store(ptr::null_mut(), Ordering::Relaxed);
+            slot.over.store(ptr::null_mut(), Ordering::Relaxed);
+        }
+    }
     result
+}
+
+/// A call within which another one is made.
+struct Interrupted {
+    call: u64,
+    limit: u64,
+    code: *mut Code,
+    by_signal: bool,
+    over: *mut AtomicU32,
+    ended: bool,
+    out_of_memory: bool,
+}
+
+impl Interrupted {
+    /// Leaves the call that `slot` shows.
+    fn leave(slot: &Slot) -> Self {
+        let call = Self {
+            call: slot.call.load(Ordering::Relaxed),
+            limit: slot.limit.load(Ordering::Relaxed),
+            code: slot.code.load(Ordering::Relaxed),
+            by_signal: slot.by_signal.load(Ordering::Relaxed),
+            over: slot.over.load(Ordering::Relaxed),
+            ended: ENDED.get(),
+            out_of_memory: OUT_OF_MEMORY.get(),
+        };
+        // The watchdog must not take what follows for this one's.
+        slot.unmark();
+        call
+    }
+
+    /// Has `slot` show it again.
+    fn enter(self, slot: &Slot) {
+        ENDED.set(self.ended);
+        OUT_OF_MEMORY.set(self.out_of_memory);
+        slot.limit.store(self.limit, Ordering::Relaxed);
+        slot.code.store(self.code, Ordering::Relaxed);
+        slot.by_signal.store(self.by_signal, Ordering::Relaxed);
+        slot.over.store(self.over, Ordering::Relaxed);
+        slot.call.store(self.call, Ordering::Release);
+    }
 }
 
 /// The call under way has returned, and another one begins in the same entry into the

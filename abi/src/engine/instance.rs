@@ -3,17 +3,19 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmer::sys::NativeEngineExt;
-use wasmer::sys::vm::{VMCallerCheckedAnyfunc, VMExtern};
+use wasmer::sys::vm::{LinearMemory as _, VMCallerCheckedAnyfunc, VMExtern, VMMemoryDefinition};
 use wasmer::{
-    AsStoreMut, Extern, FunctionEnv, Imports, InstantiationError, Memory, Store, WasmTypeList,
+    AsStoreMut, Exports, Extern, Imports, InstantiationError, Memory, RuntimeError, Store,
+    WasmTypeList,
 };
 
-use super::caller::{Confined, Env};
+use super::caller::Env;
 use super::clock::{self, Over, Verdict};
 use super::code::{self, Code};
 use super::host_fn::{HostFunction, State};
@@ -21,7 +23,7 @@ use super::image::Image;
 use super::module::{CompiledModule, Deadline};
 use super::trap::GuestTrap;
 use super::tunables::{GuestTunables, Made};
-use super::turns::{ARGUMENTS_MAX, Between, Entrance, Turn};
+use super::turns::{self, ARGUMENTS_MAX, Between, Turn};
 use crate::failure::Reason;
 use crate::meter::Callback;
 
@@ -30,7 +32,6 @@ pub(crate) struct Instance {
     store: Store,
     instance: wasmer::Instance,
     memory: Option<Memory>,
-    entrance: Entrance,
     code: Arc<Code>,
     over: Option<Over>,
     /// What it was like when it was to be kept.
@@ -66,14 +67,7 @@ impl Instance {
         let mut store = Store::new(engine);
         let made_of = guarded(limits.start, &module.code, None, || {
             let rights = Rc::clone(&state);
-            let env = FunctionEnv::new(
-                &mut store,
-                Confined(Env {
-                    state,
-                    memory: None,
-                    allocator: None,
-                }),
-            );
+            let env = Env::new(state);
             let mut imports = Imports::new();
             for import in module.module.imports() {
                 if let Some(function) = resolve(import.module(), import.name()) {
@@ -90,21 +84,17 @@ impl Instance {
                 .memories()
                 .next()
                 .map(|(_, m)| m.clone());
-            let allocator = ALLOCATORS
-                .iter()
-                .find_map(|name| instance.exports.get_typed_function(&store, name).ok());
-            let env = &mut env.as_mut(&mut store).0;
-            env.memory = memory.clone();
-            env.allocator = allocator;
-            let entrance = Entrance::new(&mut store)?;
-            Ok((instance, memory, entrance))
+            let exports = &instance.exports;
+            let mut names = ALLOCATORS.iter();
+            let allocator = names.find_map(|name| exported::<u32, u32>(&mut store, exports, name));
+            env.attach(definition_of(&mut store, memory.as_ref()), allocator);
+            Ok((instance, memory))
         });
-        let (instance, memory, entrance) = made_of.map_err(|trap| *trap)?;
+        let (instance, memory) = made_of.map_err(|trap| *trap)?;
         Ok(Self {
             store,
             instance,
             memory,
-            entrance,
             code: Arc::clone(&module.code),
             over: made.as_ref().and_then(Made::over),
             image: None,
@@ -145,19 +135,8 @@ impl Instance {
         name: &str,
     ) -> Option<GuestFn<A, R>> {
         let exports = &self.instance.exports;
-        exports
-            .get_typed_function::<A::List, R>(&self.store, name)
-            .ok()?;
-        let function = exports.get_function(name).ok()?.clone();
-        let VMExtern::Function(handle) = Extern::Function(function).to_vm_extern().unwrap_sys()
-        else {
-            return None;
-        };
-        let function = &handle.get(self.store.objects_mut().as_sys()).anyfunc;
         Some(GuestFn {
-            // SAFETY: it lives as long as the store.
-            #[allow(unsafe_code)]
-            function: unsafe { *function.as_ptr().as_ref() },
+            function: exported::<A::List, R>(&mut self.store, exports, name)?,
             callback: Callback::of(name),
             is_root_callback: ROOT_CALLBACKS.contains(&name),
             signature: PhantomData,
@@ -175,13 +154,7 @@ impl Instance {
         limit: Duration,
         between: Between<'_>,
     ) -> (usize, Result<(), Box<GuestTrap>>) {
-        let Self {
-            store,
-            entrance,
-            code,
-            over,
-            ..
-        } = self;
+        let Self { code, over, .. } = self;
         let at_once = match code.deadline {
             Deadline::Counter => 1,
             Deadline::Watchdog | Deadline::Off => turns.len(),
@@ -190,11 +163,41 @@ impl Instance {
         let mut made = 0;
         let result = guarded(limit, code, *over, || {
             let result;
-            (made, result) = entrance.make(store, turns, between);
-            Ok(result?)
+            (made, result) = turns::make(turns, between);
+            result.map_err(|trap| RuntimeError::from(trap).into())
         });
         (made, result)
     }
+}
+
+/// The exported function `name`, if there is one of this type. It lives as long as the
+/// store.
+fn exported<A: WasmTypeList, R: WasmTypeList>(
+    store: &mut Store,
+    exports: &Exports,
+    name: &str,
+) -> Option<VMCallerCheckedAnyfunc> {
+    exports.get_typed_function::<A, R>(store, name).ok()?;
+    let function = exports.get_function(name).ok()?.clone();
+    let VMExtern::Function(handle) = Extern::Function(function).to_vm_extern().unwrap_sys() else {
+        return None;
+    };
+    let function = &handle.get(store.objects_mut().as_sys()).anyfunc;
+    // SAFETY: it lives as long as the store.
+    #[allow(unsafe_code)]
+    Some(unsafe { *function.as_ptr().as_ref() })
+}
+
+/// Where base and size of a memory are written down, as long as the store lives.
+fn definition_of(
+    store: &mut Store,
+    memory: Option<&Memory>,
+) -> Option<NonNull<VMMemoryDefinition>> {
+    let memory = Extern::Memory(memory?.clone());
+    let VMExtern::Memory(handle) = memory.to_vm_extern().unwrap_sys() else {
+        return None;
+    };
+    Some(handle.get(store.objects_mut().as_sys()).vmmemory())
 }
 
 /// Runs `call`, which calls into the guest, for `limit` at most, and finds out

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use wasmer::sys::wasmparser::{Parser, Payload};
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, Features};
-use wasmer::{Engine, ExternType as WasmerExtern, Type};
+use wasmer::{Engine, ExternType as WasmerExtern, FunctionType, Type};
 
 use super::code::Code;
 use super::effort::{CompileOptions, Effort};
@@ -92,6 +92,16 @@ impl Signature {
             params: params.to_vec(),
             results: results.to_vec(),
         }
+    }
+
+    /// That of a host function, in the engine's terms: there are no types besides these.
+    pub(super) fn of_host_function(&self) -> FunctionType {
+        let types = |types: &[ValueType]| -> Vec<_> {
+            let is_wide = |t: &ValueType| *t == ValueType::I64;
+            let of = |t| if is_wide(t) { Type::I64 } else { Type::I32 };
+            types.iter().map(of).collect()
+        };
+        FunctionType::new(types(&self.params), types(&self.results))
     }
 }
 

@@ -38,11 +38,15 @@ impl Budget {
     }
 }
 
+/// The stack that guests run on.
+pub(super) static VM_CONFIG: VMConfig = VMConfig {
+    wasm_stack_size: Some(STACK_BYTES),
+};
+
 /// How the memories and tables of one instance are made.
 pub(super) struct GuestTunables {
     base: BaseTunables,
     budget: Arc<Budget>,
-    config: VMConfig,
     /// Told the place of the last global, if that is of interest.
     made: Option<Arc<OnceLock<Location>>>,
 }
@@ -81,9 +85,6 @@ impl GuestTunables {
             budget: Arc::new(Budget {
                 left: AtomicUsize::new(memory),
             }),
-            config: VMConfig {
-                wasm_stack_size: Some(STACK_BYTES),
-            },
         }
     }
 }
@@ -171,7 +172,7 @@ impl Tunables for GuestTunables {
     }
 
     fn vmconfig(&self) -> &VMConfig {
-        &self.config
+        &VM_CONFIG
     }
 }
 

@@ -1,11 +1,11 @@
 //! [`Turn`]: a guest call that is due, and how several are made in one entry into
-//! the engine, which takes longer than most of them: it sets up a stack, a handler
-//! of traps and what host functions find the store by.
+//! the engine, which takes longer than most of them: it sets up a stack and a handler
+//! of traps.
 //!
-//! The entry is a function of our own in the place of what the compiler makes to
-//! call one of its own: it runs on the guest's stack and calls each in turn. A trap
-//! leaves that stack as it is, so that nothing may be held there meanwhile that has
-//! to be dropped.
+//! What is entered is code of our own, which runs on the guest's stack and calls each
+//! function in turn. A trap leaves that stack as it is, so that nothing may be held
+//! there meanwhile that has to be dropped. The store stays out of it: host functions do
+//! [without](super::host_fn).
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -13,15 +13,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
 use wasmer::sys::vm::{
-    InternalStoreHandle, MaybeInstanceOwned, VMCallerCheckedAnyfunc, VMContext, VMExtern,
-    VMFunction, VMFunctionBody, VMFunctionContext, VMFunctionKind, VMSignatureHash,
+    InternalStoreHandle, MaybeInstanceOwned, Trap, VMCallerCheckedAnyfunc, VMExtern, VMFunction,
+    VMFunctionKind, VMSignatureHash, catch_traps,
 };
-use wasmer::{
-    AsStoreMut, Extern, FunctionType, RuntimeError, Store, Type, TypedFunction, VMExternToExtern,
-};
+use wasmer::{AsStoreMut as _, Extern, Function, Store, VMExternToExtern as _};
 use wasmer_types::RawValue;
 
 use super::clock;
+use super::module::Signature;
+use super::tunables::VM_CONFIG;
 use crate::meter::Callback;
 
 /// The most arguments that a function has which the host calls.
@@ -63,22 +63,31 @@ impl Turn {
     /// Makes the call, from within an entry.
     #[inline]
     fn make(&self) {
-        let mut values = self.arguments.map(|argument| RawValue {
+        let arguments = self.arguments.map(|argument| RawValue {
             u128: argument.into(),
         });
-        let VMCallerCheckedAnyfunc {
-            func_ptr,
-            vmctx,
-            call_trampoline,
-            ..
-        } = self.function;
-        // SAFETY: it is an exported function of the instance that is entered, with
-        // arguments of its type and room for its result.
-        #[allow(unsafe_code)]
-        unsafe {
-            call_trampoline(vmctx.vmctx, func_ptr, values.as_mut_ptr());
-            self.result.set(values[0].u32);
-        }
+        self.result.set(made(self.function, arguments));
+    }
+}
+
+/// Calls an exported function of an instance that has been entered, with arguments of
+/// its type; its result, if it has one.
+#[inline]
+fn made<const COUNT: usize>(
+    function: VMCallerCheckedAnyfunc,
+    mut values: [RawValue; COUNT],
+) -> u32 {
+    let VMCallerCheckedAnyfunc {
+        func_ptr,
+        vmctx,
+        call_trampoline,
+        ..
+    } = function;
+    // SAFETY: the arguments are of its type, and there is room for its result.
+    #[allow(unsafe_code)]
+    unsafe {
+        call_trampoline(vmctx.vmctx, func_ptr, values.as_mut_ptr());
+        values[0].u32
     }
 }
 
@@ -111,67 +120,64 @@ impl Turns<'_> {
     }
 }
 
-/// What the engine enters.
-#[allow(unsafe_code)]
-unsafe extern "C" fn in_turn(
-    _: *mut VMContext,
-    _: *const VMFunctionBody,
-    arguments: *mut RawValue,
-) {
-    // SAFETY: `Entry::make` hands over this address, of a value that outlives the call.
-    let turns = unsafe { &*ptr::with_exposed_provenance::<Turns<'_>>((*arguments).u64 as usize) };
-    turns.make();
+/// Makes calls of functions of an instance, one after the other, as far as `between`
+/// lets them follow each other. How many have returned, and what ended the one after
+/// them.
+pub(super) fn make(turns: &[Turn], between: Between<'_>) -> (usize, Result<(), Trap>) {
+    let turns = Turns {
+        turns,
+        between,
+        made: Cell::new(0),
+        panic: Cell::new(None),
+    };
+    let address = ptr::from_ref(&turns).expose_provenance();
+    let enter = move || {
+        // SAFETY: `turns` outlives the entry.
+        #[allow(unsafe_code)]
+        let turns = unsafe { &*ptr::with_exposed_provenance::<Turns<'_>>(address) };
+        turns.make();
+    };
+    // SAFETY: a trap finds nothing to be dropped.
+    #[allow(unsafe_code)]
+    let result = unsafe { catch_traps(None, &VM_CONFIG, enter) };
+    if let Some(panic) = turns.panic.take() {
+        resume_unwind(panic);
+    }
+    (turns.made.get(), result)
 }
 
-/// The way into an instance.
-pub(super) struct Entrance(TypedFunction<u64, ()>);
-
-impl Entrance {
-    /// Of the instance in `store`.
-    pub(super) fn new(store: &mut Store) -> Result<Self, RuntimeError> {
-        let anyfunc = VMCallerCheckedAnyfunc {
-            // Nobody calls it but by the trampoline, which does not look at it.
-            func_ptr: (in_turn as *const ()).cast(),
-            type_signature_hash: VMSignatureHash::new(0),
-            vmctx: VMFunctionContext {
-                host_env: ptr::null_mut(),
-            },
-            call_trampoline: in_turn,
-        };
-        let function = VMFunction {
-            anyfunc: MaybeInstanceOwned::Host(Box::new(UnsafeCell::new(anyfunc))),
-            signature: FunctionType::new([Type::I64], []),
-            kind: VMFunctionKind::Static,
-            host_data: Box::new(()),
-        };
-        let objects = store.objects_mut().as_sys_mut();
-        let handle = InternalStoreHandle::new(objects, function);
-        match VMExtern::Function(handle).to_extern(store) {
-            Extern::Function(function) => function.typed(store).map(Self),
-            _ => Err(RuntimeError::new("a function is something else")),
-        }
+/// Calls a function that takes a `u32` and gives one, from within a host function that
+/// its instance has called.
+pub(super) fn call(function: VMCallerCheckedAnyfunc, argument: u32) -> Result<u32, Trap> {
+    let values = [RawValue {
+        u128: argument.into(),
+    }];
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    unsafe {
+        catch_traps(None, &VM_CONFIG, move || made(function, values))
     }
+}
 
-    /// Makes calls of functions of the instance in `store`, one after the other, as
-    /// far as `between` lets them follow each other. How many have returned, and what
-    /// ended the one after them.
-    pub(super) fn make(
-        &self,
-        store: &mut Store,
-        turns: &[Turn],
-        between: Between<'_>,
-    ) -> (usize, Result<(), RuntimeError>) {
-        let turns = Turns {
-            turns,
-            between,
-            made: Cell::new(0),
-            panic: Cell::new(None),
-        };
-        let address = ptr::from_ref(&turns).expose_provenance();
-        let result = self.0.call(store, address as u64);
-        if let Some(panic) = turns.panic.take() {
-            resume_unwind(panic);
-        }
-        (turns.made.get(), result)
+/// A function of our own that modules may import, as `called` is told to call it. `data`
+/// lives as long as it does.
+pub(super) fn host_function(
+    store: &mut Store,
+    signature: &Signature,
+    called: impl FnOnce(VMSignatureHash) -> VMCallerCheckedAnyfunc,
+    data: Box<dyn Any>,
+) -> Function {
+    let signature = signature.of_host_function();
+    let hash = store.engine().as_sys().register_signature(&signature);
+    let function = VMFunction {
+        anyfunc: MaybeInstanceOwned::Host(Box::new(UnsafeCell::new(called(hash)))),
+        signature,
+        kind: VMFunctionKind::Static,
+        host_data: data,
+    };
+    let handle = InternalStoreHandle::new(store.objects_mut().as_sys_mut(), function);
+    match VMExtern::Function(handle).to_extern(store) {
+        Extern::Function(function) => function,
+        _ => unreachable!("a function is no other kind of extern"),
     }
 }

@@ -115,11 +115,11 @@ fn writable(state: &VmState, map: MapType) -> Result<(Rc<StreamContext>, HttpMap
 
 /// Changes a map of the stream at hand.
 fn change(
-    c: &Cx<'_>,
+    state: &VmState,
     map: MapType,
     change: impl FnOnce(&mut HeaderMap, HttpMap),
 ) -> Result<(), Status> {
-    let (cx, map) = writable(c.state(), map)?;
+    let (cx, map) = writable(state, map)?;
     let mut headers = cx.headers(map).ok_or(Status::BadArgument)?;
     change(&mut headers, map);
     drop(headers);
@@ -175,7 +175,7 @@ fn set_pairs(c: &mut Cx<'_>, map: u32, pairs: u32, length: u32) -> Outcome {
     let map = map_type(map)?;
     let mut pairs = wire::decode_pairs(c.read(pairs, length)?).unwrap_or_default();
     let values = header_values(c.state());
-    change(c, map, |headers, map| {
+    change(c.state(), map, |headers, map| {
         values.restore(headers, &mut pairs);
         headers.clear();
         for (name, value) in pairs {
@@ -195,11 +195,11 @@ fn get_value(
     length_out: u32,
 ) -> Outcome {
     let map = map_type(map)?;
-    let state = c.state().clone();
+    let state = c.state();
     let name = c.read(name, name_length)?;
-    let map = Readable::of(&state, map)?;
+    let map = Readable::of(state, map)?;
     let value = map.with(|headers| headers.get(map.canonical(name)).cloned());
-    let values = header_values(&state);
+    let values = header_values(state);
     match value.flatten().and_then(|value| values.shown(&value)) {
         Some(value) => c.give(&value, value_out, length_out),
         None if state.abi == AbiVersion::V0_1_0 => c.give(&[], value_out, length_out),
@@ -212,11 +212,11 @@ fn has_room(headers: &HeaderMap, name: &[u8], value: &[u8], max: usize) -> bool 
     headers.len() < MAP_ENTRIES_MAX && headers.byte_size() + name.len() + value.len() <= max
 }
 
-fn done_if(fits: bool, c: &Cx<'_>) -> Outcome {
+fn done_if(fits: bool, state: &VmState) -> Outcome {
     if fits {
         return Ok(());
     }
-    c.state().limit_reached(Limit::HeaderBytes);
+    state.limit_reached(Limit::HeaderBytes);
     Err(Status::InternalFailure.into())
 }
 
@@ -226,13 +226,13 @@ fn add_value(c: &mut Cx<'_>, map: u32, n: u32, n_length: u32, v: u32, v_length: 
     let value = c.read_bytes(v, v_length)?;
     let max = c.state().config.limits.header_bytes;
     let mut fits = true;
-    change(c, map, |headers, map| {
+    change(c.state(), map, |headers, map| {
         fits = has_room(headers, &name, &value, max);
         if fits {
             headers.add(canonical_bytes(map, name), value);
         }
     })?;
-    done_if(fits, c)
+    done_if(fits, c.state())
 }
 
 fn replace_value(
@@ -244,24 +244,26 @@ fn replace_value(
     v_length: u32,
 ) -> Outcome {
     let map = map_type(map)?;
-    let name = c.read_bytes(n, n_length)?;
+    let state = c.state();
     let value = c.read_bytes(v, v_length)?;
-    let max = c.state().config.limits.header_bytes;
+    let name = c.read(n, n_length)?;
+    let max = state.config.limits.header_bytes;
     let mut fits = true;
-    change(c, map, |headers, map| {
-        fits = has_room(headers, &name, &value, max);
+    change(state, map, |headers, map| {
+        fits = has_room(headers, name, &value, max);
         if fits {
-            headers.replace(canonical_bytes(map, name), value);
+            headers.replace_copied(canonical(map, name), value);
         }
     })?;
-    done_if(fits, c)
+    done_if(fits, state)
 }
 
 fn remove_value(c: &mut Cx<'_>, map: u32, name: u32, length: u32) -> Outcome {
     let map = map_type(map)?;
-    let name = c.read_bytes(name, length)?;
-    change(c, map, |headers, map| {
-        headers.remove(canonical(map, &name));
+    let state = c.state();
+    let name = c.read(name, length)?;
+    change(state, map, |headers, map| {
+        headers.remove(canonical(map, name));
     })?;
     Ok(())
 }

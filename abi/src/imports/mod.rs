@@ -54,7 +54,6 @@ impl From<Status> for Stop {
 
 impl IntoWasm for Outcome {
     type Wasm = u32;
-    const RESULTS: &'static [ValueType] = u32::RESULTS;
     fn into_wasm(self) -> Result<u32, HostTrap> {
         match self {
             Ok(()) => Ok(Status::Ok as u32),
@@ -64,9 +63,6 @@ impl IntoWasm for Outcome {
     }
     fn denied() -> u32 {
         Status::InternalFailure as u32
-    }
-    fn number(status: &u32) -> Option<u32> {
-        Some(*status)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The whole surface links.
 
-use weir_abi::{Module, unimplemented_hostcalls};
+use weir_abi::{HeadersStatus, Module, Reason, VmFailed, unimplemented_hostcalls};
 
 use crate::guest::Guest;
 use crate::signatures::{HOSTCALLS, WASI, params};
@@ -97,4 +97,38 @@ fn the_readme_lists_what_is_not_implemented() {
     let mut unimplemented = unimplemented_hostcalls().to_vec();
     unimplemented.sort_unstable_by_key(|name| HOSTCALLS.iter().position(|(n, ..)| n == name));
     assert_eq!(listed, unimplemented);
+}
+
+#[test]
+fn a_hostcall_may_be_a_callback_itself() {
+    // The message is where the number of headers points: 8, of one byte.
+    let guest = Guest::new()
+        .text(r#"(export "proxy_on_request_headers" (func $proxy_log)) (data (i32.const 8) "!")"#);
+    let rig = Rig::new(&guest);
+    assert_eq!(
+        rig.vm.on_request_headers(rig.context, true),
+        Ok(HeadersStatus::Continue)
+    );
+    // The level is the number of the context.
+    assert_eq!(rig.told(), ["Info: !"]);
+}
+
+#[test]
+fn a_hostcall_may_be_called_by_a_table_if_its_type_is_right() {
+    let by_table = |ty: &str| {
+        let call = format!(
+            "(drop (call_indirect {ty} (i32.const 2) (i32.const 8) (i32.const 1) (i32.const 0)))"
+        );
+        let guest = Guest::new()
+            .text(r#"(table 1 funcref) (elem (i32.const 0) func $proxy_log)"#)
+            .text(r#"(data (i32.const 8) "!")"#)
+            .on("proxy_on_request_headers", &call);
+        Rig::new(&guest)
+    };
+    let rig = by_table("(param i32 i32 i32) (result i32)");
+    rig.request_headers();
+    assert_eq!(rig.told(), ["Info: !"]);
+    let rig = by_table("(param i32 i32 i32) (result i64)");
+    assert_eq!(rig.vm.on_request_headers(rig.context, true), Err(VmFailed));
+    assert_eq!(rig.vm.failure().unwrap().reason, Reason::Trap);
 }
