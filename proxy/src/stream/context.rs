@@ -106,9 +106,7 @@ impl FilteredStream {
     /// Whether the filter at `index` can have two callbacks at once: nobody looks at
     /// what it does in each, and nothing waits to be dealt with between them.
     pub(super) fn takes_two_at_once(&self, index: usize) -> bool {
-        !self.slots[index].is_watched()
-            && self.info.trace.is_none()
-            && self.events.borrow().is_empty()
+        !self.slots[index].is_watched() && self.info.trace.is_none() && !self.has_events()
     }
 
     /// Creates a context that gets the request's headers at once, if the guest lets it.

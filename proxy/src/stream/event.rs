@@ -49,6 +49,12 @@ impl FilteredStream {
         }
     }
 
+    /// Whether something is queued. Mostly nothing is.
+    #[inline]
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.borrow().is_empty()
+    }
+
     /// Handles everything that is queued.
     pub(crate) fn handle_events(self: &Rc<Self>) {
         while let Some(event) = self.next_event(|_| true) {

@@ -446,6 +446,9 @@ impl FilteredStream {
             self.fail_filter();
             return None;
         };
+        if !self.has_events() {
+            return (!self.is_over(direction)).then_some(status);
+        }
         if self.diverted() || self.is_over(direction) {
             return None;
         }

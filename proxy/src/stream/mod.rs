@@ -260,7 +260,7 @@ impl FilteredStream {
 
     /// Waits until an event is queued.
     pub(crate) fn poll_events(&self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.events.borrow().is_empty() {
+        if self.has_events() {
             return Poll::Ready(());
         }
         match &mut *self.waiting.borrow_mut() {

@@ -51,6 +51,7 @@ pub(super) struct Seen {
 
 impl FilteredStream {
     /// The filter at `index` is about to get a callback.
+    #[inline]
     pub(super) fn before_callback(
         self: &Rc<Self>,
         index: usize,
@@ -67,6 +68,7 @@ impl FilteredStream {
     }
 
     /// It has returned. What it asked for is still in the queue.
+    #[inline]
     pub(super) fn watch_callback(
         &self,
         index: usize,
@@ -75,9 +77,12 @@ impl FilteredStream {
         seen: Seen,
         action: Action,
     ) {
-        if !self.slots[index].is_watched() {
-            return;
+        if self.slots[index].is_watched() {
+            self.compare(index, direction, step, seen, action);
         }
+    }
+
+    fn compare(&self, index: usize, direction: Direction, step: Step, seen: Seen, action: Action) {
         let action = if self.has_continued(index, direction) {
             action.continued()
         } else {
