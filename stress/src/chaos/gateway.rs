@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use weir_benches::load::{self, Outcome, Plan, upstream};
 use weir_conformance::guests::CHAOS;
+use weir_load::{Outcome, Plan, upstream};
 use weir_stress::Weir;
 
 /// What is run, and what it is given.
@@ -94,7 +94,7 @@ pub(crate) const PLAIN: &str = "root_id: plain";
 
 /// Loads a listener whose requests must all be served.
 pub(crate) fn load(weir: &Weir, listener: &str, seconds: u64, pace: Duration) -> Result<Outcome> {
-    let outcome = load::run(&Plan {
+    let outcome = weir_load::run(&Plan {
         address: weir.listener(listener)?,
         connections: 8,
         duration: Duration::from_secs(seconds),

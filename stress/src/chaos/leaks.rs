@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use weir_benches::load::{self, Plan};
+use weir_load::Plan;
 
 use crate::gateway::Programs;
 
@@ -21,7 +21,7 @@ pub(crate) fn run(programs: &Programs, count: usize) -> Result<()> {
     let weir = programs.start(2, &[("chaos", LIMITS)])?;
     let address = weir.listener("chaos")?;
     let requests = |count| {
-        load::run(&Plan {
+        weir_load::run(&Plan {
             address,
             connections: 16,
             duration: Duration::from_secs(3600),

@@ -87,7 +87,7 @@ pub(crate) fn run(programs: &Programs, count: usize, seconds: u64) -> Result<()>
         }
         Ok((during?, reloads?))
     })?;
-    let millis = |outcome: &weir_benches::load::Outcome, percent| {
+    let millis = |outcome: &weir_load::Outcome, percent| {
         outcome.latencies.percentile(percent).as_secs_f64() * 1e3
     };
     println!(

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use weir_benches::load::Outcome;
 use weir_conformance::Client;
+use weir_load::Outcome;
 use weir_stress::Weir;
 
 use crate::gateway::{Programs, load, median};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use tempfile::TempDir;
-use weir_benches::load::{self, Plan as Load};
 use weir_conformance::server::{Failure, Server};
 use weir_conformance::suite::proxy::{Kind, Proxy};
 use weir_conformance::{Client, Over};
+use weir_load::Plan as Load;
 
 use crate::gateway::{Programs, median};
 
@@ -149,7 +149,7 @@ fn turn(kind: &Kind, failure: Failure, plan: &Plan, seen: &mut Seen) -> Result<(
 fn ask(address: SocketAddr, over: &AtomicBool) -> Result<(usize, usize, Duration)> {
     let (mut requests, mut failed, mut slowest) = (0, 0, Duration::ZERO);
     while !over.load(Ordering::Relaxed) {
-        let outcome = load::run(&Load {
+        let outcome = weir_load::run(&Load {
             address,
             connections: CONNECTIONS,
             duration: TURN,

@@ -11,9 +11,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use weir_benches::load::upstream;
 use weir_conformance::frames::{ACK, END_HEADERS, END_STREAM, PREFACE, RawFrame, get_block, kind};
 use weir_conformance::tls::Authority;
+use weir_load::upstream;
 
 /// Loopback addresses that clients come from: each has ports of its own.
 const SOURCES: usize = 16;

@@ -18,9 +18,9 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
-use weir_benches::load::Outcome;
 use weir_conformance::Over;
 use weir_conformance::tls::Authority;
+use weir_load::Outcome;
 use weir_stress::Weir;
 
 use self::client::{Clients, HOST, Kind, Waiting};

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use weir_benches::load::open::{self, Schedule};
-use weir_benches::load::upstream;
+use weir_load::open::{self, Schedule};
+use weir_load::upstream;
 
 /// An open-loop load generator for HTTP/1.1, and an upstream.
 #[derive(Parser)]
