@@ -20,6 +20,7 @@ mod process;
 mod programs;
 mod progress;
 mod pypi;
+mod release;
 mod stress;
 mod test;
 mod toolchain;
@@ -65,6 +66,8 @@ usage: cargo xtask <command>
   languages
             measure what the same filter costs in each language
   lint      check formatting and lints
+  release   build Weir into target/release, optimised by what it does under load: it is
+            built, loaded and built again, which takes an hour of CPU
   sidecars  measure what a call costs that passes two sidecars, Weir's and Envoy's, in
             network namespaces, which take root; with --rounds N, --seconds N,
             --rate N how long, and how many requests a second
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         ["interrupts", ref rest @ ..] => stress::interrupts(rest),
         ["languages"] => languages::run(),
         ["lint"] => lint::run(),
+        ["release"] => release::run(),
         ["sidecars", ref rest @ ..] => bench::sidecars::run(rest),
         ["soak", "callouts", ref rest @ ..] => stress::soak(rest),
         ["test"] => test::run(),

@@ -76,7 +76,8 @@ impl Toolchain {
     }
 }
 
-fn rustc() -> Command {
+/// The compiler.
+pub(crate) fn rustc() -> Command {
     Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
 }
 

@@ -117,7 +117,7 @@ fn start(is_envoy: bool) -> Result<Run> {
         let address = fs::read_to_string(&admin).ok()?.trim().parse().ok()?;
         is_ready(address).then_some(())
     })?;
-    let (ready, cpu) = (began.elapsed(), cpu_time_of(pid)?);
+    let (ready, cpu) = (began.elapsed(), cpu_time_of(pid)?.all());
     // What is let go of takes a moment.
     thread::sleep(Duration::from_secs(3));
     let before = cpu_time_of(pid)?;
@@ -134,7 +134,7 @@ fn start(is_envoy: bool) -> Result<Run> {
         ready,
         cpu,
         memory: memory_of(pid)?,
-        update: (cpu_time_of(pid)? - before) / UPDATES as u32,
+        update: (cpu_time_of(pid)? - before).all() / UPDATES as u32,
     })
 }
 

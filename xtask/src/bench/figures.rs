@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::load::{Load, Paced};
-use super::server::Memory;
+use super::server::{CpuTime, Memory};
 
 /// What is measured: its name in the file, and its decimals in a table.
 pub(super) struct Figure {
@@ -20,6 +20,8 @@ const fn figure(name: &'static str, decimals: usize) -> Figure {
 
 /// CPU time per request.
 pub(super) const CPU: Figure = figure("cpu_us", 1);
+/// Of it, what was not the kernel's.
+pub(super) const USER: Figure = figure("cpu_user_us", 1);
 /// In a closed loop.
 pub(super) const RATE: Figure = figure("requests_per_second", 0);
 /// CPU time in a closed loop: near 100 the proxy was what set the pace.
@@ -45,12 +47,13 @@ impl Samples {
         self.0.entry(figure.name).or_default().push(value);
     }
 
-    pub(super) fn closed(&mut self, load: &Load, cpu_time: Duration) {
+    pub(super) fn closed(&mut self, load: &Load, cpu_time: CpuTime) {
         let requests = load.requests.max(1) as f64;
         let elapsed = load.elapsed.as_secs_f64();
-        self.push(&CPU, micros(cpu_time) / requests);
+        self.push(&CPU, micros(cpu_time.all()) / requests);
+        self.push(&USER, micros(cpu_time.user) / requests);
         self.push(&RATE, requests / elapsed);
-        self.push(&CORE, 100.0 * cpu_time.as_secs_f64() / elapsed);
+        self.push(&CORE, 100.0 * cpu_time.all().as_secs_f64() / elapsed);
         self.push(&FAILED, 100.0 * load.failed as f64 / requests);
     }
 
@@ -110,9 +113,13 @@ mod tests {
             failed: 10,
             elapsed: Duration::from_millis(500),
         };
-        samples.closed(&load, Duration::from_millis(250));
-        let medians = [CPU, RATE, CORE, FAILED].map(|figure| samples.median(&figure));
-        assert_eq!(medians, [250.0, 2000.0, 50.0, 1.0]);
+        let cpu_time = CpuTime {
+            user: Duration::from_millis(150),
+            kernel: Duration::from_millis(100),
+        };
+        samples.closed(&load, cpu_time);
+        let medians = [CPU, USER, RATE, CORE, FAILED].map(|figure| samples.median(&figure));
+        assert_eq!(medians, [250.0, 150.0, 2000.0, 50.0, 1.0]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod scenario;
 mod server;
 pub(crate) mod sidecars;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -28,7 +29,7 @@ use serde_json::{Value, json};
 use self::figures::{RATE, Samples};
 use self::load::Upstream;
 use self::report::Report;
-use self::scenario::{Kind, SCENARIOS, Scenario};
+use self::scenario::{Filters, Kind, SCENARIOS, Scenario};
 use self::server::Server;
 use crate::process::{self, output_of};
 use crate::progress::step;
@@ -44,7 +45,11 @@ const PACE: f64 = 0.7;
 /// Between two configurations.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-const PACKAGES: [&str; 3] = ["nghttp2-client", "nginx", "wrk"];
+const LOAD_PACKAGES: [&str; 2] = ["nghttp2-client", "wrk"];
+const PACKAGES: [&str; 1] = ["nginx"];
+
+/// How long a Weir that is trained does what a scenario asks for.
+const TRAINING_SECONDS: u64 = 3;
 
 const MICRO: [&str; 4] = ["bench", "--workspace", "--bench", "micro"];
 
@@ -118,10 +123,7 @@ impl Extent {
 
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let extent = Extent::parse(arguments)?;
-    ensure!(
-        thread::available_parallelism()?.get() >= 2,
-        "the proxy and the load need a core each"
-    );
+    prepare()?;
     debian::install(&PACKAGES)?;
     envoy::find()?;
     build()?;
@@ -135,9 +137,54 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     })
 }
 
-fn build() -> Result<()> {
+/// Gets what every load takes.
+fn prepare() -> Result<()> {
+    ensure!(
+        thread::available_parallelism()?.get() >= 2,
+        "the proxy and the load need a core each"
+    );
+    debian::install(&LOAD_PACKAGES)?;
     filters::run()?;
-    guests::build_bench()?;
+    guests::build_bench()
+}
+
+/// Gets what [`train`] takes.
+///
+/// # Errors
+/// Something is missing that cannot be got.
+pub(crate) fn prepare_training() -> Result<()> {
+    prepare()?;
+    step("building the load generator", || {
+        let build = ["build", "--profile", "bench", "--package", "weir-load"];
+        process::build(&mut workspace::cargo(&build)?)
+    })
+}
+
+/// Has a Weir do what it does in the scenarios that measure one where all is well.
+///
+/// # Errors
+/// It does not do it, or does not end well.
+pub(crate) fn train(program: &Path) -> Result<()> {
+    server::give(&program.display().to_string());
+    let upstream = Upstream::start()?;
+    let scenarios = SCENARIOS.iter().filter(|scenario| {
+        // Many modules are nothing but many times the same.
+        !scenario.fails && !matches!(scenario.filters, Filters::Distinct(_))
+    });
+    for scenario in scenarios {
+        step(&format!("under load: {}", scenario.title), || {
+            let server = Server::start(Kind::Weir, scenario, upstream.address())?;
+            let load = disturbed(&server, scenario, || {
+                load::closed(scenario, server.address(), TRAINING_SECONDS)
+            })?;
+            check(scenario, &server, load.requests, load.failed)?;
+            server.end()
+        })?;
+    }
+    Ok(())
+}
+
+fn build() -> Result<()> {
     step("building weir and the load generator, optimised", || {
         let mut build = workspace::cargo(&["build", "--profile", "bench", "--workspace"])?;
         if !server::is_given() {

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-use super::figures::{CORE, CPU, FAILED, Figure, MEMORY, P50, P99, P999, PEAK, RATE, START};
+use super::figures::{CORE, CPU, FAILED, Figure, MEMORY, P50, P99, P999, PEAK, RATE, START, USER};
 use super::plot;
 use super::scenario::{Kind, SCENARIOS};
 use crate::layout;
@@ -22,10 +22,15 @@ struct Table {
     spread: bool,
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     Table {
         heading: "CPU per request, us",
         figures: &[CPU],
+        spread: true,
+    },
+    Table {
+        heading: "Of it in user mode, us",
+        figures: &[USER],
         spread: true,
     },
     Table {
@@ -60,6 +65,9 @@ const TABLES: [Table; 7] = [
         spread: true,
     },
 ];
+
+/// Scenarios that differ in nothing but how many hello filters there are.
+const CHAINS: [(&str, usize); 4] = [("plain", 0), ("hello", 1), ("hello-5", 5), ("hello-20", 20)];
 
 /// Whether two runs differ in nothing but the time at which they were made.
 fn is_comparable(one: &Value, other: &Value) -> bool {
@@ -114,7 +122,39 @@ impl Report {
             let _ = self.table(&table, &mut text);
         }
         let _ = self.native(&mut text);
+        let _ = self.one_more(&mut text);
         text
+    }
+
+    /// What one more hello filter adds.
+    fn one_more(&self, text: &mut String) -> std::fmt::Result {
+        let of = |name: &str, kind: Kind, figure: &Figure| {
+            median(&self.0["scenarios"][name]["proxies"][kind.name()], figure)
+        };
+        let mut rows = String::new();
+        for pair in CHAINS.windows(2) {
+            let [(shorter, few), (longer, many)] = [pair[0], pair[1]];
+            let mut row = format!("| from {few} to {many} |");
+            for figure in [&CPU, &USER] {
+                let added = [Kind::Weir, Kind::Envoy].map(|kind| {
+                    let more = of(longer, kind, figure)? - of(shorter, kind, figure)?;
+                    Some(more / (many - few) as f64)
+                });
+                let [Some(weir), Some(envoy)] = added else {
+                    return Ok(());
+                };
+                write!(row, " {weir:.1} | {envoy:.1} | {:.2} |", weir / envoy)?;
+            }
+            writeln!(rows, "{row}")?;
+        }
+        writeln!(
+            text,
+            "\n**What one more hello filter adds to the CPU per request, us**\n\n\
+             | filters | Weir | Envoy | Weir / Envoy | Weir, user mode | Envoy, user mode \
+             | Weir / Envoy |\n|---|---|---|---|---|---|---|"
+        )?;
+        text.push_str(&rows);
+        Ok(())
     }
 
     /// What filters cost beside the same done by Weir itself.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Sub;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::load::HEADERS;
 use super::scenario::{Filters, Kind, Scenario};
 use super::{LOAD_CORE, PROXY_CORE, config};
-use crate::process::{Running, output_of};
+use crate::process::{self, Running, output_of};
 use crate::{envoy, layout};
 
 /// How long a proxy may take to compile its filters.
@@ -41,6 +42,30 @@ pub(super) struct Server {
 pub(super) struct Memory {
     pub(super) now: u64,
     pub(super) peak: u64,
+}
+
+/// Time that a process has had on processors.
+#[derive(Clone, Copy)]
+pub(super) struct CpuTime {
+    pub(super) user: Duration,
+    pub(super) kernel: Duration,
+}
+
+impl CpuTime {
+    pub(super) fn all(self) -> Duration {
+        self.user + self.kernel
+    }
+}
+
+impl Sub for CpuTime {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            user: self.user - earlier.user,
+            kernel: self.kernel - earlier.kernel,
+        }
+    }
 }
 
 impl Server {
@@ -143,8 +168,22 @@ impl Server {
         Ok(())
     }
 
-    /// CPU time of all threads since the start, in user and kernel mode.
-    pub(super) fn cpu_time(&self) -> Result<Duration> {
+    /// Has the proxy end by itself.
+    pub(super) fn end(mut self) -> Result<()> {
+        let pid = self.process.0.id().to_string();
+        process::run(Command::new("kill").args(["-TERM", &pid]))?;
+        let status = self.process.0.wait()?;
+        ensure!(
+            status.success(),
+            "{} ended with {status}; its log is {}",
+            self.kind.name(),
+            self.log().display()
+        );
+        Ok(())
+    }
+
+    /// CPU time of all threads since the start.
+    pub(super) fn cpu_time(&self) -> Result<CpuTime> {
         cpu_time_of(self.process.0.id())
     }
 
@@ -158,13 +197,14 @@ fn proc(pid: u32, file: &str) -> Result<String> {
     Ok(fs::read_to_string(format!("/proc/{pid}/{file}"))?)
 }
 
-/// CPU time of all threads of the process `pid`, in user and kernel mode.
-pub(super) fn cpu_time_of(pid: u32) -> Result<Duration> {
+/// CPU time of all threads of the process `pid`.
+pub(super) fn cpu_time_of(pid: u32) -> Result<CpuTime> {
     let ticks = cpu_ticks(&proc(pid, "stat")?).context("/proc/PID/stat has another form")?;
     let per_second = output_of(Command::new("getconf").arg("CLK_TCK"))
         .and_then(|text| text.parse::<u32>().ok())
         .context("getconf does not tell CLK_TCK")?;
-    Ok(Duration::from_secs(ticks) / per_second)
+    let [user, kernel] = ticks.map(|ticks| Duration::from_secs(ticks) / per_second);
+    Ok(CpuTime { user, kernel })
 }
 
 /// What the process `pid` has in memory.
@@ -350,12 +390,12 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: usize) -> Result<Str
     Ok(answer)
 }
 
-/// `utime + stime` of `proc_pid_stat(5)`: fields 14 and 15, where the second field,
+/// `utime` and `stime` of `proc_pid_stat(5)`: fields 14 and 15, where the second field,
 /// in parentheses, may hold anything.
-fn cpu_ticks(stat: &str) -> Option<u64> {
+fn cpu_ticks(stat: &str) -> Option<[u64; 2]> {
     let (_, from_third) = stat.rsplit_once(") ")?;
     let mut times = from_third.split(' ').skip(11).map(str::parse::<u64>);
-    Some(times.next()?.ok()? + times.next()?.ok()?)
+    Some([times.next()?.ok()?, times.next()?.ok()?])
 }
 
 /// A field of `proc_pid_status(5)`, in bytes.
@@ -372,7 +412,7 @@ mod tests {
     #[test]
     fn cpu_time_is_that_of_user_and_kernel_mode() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 500 0 0 0 120 30 9 9 20 0 4 0";
-        assert_eq!(cpu_ticks(stat), Some(150));
+        assert_eq!(cpu_ticks(stat), Some([120, 30]));
     }
 
     #[test]
