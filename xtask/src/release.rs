@@ -26,10 +26,13 @@ pub(crate) fn run() -> Result<()> {
     let target = output_of(rustc().args(["--print", "host-tuple"]))
         .context("rustc does not tell what machine it is on")?;
     let folder = layout::root().join("target/release-build");
-    let counts = folder.join("counts");
-    if counts.exists() {
-        // Those of another version are of no use.
-        fs::remove_dir_all(&counts)?;
+    let (counts, finished) = (folder.join("counts"), folder.join("finished"));
+    for stale in [&counts, &finished] {
+        // Counts of another version are of no use, and cargo does not see that what is
+        // built with them has to be built again.
+        if stale.exists() {
+            fs::remove_dir_all(stale)?;
+        }
     }
     bench::prepare_training()?;
     let counting = Build {
@@ -58,7 +61,7 @@ pub(crate) fn run() -> Result<()> {
             "-Cllvm-args=-pgso=false".into(),
         ],
         target: &target,
-        folder: folder.join("finished"),
+        folder: finished,
     };
     let finished = step("building weir", || finished.make())?;
     let program = layout::root().join("target/release").join(PROGRAM);

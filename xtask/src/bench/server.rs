@@ -76,10 +76,25 @@ impl Server {
         scenario: &'static Scenario,
         upstream: SocketAddr,
     ) -> Result<Self> {
+        let has_cache = matches!(scenario.filters, Filters::Distinct(_));
+        Self::start_with(kind, scenario, upstream, has_cache)
+    }
+
+    /// The same of a Weir that need not compile its modules.
+    pub(super) fn start_cached(scenario: &'static Scenario, upstream: SocketAddr) -> Result<Self> {
+        Self::start_with(Kind::Weir, scenario, upstream, true)
+    }
+
+    fn start_with(
+        kind: Kind,
+        scenario: &'static Scenario,
+        upstream: SocketAddr,
+        has_cache: bool,
+    ) -> Result<Self> {
         let folder = layout::root().join("target/bench");
         let folder = folder.join(format!("{}-{}", scenario.name, kind.name()));
         fs::create_dir_all(&folder)?;
-        let program = Program::prepare(kind, scenario, &folder, upstream)?;
+        let program = Program::prepare(kind, scenario, &folder, upstream, has_cache)?;
         let began = Instant::now();
         let process = program.spawn(&folder)?;
         let mut server = Self {
@@ -236,6 +251,7 @@ impl Program {
         scenario: &Scenario,
         folder: &Path,
         upstream: SocketAddr,
+        has_cache: bool,
     ) -> Result<Self> {
         let admin = folder.join("admin");
         if admin.exists() {
@@ -252,7 +268,7 @@ impl Program {
                     config::whole(scenario, 0, upstream)?
                 };
                 fs::write(&config, text)?;
-                let config = if matches!(scenario.filters, Filters::Distinct(_)) {
+                let config = if has_cache {
                     cached(&config)?
                 } else {
                     vec!["--envoy".to_owned(), config.display().to_string()]
@@ -352,6 +368,8 @@ fn cached(config: &Path) -> Result<Vec<String>> {
     )?;
     let mut check = Command::new("taskset");
     check.args(["-c", LOAD_CORE, &weir(), "check"]).arg(&path);
+    // A program that counts what it does is not to count this.
+    check.env("LLVM_PROFILE_FILE", "/dev/null");
     output_of(&mut check).context("`weir check` refuses the configuration")?;
     Ok(vec![path.display().to_string()])
 }
