@@ -134,18 +134,20 @@ impl Report {
         let mut rows = String::new();
         for pair in CHAINS.windows(2) {
             let [(shorter, few), (longer, many)] = [pair[0], pair[1]];
-            let mut row = format!("| from {few} to {many} |");
-            for figure in [&CPU, &USER] {
-                let added = [Kind::Weir, Kind::Envoy].map(|kind| {
-                    let more = of(longer, kind, figure)? - of(shorter, kind, figure)?;
-                    Some(more / (many - few) as f64)
-                });
-                let [Some(weir), Some(envoy)] = added else {
-                    return Ok(());
-                };
-                write!(row, " {weir:.1} | {envoy:.1} | {:.2} |", weir / envoy)?;
+            let added = |kind, figure| {
+                let more = of(longer, kind, figure)? - of(shorter, kind, figure)?;
+                Some(more / (many - few) as f64)
+            };
+            let cells = |figure| {
+                let (weir, envoy) = added(Kind::Weir, figure).zip(added(Kind::Envoy, figure))?;
+                Some(format!("{weir:.1} | {envoy:.1} | {:.2}", weir / envoy))
+            };
+            if let Some((all, user)) = cells(&CPU).zip(cells(&USER)) {
+                writeln!(rows, "| from {few} to {many} | {all} | {user} |")?;
             }
-            writeln!(rows, "{row}")?;
+        }
+        if rows.is_empty() {
+            return Ok(());
         }
         writeln!(
             text,
@@ -319,6 +321,23 @@ mod tests {
         report.add("hello", json!({ "proxies": proxies }));
         let row = "| one hello filter | 24.0 (24.0-24.0) | 20.0 (20.0-20.0) | 1.20 |\n";
         assert!(report.tables().contains(row), "{}", report.tables());
+    }
+
+    #[test]
+    fn what_one_more_filter_adds_is_told_of_the_chains_that_there_are() {
+        let mut report = report();
+        let proxy = |cpu: f64, user: f64| json!({ "cpu_us": [cpu, cpu, cpu], "cpu_user_us": [user, user, user] });
+        for (name, weir, envoy) in [("hello", 20.0, 60.0), ("hello-5", 28.0, 100.0)] {
+            let proxies = json!({
+                "Weir": proxy(weir, weir - 10.0),
+                "Envoy": proxy(envoy, envoy / 2.0),
+            });
+            report.add(name, json!({ "proxies": proxies }));
+        }
+        let tables = report.tables();
+        let row = "| from 1 to 5 | 2.0 | 10.0 | 0.20 | 2.0 | 5.0 | 0.40 |\n";
+        assert!(tables.contains(row), "{tables}");
+        assert_eq!(tables.matches("| from ").count(), 1, "{tables}");
     }
 
     #[test]
