@@ -56,6 +56,18 @@ pub struct Outcome {
     pub latencies: Latencies,
 }
 
+impl Outcome {
+    /// Of requests with these `latencies`, each of which was answered well.
+    fn new(latencies: Vec<Duration>, errors: usize, elapsed: Duration) -> Self {
+        Self {
+            requests: latencies.len(),
+            errors,
+            elapsed,
+            latencies: Latencies::new(latencies),
+        }
+    }
+}
+
 /// Carries out `plan` on this thread.
 ///
 /// # Errors
@@ -77,13 +89,8 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
     if in_time.is_err() {
         tally.errors += tally.under_way;
     }
-    let latencies = Latencies::new(std::mem::take(&mut tally.latencies));
-    Ok(Outcome {
-        requests: latencies.len(),
-        errors: tally.errors,
-        elapsed,
-        latencies,
-    })
+    let latencies = std::mem::take(&mut tally.latencies);
+    Ok(Outcome::new(latencies, tally.errors, elapsed))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::client::{RESPONSE_SIZE, connect, read_response};
-use super::{GRACE, Latencies, Outcome};
+use super::{GRACE, Outcome};
 
 /// What to send, and when.
 #[derive(Debug, Clone)]
@@ -89,13 +89,8 @@ pub fn run(schedule: &Schedule) -> io::Result<Outcome> {
     if in_time.is_err() {
         tally.errors += tally.under_way + tally.due.len();
     }
-    let latencies = Latencies::new(std::mem::take(&mut tally.latencies));
-    Ok(Outcome {
-        requests: latencies.len(),
-        errors: tally.errors,
-        elapsed,
-        latencies,
-    })
+    let latencies = std::mem::take(&mut tally.latencies);
+    Ok(Outcome::new(latencies, tally.errors, elapsed))
 }
 
 /// Lets requests become due until the schedule is over.
