@@ -14,10 +14,6 @@ impl Latencies {
         Self { sorted: latencies }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.sorted.len()
-    }
-
     /// The least latency that `percent` of all requests did not exceed; 0 when
     /// there is none.
     #[must_use]
