@@ -4,10 +4,12 @@ use std::cell::Cell;
 use std::slice;
 use std::time::Instant;
 
+use crate::context::Context;
 use crate::engine::{GuestArgs, GuestFn, GuestTrap, Results, Turn};
 use crate::failure::Failure;
 use crate::meter::Meter;
-use crate::vm::{AfterCall, Context, Vm, VmFailed};
+use crate::vm::{Vm, VmFailed};
+use crate::vm_state::AfterCall;
 
 impl Vm {
     /// Calls `function` for `context`. `Ok(None)` when the module has no such
@@ -48,10 +50,11 @@ impl Vm {
         } else {
             time.callback
         };
-        let budget = time.stream.zip(context.spent());
-        let limit = budget.map_or(limit, |(all, spent)| {
-            limit.min(all.saturating_sub(spent.get()))
-        });
+        let budget = time.stream.and_then(|all| Some((all, context.spent()?)));
+        let limit = match budget {
+            None => limit,
+            Some((all, spent)) => limit.min(all.saturating_sub(spent.get())),
+        };
         let state = &*self.state;
         let watch = state.watch.as_ref();
         // Who looks at each, or adds up their times, has them made one by one.
@@ -68,7 +71,7 @@ impl Vm {
         let meter = root.meter.as_deref();
         let since = Cell::new(meter.map_or(0, Meter::now));
         let returned = |turn: &Turn| {
-            if let Some((meter, callback)) = meter.zip(turn.callback) {
+            if let (Some(meter), Some(callback)) = (meter, turn.callback) {
                 since.set(meter.called(callback, since.get()));
             }
         };
@@ -91,14 +94,16 @@ impl Vm {
             let answer = if result.is_ok() { last.answer() } else { None };
             watch.returned(context.id(), last.name, answer);
         }
-        if let Some((began, (_, spent))) = began.zip(budget) {
+        if let (Some(began), Some((_, spent))) = (began, budget) {
             spent.set(spent.get() + began.elapsed());
         }
         state.leave();
         match result {
             Ok(()) => {
                 drop(slot);
-                self.run_after_call();
+                if !state.is_untouched() {
+                    self.run_after_call();
+                }
                 Ok(made)
             }
             Err(trap) => {

@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::body::BodyBuffer;
+use crate::context::Context;
 use crate::host::{FilterIndex, PropertiesFull, Property, PropertyError, Refused};
 use crate::imports::Declarations;
 use crate::plugin::Root;
 use crate::types::{ContextId, NetworkStatus, PeerType, Side};
-use crate::vm::{Context, Vm, VmFailed};
+use crate::vm::{Vm, VmFailed};
 
 /// One TCP connection and the one to its upstream, as the filters between them
 /// see both.
@@ -253,7 +254,7 @@ impl Vm {
         &self,
         id: ContextId,
     ) -> Result<(Context, Rc<ConnectionContext>), VmFailed> {
-        match self.state.get(id) {
+        match self.state.get_again(id) {
             Some(Context::Connection(cx)) => Ok((Context::Connection(Rc::clone(&cx)), cx)),
             _ => Err(VmFailed),
         }

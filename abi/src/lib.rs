@@ -23,6 +23,7 @@ mod callout;
 mod calls;
 mod capabilities;
 mod connection;
+mod context;
 mod engine;
 mod failure;
 mod header_values;
@@ -38,6 +39,7 @@ mod stream;
 mod types;
 mod vm;
 mod vm_limits;
+mod vm_state;
 mod watch;
 pub mod wire;
 

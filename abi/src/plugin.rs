@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::callout::CalloutStatus;
+use crate::context::Context;
 use crate::header_values::HeaderValues;
 use crate::imports::{Declarations, Expressions};
 use crate::limits::{CALLBACK_TIME, ROOT_CALLBACK_TIME};
 use crate::meter::Meter;
 use crate::types::ContextId;
-use crate::vm::{Context, Vm, VmFailed};
+use crate::vm::{Vm, VmFailed};
 
 /// One plugin: a filter as it is configured (Envoy's `PluginConfig`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,13 +7,14 @@ use std::slice;
 use std::time::Duration;
 
 use crate::callbacks::HeadersFn;
+use crate::context::Context;
 use crate::engine::Turn;
 use crate::headers::HeaderMap;
 use crate::host::{FilterIndex, LocalResponse, Stream};
 use crate::imports::Declarations;
 use crate::plugin::Root;
 use crate::types::{BodyStatus, ContextId, Direction, HeadersStatus, HttpMap, TrailersStatus};
-use crate::vm::{Context, Vm, VmFailed};
+use crate::vm::{Vm, VmFailed};
 
 const CREATE: &str = "proxy_on_context_create";
 const REQUEST_HEADERS: &str = "proxy_on_request_headers";
@@ -485,7 +486,7 @@ impl Vm {
     /// The stream context `id`, for a callback. A local response sent before,
     /// from another context, does not count for the result of this one.
     fn stream_context(&self, id: ContextId) -> Result<(Context, Rc<StreamContext>), VmFailed> {
-        match self.state.get(id) {
+        match self.state.get_again(id) {
             Some(Context::Stream(cx)) => {
                 cx.replied.set(false);
                 Ok((Context::Stream(Rc::clone(&cx)), cx))

@@ -8,8 +8,10 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{CalloutError, Received, Root, size};
+use crate::context::Context;
 use crate::types::Status;
-use crate::vm::{Context, Vm, VmFailed, VmState};
+use crate::vm::{Vm, VmFailed};
+use crate::vm_state::VmState;
 
 /// Number of a lookup, unique among those that its VM has under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

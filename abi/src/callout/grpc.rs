@@ -9,8 +9,10 @@ use bytes::Bytes;
 use super::{
     CalloutError, CalloutToken, HeaderMap, Kind, Open, OpenStream, Received, Root, count, size,
 };
+use crate::context::Context;
 use crate::types::Status;
-use crate::vm::{Context, Vm, VmFailed, VmState};
+use crate::vm::{Vm, VmFailed};
+use crate::vm_state::VmState;
 
 /// What a gRPC call and a gRPC stream begin with.
 #[derive(Debug, Clone)]

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use super::{
     BodyBuffer, CalloutError, CalloutToken, HeaderMap, Kind, Open, Received, Root, count, size,
 };
+use crate::context::Context;
 use crate::types::Status;
-use crate::vm::{Context, Vm, VmFailed, VmState};
+use crate::vm::{Vm, VmFailed};
+use crate::vm_state::VmState;
 
 /// An HTTP request that a guest makes.
 #[derive(Debug, Clone)]

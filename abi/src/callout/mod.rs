@@ -24,8 +24,8 @@ use crate::headers::HeaderMap;
 use crate::limits::CALLOUT_BYTES_MAX;
 use crate::plugin::Root;
 use crate::types::{ContextId, Status};
-use crate::vm::VmState;
 use crate::vm_limits::Limit;
+use crate::vm_state::VmState;
 
 /// Number of a callout, unique among those that its VM has under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,7 +164,9 @@ impl VmState {
     /// Refuses a callout for which there is no room.
     fn admit_callout(&self, bytes: usize) -> Result<(), Status> {
         let room = self.callouts.has_room(bytes, self.config.limits.callouts);
-        if !room {
+        if room {
+            self.touch();
+        } else {
             self.limit_reached(Limit::Callouts);
         }
         room.then_some(()).ok_or(Status::InternalFailure)
@@ -180,11 +182,6 @@ impl Callouts {
     /// A guest call begins.
     pub(crate) fn enter(&self) {
         self.begun.set(0);
-    }
-
-    /// Whether none was begun in the guest call under way.
-    pub(crate) fn none_begun(&self) -> bool {
-        self.begun.get() == 0
     }
 
     /// Takes the room for one callout more, whose request has so many bytes, if there

@@ -160,6 +160,7 @@ pub(super) fn made(over: Over) {
 ///
 /// # Errors
 /// Those of `call`, and what is known of it besides.
+#[inline]
 pub(super) fn run<R, E>(
     limit: Duration,
     code: &Code,

@@ -202,6 +202,7 @@ fn definition_of(
 
 /// Runs `call`, which calls into the guest, for `limit` at most, and finds out
 /// what ended it.
+#[inline]
 fn guarded<R>(
     limit: Duration,
     code: &Code,
@@ -237,6 +238,7 @@ fn judged(trap: GuestTrap, verdict: &Verdict, limit: Duration) -> GuestTrap {
     trap
 }
 
+#[inline]
 fn caught<R>(f: impl FnOnce() -> Result<R, Box<GuestTrap>>) -> Result<R, Box<GuestTrap>> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| {
         Err(Box::new(GuestTrap {

@@ -123,6 +123,7 @@ impl Turns<'_> {
 /// Makes calls of functions of an instance, one after the other, as far as `between`
 /// lets them follow each other. How many have returned, and what ended the one after
 /// them.
+#[inline]
 pub(super) fn make(turns: &[Turn], between: Between<'_>) -> (usize, Result<(), Trap>) {
     let turns = Turns {
         turns,

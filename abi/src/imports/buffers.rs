@@ -13,8 +13,8 @@ use crate::limits::BODY_BYTES_MAX;
 use crate::plugin::RootState;
 use crate::stream::StreamContext;
 use crate::types::{BufferType, Direction, Side, Status};
-use crate::vm::VmState;
 use crate::vm_limits::Limit;
+use crate::vm_state::VmState;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_get_buffer_bytes", get_bytes);

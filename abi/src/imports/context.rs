@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Cx, Outcome, Table};
 use crate::plugin::RootState;
 use crate::types::{ContextId, Status};
-use crate::vm::AfterCall;
+use crate::vm_state::AfterCall;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_set_effective_context", set_effective_context);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Cx, Outcome, Stop};
 use crate::engine::{AllocateError, HostTrap, State as _};
 use crate::types::Status;
-use crate::vm::Phase;
+use crate::vm_state::Phase;
 
 impl From<AllocateError> for Stop {
     fn from(error: AllocateError) -> Self {

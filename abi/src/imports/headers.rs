@@ -11,8 +11,8 @@ use crate::headers::HeaderMap;
 use crate::limits::MAP_ENTRIES_MAX;
 use crate::stream::StreamContext;
 use crate::types::{AbiVersion, HttpMap, MapType, Status};
-use crate::vm::VmState;
 use crate::vm_limits::Limit;
+use crate::vm_state::VmState;
 use crate::wire;
 
 pub(super) fn define(t: &mut Table) {

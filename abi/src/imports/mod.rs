@@ -27,7 +27,7 @@ use crate::engine::{
 };
 use crate::module::LoadError;
 use crate::types::Status;
-use crate::vm::VmState;
+use crate::vm_state::VmState;
 
 pub(crate) use self::foreign::{Declarations, Expressions};
 

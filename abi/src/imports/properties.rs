@@ -8,12 +8,13 @@ use bytes::Bytes;
 
 use super::headers::canonical;
 use super::{Cx, Outcome, Table};
+use crate::context::Context;
 use crate::headers::HeaderMap;
 use crate::host::{PropertiesFull, Property, PropertyError, Refused};
 use crate::limits::PROPERTY_SEGMENTS_MAX;
 use crate::stream::StreamContext;
 use crate::types::{HttpMap, Status};
-use crate::vm::{Context, VmState};
+use crate::vm_state::VmState;
 use crate::wire;
 
 pub(super) fn define(t: &mut Table) {

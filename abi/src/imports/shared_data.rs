@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Cx, Outcome, Table};
 use crate::types::Status;
-use crate::vm::VmState;
 use crate::vm_limits::Limit;
+use crate::vm_state::VmState;
 
 pub(super) fn define(t: &mut Table) {
     t.call("proxy_get_shared_data", get);

@@ -9,7 +9,7 @@ use crate::connection::ConnectionContext;
 use crate::host::LocalResponse;
 use crate::stream::StreamContext;
 use crate::types::{Direction, Status};
-use crate::vm::AfterCall;
+use crate::vm_state::AfterCall;
 use crate::wire;
 
 pub(super) fn define(t: &mut Table) {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use super::message::{Value, fields};
 use super::property::span;
 use super::{Call, Given};
+use crate::context::Context;
 use crate::host::{LifeSpan, Refused};
 use crate::types::Status;
-use crate::vm::Context;
 
 /// Which values an object takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

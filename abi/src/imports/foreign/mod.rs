@@ -15,9 +15,10 @@ mod property;
 mod signature;
 
 use super::{Cx, Outcome, Stop, Table};
+use crate::context::Context;
 use crate::limits::FOREIGN_NAME_MAX;
 use crate::types::Status;
-use crate::vm::{Context, VmState};
+use crate::vm_state::VmState;
 
 pub(crate) use self::expression::Expressions;
 pub(crate) use self::property::Declarations;

@@ -7,10 +7,10 @@ use rustc_hash::FxHashMap;
 
 use super::message::{Value, fields};
 use super::{Call, Given};
+use crate::context::Context;
 use crate::host::{LifeSpan, PropertyRule};
 use crate::limits::DECLARATIONS_MAX;
 use crate::types::Status;
-use crate::vm::Context;
 
 /// The properties that one context has declared. Those of a root context hold
 /// for its streams; those of a stream hold for nothing, as in Envoy, but cannot

@@ -6,9 +6,10 @@ use cel::Value;
 use cel::objects::Key;
 
 use super::encode;
+use crate::context::Context;
 use crate::host::{Property, PropertyError};
 use crate::imports::properties;
-use crate::vm::{Context, VmState};
+use crate::vm_state::VmState;
 
 /// Groups that have no encoding as a whole; all but the last need a stream.
 const OPAQUE: [&str; 8] = [
