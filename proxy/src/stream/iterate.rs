@@ -144,8 +144,10 @@ impl FilteredStream {
                         Direction::Response => vm.on_response_headers(context, end_of_stream),
                     };
                     self.called(index, direction, clock);
-                    let action = status.map_or(Action::Failed, Action::Headers);
-                    self.watch_callback(index, direction, step, seen, action);
+                    if let Some(seen) = seen {
+                        let action = status.map_or(Action::Failed, Action::Headers);
+                        self.compare(index, direction, step, seen, action);
+                    }
                     self.after_callback(index, direction, status, going_on)
                 }
                 Participant::Begun(status) => {
@@ -180,7 +182,7 @@ impl FilteredStream {
         self: &Rc<Self>,
         direction: Direction,
         from: usize,
-        data: BodyBuffer,
+        mut data: BodyBuffer,
         end_of_stream: bool,
     ) {
         for position in from..self.slots.len() {
@@ -201,11 +203,8 @@ impl FilteredStream {
             };
             // The filter sees all it holds if it buffers, else this chunk alone.
             let buffers = here.iteration.get() == Iteration::HoldBody(Overflow::Fail);
-            let unseen = if buffers {
-                BodyBuffer::new()
-            } else {
-                here.take_held()
-            };
+            let is_unseen = !buffers && !here.held.borrow().is_empty();
+            let unseen = is_unseen.then(|| here.take_held());
             here.held.borrow_mut().append(data);
             let size = here.held.borrow().len();
             let step = Step::Body { end_of_stream };
@@ -213,44 +212,49 @@ impl FilteredStream {
             let clock = self.clock();
             let status = vm.on_body(context, direction, size, end_of_stream);
             self.called(index, direction, clock);
-            let action = status.map_or(Action::Failed, Action::Body);
-            self.watch_callback(index, direction, step, seen, action);
+            if let Some(seen) = seen {
+                let action = status.map_or(Action::Failed, Action::Body);
+                self.compare(index, direction, step, seen, action);
+            }
             let going_on = BodyStatus::Continue;
             let Some(status) = self.after_callback(index, direction, status, going_on) else {
                 return;
             };
-            let mut held = unseen;
             let seen = here.take_held();
             if buffers && seen.len() > self.buffer_limit.get() {
                 // What it buffers counts, whoever made it, also when it goes on.
                 self.fail_over_limit(direction);
                 return;
             }
+            // What was buffered before, and this chunk with it, stays.
+            let kept = if status == BodyStatus::StopNoBuffer && !buffers {
+                BodyBuffer::new()
+            } else {
+                seen
+            };
+            let held = match unseen {
+                None => kept,
+                Some(mut held) => {
+                    held.append(kept);
+                    held
+                }
+            };
             let overflow = match status {
                 BodyStatus::Continue => {
-                    held.append(seen);
                     here.iteration.set(Iteration::Running);
-                    if !here.headers_passed.replace(true) {
+                    let headers_held = !here.headers_passed.replace(true);
+                    if headers_held {
                         self.headers(direction, position + 1, false);
                     }
-                    self.pass_body(direction, position + 1, held, end_of_stream);
-                    return;
-                }
-                BodyStatus::StopAndBuffer => {
-                    held.append(seen);
-                    Overflow::Fail
-                }
-                BodyStatus::StopAndWatermark => {
-                    held.append(seen);
-                    Overflow::PushBack
-                }
-                BodyStatus::StopNoBuffer => {
-                    // What was buffered before, and this chunk with it, stays.
-                    if buffers {
-                        held.append(seen);
+                    if headers_held || end_of_stream && self.trailers(direction).is_some() {
+                        self.pass_body(direction, position + 1, held, end_of_stream);
+                        return;
                     }
-                    Overflow::PushBack
+                    data = held;
+                    continue;
                 }
+                BodyStatus::StopAndBuffer => Overflow::Fail,
+                BodyStatus::StopAndWatermark | BodyStatus::StopNoBuffer => Overflow::PushBack,
             };
             here.hold(held);
             here.iteration.set(Iteration::HoldBody(overflow));
@@ -305,8 +309,10 @@ impl FilteredStream {
             let clock = self.clock();
             let status = vm.on_trailers(context, direction);
             self.called(index, direction, clock);
-            let action = status.map_or(Action::Failed, Action::Trailers);
-            self.watch_callback(index, direction, Step::Trailers, seen, action);
+            if let Some(seen) = seen {
+                let action = status.map_or(Action::Failed, Action::Trailers);
+                self.compare(index, direction, Step::Trailers, seen, action);
+            }
             match self.after_callback(index, direction, status, TrailersStatus::Continue) {
                 None => return,
                 Some(TrailersStatus::Stop) => {

@@ -220,6 +220,11 @@ impl Slot {
         }
     }
 
+    /// Whether the filter takes part.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(*self.presence.borrow(), Presence::Live(..))
+    }
+
     /// The VM and context, if the filter takes part.
     pub(super) fn live(&self) -> Option<(Rc<Vm>, ContextId)> {
         match &*self.presence.borrow() {

@@ -10,6 +10,7 @@ use weir_abi::{
 };
 
 use super::event::Event;
+use super::slot::Slot;
 use super::{FilterState, FilteredStream, property, some};
 
 /// A stream as the filter at one place of its chain sees it. Its VM holds it for
@@ -126,6 +127,8 @@ impl Drop for FilterView {
     /// The context is gone: deleted as it should be, which the stream knows, or
     /// because its VM has failed, which the stream may be waiting for in vain.
     fn drop(&mut self) {
-        self.stream.queue(Event::ContextGone(self.index));
+        if self.stream.slots.get(self.index).is_some_and(Slot::is_live) {
+            self.stream.queue(Event::ContextGone(self.index));
+        }
     }
 }

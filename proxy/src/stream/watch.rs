@@ -43,33 +43,31 @@ impl Action {
 }
 
 /// What those who look have seen before a callback.
-#[derive(Default)]
 pub(super) struct Seen {
     shadow: Option<Done>,
     tap: Option<Box<Look>>,
 }
 
 impl FilteredStream {
-    /// The filter at `index` is about to get a callback.
+    /// The filter at `index` is about to get a callback. What those who look see now, if
+    /// there are any.
     #[inline]
     pub(super) fn before_callback(
         self: &Rc<Self>,
         index: usize,
         direction: Direction,
         step: Step,
-    ) -> Seen {
-        if !self.slots[index].is_watched() {
-            return Seen::default();
-        }
-        Seen {
+    ) -> Option<Seen> {
+        let looks = || Seen {
             tap: self.look(index, direction),
             shadow: self.show_shadow(index, direction, step),
-        }
+        };
+        self.slots[index].is_watched().then(looks)
     }
 
     /// It has returned. What it asked for is still in the queue.
-    #[inline]
-    pub(super) fn watch_callback(
+    #[cold]
+    pub(super) fn compare(
         &self,
         index: usize,
         direction: Direction,
@@ -77,12 +75,6 @@ impl FilteredStream {
         seen: Seen,
         action: Action,
     ) {
-        if self.slots[index].is_watched() {
-            self.compare(index, direction, step, seen, action);
-        }
-    }
-
-    fn compare(&self, index: usize, direction: Direction, step: Step, seen: Seen, action: Action) {
         let action = if self.has_continued(index, direction) {
             action.continued()
         } else {
