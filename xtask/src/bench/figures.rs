@@ -81,8 +81,25 @@ impl Samples {
 
     /// Each figure as `[lowest, median, highest]`.
     pub(super) fn to_json(&self) -> Value {
+        self.each_to_json(|_, values| values.to_vec())
+    }
+
+    /// What comes of each figure of this and of `other`, measured in turn, pair by pair,
+    /// as `[lowest, median, highest]`.
+    pub(super) fn beside(&self, other: &Self, of: impl Fn(f64, f64) -> f64) -> Value {
+        self.each_to_json(|name, values| {
+            let others = other.0.get(name).into_iter().flatten();
+            values.iter().zip(others).map(|(a, b)| of(*a, *b)).collect()
+        })
+    }
+
+    fn each_to_json(&self, of: impl Fn(&str, &[f64]) -> Vec<f64>) -> Value {
         let spreads = self.0.iter().filter_map(|(name, values)| {
-            let rounded = spread(values)?.map(|value| (value * 1000.0).round() / 1000.0);
+            let of_all = spread(&of(name, values)).filter(|[lowest, _, highest]| {
+                // Such as of what was 0.
+                lowest.is_finite() && highest.is_finite()
+            })?;
+            let rounded = of_all.map(|value| (value * 1000.0).round() / 1000.0);
             Some(((*name).to_owned(), json!(rounded)))
         });
         Value::Object(spreads.collect())
@@ -120,6 +137,16 @@ mod tests {
         samples.closed(&load, cpu_time);
         let medians = [CPU, USER, RATE, CORE, FAILED].map(|figure| samples.median(&figure));
         assert_eq!(medians, [250.0, 150.0, 2000.0, 50.0, 1.0]);
+    }
+
+    #[test]
+    fn what_was_measured_in_turn_is_compared_pair_by_pair() {
+        let of = |values: &[f64]| Samples([(CPU.name, values.to_vec())].into());
+        let (one, other) = (of(&[10.0, 30.0, 60.0]), of(&[20.0, 40.0, 60.0]));
+        let ratios = one.beside(&other, |one, other| one / other);
+        assert_eq!(ratios, json!({ "cpu_us": [0.5, 0.75, 1.0] }));
+        let none = one.beside(&of(&[0.0, 1.0, 1.0]), |one, other| one / other);
+        assert_eq!(none, json!({}));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where and with what was measured.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::process::Command;
 
 use anyhow::Result;
@@ -45,6 +46,34 @@ pub(super) fn describe() -> Result<Value> {
         "load": format!("{}, weir-load", load::versions()),
         "compiler": first_line(Command::new("rustc").arg("--version")),
     }))
+}
+
+/// As long as it lives, processors wait for work without an idle state, where the system
+/// lets a program ask for that (Linux' PM quality of service).
+///
+/// Who writes to a socket also wakes the processor that is to read from it. From an idle
+/// state that takes microseconds, more on virtual machines, and it is the proxy that
+/// pays for it: the faster it is, or the longer it takes for all that it does, the
+/// oftener those at its ends sleep.
+pub(super) struct Awake(Option<File>);
+
+impl Awake {
+    pub(super) fn new() -> Self {
+        let file = File::options().write(true).open("/dev/cpu_dma_latency");
+        let asked = file.and_then(|mut file| {
+            // Microseconds that it may take to come out of an idle state.
+            file.write_all(&0_i32.to_ne_bytes())?;
+            Ok(file)
+        });
+        Self(asked.ok())
+    }
+
+    pub(super) fn describe(&self) -> &'static str {
+        match self.0 {
+            Some(_) => "none while it runs (/dev/cpu_dma_latency)",
+            None => "as the system has them",
+        }
+    }
 }
 
 /// What the measured program was built of.

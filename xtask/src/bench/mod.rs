@@ -28,8 +28,9 @@ use serde_json::{Value, json};
 
 use self::figures::{RATE, Samples};
 use self::load::Upstream;
+use self::machine::Awake;
 use self::report::Report;
-use self::scenario::{Filters, Kind, SCENARIOS, Scenario};
+use self::scenario::{CHAINS, Filters, Kind, SCENARIOS, Scenario};
 use self::server::Server;
 use crate::process::{self, output_of};
 use crate::progress::step;
@@ -194,16 +195,38 @@ fn build() -> Result<()> {
 }
 
 fn measure(extent: &Extent) -> Result<()> {
-    let machine = machine::describe()?;
+    let awake = Awake::new();
+    let mut machine = machine::describe()?;
+    machine["idle states"] = json!(awake.describe());
     let mut report = if extent.save {
         Report::with_earlier(machine)?
     } else {
         Report::new(machine)
     };
     let upstream = Upstream::start()?;
-    for scenario in SCENARIOS.iter().filter(|scenario| extent.has(scenario)) {
-        let result = step(scenario.title, || measure_one(scenario, extent, &upstream))?;
-        report.add(scenario.name, result);
+    // What one more filter adds is small beside what a noisy machine does in the time
+    // between two scenarios.
+    let chosen = SCENARIOS.iter().filter(|scenario| extent.has(scenario));
+    let (chains, others): (Vec<&Scenario>, Vec<_>) =
+        chosen.partition(|scenario| scenario.is_chain());
+    let groups = [chains].into_iter().filter(|chains| !chains.is_empty());
+    for group in groups.chain(others.into_iter().map(|scenario| vec![scenario])) {
+        let titles: Vec<_> = group.iter().map(|scenario| scenario.title).collect();
+        let subjects = step(&titles.join(", "), || {
+            measure_group(&group, extent, &upstream)
+        })?;
+        for scenario in group {
+            let of_this = subjects.iter().filter(|s| s.scenario.name == scenario.name);
+            report.add(
+                scenario.name,
+                result(scenario, extent, &of_this.collect::<Vec<_>>()),
+            );
+        }
+        for ((shorter, few), (longer, many)) in CHAINS.into_iter().zip(CHAINS.into_iter().skip(1)) {
+            if let Some(added) = added(&subjects, [shorter, longer], many - few) {
+                report.add_one_more(few, many, added);
+            }
+        }
         if extent.save {
             report.save()?;
         }
@@ -217,55 +240,112 @@ fn measure(extent: &Extent) -> Result<()> {
     Ok(())
 }
 
-fn measure_one(scenario: &'static Scenario, extent: &Extent, upstream: &Upstream) -> Result<Value> {
-    let kinds = scenario.kinds;
-    let mut samples: Vec<_> = kinds.iter().map(|_| Samples::default()).collect();
-    let mut rate = None;
+/// A proxy in a scenario, and what was measured of it.
+struct Subject {
+    scenario: &'static Scenario,
+    kind: Kind,
+    samples: Samples,
+    /// Requests a second of the open loop.
+    rate: Option<u32>,
+}
+
+/// Measures all proxies of these scenarios in turn.
+fn measure_group(
+    group: &[&'static Scenario],
+    extent: &Extent,
+    upstream: &Upstream,
+) -> Result<Vec<Subject>> {
+    let subjects = group.iter().flat_map(|&scenario| {
+        let of = move |&kind| Subject {
+            scenario,
+            kind,
+            samples: Samples::default(),
+            rate: None,
+        };
+        scenario.kinds.iter().map(of)
+    });
+    let mut subjects: Vec<_> = subjects.collect();
     for _ in 0..extent.starts {
-        let start = |&kind| Server::start(kind, scenario, upstream.address());
-        let servers = kinds.iter().map(start).collect::<Result<Vec<_>>>()?;
-        for (server, samples) in servers.iter().zip(&mut samples) {
-            samples.start(server.start);
+        let start = |s: &Subject| Server::start(s.kind, s.scenario, upstream.address());
+        let servers = subjects.iter().map(start).collect::<Result<Vec<_>>>()?;
+        for (server, subject) in servers.iter().zip(&mut subjects) {
+            subject.samples.start(server.start);
             // Warms up.
-            load::closed(scenario, server.address(), 1)?;
+            load::closed(subject.scenario, server.address(), 1)?;
         }
-        for number in turns(extent.rounds, kinds.len()) {
-            let (server, samples) = (&servers[number], &mut samples[number]);
+        for number in turns(extent.rounds, subjects.len()) {
+            let (server, subject) = (&servers[number], &mut subjects[number]);
+            let scenario = subject.scenario;
             let cpu_time = server.cpu_time()?;
             let load = disturbed(server, scenario, || {
                 load::closed(scenario, server.address(), extent.seconds)
             })?;
-            samples.closed(&load, server.cpu_time()? - cpu_time);
+            let spent = server.cpu_time()? - cpu_time;
+            subject.samples.closed(&load, spent);
             check(scenario, server, load.requests, load.failed)?;
         }
-        // The open loop speaks HTTP/1.
-        if !scenario.http2 {
-            // All starts are asked at the same pace.
-            let rate = *rate.get_or_insert_with(|| pace(kinds, &samples));
-            for number in turns(extent.rounds, kinds.len()) {
-                let (server, samples) = (&servers[number], &mut samples[number]);
-                let paced = disturbed(server, scenario, || {
-                    load::paced(scenario, server.address(), rate, extent.seconds)
-                })?;
-                samples.paced(&paced);
-                check(scenario, server, paced.requests, paced.failed)?;
+        // All starts are asked at the same pace.
+        if subjects.iter().all(|subject| subject.rate.is_none()) {
+            for number in 0..subjects.len() {
+                subjects[number].rate = pace(&subjects, subjects[number].scenario);
             }
         }
-        for (server, samples) in servers.iter().zip(&mut samples) {
-            samples.memory(server.memory()?);
+        for number in turns(extent.rounds, subjects.len()) {
+            let (server, subject) = (&servers[number], &mut subjects[number]);
+            let scenario = subject.scenario;
+            let Some(rate) = subject.rate else {
+                continue;
+            };
+            let paced = disturbed(server, scenario, || {
+                load::paced(scenario, server.address(), rate, extent.seconds)
+            })?;
+            subject.samples.paced(&paced);
+            check(scenario, server, paced.requests, paced.failed)?;
+        }
+        for (server, subject) in servers.iter().zip(&mut subjects) {
+            subject.samples.memory(server.memory()?);
         }
     }
-    let proxies = kinds.iter().zip(&samples);
-    let proxies = proxies.map(|(kind, samples)| (kind.name().to_owned(), samples.to_json()));
-    Ok(json!({
+    Ok(subjects)
+}
+
+/// What came of one scenario. Of each proxy beside Weir, also what Weir takes of what it
+/// takes, turn by turn.
+fn result(scenario: &Scenario, extent: &Extent, subjects: &[&Subject]) -> Value {
+    let weir = subjects.iter().find(|subject| subject.kind == Kind::Weir);
+    let proxies = subjects.iter().map(|subject| {
+        let mut figures = subject.samples.to_json();
+        if let Some(weir) = weir.filter(|_| subject.kind != Kind::Weir) {
+            let ratios = (weir.samples).beside(&subject.samples, |weir, other| weir / other);
+            figures["weir_ratio"] = ratios;
+        }
+        (subject.kind.name().to_owned(), figures)
+    });
+    json!({
         "title": scenario.title,
         "date": output_of(Command::new("date").args(["-u", "+%F"])).unwrap_or_default(),
         "starts": extent.starts,
         "rounds": extent.rounds,
         "seconds": extent.seconds,
-        "paced_requests_per_second": rate,
+        "paced_requests_per_second": subjects.first().and_then(|subject| subject.rate),
         "proxies": Value::Object(proxies.collect()),
-    }))
+    })
+}
+
+/// What each of `more` filters adds that the longer one of two chains has, by proxy; turn
+/// by turn, if both were measured.
+fn added(subjects: &[Subject], chains: [&str; 2], more: usize) -> Option<Value> {
+    let proxies = [Kind::Weir, Kind::Envoy].into_iter().map(|kind| {
+        let of = |name| {
+            let mut subjects = subjects.iter();
+            subjects.find(|s| s.kind == kind && s.scenario.name == name)
+        };
+        let [shorter, longer] = [of(chains[0])?, of(chains[1])?];
+        let added = |many: f64, few: f64| (many - few) / more as f64;
+        let added = longer.samples.beside(&shorter.samples, added);
+        Some((kind.name().to_owned(), added))
+    });
+    Some(Value::Object(proxies.collect::<Option<_>>()?))
 }
 
 /// Whose turn it is: each once a round, and another one first in each.
@@ -273,15 +353,17 @@ fn turns(rounds: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..rounds).flat_map(move |round| (0..count).map(move |turn| (round + turn) % count))
 }
 
-/// Requests a second of the open loop.
-fn pace(kinds: &[Kind], samples: &[Samples]) -> u32 {
-    let with_filters = kinds
+/// Requests a second of the open loop in `scenario`, which speaks HTTP/1.
+fn pace(subjects: &[Subject], scenario: &Scenario) -> Option<u32> {
+    if scenario.http2 {
+        return None;
+    }
+    let with_filters = subjects
         .iter()
-        .zip(samples)
-        .filter(|(kind, _)| **kind != Kind::Nginx);
-    let rates = with_filters.map(|(_, samples)| samples.median(&RATE));
+        .filter(|subject| subject.scenario.name == scenario.name && subject.kind != Kind::Nginx);
+    let rates = with_filters.map(|subject| subject.samples.median(&RATE));
     let slower = rates.fold(f64::INFINITY, f64::min);
-    (PACE * slower).max(1.0) as u32
+    Some((PACE * slower).max(1.0) as u32)
 }
 
 /// Loads a server, which meanwhile gets one configuration after the other if that is

@@ -2,14 +2,18 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::slice;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::figures::{CORE, CPU, FAILED, Figure, MEMORY, P50, P99, P999, PEAK, RATE, START, USER};
 use super::plot;
-use super::scenario::{Kind, SCENARIOS};
+use super::scenario::{CHAINS, Kind, SCENARIOS};
 use crate::layout;
+
+/// Where the file has what one more hello filter adds.
+const ONE_MORE: &str = "one more hello filter";
 
 /// Between these lines of the document stands what is made here.
 const BEGIN: &str = "<!-- figures -->\n";
@@ -66,9 +70,6 @@ const TABLES: [Table; 8] = [
     },
 ];
 
-/// Scenarios that differ in nothing but how many hello filters there are.
-const CHAINS: [(&str, usize); 4] = [("plain", 0), ("hello", 1), ("hello-5", 5), ("hello-20", 20)];
-
 /// Whether two runs differ in nothing but the time at which they were made.
 fn is_comparable(one: &Value, other: &Value) -> bool {
     let without_date = |machine: &Value| {
@@ -87,7 +88,11 @@ pub(super) struct Report(Value);
 
 impl Report {
     pub(super) fn new(machine: Value) -> Self {
-        let parts = [("machine", machine), ("scenarios", json!({}))];
+        let parts = [
+            ("machine", machine),
+            ("scenarios", json!({})),
+            (ONE_MORE, json!({})),
+        ];
         Self(
             parts
                 .into_iter()
@@ -104,7 +109,9 @@ impl Report {
             let earlier: Value = serde_json::from_slice(&fs::read(&path)?)
                 .with_context(|| format!("{} is no JSON", path.display()))?;
             if is_comparable(&earlier["machine"], &report.0["machine"]) {
-                report.0["scenarios"] = earlier["scenarios"].clone();
+                for part in ["scenarios", ONE_MORE] {
+                    report.0[part] = earlier[part].clone();
+                }
             }
         }
         Ok(report)
@@ -112,6 +119,11 @@ impl Report {
 
     pub(super) fn add(&mut self, name: &str, result: Value) {
         self.0["scenarios"][name] = result;
+    }
+
+    /// What each filter adds from one length of a chain to another, by proxy.
+    pub(super) fn add_one_more(&mut self, few: usize, many: usize, added: Value) {
+        self.0[ONE_MORE][format!("from {few} to {many}")] = added;
     }
 
     /// The tables, in Markdown.
@@ -128,22 +140,18 @@ impl Report {
 
     /// What one more hello filter adds.
     fn one_more(&self, text: &mut String) -> std::fmt::Result {
-        let of = |name: &str, kind: Kind, figure: &Figure| {
-            median(&self.0["scenarios"][name]["proxies"][kind.name()], figure)
-        };
         let mut rows = String::new();
-        for pair in CHAINS.windows(2) {
-            let [(shorter, few), (longer, many)] = [pair[0], pair[1]];
-            let added = |kind, figure| {
-                let more = of(longer, kind, figure)? - of(shorter, kind, figure)?;
-                Some(more / (many - few) as f64)
+        for (shorter, longer) in CHAINS.iter().zip(&CHAINS[1..]) {
+            let title = format!("from {} to {}", shorter.1, longer.1);
+            let added = &self.0[ONE_MORE][&title];
+            let proxies = [Kind::Weir, Kind::Envoy].map(|kind| &added[kind.name()]);
+            let cells = |figure: Figure| {
+                let of = |proxy| cell(proxy, slice::from_ref(&figure), true);
+                let ([weir, envoy], ratio) = (proxies.map(of), quotient(proxies, &figure)?);
+                Some(format!("{} | {} | {ratio}", weir?, envoy?))
             };
-            let cells = |figure| {
-                let (weir, envoy) = added(Kind::Weir, figure).zip(added(Kind::Envoy, figure))?;
-                Some(format!("{weir:.1} | {envoy:.1} | {:.2}", weir / envoy))
-            };
-            if let Some((all, user)) = cells(&CPU).zip(cells(&USER)) {
-                writeln!(rows, "| from {few} to {many} | {all} | {user} |")?;
+            if let (Some(all), Some(user)) = (cells(CPU), cells(USER)) {
+                writeln!(rows, "| {title} | {all} | {user} |")?;
             }
         }
         if rows.is_empty() {
@@ -161,16 +169,18 @@ impl Report {
 
     /// What filters cost beside the same done by Weir itself.
     fn native(&self, text: &mut String) -> std::fmt::Result {
-        let table = &TABLES[0];
+        let Table {
+            figures, heading, ..
+        } = &TABLES[0];
         let mut rows = String::new();
         for scenario in SCENARIOS {
             let proxies = &self.0["scenarios"][scenario.name]["proxies"];
             let [filter, native] =
-                [Kind::Weir, Kind::Native].map(|kind| cell(&proxies[kind.name()], table));
+                [Kind::Weir, Kind::Native].map(|kind| cell(&proxies[kind.name()], figures, true));
             let Some((filter, native)) = filter.zip(native) else {
                 continue;
             };
-            let ratio = ratio(proxies, [Kind::Weir, Kind::Native], &CPU);
+            let ratio = ratio(&proxies[Kind::Native.name()], &figures[0]);
             let title = scenario.title;
             writeln!(rows, "| {title} | {filter} | {native} | {ratio} |")?;
         }
@@ -179,9 +189,8 @@ impl Report {
         }
         writeln!(
             text,
-            "\n**The same done by a filter and by Weir itself: {}**\n\n\
-             | | by a filter | by Weir itself | ratio |\n|---|---|---|---|",
-            table.heading
+            "\n**The same done by a filter and by Weir itself: {heading}**\n\n\
+             | | by a filter | by Weir itself | ratio |\n|---|---|---|---|"
         )?;
         text.push_str(&rows);
         Ok(())
@@ -192,13 +201,13 @@ impl Report {
         for scenario in SCENARIOS {
             let result = &self.0["scenarios"][scenario.name];
             let cells = [Kind::Weir, Kind::Envoy, Kind::Nginx]
-                .map(|kind| cell(&result["proxies"][kind.name()], table));
+                .map(|kind| cell(&result["proxies"][kind.name()], table.figures, table.spread));
             if cells[0].is_none() || is_all_well(result, table) {
                 continue;
             }
             let [weir, envoy, nginx] = cells.map(Option::unwrap_or_default);
-            let beside_envoy = [Kind::Weir, Kind::Envoy];
-            let ratio = ratio(&result["proxies"], beside_envoy, &table.figures[0]);
+            let beside = &result["proxies"][Kind::Envoy.name()];
+            let ratio = ratio(beside, &table.figures[0]);
             let title = scenario.title;
             writeln!(rows, "| {title} | {weir} | {envoy} | {nginx} | {ratio} |")?;
         }
@@ -269,12 +278,12 @@ fn median(proxy: &Value, figure: &Figure) -> Option<f64> {
     proxy[figure.name][1].as_f64()
 }
 
-fn cell(proxy: &Value, table: &Table) -> Option<String> {
+fn cell(proxy: &Value, figures: &[Figure], with_spread: bool) -> Option<String> {
     let mut cells = Vec::new();
-    for figure in table.figures {
+    for figure in figures {
         let decimals = figure.decimals;
         let mut cell = format!("{:.decimals$}", median(proxy, figure)?);
-        if table.spread {
+        if with_spread {
             let bound = |place: usize| proxy[figure.name][place].as_f64();
             let (lowest, highest) = (bound(0)?, bound(2)?);
             cell += &format!(" ({lowest:.decimals$}-{highest:.decimals$})");
@@ -284,11 +293,16 @@ fn cell(proxy: &Value, table: &Table) -> Option<String> {
     Some(cells.join(" / "))
 }
 
-fn ratio(proxies: &Value, kinds: [Kind; 2], figure: &Figure) -> String {
-    match kinds.map(|kind| median(&proxies[kind.name()], figure)) {
-        [Some(one), Some(other)] if other > 0.0 => format!("{:.2}", one / other),
-        _ => String::new(),
-    }
+/// Median of what Weir takes of what another proxy takes; nothing where it cannot be said.
+fn ratio(other: &Value, figure: &Figure) -> String {
+    let ratio = median(&other["weir_ratio"], figure);
+    ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+}
+
+/// The first one's median as part of the other one's.
+fn quotient(proxies: [&Value; 2], figure: &Figure) -> Option<String> {
+    let [one, other] = proxies.map(|proxy| median(proxy, figure));
+    Some(format!("{:.2}", one? / other.filter(|other| *other > 0.0)?))
 }
 
 #[cfg(test)]
@@ -298,10 +312,9 @@ mod tests {
     fn report() -> Report {
         let mut report = Report::new(json!({ "kernel": "6.1" }));
         let proxy = |cpu: [f64; 3]| json!({ "cpu_us": cpu, "failed_percent": [0.0, 0.0, 0.0] });
-        let proxies = json!({
-            "Weir": proxy([10.0, 20.0, 25.0]),
-            "Envoy": proxy([30.0, 40.0, 50.0]),
-        });
+        let mut envoy = proxy([30.0, 40.0, 50.0]);
+        envoy["weir_ratio"] = json!({ "cpu_us": [0.4, 0.5, 0.6] });
+        let proxies = json!({ "Weir": proxy([10.0, 20.0, 25.0]), "Envoy": envoy });
         report.add("plain", json!({ "proxies": proxies }));
         report
     }
@@ -316,8 +329,9 @@ mod tests {
     fn a_filter_stands_beside_what_weir_does_itself() {
         let mut report = report();
         assert!(!report.tables().contains("by Weir itself"));
-        let proxy = |cpu: f64| json!({ "cpu_us": [cpu, cpu, cpu] });
-        let proxies = json!({ "Weir": proxy(24.0), "Weir, native": proxy(20.0) });
+        let mut native = json!({ "cpu_us": [20.0, 20.0, 20.0] });
+        native["weir_ratio"] = json!({ "cpu_us": [1.1, 1.2, 1.3] });
+        let proxies = json!({ "Weir": { "cpu_us": [24.0, 24.0, 24.0] }, "Weir, native": native });
         report.add("hello", json!({ "proxies": proxies }));
         let row = "| one hello filter | 24.0 (24.0-24.0) | 20.0 (20.0-20.0) | 1.20 |\n";
         assert!(report.tables().contains(row), "{}", report.tables());
@@ -326,16 +340,12 @@ mod tests {
     #[test]
     fn what_one_more_filter_adds_is_told_of_the_chains_that_there_are() {
         let mut report = report();
-        let proxy = |cpu: f64, user: f64| json!({ "cpu_us": [cpu, cpu, cpu], "cpu_user_us": [user, user, user] });
-        for (name, weir, envoy) in [("hello", 20.0, 60.0), ("hello-5", 28.0, 100.0)] {
-            let proxies = json!({
-                "Weir": proxy(weir, weir - 10.0),
-                "Envoy": proxy(envoy, envoy / 2.0),
-            });
-            report.add(name, json!({ "proxies": proxies }));
-        }
+        let proxy = |cpu: f64, user: f64| json!({ "cpu_us": [cpu - 0.5, cpu, cpu + 0.5], "cpu_user_us": [user, user, user] });
+        let added = json!({ "Weir": proxy(2.0, 1.5), "Envoy": proxy(10.0, 5.0) });
+        report.add_one_more(1, 5, added);
         let tables = report.tables();
-        let row = "| from 1 to 5 | 2.0 | 10.0 | 0.20 | 2.0 | 5.0 | 0.40 |\n";
+        let row = "| from 1 to 5 | 2.0 (1.5-2.5) | 10.0 (9.5-10.5) | 0.20 \
+                   | 1.5 (1.5-1.5) | 5.0 (5.0-5.0) | 0.30 |\n";
         assert!(tables.contains(row), "{tables}");
         assert_eq!(tables.matches("| from ").count(), 1, "{tables}");
     }

@@ -52,6 +52,17 @@ pub(super) struct Scenario {
     pub(super) kinds: &'static [Kind],
 }
 
+/// Scenarios that differ in nothing but how many hello filters there are, and how many.
+pub(super) const CHAINS: [(&str, usize); 4] =
+    [("plain", 0), ("hello", 1), ("hello-5", 5), ("hello-20", 20)];
+
+impl Scenario {
+    /// Whether it is one of [`CHAINS`].
+    pub(super) fn is_chain(&self) -> bool {
+        CHAINS.iter().any(|(name, _)| *name == self.name)
+    }
+}
+
 /// A chain of filters, each of which has a VM.
 #[derive(Clone, Copy)]
 pub(super) enum Filters {
