@@ -130,34 +130,47 @@ impl HeaderMap {
     /// Removes all values of `name` and appends this one at the end.
     pub fn replace(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         let name = lower_case(name.into());
-        let name = self.take(&name).unwrap_or(name);
-        self.push(name, value.into());
+        match self.first(&name) {
+            Some(first) => self.replace_from(first, &name, value.into()),
+            None => self.push(name, value.into()),
+        }
     }
 
     /// The same for a name that is only copied if there is none.
     pub fn replace_copied(&mut self, name: &[u8], value: impl Into<Bytes>) {
         let name = in_lower_case(name);
-        let known = self.take(&name);
-        let name = known.unwrap_or_else(|| Bytes::copy_from_slice(&name));
-        self.push(name, value.into());
+        match self.first(&name) {
+            Some(first) => self.replace_from(first, &name, value.into()),
+            None => self.push(Bytes::copy_from_slice(&name), value.into()),
+        }
     }
 
-    /// Removes all values of `name`, which is in lower case, and gives it as it stood
-    /// there.
-    fn take(&mut self, name: &[u8]) -> Option<Bytes> {
-        let first = self.entries.iter().position(|(k, _)| k == name)?;
+    /// Where the first value of `name`, which is in lower case, stands.
+    fn first(&self, name: &[u8]) -> Option<usize> {
+        self.entries.iter().position(|(k, _)| k == name)
+    }
+
+    /// Replaces all values of `name`, the first of which stands there.
+    fn replace_from(&mut self, first: usize, name: &[u8], value: Bytes) {
+        if first + 1 == self.entries.len() {
+            // It is where it would come to be.
+            let there = &mut self.entries[first].1;
+            self.bytes = self.bytes - there.len() + value.len();
+            *there = value;
+            return;
+        }
         self.remove_from(first + 1, name);
-        let (name, value) = self.entries.remove(first);
-        self.bytes -= name.len() + value.len();
+        let (name, old) = self.entries.remove(first);
+        self.bytes -= name.len() + old.len();
         self.pseudo -= usize::from(is_pseudo(&name));
-        Some(name)
+        self.push(name, value);
     }
 
     /// Puts one value in the place of all values of `name`: where the first of
     /// them stands, or else at the end.
     pub fn overwrite(&mut self, name: &'static str, value: impl Into<Bytes>) {
         let value = value.into();
-        let Some(first) = self.entries.iter().position(|(k, _)| k == name.as_bytes()) else {
+        let Some(first) = self.first(name.as_bytes()) else {
             self.push(Bytes::from_static(name.as_bytes()), value);
             return;
         };
@@ -292,6 +305,13 @@ mod tests {
         m.replace_copied(b"B", "y");
         m.replace_copied(b"C", "z");
         assert_eq!(text(&m), "a=x b=y c=z");
+        m.replace_copied(b"c", "last");
+        assert_eq!(text(&m), "a=x b=y c=last");
+        assert_eq!(m.byte_size(), 9);
+        let mut m = map(&[(":path", "/"), (":method", "GET")]);
+        m.replace(":method", "POST");
+        m.replace("x", "1");
+        assert_eq!(text(&m), ":path=/ :method=POST x=1");
     }
 
     #[test]

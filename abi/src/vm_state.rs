@@ -96,9 +96,8 @@ pub(crate) struct VmState {
     /// The context that the guest chose for its hostcalls instead.
     effective: RefCell<Option<Context>>,
     after_call: RefCell<VecDeque<AfterCall>>,
-    /// Whether the guest, in the call under way, has left something behind that is to be
-    /// dealt with, or forgotten, before another call: an effective context, something
-    /// that waits, last words, or a callout.
+    /// Whether the guest has left something behind since it was entered: an effective
+    /// context, something that waits, words at level error, or a callout.
     touched: Cell<bool>,
     /// The metrics that the guest has defined, by kind and in order.
     pub(crate) metrics: RefCell<[Vec<Rc<dyn Metric>>; 3]>,
@@ -150,6 +149,7 @@ impl VmState {
 
     pub(crate) fn insert(&self, context: Context) {
         context.count(|meter, kind| meter.context_created(kind));
+        self.recent.replace(Some(context.clone()));
         self.contexts.borrow_mut().insert(context.id(), context);
     }
 
@@ -222,16 +222,16 @@ impl VmState {
     }
 
     pub(crate) fn enter(&self, context: Context) {
-        if self.touched.take() {
+        if self.touched.get() {
             self.last_words.borrow_mut().clear();
-            *self.effective.borrow_mut() = None;
+            self.effective.take();
             self.callouts.enter();
+            self.touched.set(!self.after_call.borrow().is_empty());
         }
         self.current.replace(Some(context));
     }
 
-    /// Whether the guest, in the call under way, has left nothing behind that is to be
-    /// dealt with, or forgotten, before another call.
+    /// Whether there is nothing to be dealt with, or forgotten, before another call.
     pub(crate) fn is_untouched(&self) -> bool {
         !self.touched.get()
     }

@@ -13,6 +13,7 @@ mod broken;
 mod callbacks;
 mod callouts;
 mod capabilities;
+mod chain;
 mod connection;
 mod context;
 mod deadline;

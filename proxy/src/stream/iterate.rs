@@ -146,7 +146,7 @@ impl FilteredStream {
                     self.called(index, direction, clock);
                     if let Some(seen) = seen {
                         let action = status.map_or(Action::Failed, Action::Headers);
-                        self.compare(index, direction, step, seen, action);
+                        self.tell_watchers(index, direction, step, seen, action);
                     }
                     self.after_callback(index, direction, status, going_on)
                 }
@@ -214,7 +214,7 @@ impl FilteredStream {
             self.called(index, direction, clock);
             if let Some(seen) = seen {
                 let action = status.map_or(Action::Failed, Action::Body);
-                self.compare(index, direction, step, seen, action);
+                self.tell_watchers(index, direction, step, seen, action);
             }
             let going_on = BodyStatus::Continue;
             let Some(status) = self.after_callback(index, direction, status, going_on) else {
@@ -226,7 +226,8 @@ impl FilteredStream {
                 self.fail_over_limit(direction);
                 return;
             }
-            // What was buffered before, and this chunk with it, stays.
+            // A chunk that was shown alone goes; what is buffered, and this chunk with it,
+            // stays.
             let kept = if status == BodyStatus::StopNoBuffer && !buffers {
                 BodyBuffer::new()
             } else {
@@ -250,6 +251,7 @@ impl FilteredStream {
                         self.pass_body(direction, position + 1, held, end_of_stream);
                         return;
                     }
+                    // Nothing has ended the direction, and no trailers were added.
                     data = held;
                     continue;
                 }
@@ -311,7 +313,7 @@ impl FilteredStream {
             self.called(index, direction, clock);
             if let Some(seen) = seen {
                 let action = status.map_or(Action::Failed, Action::Trailers);
-                self.compare(index, direction, Step::Trailers, seen, action);
+                self.tell_watchers(index, direction, Step::Trailers, seen, action);
             }
             match self.after_callback(index, direction, status, TrailersStatus::Continue) {
                 None => return,

@@ -220,9 +220,9 @@ impl Slot {
         }
     }
 
-    /// Whether the filter takes part.
-    pub(super) fn is_live(&self) -> bool {
-        matches!(*self.presence.borrow(), Presence::Live(..))
+    /// Whether the filter is passed by.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(*self.presence.borrow(), Presence::Absent)
     }
 
     /// The VM and context, if the filter takes part.

@@ -124,10 +124,12 @@ impl Stream for FilterView {
 }
 
 impl Drop for FilterView {
-    /// The context is gone: deleted as it should be, which the stream knows, or
-    /// because its VM has failed, which the stream may be waiting for in vain.
+    /// The context is gone: deleted as it should be, for which the stream has parted
+    /// with it before, or because its VM has failed, which the stream may be waiting for
+    /// in vain.
     fn drop(&mut self) {
-        if self.stream.slots.get(self.index).is_some_and(Slot::is_live) {
+        let slot = self.stream.slots.get(self.index);
+        if !slot.is_some_and(Slot::is_absent) {
             self.stream.queue(Event::ContextGone(self.index));
         }
     }

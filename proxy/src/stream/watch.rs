@@ -49,8 +49,8 @@ pub(super) struct Seen {
 }
 
 impl FilteredStream {
-    /// The filter at `index` is about to get a callback. What those who look see now, if
-    /// there are any.
+    /// The filter at `index` is about to get a callback. What those who look at it see
+    /// now, if there are any.
     #[inline]
     pub(super) fn before_callback(
         self: &Rc<Self>,
@@ -65,9 +65,9 @@ impl FilteredStream {
         self.slots[index].is_watched().then(looks)
     }
 
-    /// It has returned. What it asked for is still in the queue.
+    /// It has returned, and somebody looks. What it asked for is still in the queue.
     #[cold]
-    pub(super) fn compare(
+    pub(super) fn tell_watchers(
         &self,
         index: usize,
         direction: Direction,
