@@ -16,9 +16,12 @@ pub(crate) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
-/// The cargo that runs this program.
+/// The cargo that runs this program. What it makes lies where it is looked for,
+/// [`layout`](crate::layout).
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.env_remove("CARGO_TARGET_DIR");
+    cargo
 }
 
 /// A process that is killed, if it has not ended, when this is dropped.

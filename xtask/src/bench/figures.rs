@@ -89,16 +89,15 @@ impl Samples {
     pub(super) fn beside(&self, other: &Self, of: impl Fn(f64, f64) -> f64) -> Value {
         self.each_to_json(|name, values| {
             let others = other.0.get(name).into_iter().flatten();
-            values.iter().zip(others).map(|(a, b)| of(*a, *b)).collect()
+            let pairs = values.iter().zip(others).map(|(a, b)| of(*a, *b));
+            // Nothing comes of a part of 0.
+            pairs.filter(|value| value.is_finite()).collect()
         })
     }
 
     fn each_to_json(&self, of: impl Fn(&str, &[f64]) -> Vec<f64>) -> Value {
         let spreads = self.0.iter().filter_map(|(name, values)| {
-            let of_all = spread(&of(name, values)).filter(|[lowest, _, highest]| {
-                // Such as of what was 0.
-                lowest.is_finite() && highest.is_finite()
-            })?;
+            let of_all = spread(&of(name, values))?;
             let rounded = of_all.map(|value| (value * 1000.0).round() / 1000.0);
             Some(((*name).to_owned(), json!(rounded)))
         });
@@ -145,8 +144,10 @@ mod tests {
         let (one, other) = (of(&[10.0, 30.0, 60.0]), of(&[20.0, 40.0, 60.0]));
         let ratios = one.beside(&other, |one, other| one / other);
         assert_eq!(ratios, json!({ "cpu_us": [0.5, 0.75, 1.0] }));
-        let none = one.beside(&of(&[0.0, 1.0, 1.0]), |one, other| one / other);
-        assert_eq!(none, json!({}));
+        let of_some = one.beside(&of(&[0.0, 10.0, 30.0]), |one, other| one / other);
+        assert_eq!(of_some, json!({ "cpu_us": [2.0, 2.0, 3.0] }));
+        let of_none = one.beside(&of(&[0.0]), |one, other| one / other);
+        assert_eq!(of_none, json!({}));
     }
 
     #[test]

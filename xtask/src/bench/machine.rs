@@ -51,10 +51,10 @@ pub(super) fn describe() -> Result<Value> {
 /// As long as it lives, processors wait for work without an idle state, where the system
 /// lets a program ask for that (Linux' PM quality of service).
 ///
-/// Who writes to a socket also wakes the processor that is to read from it. From an idle
-/// state that takes microseconds, more on virtual machines, and it is the proxy that
-/// pays for it: the faster it is, or the longer it takes for all that it does, the
-/// oftener those at its ends sleep.
+/// Who writes to a socket wakes whoever waits for it at the other end. If that one's
+/// processor has meanwhile gone idle, this takes microseconds, on virtual machines many,
+/// and it is the proxy that pays for them: the oftener, the more time it leaves those at
+/// its ends to fall asleep, whatever it does itself.
 pub(super) struct Awake(Option<File>);
 
 impl Awake {
@@ -70,7 +70,7 @@ impl Awake {
 
     pub(super) fn describe(&self) -> &'static str {
         match self.0 {
-            Some(_) => "none while it runs (/dev/cpu_dma_latency)",
+            Some(_) => "none asked for (/dev/cpu_dma_latency)",
             None => "as the system has them",
         }
     }
@@ -79,7 +79,9 @@ impl Awake {
 /// What the measured program was built of.
 fn commit() -> String {
     if server::is_given() {
-        return "that of the program that was given".to_owned();
+        let sum = output_of(Command::new("sha256sum").arg(server::weir()));
+        let sum = sum.as_deref().and_then(|sum| sum.get(..12)).unwrap_or("?");
+        return format!("that of the program that was given (SHA-256 {sum}...)");
     }
     let head = output_of(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
     head.unwrap_or_default()

@@ -3,14 +3,16 @@
 //! Each scenario has the proxies started side by side, with one worker each, on the same
 //! core; load and upstream have another. They are loaded in turn, round after round:
 //! what slows the machine down for a while slows all of them down, so their ratios hold
-//! where their figures do not. All of it is done over with processes started anew, as
-//! where things come to lie in memory makes a difference too.
+//! where their figures do not. The chains of hello filters are started and loaded beside
+//! each other too: what one filter more adds is small. All of it is done over with
+//! processes started anew, as where things come to lie in memory makes a difference too.
 
 mod config;
 pub(crate) mod discovery;
 mod figures;
 mod load;
 mod machine;
+mod measure;
 mod plot;
 mod report;
 mod scenario;
@@ -18,33 +20,21 @@ mod server;
 pub(crate) mod sidecars;
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
 
-use self::figures::{RATE, Samples};
 use self::load::Upstream;
-use self::machine::Awake;
-use self::report::Report;
-use self::scenario::{CHAINS, Filters, Kind, SCENARIOS, Scenario};
+use self::measure::{check, measure};
+use self::scenario::{Filters, SCENARIOS, Scenario};
 use self::server::Server;
-use crate::process::{self, output_of};
+use crate::process;
 use crate::progress::step;
 use crate::{debian, envoy, filters, guests, workspace};
 
 /// Where the proxy that is measured runs, and where the rest.
 const PROXY_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
-
-/// What the open loop asks for, of what the slower one of those with filters can do.
-const PACE: f64 = 0.7;
-
-/// Between two configurations.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 const LOAD_PACKAGES: [&str; 2] = ["nghttp2-client", "wrk"];
 const PACKAGES: [&str; 1] = ["nginx"];
@@ -194,227 +184,9 @@ fn build() -> Result<()> {
     })
 }
 
-fn measure(extent: &Extent) -> Result<()> {
-    let awake = Awake::new();
-    let mut machine = machine::describe()?;
-    machine["idle states"] = json!(awake.describe());
-    let mut report = if extent.save {
-        Report::with_earlier(machine)?
-    } else {
-        Report::new(machine)
-    };
-    let upstream = Upstream::start()?;
-    // What one more filter adds is small beside what a noisy machine does in the time
-    // between two scenarios.
-    let chosen = SCENARIOS.iter().filter(|scenario| extent.has(scenario));
-    let (chains, others): (Vec<&Scenario>, Vec<_>) =
-        chosen.partition(|scenario| scenario.is_chain());
-    let groups = [chains].into_iter().filter(|chains| !chains.is_empty());
-    for group in groups.chain(others.into_iter().map(|scenario| vec![scenario])) {
-        let titles: Vec<_> = group.iter().map(|scenario| scenario.title).collect();
-        let subjects = step(&titles.join(", "), || {
-            measure_group(&group, extent, &upstream)
-        })?;
-        for scenario in group {
-            let of_this = subjects.iter().filter(|s| s.scenario.name == scenario.name);
-            report.add(
-                scenario.name,
-                result(scenario, extent, &of_this.collect::<Vec<_>>()),
-            );
-        }
-        for ((shorter, few), (longer, many)) in CHAINS.into_iter().zip(CHAINS.into_iter().skip(1)) {
-            if let Some(added) = added(&subjects, [shorter, longer], many - few) {
-                report.add_one_more(few, many, added);
-            }
-        }
-        if extent.save {
-            report.save()?;
-        }
-    }
-    println!("{}", report.tables());
-    println!(
-        "Medians of {} starts with {} rounds each (lowest-highest).\n\
-         Figures compare within this run only: not with another day, not with another machine.",
-        extent.starts, extent.rounds,
-    );
-    Ok(())
-}
-
-/// A proxy in a scenario, and what was measured of it.
-struct Subject {
-    scenario: &'static Scenario,
-    kind: Kind,
-    samples: Samples,
-    /// Requests a second of the open loop.
-    rate: Option<u32>,
-}
-
-/// Measures all proxies of these scenarios in turn.
-fn measure_group(
-    group: &[&'static Scenario],
-    extent: &Extent,
-    upstream: &Upstream,
-) -> Result<Vec<Subject>> {
-    let subjects = group.iter().flat_map(|&scenario| {
-        let of = move |&kind| Subject {
-            scenario,
-            kind,
-            samples: Samples::default(),
-            rate: None,
-        };
-        scenario.kinds.iter().map(of)
-    });
-    let mut subjects: Vec<_> = subjects.collect();
-    for _ in 0..extent.starts {
-        let start = |s: &Subject| Server::start(s.kind, s.scenario, upstream.address());
-        let servers = subjects.iter().map(start).collect::<Result<Vec<_>>>()?;
-        for (server, subject) in servers.iter().zip(&mut subjects) {
-            subject.samples.start(server.start);
-            // Warms up.
-            load::closed(subject.scenario, server.address(), 1)?;
-        }
-        for number in turns(extent.rounds, subjects.len()) {
-            let (server, subject) = (&servers[number], &mut subjects[number]);
-            let scenario = subject.scenario;
-            let cpu_time = server.cpu_time()?;
-            let load = disturbed(server, scenario, || {
-                load::closed(scenario, server.address(), extent.seconds)
-            })?;
-            let spent = server.cpu_time()? - cpu_time;
-            subject.samples.closed(&load, spent);
-            check(scenario, server, load.requests, load.failed)?;
-        }
-        // All starts are asked at the same pace.
-        if subjects.iter().all(|subject| subject.rate.is_none()) {
-            for number in 0..subjects.len() {
-                subjects[number].rate = pace(&subjects, subjects[number].scenario);
-            }
-        }
-        for number in turns(extent.rounds, subjects.len()) {
-            let (server, subject) = (&servers[number], &mut subjects[number]);
-            let scenario = subject.scenario;
-            let Some(rate) = subject.rate else {
-                continue;
-            };
-            let paced = disturbed(server, scenario, || {
-                load::paced(scenario, server.address(), rate, extent.seconds)
-            })?;
-            subject.samples.paced(&paced);
-            check(scenario, server, paced.requests, paced.failed)?;
-        }
-        for (server, subject) in servers.iter().zip(&mut subjects) {
-            subject.samples.memory(server.memory()?);
-        }
-    }
-    Ok(subjects)
-}
-
-/// What came of one scenario. Of each proxy beside Weir, also what Weir takes of what it
-/// takes, turn by turn.
-fn result(scenario: &Scenario, extent: &Extent, subjects: &[&Subject]) -> Value {
-    let weir = subjects.iter().find(|subject| subject.kind == Kind::Weir);
-    let proxies = subjects.iter().map(|subject| {
-        let mut figures = subject.samples.to_json();
-        if let Some(weir) = weir.filter(|_| subject.kind != Kind::Weir) {
-            let ratios = (weir.samples).beside(&subject.samples, |weir, other| weir / other);
-            figures["weir_ratio"] = ratios;
-        }
-        (subject.kind.name().to_owned(), figures)
-    });
-    json!({
-        "title": scenario.title,
-        "date": output_of(Command::new("date").args(["-u", "+%F"])).unwrap_or_default(),
-        "starts": extent.starts,
-        "rounds": extent.rounds,
-        "seconds": extent.seconds,
-        "paced_requests_per_second": subjects.first().and_then(|subject| subject.rate),
-        "proxies": Value::Object(proxies.collect()),
-    })
-}
-
-/// What each of `more` filters adds that the longer one of two chains has, by proxy; turn
-/// by turn, if both were measured.
-fn added(subjects: &[Subject], chains: [&str; 2], more: usize) -> Option<Value> {
-    let proxies = [Kind::Weir, Kind::Envoy].into_iter().map(|kind| {
-        let of = |name| {
-            let mut subjects = subjects.iter();
-            subjects.find(|s| s.kind == kind && s.scenario.name == name)
-        };
-        let [shorter, longer] = [of(chains[0])?, of(chains[1])?];
-        let added = |many: f64, few: f64| (many - few) / more as f64;
-        let added = longer.samples.beside(&shorter.samples, added);
-        Some((kind.name().to_owned(), added))
-    });
-    Some(Value::Object(proxies.collect::<Option<_>>()?))
-}
-
-/// Whose turn it is: each once a round, and another one first in each.
-fn turns(rounds: usize, count: usize) -> impl Iterator<Item = usize> {
-    (0..rounds).flat_map(move |round| (0..count).map(move |turn| (round + turn) % count))
-}
-
-/// Requests a second of the open loop in `scenario`, which speaks HTTP/1.
-fn pace(subjects: &[Subject], scenario: &Scenario) -> Option<u32> {
-    if scenario.http2 {
-        return None;
-    }
-    let with_filters = subjects
-        .iter()
-        .filter(|subject| subject.scenario.name == scenario.name && subject.kind != Kind::Nginx);
-    let rates = with_filters.map(|subject| subject.samples.median(&RATE));
-    let slower = rates.fold(f64::INFINITY, f64::min);
-    Some((PACE * slower).max(1.0) as u32)
-}
-
-/// Loads a server, which meanwhile gets one configuration after the other if that is
-/// the scenario.
-fn disturbed<T>(
-    server: &Server,
-    scenario: &Scenario,
-    load: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    if !scenario.reloads {
-        return load();
-    }
-    thread::scope(|scope| {
-        let (over, is_over) = mpsc::channel::<()>();
-        let reloading = scope.spawn(move || {
-            for revision in 1.. {
-                server.reload(revision)?;
-                let waited = is_over.recv_timeout(RELOAD_INTERVAL);
-                if waited != Err(RecvTimeoutError::Timeout) {
-                    break;
-                }
-            }
-            Ok::<_, anyhow::Error>(())
-        });
-        let loaded = load();
-        drop(over);
-        let reloaded = reloading.join();
-        reloaded.map_err(|_| anyhow::anyhow!("the reloads have panicked"))??;
-        loaded
-    })
-}
-
-fn check(scenario: &Scenario, server: &Server, requests: u64, failed: u64) -> Result<()> {
-    let serves = requests > 0 && (failed == 0 || scenario.reloads);
-    ensure!(
-        serves || (scenario.fails && requests + failed > 0),
-        "`{}` served {requests} requests and failed {failed}; the log is {}",
-        scenario.name,
-        server.log().display(),
-    );
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_has_its_turn_and_another_one_is_first() {
-        assert_eq!(turns(3, 2).collect::<Vec<_>>(), [0, 1, 1, 0, 0, 1]);
-    }
 
     #[test]
     fn what_is_not_known_is_refused() {

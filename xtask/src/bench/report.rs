@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{CORE, CPU, FAILED, Figure, MEMORY, P50, P99, P999, PEAK, RATE, START, USER};
 use super::plot;
-use super::scenario::{CHAINS, Kind, SCENARIOS};
+use super::scenario::{Extension, Kind, SCENARIOS, extensions};
 use crate::layout;
 
 /// Where the file has what one more hello filter adds.
@@ -117,13 +117,17 @@ impl Report {
         Ok(report)
     }
 
+    /// Adds what came of a scenario, in the place of what an earlier run knew of it.
     pub(super) fn add(&mut self, name: &str, result: Value) {
         self.0["scenarios"][name] = result;
+        for extension in extensions().filter(|extension| extension.chains.contains(&name)) {
+            self.0[ONE_MORE][extension.title()] = Value::Null;
+        }
     }
 
     /// What each filter adds from one length of a chain to another, by proxy.
-    pub(super) fn add_one_more(&mut self, few: usize, many: usize, added: Value) {
-        self.0[ONE_MORE][format!("from {few} to {many}")] = added;
+    pub(super) fn add_one_more(&mut self, extension: &Extension, added: Value) {
+        self.0[ONE_MORE][extension.title()] = added;
     }
 
     /// The tables, in Markdown.
@@ -141,8 +145,8 @@ impl Report {
     /// What one more hello filter adds.
     fn one_more(&self, text: &mut String) -> std::fmt::Result {
         let mut rows = String::new();
-        for (shorter, longer) in CHAINS.iter().zip(&CHAINS[1..]) {
-            let title = format!("from {} to {}", shorter.1, longer.1);
+        for extension in extensions() {
+            let title = extension.title();
             let added = &self.0[ONE_MORE][&title];
             let proxies = [Kind::Weir, Kind::Envoy].map(|kind| &added[kind.name()]);
             let cells = |figure: Figure| {
@@ -342,12 +346,17 @@ mod tests {
         let mut report = report();
         let proxy = |cpu: f64, user: f64| json!({ "cpu_us": [cpu - 0.5, cpu, cpu + 0.5], "cpu_user_us": [user, user, user] });
         let added = json!({ "Weir": proxy(2.0, 1.5), "Envoy": proxy(10.0, 5.0) });
-        report.add_one_more(1, 5, added);
+        let extension = extensions().find(|extension| extension.title() == "from 1 to 5");
+        let extension = extension.unwrap();
+        report.add_one_more(&extension, added);
         let tables = report.tables();
         let row = "| from 1 to 5 | 2.0 (1.5-2.5) | 10.0 (9.5-10.5) | 0.20 \
                    | 1.5 (1.5-1.5) | 5.0 (5.0-5.0) | 0.30 |\n";
         assert!(tables.contains(row), "{tables}");
         assert_eq!(tables.matches("| from ").count(), 1, "{tables}");
+        // One of the two is measured again, alone.
+        report.add("hello-5", json!({}));
+        assert!(!report.tables().contains("| from "));
     }
 
     #[test]

@@ -53,8 +53,38 @@ pub(super) struct Scenario {
 }
 
 /// Scenarios that differ in nothing but how many hello filters there are, and how many.
-pub(super) const CHAINS: [(&str, usize); 4] =
-    [("plain", 0), ("hello", 1), ("hello-5", 5), ("hello-20", 20)];
+const CHAINS: [(&str, usize); 4] = [("plain", 0), ("hello", 1), ("hello-5", 5), ("hello-20", 20)];
+
+/// From one chain to the next longer one.
+pub(super) struct Extension {
+    /// Names of the shorter and of the longer one.
+    pub(super) chains: [&'static str; 2],
+    few: usize,
+    many: usize,
+}
+
+/// From each of [`CHAINS`] to the next.
+pub(super) fn extensions() -> impl Iterator<Item = Extension> {
+    let longer = CHAINS.into_iter().skip(1);
+    let pairs = CHAINS.into_iter().zip(longer);
+    pairs.map(|((shorter, few), (longer, many))| Extension {
+        chains: [shorter, longer],
+        few,
+        many,
+    })
+}
+
+impl Extension {
+    /// For people.
+    pub(super) fn title(&self) -> String {
+        format!("from {} to {}", self.few, self.many)
+    }
+
+    /// Filters that the longer one has more.
+    pub(super) fn added(&self) -> usize {
+        self.many - self.few
+    }
+}
 
 impl Scenario {
     /// Whether it is one of [`CHAINS`].

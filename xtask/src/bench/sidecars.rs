@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::load::{self, Paced};
+use super::measure::turns;
 use super::server::{Memory, memory_of, path_with_sbin};
-use super::{LOAD_CORE, PROXY_CORE, build, machine, turns};
+use super::{LOAD_CORE, PROXY_CORE, build, machine};
 use crate::process::Running;
 use crate::progress::step;
 use crate::{debian, envoy, layout};
