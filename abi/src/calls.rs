@@ -5,7 +5,7 @@ use std::slice;
 use std::time::Instant;
 
 use crate::context::Context;
-use crate::engine::{GuestArgs, GuestFn, GuestTrap, Progress, Results, Turn, make_parts};
+use crate::engine::{GuestArgs, GuestFn, GuestTrap, Results, Turn};
 use crate::failure::Failure;
 use crate::meter::Meter;
 use crate::vm::{Vm, VmFailed};
@@ -75,16 +75,14 @@ impl Vm {
                 since.set(meter.called(callback, since.get()));
             }
         };
-        let part = instance.part(turns, limit);
-        let (Progress { turns: made, .. }, result) =
-            make_parts(slice::from_ref(&part), &|_, place| {
-                let goes_on = state.is_untouched();
-                if goes_on {
-                    returned(&turns[place - 1]);
-                    before(place);
-                }
-                goes_on
-            });
+        let (made, result) = instance.call(turns, limit, &|place| {
+            let goes_on = state.is_untouched();
+            if goes_on {
+                returned(&turns[place - 1]);
+                before(place);
+            }
+            goes_on
+        });
         // The one that was under way, or else has returned last.
         let last = made.saturating_sub(usize::from(result.is_ok()));
         let last = &turns[last.min(turns.len() - 1)];
@@ -103,36 +101,21 @@ impl Vm {
         match result {
             Ok(()) => {
                 drop(slot);
-                self.deal_with_what_was_left();
+                if !state.is_untouched() {
+                    self.run_after_call();
+                }
                 Ok(made)
             }
             Err(trap) => {
+                slot.take();
                 drop(slot);
-                self.end(context, last.name, *trap);
+                self.fail(context, last.name, *trap);
                 Err(VmFailed)
             }
         }
     }
 
-    /// Makes all of `turns` for `context`, in as few entries into the engine as can be.
-    /// `before` is told each before it is made: it must be short.
-    pub(crate) fn call_all(
-        &self,
-        context: &Context,
-        mut turns: &[Turn],
-        before: &dyn Fn(&Turn),
-    ) -> Result<(), VmFailed> {
-        while let Some(first) = turns.first() {
-            before(first);
-            let made = self.call_in_turn(context, turns, &|place| before(&turns[place]))?;
-            turns = &turns[made..];
-        }
-        Ok(())
-    }
-
-    /// A trap has ended the guest in a callback for `context`.
-    pub(crate) fn end(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
-        self.instance.take();
+    fn fail(&self, context: &Context, callback: &'static str, trap: GuestTrap) {
         let failure = self.failure.get_or_init(|| Failure {
             reason: trap.reason,
             callback,
@@ -145,14 +128,6 @@ impl Vm {
         let origin = self.state.origin_of(Some(context));
         let stream = context.stream().map(|cx| &*cx.stream);
         self.state.host.failed(origin, failure, stream);
-    }
-
-    /// Does what waits since the guest has been left.
-    #[inline]
-    pub(crate) fn deal_with_what_was_left(&self) {
-        if !self.state.is_untouched() {
-            self.run_after_call();
-        }
     }
 
     fn run_after_call(&self) {

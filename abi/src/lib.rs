@@ -22,7 +22,6 @@ mod callbacks;
 mod callout;
 mod calls;
 mod capabilities;
-mod chain;
 mod connection;
 mod context;
 mod engine;
@@ -52,7 +51,6 @@ pub use callout::{
     GrpcStream, HttpCall, HttpCallResponse,
 };
 pub use capabilities::Capabilities;
-pub use chain::{delete_streams, log_streams};
 pub use connection::Connection;
 pub use engine::{CompileOptions, Deadline, Effort, start_watchdog};
 pub use failure::{Failure, Frame, Reason};

@@ -18,9 +18,9 @@ use crate::vm::{Vm, VmFailed};
 
 const CREATE: &str = "proxy_on_context_create";
 const REQUEST_HEADERS: &str = "proxy_on_request_headers";
-pub(crate) const LOG: &str = "proxy_on_log";
-pub(crate) const DONE: &str = "proxy_on_done";
-pub(crate) const DELETE: &str = "proxy_on_delete";
+const LOG: &str = "proxy_on_log";
+const DONE: &str = "proxy_on_done";
+const DELETE: &str = "proxy_on_delete";
 
 /// A stream context.
 pub(crate) struct StreamContext {
@@ -60,16 +60,16 @@ impl Visible {
     const REQUEST_END: Self = Self(1 << 6);
     const RESPONSE_END: Self = Self(1 << 7);
     /// Every map, read only.
-    pub(crate) const LOG: Self = Self(1 << 8);
+    const LOG: Self = Self(1 << 8);
     /// Nothing, for good: the stream can no more be continued, closed or
     /// answered.
-    pub(crate) const OVER: Self = Self(1 << 9);
+    const OVER: Self = Self(1 << 9);
 
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    pub(crate) fn with(self, other: Self) -> Self {
+    fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -454,15 +454,10 @@ impl Vm {
                 self.end_in_turn(&context, &cx, &turns)
             }
         };
-        self.forget_stream(stream, result.is_ok());
-        result
-    }
-
-    /// A stream context is at its end, which it has come to as it should if `is_complete`.
-    pub(crate) fn forget_stream(&self, stream: ContextId, is_complete: bool) {
         self.state.remove(stream);
         let completed = &self.state.completed;
-        completed.set(completed.get() + u64::from(is_complete));
+        completed.set(completed.get() + u64::from(result.is_ok()));
+        result
     }
 
     /// Makes calls of which only `proxy_on_log` shows the stream.
@@ -470,7 +465,7 @@ impl Vm {
         &self,
         context: &Context,
         cx: &StreamContext,
-        turns: &[Turn],
+        mut turns: &[Turn],
     ) -> Result<(), VmFailed> {
         let show = |turn: &Turn| {
             cx.visible.set(if turn.name == LOG {
@@ -479,17 +474,18 @@ impl Vm {
                 Visible::OVER
             });
         };
-        self.call_all(context, turns, &show)?;
+        while let Some(first) = turns.first() {
+            show(first);
+            let made = self.call_in_turn(context, turns, &|place| show(&turns[place]))?;
+            turns = &turns[made..];
+        }
         cx.visible.set(Visible::OVER);
         Ok(())
     }
 
     /// The stream context `id`, for a callback. A local response sent before,
     /// from another context, does not count for the result of this one.
-    pub(crate) fn stream_context(
-        &self,
-        id: ContextId,
-    ) -> Result<(Context, Rc<StreamContext>), VmFailed> {
+    fn stream_context(&self, id: ContextId) -> Result<(Context, Rc<StreamContext>), VmFailed> {
         match self.state.get_again(id) {
             Some(Context::Stream(cx)) => {
                 cx.replied.set(false);

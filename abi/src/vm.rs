@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::callbacks::Callbacks;
 use crate::capabilities::Capabilities;
-use crate::engine::{GuestArgs, GuestTrap, Instance, InstanceLimits, Results, make_parts};
+use crate::engine::{GuestArgs, GuestTrap, Instance, InstanceLimits, Results};
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::imports;
@@ -237,8 +237,7 @@ impl Start<'_> {
         if let Some(watch) = watch {
             watch.called(ContextId::VM, name, turn.arguments());
         }
-        let part = instance.part(slice::from_ref(&turn), self.limit);
-        let (_, result) = make_parts(slice::from_ref(&part), &|_, _| false);
+        let (_, result) = instance.call(slice::from_ref(&turn), self.limit, &|_| false);
         if let Some(watch) = watch {
             let answer = turn.answer().filter(|_| result.is_ok());
             watch.returned(ContextId::VM, name, answer);

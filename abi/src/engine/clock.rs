@@ -78,21 +78,6 @@ impl Slot {
         self.code.load(Ordering::Relaxed)
     }
 
-    /// Shows what a call is that begins.
-    fn show(&self, limit: Duration, code: &Code) {
-        let nanos = match code.deadline {
-            Deadline::Off => u64::MAX,
-            Deadline::Watchdog | Deadline::Counter => {
-                u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
-            }
-        };
-        self.limit.store(nanos, Ordering::Relaxed);
-        let by_signal = code.deadline == Deadline::Watchdog;
-        self.by_signal.store(by_signal, Ordering::Relaxed);
-        let code = ptr::from_ref(code).cast_mut();
-        self.code.store(code, Ordering::Relaxed);
-    }
-
     /// Tells the guest, in its global, that its time is over, if it is still in this
     /// call.
     fn mark(&self, call: u64) {
@@ -196,8 +181,18 @@ pub(super) fn run<R, E>(
     let outer = within_another.then(|| Interrupted::leave(slot));
     ENDED.set(false);
     OUT_OF_MEMORY.set(false);
-    slot.show(limit, code);
+    let nanos = match code.deadline {
+        Deadline::Off => u64::MAX,
+        Deadline::Watchdog | Deadline::Counter => {
+            u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
+        }
+    };
+    slot.limit.store(nanos, Ordering::Relaxed);
+    slot.code
+        .store(ptr::from_ref(code).cast_mut(), Ordering::Relaxed);
     let counts = code.deadline == Deadline::Counter;
+    let by_signal = code.deadline == Deadline::Watchdog;
+    slot.by_signal.store(by_signal, Ordering::Relaxed);
     if let Some(over) = over {
         // SAFETY: the instance lives: it is being called.
         #[allow(unsafe_code)]
@@ -280,21 +275,9 @@ impl Interrupted {
 /// The call under way has returned, and another one begins in the same entry into the
 /// engine, with the same limit. Not for guests that count.
 pub(super) fn next() {
-    go_on(|_| {});
-}
-
-/// As [`next`], with a call of another guest. Until it begins, the one before is shown
-/// with a limit that is not its own: that does no harm, as it has returned.
-pub(super) fn next_of(limit: Duration, code: &Code) {
-    go_on(|slot| slot.show(limit, code));
-}
-
-#[inline]
-fn go_on(show: impl FnOnce(&Slot)) {
     // SAFETY: a slot lives as long as its thread has it.
     #[allow(unsafe_code)]
     if let Some(slot) = unsafe { SLOT.get().as_ref() } {
-        show(slot);
         let number = LAST_CALL.get() + 1;
         LAST_CALL.set(number);
         OUT_OF_MEMORY.set(false);

@@ -23,7 +23,7 @@ use super::image::Image;
 use super::module::{CompiledModule, Deadline};
 use super::trap::GuestTrap;
 use super::tunables::{GuestTunables, Made};
-use super::turns::{self, ARGUMENTS_MAX, Between, Part, Progress, Turn};
+use super::turns::{self, ARGUMENTS_MAX, Between, Turn};
 use crate::failure::Reason;
 use crate::meter::Callback;
 
@@ -143,53 +143,31 @@ impl Instance {
         })
     }
 
-    /// Whether each call has an entry into the engine for itself, as that of a guest that
-    /// counts.
-    pub(crate) fn is_entered_for_each(&self) -> bool {
-        self.code.deadline == Deadline::Counter
-    }
-
-    /// These calls of its functions, as far as they can be made in one entry. Each is
-    /// ended after `limit`.
-    pub(crate) fn part<'a>(&'a mut self, turns: &'a [Turn], limit: Duration) -> Part<'a> {
-        let turns = if self.is_entered_for_each() {
-            &turns[..1]
-        } else {
-            turns
+    /// Makes calls of functions of this instance, one after the other in one entry into
+    /// the engine, as far as `between` lets them follow each other; of one that counts,
+    /// the first alone. Each is ended after `limit`. How many have returned, and what
+    /// ended the one after them. A panic in a host function ends a call as a trap does:
+    /// the guest is of no use after it, and the thread serves others.
+    pub(crate) fn call(
+        &mut self,
+        turns: &[Turn],
+        limit: Duration,
+        between: Between<'_>,
+    ) -> (usize, Result<(), Box<GuestTrap>>) {
+        let Self { code, over, .. } = self;
+        let at_once = match code.deadline {
+            Deadline::Counter => 1,
+            Deadline::Watchdog | Deadline::Off => turns.len(),
         };
-        Part {
-            turns,
-            limit,
-            code: &self.code,
-            over: self.over,
-        }
-    }
-}
-
-/// Makes calls of one instance or several, one after the other in one entry into the
-/// engine, as far as `between` lets them follow each other. Which have returned, and what
-/// ended the one after them. A panic in a host function ends a call as a trap does: the
-/// guest is of no use after it, and the thread serves others.
-///
-/// Of several, none is [entered for each call](Instance::is_entered_for_each).
-pub(crate) fn make_parts(
-    parts: &[Part<'_>],
-    between: Between<'_>,
-) -> (Progress, Result<(), Box<GuestTrap>>) {
-    let made = Cell::new(Progress::default());
-    let Part {
-        limit, code, over, ..
-    } = parts[0];
-    let result = clock::run(limit, code, over, || {
-        caught(|| {
-            let result = turns::make(parts, between, &made);
+        let turns = turns.get(..at_once).unwrap_or(turns);
+        let mut made = 0;
+        let result = guarded(limit, code, *over, || {
+            let result;
+            (made, result) = turns::make(turns, between);
             result.map_err(|trap| RuntimeError::from(trap).into())
-        })
-    });
-    let made = made.get();
-    let limit = parts[made.part].limit;
-    let result = result.map_err(|(trap, verdict)| Box::new(judged(*trap, &verdict, limit)));
-    (made, result)
+        });
+        (made, result)
+    }
 }
 
 /// The exported function `name`, if there is one of this type. It lives as long as the

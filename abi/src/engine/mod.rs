@@ -25,13 +25,11 @@ pub(crate) use caller::{AllocateError, Caller};
 pub use clock::start_watchdog;
 pub use effort::{CompileOptions, Effort};
 pub(crate) use host_fn::{Entry, HostFn, HostFunction, IntoWasm, State};
-pub(crate) use instance::{
-    ALLOCATORS, GuestArgs, GuestFn, Instance, InstanceLimits, Results, make_parts,
-};
+pub(crate) use instance::{ALLOCATORS, GuestArgs, GuestFn, Instance, InstanceLimits, Results};
 pub use module::Deadline;
 pub(crate) use module::{
     CompiledModule, ExternType, Signature, ValueType, export_offset, import_offset,
 };
 pub(crate) use sealed::{Identity, SealKey};
 pub(crate) use trap::{GuestTrap, HostTrap};
-pub(crate) use turns::{Part, Progress, Turn};
+pub(crate) use turns::Turn;

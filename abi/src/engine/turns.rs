@@ -1,6 +1,6 @@
 //! [`Turn`]: a guest call that is due, and how several are made in one entry into
-//! the engine, also of several guests: an entry takes longer than most calls, as it sets
-//! up a stack and a handler of traps.
+//! the engine, which takes longer than most of them: it sets up a stack and a handler
+//! of traps.
 //!
 //! What is entered is code of our own, which runs on the guest's stack and calls each
 //! function in turn. A trap leaves that stack as it is, so that nothing may be held
@@ -11,7 +11,6 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
-use std::time::Duration;
 
 use wasmer::sys::vm::{
     InternalStoreHandle, MaybeInstanceOwned, Trap, VMCallerCheckedAnyfunc, VMExtern, VMFunction,
@@ -20,8 +19,7 @@ use wasmer::sys::vm::{
 use wasmer::{AsStoreMut as _, Extern, Function, Store, VMExternToExtern as _};
 use wasmer_types::RawValue;
 
-use super::clock::{self, Over};
-use super::code::Code;
+use super::clock;
 use super::module::Signature;
 use super::tunables::VM_CONFIG;
 use crate::meter::Callback;
@@ -93,75 +91,44 @@ fn made<const COUNT: usize>(
     }
 }
 
-/// What one guest does in an entry: some calls, at least one.
-pub(crate) struct Part<'a> {
-    pub(super) turns: &'a [Turn],
-    /// Time that each may take.
-    pub(super) limit: Duration,
-    pub(super) code: &'a Code,
-    pub(super) over: Option<Over>,
-}
-
-/// How far an entry has come: the last part that was begun, and how many of its calls
-/// have returned.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Progress {
-    pub(crate) part: usize,
-    pub(crate) turns: usize,
-}
-
-/// Decides whether the call at a place of a part, which is not the first of all, may
-/// follow the one before it. Runs on the guest's stack: it must be short.
-pub(crate) type Between<'a> = &'a dyn Fn(usize, usize) -> bool;
+/// Decides whether the call at a place, which is not the first, may follow the one
+/// before it. Runs on the guest's stack: it must be short.
+pub(crate) type Between<'a> = &'a dyn Fn(usize) -> bool;
 
 /// Calls that are made in one entry.
 struct Turns<'a> {
-    parts: &'a [Part<'a>],
+    turns: &'a [Turn],
     between: Between<'a>,
-    made: &'a Cell<Progress>,
+    /// How many have returned.
+    made: Cell<usize>,
     panic: Cell<Option<Box<dyn Any + Send>>>,
 }
 
 impl Turns<'_> {
     fn make(&self) {
-        for (
-            part,
-            Part {
-                turns, limit, code, ..
-            },
-        ) in self.parts.iter().enumerate()
-        {
-            for (place, turn) in turns.iter().enumerate() {
-                if part > 0 || place > 0 {
-                    match catch_unwind(AssertUnwindSafe(|| (self.between)(part, place))) {
-                        Ok(true) if place == 0 => clock::next_of(*limit, code),
-                        Ok(true) => clock::next(),
-                        Ok(false) => return,
-                        Err(panic) => return self.panic.set(Some(panic)),
-                    }
+        for (place, turn) in self.turns.iter().enumerate() {
+            if place > 0 {
+                match catch_unwind(AssertUnwindSafe(|| (self.between)(place))) {
+                    Ok(true) => clock::next(),
+                    Ok(false) => return,
+                    Err(panic) => return self.panic.set(Some(panic)),
                 }
-                self.made.set(Progress { part, turns: place });
-                turn.make();
-                let turns = place + 1;
-                self.made.set(Progress { part, turns });
             }
+            turn.make();
+            self.made.set(place + 1);
         }
     }
 }
 
-/// Makes calls one after the other, as far as `between` lets them follow each other.
-/// `made` tells which have returned, also if this panics, and the error what ended the
-/// one after them.
+/// Makes calls of functions of an instance, one after the other, as far as `between`
+/// lets them follow each other. How many have returned, and what ended the one after
+/// them.
 #[inline]
-pub(super) fn make(
-    parts: &[Part<'_>],
-    between: Between<'_>,
-    made: &Cell<Progress>,
-) -> Result<(), Trap> {
+pub(super) fn make(turns: &[Turn], between: Between<'_>) -> (usize, Result<(), Trap>) {
     let turns = Turns {
-        parts,
+        turns,
         between,
-        made,
+        made: Cell::new(0),
         panic: Cell::new(None),
     };
     let address = ptr::from_ref(&turns).expose_provenance();
@@ -177,7 +144,7 @@ pub(super) fn make(
     if let Some(panic) = turns.panic.take() {
         resume_unwind(panic);
     }
-    result
+    (turns.made.get(), result)
 }
 
 /// Calls a function that takes a `u32` and gives one, from within a host function that

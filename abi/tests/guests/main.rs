@@ -13,7 +13,6 @@ mod broken;
 mod callbacks;
 mod callouts;
 mod capabilities;
-mod chain;
 mod connection;
 mod context;
 mod deadline;

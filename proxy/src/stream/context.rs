@@ -55,7 +55,7 @@ impl FilteredStream {
         end_of_stream: bool,
     ) -> Option<(Rc<Vm>, ContextId, Option<HeadersStatus>)> {
         let slot = &self.slots[index];
-        if !matches!(*slot.presence.borrow(), Presence::NotYet) {
+        if !slot.is_new() {
             let (vm, context) = slot.live()?;
             return Some((vm, context, None));
         }
@@ -84,7 +84,7 @@ impl FilteredStream {
     /// request has not reached gets one, too, if its VM runs.
     pub(super) fn context_for_log(self: &Rc<Self>, index: usize) -> Option<(Rc<Vm>, ContextId)> {
         let slot = &self.slots[index];
-        if !matches!(*slot.presence.borrow(), Presence::NotYet) {
+        if !slot.is_new() {
             return slot.live();
         }
         let (vm, root) = slot.plugin.running()?;

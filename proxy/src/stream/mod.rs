@@ -36,7 +36,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use weir_abi::{BodyBuffer, Direction, HeaderMap, delete_streams, log_streams};
+use weir_abi::{BodyBuffer, Direction, HeaderMap};
 
 pub(crate) use self::compare::{HeaderChange, HeaderChanges};
 use self::event::Event;
@@ -289,43 +289,27 @@ impl FilteredStream {
         }
         // All log before the first is deleted. Of one alone, all of it can be done at once.
         let at_once = self.slots.len() == 1 && self.takes_two_at_once(0);
-        if at_once {
-            self.context_for_log(0);
-        } else {
-            self.log();
-        }
-        self.finish_shadows();
-        self.tell_tap();
-        let mut live = Vec::with_capacity(self.slots.len());
-        for slot in &self.slots {
-            slot.responded(&self.info);
-            if let Presence::Live(vm, context) = slot.presence.replace(Presence::Absent) {
-                live.push((vm, context));
-            }
-        }
-        // Failures are reported by the VM's host; the stream is over.
-        match &live[..] {
-            [(vm, context)] if at_once => drop(vm.log_and_delete_stream(*context)),
-            live => delete_streams(live),
-        }
-        self.events.borrow_mut().clear();
-    }
-
-    /// Filters log the stream, in chain order.
-    fn log(self: &Rc<Self>) {
-        let mut live = Vec::with_capacity(self.slots.len());
-        for (index, slot) in self.slots.iter().enumerate() {
-            if let Some(context) = slot.live() {
-                live.push(context);
-                continue;
-            }
-            log_streams(&live);
-            live.clear();
-            if let Some((vm, context)) = self.context_for_log(index) {
+        for index in 0..self.slots.len() {
+            if let Some((vm, context)) = self.context_for_log(index)
+                && !at_once
+            {
+                // Failures are reported by the VM's host; the stream is over.
                 let _ = vm.on_log(context);
             }
         }
-        log_streams(&live);
+        self.finish_shadows();
+        self.tell_tap();
+        for slot in &self.slots {
+            slot.responded(&self.info);
+            if let Presence::Live(vm, context) = slot.presence.replace(Presence::Absent) {
+                let _ = if at_once {
+                    vm.log_and_delete_stream(context)
+                } else {
+                    vm.delete_stream(context)
+                };
+            }
+        }
+        self.events.borrow_mut().clear();
     }
 }
 

@@ -220,6 +220,11 @@ impl Slot {
         }
     }
 
+    /// Whether no callback has reached the filter yet.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(*self.presence.borrow(), Presence::NotYet)
+    }
+
     /// Whether the filter is passed by.
     pub(super) fn is_absent(&self) -> bool {
         matches!(*self.presence.borrow(), Presence::Absent)

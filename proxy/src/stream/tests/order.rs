@@ -99,6 +99,22 @@ fn a_filter_that_the_request_never_reached_is_created_for_the_log() {
 }
 
 #[test]
+fn filters_log_and_end_in_chain_order_however_far_the_request_came() {
+    let chain = Chain::of(["", "", "rqh ret 1", "", ""]);
+    let run = chain.get();
+    run.told();
+    let told = run.told_at_the_end();
+    let (log, end) = told.split_at(7);
+    let logged = [
+        "a log", "b log", "c log", "d ctx", "d log", "e ctx", "e log",
+    ];
+    assert_eq!(log, logged);
+    let ended =
+        ["a", "b", "c", "d", "e"].map(|name| ["done", "delete"].map(|c| [name, c].join(" ")));
+    assert_eq!(end, ended.concat());
+}
+
+#[test]
 fn a_rejected_request_is_logged_by_every_filter_and_seen_by_none() {
     let chain = Chain::of(["log get 2 :status"]);
     let run = chain.stream(&[]);

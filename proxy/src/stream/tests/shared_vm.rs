@@ -26,6 +26,22 @@ fn a_plugin_that_was_not_reached_does_not_start_the_vm_again() {
 }
 
 #[test]
+fn plugins_of_one_vm_log_and_end_in_chain_order_among_others() {
+    let chain = Chain::new([
+        Filter::new(""),
+        Filter::new("").shared_by(2),
+        Filter::new(""),
+    ]);
+    let run = chain.get();
+    run.respond_all();
+    let told = run.told_at_the_end();
+    let (log, end) = told.split_at(4);
+    assert_eq!(log, ["a log", "b log", "c log", "d log"]);
+    let ended = ["a", "b", "c", "d"].map(|name| ["done", "delete"].map(|c| [name, c].join(" ")));
+    assert_eq!(end, ended.concat());
+}
+
+#[test]
 fn both_plugins_of_a_closed_vm_refuse_the_next_stream() {
     let filter = Filter::new("rqh@root2 trap")
         .shared_by(2)
