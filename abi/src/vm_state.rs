@@ -88,7 +88,7 @@ pub(crate) struct VmState {
     pub(crate) watch: Option<Rc<dyn Watch>>,
     pub(crate) phase: Cell<Phase>,
     contexts: RefCell<FxHashMap<ContextId, Context>>,
-    /// The one looked up last: mostly that of the next callback.
+    /// The one made or looked up last: mostly that of the next callback.
     recent: RefCell<Option<Context>>,
     numbers: Numbers,
     /// The context of the guest call under way.

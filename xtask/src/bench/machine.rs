@@ -70,7 +70,7 @@ impl Awake {
 
     pub(super) fn describe(&self) -> &'static str {
         match self.0 {
-            Some(_) => "none asked for (/dev/cpu_dma_latency)",
+            Some(_) => "kept out of, by /dev/cpu_dma_latency",
             None => "as the system has them",
         }
     }

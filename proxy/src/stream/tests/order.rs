@@ -1,6 +1,6 @@
 //! Which filter is called when, from a stream's first callback to its last.
 
-use super::rig::Chain;
+use super::rig::{Chain, ended};
 
 #[test]
 fn filters_see_the_request_in_chain_order_and_the_response_in_reverse() {
@@ -109,9 +109,7 @@ fn filters_log_and_end_in_chain_order_however_far_the_request_came() {
         "a log", "b log", "c log", "d ctx", "d log", "e ctx", "e log",
     ];
     assert_eq!(log, logged);
-    let ended =
-        ["a", "b", "c", "d", "e"].map(|name| ["done", "delete"].map(|c| [name, c].join(" ")));
-    assert_eq!(end, ended.concat());
+    assert_eq!(end, ended(&["a", "b", "c", "d", "e"]));
 }
 
 #[test]

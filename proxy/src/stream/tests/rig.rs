@@ -19,6 +19,12 @@ use crate::telemetry::VmMetrics;
 /// Bytes that one filter may hold of one direction in these tests.
 pub(super) const BUFFER_LIMIT: usize = 10;
 
+/// What filters of these names tell when their contexts end.
+pub(super) fn ended(names: &[&str]) -> Vec<String> {
+    let of = |name| [format!("{name} done"), format!("{name} delete")];
+    names.iter().flat_map(of).collect()
+}
+
 /// A filter in the making.
 pub(super) struct Filter {
     module: Module,

@@ -2,7 +2,7 @@
 
 use weir_config::FailurePolicy;
 
-use super::rig::{Chain, Filter};
+use super::rig::{Chain, Filter, ended};
 use crate::stream::ResponseState;
 
 #[test]
@@ -37,8 +37,7 @@ fn plugins_of_one_vm_log_and_end_in_chain_order_among_others() {
     let told = run.told_at_the_end();
     let (log, end) = told.split_at(4);
     assert_eq!(log, ["a log", "b log", "c log", "d log"]);
-    let ended = ["a", "b", "c", "d"].map(|name| ["done", "delete"].map(|c| [name, c].join(" ")));
-    assert_eq!(end, ended.concat());
+    assert_eq!(end, ended(&["a", "b", "c", "d"]));
 }
 
 #[test]
