@@ -1,6 +1,7 @@
 //! [`Generation`]: one immutable snapshot of the configuration, with every
 //! module compiled and every filter tried out.
 
+mod allowance;
 mod chain;
 mod draft;
 mod gates;

@@ -1,143 +1,24 @@
 //! Clients and upstreams that break the rules or go to their limits.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
+#[path = "abuse/descriptors.rs"]
+mod descriptors;
+#[path = "abuse/http2.rs"]
+mod http2;
+
 use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use weir_conformance::frames::{
-    ACK, END_HEADERS, END_STREAM, RawFrame, RawH2, get_block, hpack, kind,
-};
-use weir_conformance::guests::pauser;
-use weir_conformance::{Answer, Client, Peer, Setup, Upstream, Weir, eventually, read_head};
+use weir_conformance::{Answer, Peer, Setup, Upstream, Weir, read_head};
 
 /// Whether Weir still serves others, soon.
 fn serves(weir: &Weir) {
     let began = Instant::now();
     assert_eq!(weir.connect().get("/other").status, 200);
     assert!(began.elapsed() < Duration::from_secs(5));
-}
-
-#[test]
-fn ten_thousand_rapid_resets_leave_others_served() {
-    let upstream = Upstream::echo();
-    let weir = Setup::new(upstream.address).start();
-    serves(&weir);
-    let (before, _) = weir.memory();
-    let mut ended = 0;
-    let mut sent = 0;
-    while sent < 10_000 {
-        let mut raw = RawH2::connect(weir.listener("edge"));
-        let mut bytes = Vec::new();
-        for n in 0..1000 {
-            let stream = 2 * n + 1;
-            let flags = END_HEADERS | END_STREAM;
-            bytes.extend(RawFrame::new(kind::HEADERS, flags, stream, get_block(&[])).bytes());
-            bytes.extend(RawFrame::new(kind::RST_STREAM, 0, stream, [0, 0, 0, 8]).bytes());
-        }
-        raw.send_bytes(&bytes);
-        sent += 1000;
-        raw.send(kind::PING, 0, 0, [7; 8]);
-        // ENHANCE_YOUR_CALM, or all were taken.
-        match raw.read_until(|f| f.kind == kind::GOAWAY || (f.kind == kind::PING && f.flags == ACK))
-        {
-            Ok(frame) if frame.kind == kind::GOAWAY => {
-                assert_eq!(frame.code(), Some(11));
-                ended += 1;
-            }
-            Ok(_) => {}
-            Err(_) => ended += 1,
-        }
-        serves(&weir);
-    }
-    let (after, _) = weir.memory();
-    eprintln!(
-        "10,000 resets: {ended} of 10 connections ended, {} KiB more",
-        after.saturating_sub(before) / 1024
-    );
-    assert!(after.saturating_sub(before) < 16 << 20);
-    eventually("all is over", || {
-        (weir.metric("envoy_http_downstream_cx_active") == 0).then_some(())
-    });
-}
-
-#[test]
-fn a_flood_of_continuations_or_compressed_headers_ends_its_connection() {
-    let upstream = Upstream::echo();
-    let weir = Setup::new(upstream.address).start();
-    serves(&weir);
-    let (before, _) = weir.memory();
-    // A header block without end.
-    let mut raw = RawH2::connect(weir.listener("edge"));
-    raw.send(kind::HEADERS, END_STREAM, 1, get_block(&[]));
-    let more = RawFrame::new(kind::CONTINUATION, 0, 1, hpack(&[(b"x", &[b'y'; 1000])])).bytes();
-    for _ in 0..10_000 {
-        raw.send_bytes(&more);
-    }
-    assert!(raw.goaway().is_none_or(|code| code != 0));
-    // The same without any byte in the frames.
-    let mut raw = RawH2::connect(weir.listener("edge"));
-    raw.send(kind::HEADERS, END_STREAM, 1, get_block(&[]));
-    let empty = RawFrame::new(kind::CONTINUATION, 0, 1, b"").bytes();
-    raw.send_bytes(&empty.repeat(100_000));
-    assert!(raw.goaway().is_none_or(|code| code != 0));
-    // One large field in the dynamic table, named by an index 10,000 times.
-    let mut raw = RawH2::connect(weir.listener("edge"));
-    let mut block = get_block(&[]);
-    block.extend_from_slice(&[0x40, 1, b'x', 127, 0xa1, 0x1e]);
-    block.extend_from_slice(&vec![b'y'; 127 + 0x21 + 0x1e * 128]);
-    block.extend_from_slice(&vec![0x80 | 62; 10_000]);
-    raw.send(kind::HEADERS, END_HEADERS | END_STREAM, 1, block);
-    let answer = raw.read_until(|f| f.stream == 1 || f.code().is_some());
-    // `:status: 431`, as a literal value of the indexed name.
-    let refused = answer.is_ok_and(|f| f.code().is_some() || f.payload.first() != Some(&0x88));
-    assert!(refused);
-    serves(&weir);
-    let (_, peak) = weir.memory();
-    eprintln!(
-        "header floods: {} KiB more",
-        peak.saturating_sub(before) / 1024
-    );
-    assert!(peak.saturating_sub(before) < 16 << 20);
-}
-
-#[test]
-fn floods_of_control_frames_cost_little() {
-    let upstream = Upstream::echo();
-    let weir = Setup::new(upstream.address).start();
-    serves(&weir);
-    let (before, _) = weir.memory();
-    for frame in [
-        RawFrame::new(kind::PING, 0, 0, [0; 8]),
-        RawFrame::new(kind::SETTINGS, 0, 0, b""),
-        RawFrame::new(kind::PRIORITY, 0, 1, [0, 0, 0, 0, 0]),
-        RawFrame::new(kind::DATA, 0, 1, b""),
-        RawFrame::new(kind::WINDOW_UPDATE, 0, 0, [0, 0, 0, 1]),
-        RawFrame::new(0xfa, 0, 0, b"unknown"),
-    ] {
-        // The client reads no answer.
-        let mut raw = RawH2::connect(weir.listener("edge"));
-        let fields: [(&[u8], &[u8]); 4] = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":authority", b"h"),
-            (b":path", b"/"),
-        ];
-        raw.send(kind::HEADERS, END_HEADERS, 1, hpack(&fields));
-        raw.tcp()
-            .set_write_timeout(Some(Duration::from_millis(300)))
-            .unwrap();
-        raw.send_bytes(&frame.bytes().repeat(100_000));
-        serves(&weir);
-    }
-    let (_, peak) = weir.memory();
-    eprintln!(
-        "control frames: {} KiB more",
-        peak.saturating_sub(before) / 1024
-    );
-    assert!(peak.saturating_sub(before) < 16 << 20);
 }
 
 #[test]
@@ -539,61 +420,6 @@ fn the_early_response_of_an_upstream_that_closes_is_passed_on() {
 }
 
 #[test]
-fn ten_thousand_streams_that_are_reset_after_a_while_leave_nothing_behind() {
-    let upstream = Upstream::echo();
-    let weir = Setup::new(upstream.address).filter(pauser()).start();
-    serves(&weir);
-    let mut raw = RawH2::connect(weir.listener("edge"));
-    let block = get_block(&[(b"x-pause", b"1")]);
-    let mut stream = 1;
-    let mut batch = |raw: &mut RawH2| {
-        let streams: Vec<u32> = (0..100).map(|n| stream + 2 * n).collect();
-        stream += 200;
-        for &stream in &streams {
-            raw.send(kind::HEADERS, END_HEADERS, stream, &block);
-        }
-        for round in 0..2 {
-            raw.send(kind::PING, 0, 0, [round; 8]);
-            raw.read_until(|f| f.kind == kind::PING && f.flags == ACK)
-                .unwrap();
-            serves(&weir);
-            for &stream in streams.iter().filter(|_| round == 0) {
-                raw.send(kind::RST_STREAM, 0, stream, [0, 0, 0, 8]);
-            }
-        }
-    };
-    (0..10).for_each(|_| batch(&mut raw));
-    let (before, _) = weir.memory();
-    (0..90).for_each(|_| batch(&mut raw));
-    let lines = || weir.stdout().matches(" 0 DC ").count();
-    eventually("all are logged", || (lines() == 10_000).then_some(()));
-    let grown = weir.memory().0.saturating_sub(before) / 1024;
-    eprintln!("10,000 streams, reset later: {grown} KiB more");
-    assert!(grown < 2048, "{grown} KiB");
-}
-
-#[test]
-fn a_preface_where_only_http1_is_spoken_is_answered_and_the_worker_goes_on() {
-    let upstream = Upstream::echo();
-    let weir = Weir::start(&format!(
-        "workers: 1\n\
-         admin: {{ address: 127.0.0.1:0 }}\n\
-         listeners:\n\
-         - name: edge\n  \
-           address: 127.0.0.1:0\n  \
-           http: {{ codec: http1 }}\n  \
-           routes: [{{ match: {{ prefix: / }}, cluster: web }}]\n\
-         clusters:\n\
-         - {{ name: web, endpoints: [\"{}\"] }}\n",
-        upstream.address
-    ));
-    let mut client = weir.connect();
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    assert_eq!(client.response().status, 426);
-    assert_eq!(weir.connect().get("/").status, 200);
-}
-
-#[test]
 fn two_upgrades_in_one_request_are_refused() {
     let upstream = Upstream::echo();
     let weir = Setup::new(upstream.address).start();
@@ -604,94 +430,4 @@ fn two_upgrades_in_one_request_are_refused() {
     );
     assert_eq!(client.response().status, 400);
     assert_eq!(upstream.requests().len(), 0);
-}
-
-/// A listener `edge` before `upstream`, on one worker.
-fn edge(upstream: &Upstream) -> String {
-    format!(
-        "workers: 1\nadmin: {{ address: 127.0.0.1:0 }}\nlisteners:\n- name: edge\n  \
-         address: 127.0.0.1:0\n  routes: [{{ match: {{ prefix: / }}, cluster: web }}]\n\
-         clusters: [{{ name: web, endpoints: [\"{}\"] }}]\n",
-        upstream.address
-    )
-}
-
-/// So many connections, of which nothing is known yet.
-fn idle(weir: &Weir, count: usize) -> Vec<Client> {
-    (0..count).map(|_| weir.connect()).collect()
-}
-
-#[test]
-fn as_many_descriptors_are_used_as_there_may_be() {
-    let upstream = Upstream::echo();
-    let weir = Weir::start_limited(&edge(&upstream), 64, 1024);
-    let _idle = idle(&weir, 500);
-    serves(&weir);
-    weir.eventually_metric("envoy_listener_downstream_cx_active", 500);
-    let refused = "envoy_listener_downstream_global_cx_overflow";
-    assert_eq!(weir.metric(refused), 0);
-}
-
-#[test]
-fn clients_leave_descriptors_for_endpoints_and_the_admin() {
-    let upstream = Upstream::echo();
-    let weir = Weir::start_limited(&edge(&upstream), 128, 128);
-    let mut first = weir.connect();
-    let mut idle = idle(&weir, 200);
-    let refused = "envoy_listener_downstream_global_cx_overflow";
-    eventually("some are refused", || {
-        let (refused, active) = (
-            weir.metric(refused),
-            weir.metric("envoy_listener_downstream_cx_active"),
-        );
-        (refused > 0 && refused + active == 201).then_some(())
-    });
-    // A connection to the endpoint can be made, and the configuration be read.
-    assert_eq!(first.get("/").status, 200);
-    assert_eq!(weir.reload().status, 200);
-    assert_eq!(weir.metric("weir_listener_accept_failures_total"), 0);
-    assert!(idle.last_mut().unwrap().is_closed());
-    let warnings = weir.log().matches("few file descriptors are left").count();
-    assert_eq!(warnings, 1, "{}", weir.log());
-    drop(idle);
-    weir.eventually_metric("envoy_listener_downstream_cx_active", 1);
-    serves(&weir);
-}
-
-#[test]
-fn a_process_out_of_descriptors_goes_on_and_recovers() {
-    let upstream = Upstream::echo();
-    let weir = Weir::start(&edge(&upstream));
-    let mut first = weir.connect();
-    assert_eq!(first.get("/").status, 200);
-    // The admin gets no new connection either.
-    let mut admin = weir.connect_admin();
-    let failures = |admin: &mut Client| {
-        let metrics = admin.get("/metrics").text();
-        let mut lines = metrics.lines();
-        let line = lines.find(|l| l.starts_with("weir_listener_accept_failures_total{"));
-        line.unwrap()
-            .rsplit(' ')
-            .next()
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-    };
-    assert_eq!(failures(&mut admin), 0);
-    let before = weir.cpu();
-    weir.limit_descriptors(8);
-    let waiting = idle(&weir, 20);
-    eventually("connections cannot be accepted", || {
-        assert_eq!(first.get("/").status, 200);
-        (failures(&mut admin) >= 10).then_some(())
-    });
-    let busy = weir.cpu() - before;
-    assert!(busy < Duration::from_secs(2), "{busy:?} for ten tries");
-    let warnings = weir.log().matches("cannot accept a connection").count();
-    assert_eq!(warnings, 1, "{}", weir.log());
-    // Those that wait are served once there is room.
-    weir.limit_descriptors(1024);
-    for mut client in waiting {
-        assert_eq!(client.get("/").status, 200);
-    }
 }

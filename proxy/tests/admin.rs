@@ -1,8 +1,10 @@
 //! The admin's endpoints, through real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A failed unwrap is a failed test.
 
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+#[path = "admin/page.rs"]
+mod page;
+#[path = "admin/process.rs"]
+mod process;
 
 use serde_json::Value as Json;
 use weir_conformance::{Client, Response, Upstream, Weir, eventually, filter};
@@ -45,11 +47,6 @@ fn json(response: &Response) -> Json {
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(response.header("content-type"), Some("application/json"));
     serde_json::from_slice(&response.body).unwrap()
-}
-
-fn html(weir: &Weir) -> Response {
-    let mut admin = weir.connect_admin();
-    admin.get_with("/", &[("accept", "text/html,application/xhtml+xml,*/*")])
 }
 
 const READ: [&str; 15] = [
@@ -399,133 +396,6 @@ fn the_level_of_one_filter_is_changed_while_it_runs() {
 }
 
 #[test]
-fn readiness_is_what_the_admin_is_told() {
-    let upstream = Upstream::echo();
-    let weir = start(&upstream, "", "");
-    assert_eq!(weir.admin_post("/healthcheck/fail").text(), "OK\n");
-    let ready = weir.admin_get("/ready");
-    assert_eq!((ready.status, ready.text()), (503, "DRAINING\n".to_owned()));
-    assert_eq!(weir.admin_get("/live").status, 200);
-    assert_eq!(weir.metric("envoy_server_state"), 1);
-    assert_eq!(json(&weir.admin_get("/server_info"))["state"], "DRAINING");
-    assert_eq!(weir.connect().get("/").status, 200);
-    weir.admin_post("/healthcheck/ok");
-    assert_eq!(weir.admin_get("/ready").status, 200);
-}
-
-#[test]
-fn the_process_is_not_ready_before_its_listeners_close() {
-    let upstream = Upstream::echo();
-    let delay = Duration::from_secs(4);
-    let mut weir = start(&upstream, "", "drain_delay: 4s");
-    let began = Instant::now();
-    weir.terminate();
-    eventually("it is not ready", || {
-        (weir.admin_get("/ready").status == 503).then_some(())
-    });
-    assert!(began.elapsed() < delay);
-    let answer = weir.connect().get("/");
-    assert_eq!((answer.status, answer.header("connection")), (200, None));
-    assert!(weir.wait().success());
-    assert!(began.elapsed() >= delay);
-}
-
-#[test]
-fn a_second_signal_does_not_wait_for_the_delay() {
-    let upstream = Upstream::echo();
-    let mut weir = start(&upstream, "", "drain_delay: 1h");
-    weir.terminate();
-    eventually("it is not ready", || {
-        (weir.admin_get("/ready").status == 503).then_some(())
-    });
-    weir.terminate();
-    weir.wait();
-}
-
-#[test]
-fn the_admin_ends_the_process_which_drains() {
-    let (upstream, held) = Upstream::slow();
-    let mut weir = start(&upstream, "", "");
-    let mut client = weir.connect();
-    client.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
-    held.arrived();
-    assert_eq!(weir.admin_post("/quitquitquit").status, 200);
-    assert_eq!(weir.admin_get("/ready").status, 503);
-    let address = weir.listener("edge");
-    eventually("nobody accepts", || {
-        TcpStream::connect(address).is_err().then_some(())
-    });
-    held.release();
-    assert_eq!(client.response().status, 200);
-    assert!(weir.wait().success());
-}
-
-#[test]
-fn the_admin_answers_before_it_ends_a_process_that_has_nothing_to_do() {
-    let upstream = Upstream::echo();
-    let mut weir = start(&upstream, "", "");
-    assert_eq!(weir.admin_post("/quitquitquit").text(), "OK\n");
-    assert!(weir.wait().success());
-}
-
-#[test]
-fn listeners_are_drained_and_the_process_stays() {
-    let upstream = Upstream::echo();
-    let weir = start(&upstream, "", "");
-    let mut client = weir.connect();
-    assert_eq!(client.get("/").status, 200);
-    let report = weir.admin_post("/drain_listeners?inboundonly");
-    assert_eq!(
-        (report.status, report.text()),
-        (200, "closed edge\n".to_owned())
-    );
-    let (edge, other) = (weir.listener("edge"), weir.listener("other"));
-    eventually("nobody accepts", || {
-        TcpStream::connect(edge).is_err().then_some(())
-    });
-    assert!(TcpStream::connect(other).is_ok());
-    assert_eq!(client.get("/").status, 200);
-    let refused = weir.reload();
-    assert_eq!(refused.status, 400);
-    assert!(
-        refused.text().contains("only a restart"),
-        "{}",
-        refused.text()
-    );
-    assert_eq!(
-        weir.admin_post("/drain_listeners").text(),
-        "closed edge, other\n"
-    );
-    eventually("nobody accepts", || {
-        TcpStream::connect(other).is_err().then_some(())
-    });
-}
-
-#[test]
-fn listeners_that_drain_gracefully_accept_meanwhile() {
-    let upstream = Upstream::echo();
-    let weir = start(&upstream, "", "drain_timeout: 4s");
-    let began = Instant::now();
-    let mut client = weir.connect();
-    assert_eq!(client.get("/").header("connection"), None);
-    let report = weir
-        .admin_post("/drain_listeners?graceful&inboundonly")
-        .text();
-    assert!(report.starts_with("draining edge"), "{report}");
-    let told = || {
-        let answer = weir.connect().get("/");
-        assert_eq!(answer.status, 200);
-        answer.header("connection") == Some("close")
-    };
-    eventually("connections are told to end", || told().then_some(()));
-    assert!(began.elapsed() < Duration::from_secs(4));
-    let edge = weir.listener("edge");
-    eventually("nobody accepts", || {
-        TcpStream::connect(edge).is_err().then_some(())
-    });
-}
-
-#[test]
 fn pages_of_other_sites_and_names_that_are_not_its_own_are_refused() {
     let upstream = Upstream::echo();
     let weir = start(&upstream, "", "");
@@ -595,81 +465,4 @@ fn memory_is_told_of_the_process_and_of_filters() {
         assert_eq!(guest["plugins"], "scribe");
         (guest["bytes"].as_u64() > Some(65_536)).then_some(())
     });
-}
-
-#[test]
-fn browsers_get_a_page_that_stands_alone() {
-    let upstream = Upstream::echo();
-    let weir = start(&upstream, "", "");
-    let page = html(&weir);
-    assert_eq!(
-        page.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none';"), "{policy}");
-    assert!(!policy.contains("unsafe"), "{policy}");
-    let nonce = policy.split("script-src 'nonce-").nth(1).unwrap();
-    let nonce = nonce.split('\'').next().unwrap();
-    let text = page.text();
-    assert_eq!(text.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
-    assert!(!text.contains("{{nonce}}"));
-    // Another one each time.
-    assert!(!html(&weir).text().contains(nonce));
-    for outside in [
-        "http://",
-        "https://",
-        "src=",
-        "@import",
-        "url(",
-        "innerHTML",
-        "eval(",
-        " on",
-    ] {
-        let tags = text.split('<').filter(|_| outside == " on").filter(|tag| {
-            let tag = tag.split('>').next().unwrap_or_default();
-            ["onclick", "onload", "onerror"]
-                .iter()
-                .any(|handler| tag.contains(handler))
-        });
-        let found = if outside == " on" {
-            tags.count()
-        } else {
-            text.matches(outside).count()
-        };
-        assert_eq!(found, 0, "{outside}");
-    }
-    for part in [
-        "<html lang=\"en\">",
-        "name=\"viewport\"",
-        "prefers-color-scheme: dark",
-        "<noscript>",
-    ] {
-        assert!(text.contains(part), "{part}");
-    }
-}
-
-#[test]
-fn what_the_page_shows_is_there() {
-    let upstream = Upstream::echo();
-    let weir = start(&upstream, "", "");
-    assert_eq!(weir.connect().get("/").status, 200);
-    let data = eventually("the response is counted", || {
-        let data = json(&weir.admin_get("/dashboard.json"));
-        (data["listeners"][0]["figures"]["codes"][1] == 1).then_some(data)
-    });
-    assert_eq!(data["server"]["state"], "LIVE");
-    assert!(data["uptime_seconds"].as_f64() > Some(0.0));
-    let listener = &data["listeners"][0];
-    assert_eq!(listener["protocol"], "http");
-    assert_eq!(listener["figures"]["requests"], 1);
-    let time = &listener["figures"]["time"];
-    let lengths = [&time["bounds"], &time["counts"]].map(|list| list.as_array().unwrap().len());
-    assert_eq!(lengths[0] + 1, lengths[1]);
-    assert_eq!(listener["filters"][0]["name"], "scribe");
-    assert_eq!(data["listeners"][1]["protocol"], "tcp");
-    assert_eq!(data["clusters"][0]["name"], "web");
-    assert_eq!(data["clusters"][0]["figures"]["requests"], 1);
-    assert_eq!(data["generations"][0]["state"], "serving");
-    assert_eq!(data["failures"], serde_json::json!([]));
 }

@@ -8,6 +8,7 @@
 
 mod endpoints;
 mod needs;
+mod present;
 mod source;
 mod state;
 mod view;

@@ -209,6 +209,25 @@ fn wanted_type<'j>(json: &'j Json, name: &str) -> Option<&'j str> {
     }
 }
 
+/// What a listener or cluster refers to, its endpoints too.
+pub(super) fn all_needs(json: &Json) -> BTreeSet<Need> {
+    // Who has been accepted has no wrong ones.
+    let mut all = needs(json).unwrap_or_default();
+    if json.get("type").and_then(Json::as_str) == Some("EDS") {
+        let name = json
+            .pointer("/eds_cluster_config/service_name")
+            .and_then(Json::as_str);
+        let name = name.filter(|name| !name.is_empty());
+        let name = name.or_else(|| json.get("name").and_then(Json::as_str));
+        all.insert(Need {
+            kind: ResourceType::Endpoints,
+            origin: Origin::Ads,
+            name: name.unwrap_or_default().into(),
+        });
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

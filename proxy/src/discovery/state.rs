@@ -11,10 +11,11 @@ use weir_config::envoy::{
     read_listener, read_routes, read_secret,
 };
 use weir_config::{Cluster, Listener};
-use weir_xds::{Offer, Rejection, Resource, ResourceType, Snapshot, Verdict};
+use weir_xds::{Offer, Rejection, Resource, ResourceType, Verdict};
 
 use super::endpoints::EndpointTable;
-use super::needs::{Need, Origin, inline, needs, placeholder};
+use super::needs::{Need, all_needs, inline, needs, placeholder};
+use super::present::{Candidate, Present};
 use super::source::Sources;
 use super::view::{Discovered, View};
 use crate::reload::Request;
@@ -86,63 +87,6 @@ enum Found {
     /// It has been awaited for long enough, and is done without.
     GivenUp,
     Awaited,
-}
-
-/// What is there when an offer is judged.
-struct Candidate<'o> {
-    /// The source whose offer it is.
-    source: usize,
-    offer: Option<&'o Offer>,
-    /// Resources that stay what they were.
-    refused: HashSet<Arc<str>>,
-}
-
-/// What the sources have, looked at once.
-struct Present<'c> {
-    candidate: &'c Candidate<'c>,
-    snapshots: Vec<Snapshot>,
-    /// Of each source and type, what has been asked for and not been answered.
-    unanswered: Vec<HashSet<(ResourceType, Arc<str>)>>,
-}
-
-impl<'c> Present<'c> {
-    fn new(candidate: &'c Candidate<'c>, sources: &Sources) -> Self {
-        let live: Vec<_> = sources.snapshots().collect();
-        let unanswered = live.iter().map(|snapshot| {
-            let kinds = ResourceType::ALL.into_iter();
-            let names = kinds.flat_map(|kind| snapshot.awaited(kind).map(move |n| (kind, n)));
-            names.map(|(kind, name)| (kind, Arc::clone(name))).collect()
-        });
-        let unanswered = unanswered.collect();
-        let mut snapshots = live;
-        if let Some(offer) = candidate.offer {
-            snapshots[candidate.source] = offer.after.clone();
-        }
-        Self {
-            candidate,
-            snapshots,
-            unanswered,
-        }
-    }
-
-    fn get(&self, source: usize, kind: ResourceType, name: &str) -> Option<Arc<Resource>> {
-        let Candidate { offer, refused, .. } = self.candidate;
-        let before = offer.filter(|offer| {
-            source == self.candidate.source && offer.kind == kind && refused.contains(name)
-        });
-        let snapshot = before.map_or(&self.snapshots[source], |offer| &offer.before);
-        snapshot.get(kind, name).cloned()
-    }
-
-    /// All of a type that the server of everything has.
-    fn all(&self, kind: ResourceType) -> Vec<Arc<Resource>> {
-        let names = self.snapshots[0]
-            .resources(kind)
-            .map(|resource| &resource.name);
-        let names: BTreeSet<_> = names.collect();
-        let all = names.into_iter();
-        all.filter_map(|name| self.get(0, kind, name)).collect()
-    }
 }
 
 impl State {
@@ -649,25 +593,6 @@ fn forget<T>(entries: &mut HashMap<Arc<str>, Entry<T>>, name: &str) {
     if let Some(entry) = entries.get_mut(name) {
         entry.value = None;
     }
-}
-
-/// What a listener or cluster refers to, its endpoints too.
-fn all_needs(json: &Json) -> BTreeSet<Need> {
-    // Who has been accepted has no wrong ones.
-    let mut all = needs(json).unwrap_or_default();
-    if json.get("type").and_then(Json::as_str) == Some("EDS") {
-        let name = json
-            .pointer("/eds_cluster_config/service_name")
-            .and_then(Json::as_str);
-        let name = name.filter(|name| !name.is_empty());
-        let name = name.or_else(|| json.get("name").and_then(Json::as_str));
-        all.insert(Need {
-            kind: ResourceType::Endpoints,
-            origin: Origin::Ads,
-            name: name.unwrap_or_default().into(),
-        });
-    }
-    all
 }
 
 /// An error for the management server.
